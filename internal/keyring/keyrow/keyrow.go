@@ -1,0 +1,70 @@
+// Package keyrow is the shape of the rows in which keys are stored, wrapped.
+//
+// It is apart from keyring and imports nothing of ours, so that the database
+// layer can read and write the rows without reaching any code that could open
+// them.
+package keyrow
+
+import "time"
+
+// A TenantKey is one version of a tenant's key K1, primary key (Tenant,
+// Version). All columns are bound into Wrapped by the key service.
+type TenantKey struct {
+	Tenant  string
+	Version uint32 // 1, 2, ..; the highest one wraps new data keys
+	Wrapped []byte // as the key service returned it, opaque, at most 4 KiB
+}
+
+// State is where a data key stands in its life.
+type State string
+
+const (
+	// Ready is a key made ahead that nothing is known to use. Changing this
+	// flag behind our back loses nothing, which is why it is not bound: a key
+	// called Ready that is in use is found to be so before it is swept, and one
+	// called Assigned that is not used costs a row.
+	Ready State = "ready"
+	// Assigned is a key that something uses.
+	Assigned State = "assigned"
+	// Destroyed is a key whose wrapped bytes are gone for good. The row's
+	// Tombstone proves that we did it.
+	Destroyed State = "destroyed"
+)
+
+// Pool is the Scope of keys made ahead for instances and subjects. Of every
+// other scope ("index", "audit", ..) a tenant has exactly one key.
+const Pool = "pool"
+
+// A DataKey is one data key K2, primary key (Tenant, ID). All columns but State
+// are bound into Wrapped, and State is bound into Tombstone once it is
+// Destroyed.
+type DataKey struct {
+	Tenant     string
+	ID         [16]byte // UUIDv7; its time is when the key was made
+	Scope      string   // Pool, or the one purpose of a tenant's single key; at most 32 bytes
+	State      State
+	KeyVersion uint32 // version of the tenant key that wraps it, and keys Tombstone
+	Wrapped    []byte // envelope, under 256 bytes; empty exactly when Destroyed
+	Tombstone  []byte // MAC of 32 bytes exactly when Destroyed, else empty
+}
+
+// A Subject says which data key belongs to a person, primary key (Tenant,
+// Token), unique (Tenant, KeyID). All columns are bound by MAC.
+type Subject struct {
+	Tenant     string
+	Token      [32]byte // index token of the person's id
+	KeyID      [16]byte // a DataKey of the same tenant, with Scope Pool
+	KeyVersion uint32   // version of the tenant key that keys MAC
+	MAC        []byte   // 32 bytes
+}
+
+// IDAt returns the smallest UUIDv7 made at t or later (RFC 9562, section 5.7:
+// 48 bits of Unix milliseconds, version and variant set, all else zero). Keys
+// made before t are those with a smaller id, compared as bytes.
+func IDAt(t time.Time) [16]byte {
+	ms := uint64(t.UnixMilli())
+	return [16]byte{
+		byte(ms >> 40), byte(ms >> 32), byte(ms >> 24), byte(ms >> 16), byte(ms >> 8), byte(ms),
+		0x70, 0, 0x80,
+	}
+}

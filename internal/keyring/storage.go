@@ -1,0 +1,87 @@
+package keyring
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+)
+
+// The rows are declared in keyrow so that the database layer need not import
+// this package.
+type (
+	TenantKeyRow = keyrow.TenantKey
+	DataKeyRow   = keyrow.DataKey
+	SubjectRow   = keyrow.Subject
+)
+
+// Storage keeps wrapped keys. It is never shown a key in clear, and nothing it
+// returns is believed before it was authenticated.
+//
+// Every method is safe for concurrent use, also from several processes. A
+// method that writes is one transaction: when it returns nil, all of it is
+// durable (survives power loss), and when it returns an error, none of it is
+// visible, unless the error is Unavailable, which may also mean that the reply
+// was lost. Rows and slices belong to the caller after the call, in both
+// directions. Kinds of errors are those named here, else Unavailable when
+// trying again may help, else Internal.
+//
+// keyringtest.TestStorage holds an implementation to all of this.
+type Storage interface {
+	// Tenants returns all tenants that have a tenant key, ascending by bytes.
+	Tenants(ctx context.Context) ([]string, error)
+
+	// Found makes a tenant's first keys: the tenant key key, and one data key of
+	// each scope in rows, all of key.Tenant. It writes all of them or none.
+	// Conflict when the tenant has a tenant key already: then somebody was
+	// faster, and the caller reads theirs. Integrity when it has none and yet
+	// has data keys or subjects: then its tenant key was deleted behind our
+	// back, and a new one would hide that.
+	Found(ctx context.Context, key TenantKeyRow, rows []DataKeyRow) error
+
+	// TenantKeys returns all versions of the tenant's key, ascending. A tenant
+	// that has none gives an empty slice and no error.
+	TenantKeys(ctx context.Context, tenant string) ([]TenantKeyRow, error)
+
+	// AddDataKeys stores new keys of one tenant, 1 to 8192 of them, ids
+	// ascending. Conflict when one of the ids exists already, or when a key of
+	// a scope other than keyrow.Pool exists already.
+	AddDataKeys(ctx context.Context, rows []DataKeyRow) error
+
+	// DataKey returns one key. NotFound when the tenant has none with this id.
+	DataKey(ctx context.Context, tenant string, id [16]byte) (DataKeyRow, error)
+
+	// ScopeKey returns the tenant's one key of a scope other than keyrow.Pool,
+	// whatever its state. NotFound when there is none.
+	ScopeKey(ctx context.Context, tenant, scope string) (DataKeyRow, error)
+
+	// MarkAssigned turns those of the keys that are Ready into Assigned; others,
+	// also unknown ids, it passes over without an error. At most 8192 ids.
+	MarkAssigned(ctx context.Context, tenant string, ids [][16]byte) error
+
+	// DestroyDataKey overwrites the row of (tomb.Tenant, tomb.ID) by tomb, whose
+	// State is Destroyed and whose Wrapped is empty, and deletes the subject row
+	// that points to it, if any. The old bytes must not stay in free pages
+	// (SQLite: secure_delete). A key destroyed already stays as it is, without
+	// an error. NotFound when there is no such key.
+	DestroyDataKey(ctx context.Context, tomb DataKeyRow) error
+
+	// Subject returns the row of a token. NotFound when there is none.
+	Subject(ctx context.Context, tenant string, token [32]byte) (SubjectRow, error)
+
+	// LinkSubject stores row and marks its key as Assigned, unless the token has
+	// a row already. It returns the token's row as it stands afterwards, which
+	// is another's when they were faster; then nothing was written. Conflict
+	// when the token has no row and the key belongs to another token. NotFound
+	// when the key does not exist or is Destroyed.
+	LinkSubject(ctx context.Context, row SubjectRow) (SubjectRow, error)
+
+	// Unassigned returns up to limit ids of the tenant's keys that have scope
+	// keyrow.Pool, state Ready, no subject row, and an id with after < id <
+	// before compared as bytes; ascending.
+	Unassigned(ctx context.Context, tenant string, after, before [16]byte, limit int) ([][16]byte, error)
+
+	// DeleteUnassigned deletes those of the keys that have scope keyrow.Pool,
+	// state Ready and no subject row at the time of the call, and returns how
+	// many these were. At most 8192 ids.
+	DeleteUnassigned(ctx context.Context, tenant string, ids [][16]byte) (int, error)
+}
