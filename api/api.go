@@ -3,35 +3,19 @@
 //
 // Conventions: ids are text and opaque; times are RFC 3339 in UTC; variables
 // are JSON objects whose numbers keep every digit (at most 34); lists are
-// paged by an opaque cursor; every POST accepts an Idempotency-Key header and
-// gives the same answer again when it is repeated with the same body.
+// paged by an opaque cursor; every change accepts an Idempotency-Key header and
+// gives the same answer again when it is repeated with the same body. Two calls
+// change nothing that lasts and take no key: activating jobs and extending a
+// lease.
+//
+// The tags say what a value must be like: the server builds its OpenAPI
+// document and its checks from them, so the two cannot differ.
 package api
 
 import (
 	"encoding/json"
 	"time"
 )
-
-// IdempotencyKey is the name of the header that makes a POST repeatable.
-const IdempotencyKey = "Idempotency-Key"
-
-// Problem is the body of every error (RFC 9457, application/problem+json).
-type Problem struct {
-	Type   string    `json:"type"`             // urn:underseal:problem:CODE
-	Title  string    `json:"title"`            // the kind, in words
-	Status int       `json:"status"`           // HTTP status code
-	Detail string    `json:"detail"`           // what happened, where, what to do
-	Code   string    `json:"code"`             // stable, snake_case
-	Kind   string    `json:"kind"`             // invalid, not_found, conflict, denied, ..
-	Hint   string    `json:"hint,omitempty"`   // what to do about it
-	Errors []Finding `json:"errors,omitempty"` // every single finding
-}
-
-// Finding is one of several findings behind a Problem.
-type Finding struct {
-	Place   string `json:"place"` // JSON pointer, or file:line element
-	Message string `json:"message"`
-}
 
 // File is one file of a deployment.
 type File struct {
@@ -51,15 +35,15 @@ type Deployment struct {
 
 // Process is one version of a deployed process.
 type Process struct {
-	ID         string    `json:"id"` // of the BPMN process
+	ID         string    `json:"id" doc:"of the BPMN process"`
 	Version    int       `json:"version"`
 	Name       string    `json:"name,omitempty"`
-	Definition string    `json:"definition"`  // object id
-	Hash       string    `json:"hash"`        // hex SHA-256 of the model
-	Mode       string    `json:"mode"`        // standard or confidential, as new instances will have it
-	ModeSource string    `json:"mode_source"` // model or setting
+	Definition string    `json:"definition" doc:"object id"`
+	Hash       string    `json:"hash" doc:"hex SHA-256 of the model"`
+	Mode       string    `json:"mode" doc:"standard or confidential, as new instances will have it"`
+	ModeSource string    `json:"mode_source" enum:"model,setting"`
 	Deployed   time.Time `json:"deployed"`
-	Unchanged  bool      `json:"unchanged,omitempty"` // the same files were deployed already
+	Unchanged  bool      `json:"unchanged,omitempty" doc:"the same files were deployed already"`
 }
 
 // Processes is a page of the newest versions.
@@ -87,7 +71,7 @@ type StartRequest struct {
 type Receipt struct {
 	Instance string `json:"instance"`
 	Seq      uint64 `json:"seq"`
-	Leaf     string `json:"leaf"` // hex
+	Leaf     string `json:"leaf" doc:"hash of the leaf that commits to it, hex"`
 }
 
 // Instance is one run of a process.
@@ -96,21 +80,21 @@ type Instance struct {
 	Process     string          `json:"process"`
 	Version     int             `json:"version"`
 	Mode        string          `json:"mode"`
-	Status      string          `json:"status"` // active, completed, canceled, failed
+	Status      string          `json:"status" enum:"active,completed,canceled,failed"`
 	Started     time.Time       `json:"started"`
 	Ended       *time.Time      `json:"ended,omitempty"`
 	Incidents   int             `json:"incidents"`
-	Seq         uint64          `json:"seq,omitempty"` // single instance only, like what follows
-	BusinessKey string          `json:"business_key,omitempty"`
-	Waiting     []Waiting       `json:"waiting,omitempty"`
-	Variables   json.RawMessage `json:"variables,omitempty"`
-	Fields      []FieldInfo     `json:"fields,omitempty"`
+	Seq         uint64          `json:"seq,omitempty" doc:"steps so far; in the answer for one instance, not in lists"`
+	BusinessKey string          `json:"business_key,omitempty" doc:"not in lists"`
+	Waiting     []Waiting       `json:"waiting,omitempty" doc:"not in lists"`
+	Variables   json.RawMessage `json:"variables,omitempty" doc:"those of the root scope; not in lists"`
+	Fields      []FieldInfo     `json:"fields,omitempty" doc:"not in lists"`
 }
 
 // Waiting is a place where an instance waits.
 type Waiting struct {
 	Element string `json:"element"`
-	For     string `json:"for"` // task, job, timer, incident
+	For     string `json:"for" enum:"task,job,timer,incident"`
 	ID      string `json:"id"`
 }
 
@@ -119,7 +103,7 @@ type FieldInfo struct {
 	Path     string   `json:"path"`
 	Class    string   `json:"class"`
 	Sealed   bool     `json:"sealed"`
-	Seq      uint64   `json:"seq"` // step that wrote it
+	Seq      uint64   `json:"seq" doc:"step that wrote it"`
 	Subjects []string `json:"subjects,omitempty"`
 }
 
@@ -138,14 +122,14 @@ type Step struct {
 	Actor    string       `json:"actor"`
 	Rejected string       `json:"rejected,omitempty"`
 	Trail    []Transition `json:"trail,omitempty"`
-	Fields   []string     `json:"fields,omitempty"` // paths written
-	Leaf     string       `json:"leaf"`             // hex
+	Fields   []string     `json:"fields,omitempty" doc:"paths written"`
+	Leaf     string       `json:"leaf" doc:"hash of the leaf that commits to it, hex"`
 }
 
 // Transition is one thing that happened to an element or flow in a step.
 type Transition struct {
 	Element string `json:"element"`
-	What    string `json:"what"` // entered, completed, terminated, taken
+	What    string `json:"what" enum:"entered,completed,terminated,taken"`
 }
 
 // Steps is a page of steps, oldest first.
@@ -179,13 +163,13 @@ type Task struct {
 	Instance  string          `json:"instance"`
 	Process   string          `json:"process"`
 	Element   string          `json:"element"`
-	Name      string          `json:"name,omitempty"` // single task only, like what follows the times
+	Name      string          `json:"name,omitempty" doc:"not in lists"`
 	Assignee  string          `json:"assignee,omitempty"`
 	Groups    []string        `json:"groups,omitempty"`
 	Users     []string        `json:"users,omitempty"`
 	Created   time.Time       `json:"created"`
 	Due       *time.Time      `json:"due,omitempty"`
-	Form      json.RawMessage `json:"form,omitempty"` // JSON Schema
+	Form      json.RawMessage `json:"form,omitempty" doc:"JSON Schema; not in lists"`
 	Variables json.RawMessage `json:"variables,omitempty"`
 	Draft     json.RawMessage `json:"draft,omitempty"`
 }
@@ -218,7 +202,7 @@ type ActivateRequest struct {
 // Job is work for a worker, leased until Deadline.
 type Job struct {
 	ID        string            `json:"id"`
-	Lease     string            `json:"lease"` // goes back with the result
+	Lease     string            `json:"lease" doc:"goes back with the result"`
 	Instance  string            `json:"instance"`
 	Process   string            `json:"process"`
 	Element   string            `json:"element"`
@@ -292,6 +276,6 @@ type RetryRequest struct {
 
 // Health is the answer of /healthz and /readyz.
 type Health struct {
-	Status string            `json:"status"` // ok or unavailable
+	Status string            `json:"status" doc:"ok or unavailable"`
 	Checks map[string]string `json:"checks,omitempty"`
 }
