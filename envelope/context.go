@@ -18,8 +18,3 @@ type Context struct {
 func (c Context) append(dst []byte) []byte {
 	return canon.AppendTuple(dst, c.Deployment, c.Tenant, c.Class, c.Object, c.Path, c.Shard, canon.Uint64(c.Seq))
 }
-
-// size returns how many bytes append adds.
-func (c Context) size() int {
-	return 4 + 7*4 + len(c.Deployment) + len(c.Tenant) + len(c.Class) + len(c.Object) + len(c.Path) + len(c.Shard) + 8
-}

@@ -25,9 +25,7 @@ package envelope
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -46,17 +44,13 @@ const (
 	commitmentSize = 32
 	nonceSize      = 12
 	tagSize        = 16
+	secretSize     = 32
 	idSize         = len(KeyID{})
 	headSize       = 5 // mark, version, suite, flags, n
 )
 
 // MaxPlaintext is the longest plaintext that suite 01 seals, in bytes.
 const MaxPlaintext = 64 << 10
-
-const (
-	sealLabel = "underseal/v1/seal\x00"
-	joinLabel = "underseal/v1/join"
-)
 
 // IsSealed reports whether b begins like an envelope. It is for telling a mixed
 // up row apart in a message, not for deciding whether to open: where a sealed
@@ -91,34 +85,41 @@ type message struct {
 	plaintext []byte // padded; may stand behind prefix in the same array
 }
 
-func newMessage(keys []Key, ctx Context, plaintext []byte, salt [saltSize]byte) (*message, error) {
+func newMessage(keys []Key, ctx Context, plaintext []byte, salt [saltSize]byte) (message, error) {
 	if err := checkKeys(keys); err != nil {
-		return nil, err
+		return message{}, err
 	}
 	if len(plaintext) > MaxPlaintext {
-		return nil, fault.New(fault.Invalid, "value of %d bytes is too large to seal, at most %d", len(plaintext), MaxPlaintext)
+		return message{}, fault.New(fault.Invalid, "value of %d bytes is too large to seal, at most %d", len(plaintext), MaxPlaintext)
 	}
-	flags, padded := padding(len(plaintext))
+	flags, size := padding(len(plaintext))
+	m, err := newPrefix(keys, ctx, flags, salt, size)
+	if err != nil {
+		return message{}, err
+	}
+	m.plaintext = plaintext
+	if flags == flagPadded {
+		m.plaintext = pad(m.prefix, plaintext, size)
+	}
+	return m, nil
+}
+
+// newPrefix derives the message key and writes the bytes before the nonce,
+// leaving room for a plaintext of size bytes.
+func newPrefix(keys []Key, ctx Context, flags byte, salt [saltSize]byte, size int) (m message, err error) {
 	prefixSize := headSize + len(keys)*idSize + saltSize + commitmentSize
-	m := &message{prefix: make([]byte, 0, prefixSize+nonceSize+padded+tagSize), plaintext: plaintext}
+	m.prefix = make([]byte, 0, prefixSize+nonceSize+size+tagSize)
 	m.prefix = append(m.prefix, mark, version, suite, flags, byte(len(keys)))
 	for i := range keys {
 		m.prefix = append(m.prefix, keys[i].ID[:]...)
 	}
 	m.prefix = append(m.prefix, salt[:]...)
-	prk, err := DeriveSecret(keys)
+	d, err := derive(keys, m.prefix, ctx)
 	if err != nil {
-		return nil, err
+		return message{}, err
 	}
-	derived, err := expand(prk, m.prefix, ctx)
-	if err != nil {
-		return nil, err
-	}
-	copy(m.key[:], derived)
-	m.prefix = append(m.prefix, derived[32:]...)
-	if flags == flagPadded {
-		m.plaintext = pad(m.prefix, plaintext, padded)
-	}
+	m.key = d.key
+	m.prefix = append(m.prefix, d.commitment[:]...)
 	return m, nil
 }
 
@@ -139,41 +140,6 @@ func checkKeys(keys []Key) error {
 		return fault.New(fault.Invalid, "couldn't seal: %s", what)
 	}
 	return nil
-}
-
-// DeriveSecret returns the pseudorandom key of the keys, from which the message
-// keys of their values come: a single key's Secret itself, several joined by
-// HKDF-Extract in their order. It is as secret as the keys together.
-func DeriveSecret(keys []Key) ([]byte, error) {
-	switch len(keys) {
-	case 0:
-		return nil, fault.New(fault.Invalid, "couldn't derive a secret from no key")
-	case 1:
-		return keys[0].Secret[:], nil
-	}
-	joined := make([]byte, 0, maxKeys*32)
-	for i := range keys {
-		joined = append(joined, keys[i].Secret[:]...)
-	}
-	prk, err := hkdf.Extract(sha256.New, joined, []byte(joinLabel))
-	if err != nil {
-		return nil, fault.New(fault.Internal, "couldn't join keys: %w", err)
-	}
-	return prk, nil
-}
-
-// expand derives the message key and the commitment, 32 bytes each; head is all
-// up to and with the salt.
-func expand(prk, head []byte, ctx Context) ([]byte, error) {
-	info := make([]byte, 0, len(sealLabel)+len(head)+ctx.size())
-	info = append(info, sealLabel...)
-	info = append(info, head...)
-	info = ctx.append(info)
-	derived, err := hkdf.Expand(sha256.New, prk, string(info), 32+commitmentSize)
-	if err != nil {
-		return nil, fault.New(fault.Internal, "couldn't derive a message key: %w", err)
-	}
-	return derived, nil
 }
 
 // KeyIDs returns the ids of the keys that sealed is under, owner first. It
@@ -197,18 +163,14 @@ func Open(keys []Key, ctx Context, sealed []byte) ([]byte, error) {
 	if what != "" {
 		return nil, malformed(what)
 	}
-	prk, err := DeriveSecret(keys)
+	d, err := derive(keys, sealed[:h.commitment], ctx)
 	if err != nil {
 		return nil, err
 	}
-	derived, err := expand(prk, sealed[:h.commitment], ctx)
-	if err != nil {
-		return nil, err
-	}
-	if subtle.ConstantTimeCompare(derived[32:], sealed[h.commitment:h.nonce]) != 1 {
+	if subtle.ConstantTimeCompare(d.commitment[:], sealed[h.commitment:h.nonce]) != 1 {
 		return nil, malformed("it was not sealed under these keys for this place and step")
 	}
-	block, err := aes.NewCipher(derived[:32])
+	block, err := aes.NewCipher(d.key[:])
 	if err != nil {
 		return nil, fault.New(fault.Internal, "couldn't open: %w", err)
 	}

@@ -1,0 +1,57 @@
+package envelope
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/fips140"
+	"testing"
+)
+
+// SealFixed is Seal with a given salt and nonce, for vectors. Sealing two
+// values with the same ones gives both away.
+func SealFixed(t testing.TB, keys []Key, ctx Context, plaintext []byte, salt [16]byte, nonce [12]byte) ([]byte, error) {
+	m, err := newMessage(keys, ctx, plaintext, salt)
+	if err != nil {
+		return nil, err
+	}
+	return m.encrypt(t, nonce), nil
+}
+
+// SealRaw makes an authentic envelope that Seal would not: of any keys, flags
+// and padded bytes.
+func SealRaw(t testing.TB, keys []Key, ctx Context, flags byte, padded []byte, salt [16]byte, nonce [12]byte) []byte {
+	m, err := newPrefix(keys, ctx, flags, salt, len(padded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.plaintext = padded
+	return m.encrypt(t, nonce)
+}
+
+func (m message) encrypt(t testing.TB, nonce [12]byte) []byte {
+	if fips140.Enabled() {
+		t.Skip("FIPS 140-3 mode refuses a nonce of the caller's")
+	}
+	block, err := aes.NewCipher(m.key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aad := append([]byte(nil), m.prefix...)
+	return aead.Seal(append(aad, nonce[:]...), nonce[:], append([]byte(nil), m.plaintext...), m.prefix)
+}
+
+// Derive returns the message key and commitment both ways: written out, and by
+// crypto/hkdf.
+func Derive(prk [32]byte, info []byte) (ours, std [64]byte) {
+	buf := append(make([]byte, infoStart), info...)
+	d := expand(prk, append(buf, 1))
+	e, err := expandFIPS(prk[:], info)
+	if err != nil {
+		panic(err)
+	}
+	return [64]byte(append(d.key[:], d.commitment[:]...)), [64]byte(append(e.key[:], e.commitment[:]...))
+}
