@@ -60,9 +60,9 @@ type Storage interface {
 
 	// DestroyDataKey overwrites the row of (tomb.Tenant, tomb.ID) by tomb, whose
 	// State is Destroyed and whose Wrapped is empty, and deletes the subject row
-	// that points to it, if any. The old bytes must not stay in free pages
-	// (SQLite: secure_delete). A key destroyed already stays as it is, without
-	// an error. NotFound when there is no such key.
+	// that points to it, if any, whatever stood in the row. The old bytes must
+	// not stay in free pages (SQLite: secure_delete). NotFound when there is no
+	// such key.
 	DestroyDataKey(ctx context.Context, tomb DataKeyRow) error
 
 	// Subject returns the row of a token. NotFound when there is none.

@@ -7,6 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -17,9 +19,10 @@ type rootKey [32]byte
 
 const redacted = "[root key]"
 
-func (rootKey) String() string       { return redacted }
-func (rootKey) GoString() string     { return redacted }
-func (rootKey) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (rootKey) String() string             { return redacted }
+func (rootKey) GoString() string           { return redacted }
+func (rootKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (rootKey) LogValue() slog.Value       { return slog.StringValue(redacted) }
 
 // A wrapped key is
 //

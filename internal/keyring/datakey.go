@@ -1,0 +1,119 @@
+package keyring
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+)
+
+// dataID names a data key in the cache.
+type dataID struct {
+	tenant string
+	id     envelope.KeyID
+}
+
+// A dataKey is an opened data key with what it was opened under.
+type dataKey struct {
+	key     envelope.Key
+	scope   string
+	version uint32
+	under   *secrets
+}
+
+// Key returns a data key. NotFound when there is none with this id: ids come
+// from sealed heads, so to whoever has one that is a deleted row. Sealed when it
+// was destroyed. Integrity when its row was changed.
+func (r *Ring) Key(ctx context.Context, tenant string, id envelope.KeyID) (envelope.Key, error) {
+	k, err := r.key(ctx, r.tenant(tenant), id)
+	return k.key, err
+}
+
+// key returns a data key from the cache or from storage.
+func (r *Ring) key(ctx context.Context, t *tenant, id envelope.KeyID) (dataKey, error) {
+	k, epoch, err := r.cachedKey(ctx, t, id)
+	if err != nil || k.under != nil {
+		return k, err
+	}
+	row, err := r.config.Storage.DataKey(ctx, t.name, id)
+	if err != nil {
+		return dataKey{}, err
+	}
+	if row.ID != id {
+		return dataKey{}, fault.New(fault.Integrity, "data key %s of tenant %q: the row of key %s came instead", id, t.name, envelope.KeyID(row.ID))
+	}
+	return r.openRow(ctx, t, row, epoch)
+}
+
+// cachedKey returns a data key if it is in the cache and the key service stands
+// behind the tenant key it was opened under; else one with no secrets.
+func (r *Ring) cachedKey(ctx context.Context, t *tenant, id envelope.KeyID) (dataKey, uint64, error) {
+	k, ok, epoch := r.data.get(dataID{t.name, id})
+	if !ok {
+		return dataKey{}, epoch, nil
+	}
+	s, err := t.version(k.version).use(ctx)
+	if err != nil || s != k.under {
+		return dataKey{}, epoch, err
+	}
+	return k, epoch, nil
+}
+
+// openRow authenticates a stored row of the tenant and caches its key.
+func (r *Ring) openRow(ctx context.Context, t *tenant, row DataKeyRow, epoch uint64) (dataKey, error) {
+	row.Tenant = t.name // what it must be bound to, whatever the row says
+	s, err := t.version(row.KeyVersion).use(ctx)
+	if err != nil {
+		return dataKey{}, err
+	}
+	key, err := r.config.unseal(s, row)
+	if err != nil {
+		return dataKey{}, err
+	}
+	k := dataKey{key: key, scope: row.Scope, version: row.KeyVersion, under: s}
+	r.data.put(dataID{t.name, key.ID}, k, epoch)
+	return k, nil
+}
+
+// Destroy makes all that was sealed under a data key unreadable: its row is
+// overwritten by a tombstone, a person's link to it is deleted, and the key is
+// dropped from memory, all before it returns. Destroying again does nothing.
+// The caller has written down the order to destroy, and repeats it after an
+// error.
+func (r *Ring) Destroy(ctx context.Context, tenant string, id envelope.KeyID) error {
+	t := r.tenant(tenant)
+	row, err := r.config.Storage.DataKey(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	if row.State == keyrow.Destroyed {
+		if _, err = r.openRow(ctx, t, row, 0); fault.Is(err, fault.Sealed) {
+			return nil
+		}
+		// It is only called destroyed, and its bytes may be elsewhere in the row.
+	}
+	tomb, err := r.tombstone(ctx, t, row)
+	if err != nil {
+		return err
+	}
+	// Also after an error, which may be a lost reply.
+	defer r.data.drop(dataID{tenant, id})
+	return r.config.Storage.DestroyDataKey(ctx, tomb)
+}
+
+// tombstone returns what takes the place of a row. The row's own bytes need not
+// open: a damaged key must be erasable too.
+func (r *Ring) tombstone(ctx context.Context, t *tenant, row DataKeyRow) (DataKeyRow, error) {
+	k, err := t.current(ctx)
+	if err != nil {
+		return DataKeyRow{}, err
+	}
+	s, err := k.use(ctx)
+	if err != nil {
+		return DataKeyRow{}, err
+	}
+	tomb := DataKeyRow{Tenant: t.name, ID: row.ID, Scope: row.Scope, State: keyrow.Destroyed, KeyVersion: k.version}
+	tomb.Tombstone = r.config.tombstoneMAC(s, tomb)
+	return tomb, nil
+}

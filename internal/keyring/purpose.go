@@ -1,0 +1,95 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"slices"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// A Purpose is what one of a tenant's own data keys is for. It is the Scope of
+// the key's row.
+type Purpose string
+
+const (
+	Index Purpose = "index" // index tokens of keys and of people's ids
+	Audit Purpose = "audit" // leaves that belong to no object
+	Inbox Purpose = "inbox" // messages that wait for an instance
+	Log   Purpose = "log"   // the signing key of the tenant's log
+)
+
+// purposes are made together with the tenant's first tenant key. Since they are
+// never made later, one that is missing was deleted behind our back.
+var purposes = []Purpose{Index, Audit, Inbox, Log}
+
+// TenantKey returns the tenant's one key for a purpose. The first use of any key
+// of a tenant makes all of them.
+func (r *Ring) TenantKey(ctx context.Context, tenant string, purpose Purpose) (envelope.Key, error) {
+	if !slices.Contains(purposes, purpose) {
+		return envelope.Key{}, fault.New(fault.Invalid, "tenant key: unknown purpose %q", purpose)
+	}
+	t := r.tenant(tenant)
+	k, epoch, err := r.cachedKey(ctx, t, t.purpose(purpose))
+	if err != nil || k.under != nil {
+		return k.key, err
+	}
+	row, err := t.purposeRow(ctx, purpose)
+	if err != nil {
+		return envelope.Key{}, err
+	}
+	if k, err = r.openRow(ctx, t, row, epoch); err != nil {
+		return envelope.Key{}, err
+	}
+	t.mu.Lock()
+	t.purposes[purpose] = k.key.ID
+	t.mu.Unlock()
+	return k.key, nil
+}
+
+// purpose returns the id of the key for a purpose, zero when it is not known yet.
+func (t *tenant) purpose(purpose Purpose) envelope.KeyID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.purposes[purpose]
+}
+
+// purposeRow reads the row of the key for a purpose; it has the right scope.
+func (t *tenant) purposeRow(ctx context.Context, purpose Purpose) (DataKeyRow, error) {
+	if _, err := t.current(ctx); err != nil {
+		return DataKeyRow{}, err
+	}
+	row, err := t.ring.config.Storage.ScopeKey(ctx, t.name, string(purpose))
+	if fault.Is(err, fault.NotFound) || err == nil && row.Scope != string(purpose) {
+		return DataKeyRow{}, fault.New(fault.Integrity, "tenant %q: its %s key was made with its tenant key and is gone", t.name, purpose)
+	}
+	return row, err
+}
+
+// found makes and stores the tenant's first tenant key and its keys for all
+// purposes, at once. Conflict when it has them already.
+func (t *tenant) found(ctx context.Context) error {
+	r := t.ring
+	key := make([]byte, 32)
+	rand.Read(key)
+	s, err := derive(key, 1)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
+	defer cancel()
+	wrapped, err := r.config.Service.Wrap(ctx, r.config.context(t.name, 1), key)
+	if err != nil {
+		return outward(err)
+	}
+	rows := make([]DataKeyRow, len(purposes))
+	for i, purpose := range purposes {
+		if rows[i], err = r.config.seal(s, 1, t.name, string(purpose), newKey(r.config.Now())); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(rows, func(a, b DataKeyRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return r.config.Storage.Found(ctx, TenantKeyRow{Tenant: t.name, Version: 1, Wrapped: wrapped}, rows)
+}

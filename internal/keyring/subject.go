@@ -1,0 +1,129 @@
+package keyring
+
+import (
+	"context"
+	"crypto/hmac"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+)
+
+// subjectID names a person in the cache.
+type subjectID struct {
+	tenant string
+	token  [32]byte
+}
+
+// SubjectKey returns the data key of the person whose id has this index token,
+// and makes one, durably linked, at the first call. Once that key is destroyed,
+// the person has none, and the next call makes another.
+func (r *Ring) SubjectKey(ctx context.Context, tenant string, token [32]byte) (envelope.Key, error) {
+	t := r.tenant(tenant)
+	id, ok, epoch := r.subjects.get(subjectID{tenant, token})
+	if ok {
+		k, err := r.key(ctx, t, id)
+		if !fault.Is(err, fault.Sealed) {
+			return k.key, err
+		}
+		r.subjects.drop(subjectID{tenant, token})
+	}
+	row, err := r.config.Storage.Subject(ctx, tenant, token)
+	if fault.Is(err, fault.NotFound) {
+		return r.newSubject(ctx, t, token)
+	}
+	if err != nil {
+		return envelope.Key{}, err
+	}
+	return r.subjectKey(ctx, t, token, row, epoch)
+}
+
+// subjectKey authenticates a person's row and returns the key it points to.
+func (r *Ring) subjectKey(ctx context.Context, t *tenant, token [32]byte, row SubjectRow, epoch uint64) (envelope.Key, error) {
+	if err := r.checkSubject(ctx, t, token, row); err != nil {
+		return envelope.Key{}, err
+	}
+	k, err := r.key(ctx, t, row.KeyID)
+	if fault.Is(err, fault.NotFound) {
+		return envelope.Key{}, fault.New(fault.Integrity, "tenant %q: data key %s of a person is gone", t.name, envelope.KeyID(row.KeyID))
+	}
+	if err != nil {
+		return envelope.Key{}, err
+	}
+	r.subjects.put(subjectID{t.name, token}, row.KeyID, epoch)
+	return k.key, nil
+}
+
+// newSubject gives a person a key. Somebody may be faster: then theirs counts,
+// and the new one is left to be swept.
+func (r *Ring) newSubject(ctx context.Context, t *tenant, token [32]byte) (envelope.Key, error) {
+	key, err := r.NewKey(ctx, t.name)
+	if err != nil {
+		return envelope.Key{}, err
+	}
+	row, err := r.link(ctx, t, key.ID, token)
+	if err != nil {
+		return envelope.Key{}, err
+	}
+	if row.KeyID == key.ID {
+		return key, nil
+	}
+	_, _, epoch := r.subjects.get(subjectID{t.name, token})
+	return r.subjectKey(ctx, t, token, row, epoch)
+}
+
+// LinkSubject says whose key this is, which was made while the person's id was
+// not known. Saying it again does nothing. Conflict when the person has another
+// key already (SubjectKey returns it), or the key belongs to another person.
+func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID, token [32]byte) error {
+	t := r.tenant(tenant)
+	k, err := r.key(ctx, t, id)
+	if err != nil {
+		return err
+	}
+	if k.scope != keyrow.Pool {
+		return fault.New(fault.Invalid, "link subject: data key %s is the tenant's %s key", id, k.scope)
+	}
+	row, err := r.link(ctx, t, id, token)
+	if err != nil {
+		return err
+	}
+	if row.KeyID != id {
+		return fault.New(fault.Conflict, "link subject: the person has another data key than %s already: %s", id, envelope.KeyID(row.KeyID)).
+			WithCode("subject_has_key")
+	}
+	return nil
+}
+
+// link stores that the key is the person's and returns the authenticated row
+// that stands then.
+func (r *Ring) link(ctx context.Context, t *tenant, id envelope.KeyID, token [32]byte) (SubjectRow, error) {
+	k, err := t.current(ctx)
+	if err != nil {
+		return SubjectRow{}, err
+	}
+	s, err := k.use(ctx)
+	if err != nil {
+		return SubjectRow{}, err
+	}
+	row := SubjectRow{Tenant: t.name, Token: token, KeyID: id, KeyVersion: k.version}
+	row.MAC = r.config.subjectMAC(s, row)
+	row, err = r.config.Storage.LinkSubject(ctx, row)
+	if err != nil {
+		return SubjectRow{}, err
+	}
+	return row, r.checkSubject(ctx, t, token, row)
+}
+
+// checkSubject returns Integrity when a person's row is not as we wrote it.
+func (r *Ring) checkSubject(ctx context.Context, t *tenant, token [32]byte, row SubjectRow) error {
+	row.Tenant, row.Token = t.name, token // what it must be bound to
+	s, err := t.version(row.KeyVersion).use(ctx)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(row.MAC, r.config.subjectMAC(s, row)) {
+		return fault.New(fault.Integrity, "tenant %q: the row that gives a person data key %s was changed", t.name, envelope.KeyID(row.KeyID))
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package keyring
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+	"github.com/underseal/underseal/internal/kms"
+)
+
+// context returns what the key service binds into a tenant key.
+func (c *Config) context(tenant string, version uint32) kms.Context {
+	return kms.Context{App: "underseal", Deployment: c.Deployment, Tenant: tenant, Purpose: "tenant-key", Version: version}
+}
+
+// secrets are what is derived from one version of a tenant key, each with a
+// label of its own; the tenant key itself is not kept. A pointer to secrets also
+// names one stretch of confirmation: when the key service takes the tenant key
+// away and gives it back, there is a new pointer, and what was opened under the
+// old one is opened again.
+type secrets struct {
+	wrap      envelope.Key // "kek/data": seals data keys
+	tombstone [32]byte     // "mac/tombstone": proves that we destroyed a data key
+	subject   [32]byte     // "mac/subject": binds a person's token to a data key
+}
+
+const redacted = "[tenant key]"
+
+func (secrets) String() string             { return redacted }
+func (secrets) GoString() string           { return redacted }
+func (secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (secrets) LogValue() slog.Value       { return slog.StringValue(redacted) }
+
+// derive returns the secrets of a version of a tenant key of 32 bytes.
+func derive(key []byte, version uint32) (*secrets, error) {
+	s := &secrets{}
+	binary.BigEndian.PutUint32(s.wrap.ID[12:], version)
+	for label, out := range map[string]*[32]byte{"kek/data": &s.wrap.Secret, "mac/tombstone": &s.tombstone, "mac/subject": &s.subject} {
+		derived, err := hkdf.Key(sha256.New, key, nil, label, len(out))
+		if err != nil {
+			return nil, fault.New(fault.Internal, "derive %s: %w", label, err)
+		}
+		copy(out[:], derived)
+	}
+	return s, nil
+}
+
+// newKey returns a random data key made at now. Its id is a UUIDv7 (RFC 9562,
+// section 5.7), so that rows made together lie together.
+func newKey(now time.Time) envelope.Key {
+	var key envelope.Key
+	rand.Read(key.Secret[:])
+	rand.Read(key.ID[:])
+	low := keyrow.IDAt(now)
+	copy(key.ID[:6], low[:6])
+	key.ID[6] = key.ID[6]&0x0f | low[6]
+	key.ID[8] = key.ID[8]&0x3f | low[8]
+	return key
+}
+
+// place returns what the wrapped bytes of a data key are bound to.
+func (c *Config) place(tenant string, id envelope.KeyID, scope string) envelope.Context {
+	return envelope.Context{Deployment: c.Deployment, Tenant: tenant, Class: "key", Object: id.String(), Path: "data/" + scope}
+}
+
+// seal returns the row of a new data key.
+func (c *Config) seal(s *secrets, version uint32, tenant, scope string, key envelope.Key) (DataKeyRow, error) {
+	wrapped, err := envelope.Seal([]envelope.Key{s.wrap}, c.place(tenant, key.ID, scope), key.Secret[:])
+	if err != nil {
+		return DataKeyRow{}, fault.New(fault.Internal, "wrap data key %s: %w", key.ID, err)
+	}
+	return DataKeyRow{Tenant: tenant, ID: key.ID, Scope: scope, State: keyrow.Ready, KeyVersion: version, Wrapped: wrapped}, nil
+}
+
+// unseal returns the key of a row, Sealed when it was destroyed, and Integrity
+// when anything in the row is not as we wrote it.
+func (c *Config) unseal(s *secrets, row DataKeyRow) (envelope.Key, error) {
+	key := envelope.Key{ID: row.ID}
+	switch row.State {
+	case keyrow.Destroyed:
+		return envelope.Key{}, c.checkTombstone(s, row)
+	case keyrow.Ready, keyrow.Assigned:
+	default:
+		return envelope.Key{}, changed(row, "unknown state")
+	}
+	if len(row.Tombstone) > 0 {
+		return envelope.Key{}, changed(row, "a tombstone on a live key")
+	}
+	secret, err := envelope.Open([]envelope.Key{s.wrap}, c.place(row.Tenant, row.ID, row.Scope), row.Wrapped)
+	if err != nil || copy(key.Secret[:], secret) != len(key.Secret) || len(secret) != len(key.Secret) {
+		return envelope.Key{}, changed(row, "its wrapped bytes do not open")
+	}
+	return key, nil
+}
+
+// checkTombstone returns Sealed when we destroyed the key, and Integrity when
+// somebody only says so.
+func (c *Config) checkTombstone(s *secrets, row DataKeyRow) error {
+	if len(row.Wrapped) > 0 || !hmac.Equal(row.Tombstone, c.tombstoneMAC(s, row)) {
+		return changed(row, "it is called destroyed, and we did not destroy it")
+	}
+	return fault.New(fault.Sealed, "data key %s was destroyed, and all that was sealed under it is erased", envelope.KeyID(row.ID))
+}
+
+// tombstoneMAC binds every column of a destroyed key's row.
+func (c *Config) tombstoneMAC(s *secrets, row DataKeyRow) []byte {
+	return mac(s.tombstone, c.Deployment, row.Tenant, string(row.ID[:]), row.Scope)
+}
+
+// subjectMAC binds every column of a subject row.
+func (c *Config) subjectMAC(s *secrets, row SubjectRow) []byte {
+	return mac(s.subject, c.Deployment, row.Tenant, string(row.Token[:]), string(row.KeyID[:]))
+}
+
+// mac returns HMAC-SHA-256 over the items, each after its length as 32 bits,
+// big-endian.
+func mac(key [32]byte, items ...string) []byte {
+	h := hmac.New(sha256.New, key[:])
+	for _, item := range items {
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(item))))
+		h.Write([]byte(item))
+	}
+	return h.Sum(nil)
+}
+
+// changed returns the error for a data key's row that we did not write like this.
+func changed(row DataKeyRow, how string) error {
+	return fault.New(fault.Integrity, "data key %s of tenant %q: the stored row was changed: %s", envelope.KeyID(row.ID), row.Tenant, how)
+}
