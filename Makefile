@@ -1,0 +1,58 @@
+# Everything here is a thin wrapper around the go tool; read the recipes.
+GO ?= go
+export CGO_ENABLED = 0
+
+# Packages of the main module, and how long one test binary may take.
+PKGS ?= ./...
+TIMEOUT ?= 9m
+FUZZTIME ?= 20s
+
+.PHONY: build demo check lint test bench bench-big bite fuzz cross clean
+
+build:
+	@echo "building bin/underseal (the first time, Go downloads and compiles the dependencies: a few minutes)"
+	@$(GO) build -trimpath -o bin/underseal ./cmd/underseal
+
+demo: build
+	@bin/underseal demo $(ARGS)
+
+# Fast: build, format, vet, lint, tests that need nothing but Go.
+check: build lint
+	$(GO) test -short -timeout 80s $(PKGS)
+
+lint:
+	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	  if [ -n "$$bad" ]; then echo "gofmt wants to change:" $$bad; exit 1; fi
+	$(GO) vet $(PKGS)
+	@$(GO) build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck $(PKGS)
+
+# All tests. test/setup installs what is missing or says how.
+test:
+	@test/setup
+	$(GO) test -timeout $(TIMEOUT) $(PKGS)
+
+# One table per database; docs/performance.md explains the figures.
+bench: build
+	$(GO) run ./test/bench/onetask -binary bin/underseal $(ARGS)
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./envelope ./internal/process
+
+bench-big: build
+	$(GO) test -run '^$$' -bench Big -benchtime 1x -timeout 60m ./test/bench/...
+
+# Each patch takes one safety out; the test it names must then fail.
+bite:
+	$(GO) run ./test/bite
+
+# Every fuzz target for a while; fails when a package has none of what it lists.
+fuzz:
+	@test/fuzz $(FUZZTIME)
+
+cross:
+	@for os in linux darwin windows; do for arch in amd64 arm64; do \
+	  echo "building for $$os/$$arch"; \
+	  GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o bin/cross/underseal-$$os-$$arch ./cmd/underseal || exit 1; \
+	done; done
+
+clean:
+	rm -rf bin
