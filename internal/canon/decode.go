@@ -71,7 +71,7 @@ func (d *decoder) canonicalText() (string, *problem) {
 		return "", p
 	}
 	if d.pos-start != len(text)+2 {
-		if again := appendString(nil, text); string(again) != string(d.data[start:d.pos]) {
+		if again := AppendString(nil, text); string(again) != string(d.data[start:d.pos]) {
 			return "", &problem{at: start, what: "string has another spelling"}
 		}
 	}

@@ -19,7 +19,7 @@ func AppendEncode(dst []byte, v Value) []byte {
 	case Bool:
 		return appendBool(dst, v)
 	case String:
-		return appendString(dst, string(v))
+		return AppendString(dst, string(v))
 	case Number:
 		return append(v.append(append(dst, `["n","`...)), `"]`...)
 	case Date:
@@ -75,7 +75,7 @@ func appendContext(dst []byte, c *Context, encode func([]byte, Value) []byte) []
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendString(dst, c.entries[i].Name)
+		dst = AppendString(dst, c.entries[i].Name)
 		dst = encode(append(dst, ':'), c.entries[i].Value)
 	}
 	return append(dst, '}')
@@ -83,10 +83,10 @@ func appendContext(dst []byte, c *Context, encode func([]byte, Value) []byte) []
 
 const hexDigits = "0123456789abcdef"
 
-// appendString writes s between quotes with the escapes of RFC 8785 section
-// 3.2.2.2: the two-character ones where they exist, \u00xx with lower case
+// AppendString adds the encoding of the string s to dst. It has the escapes of
+// RFC 8785 section 3.2.2.2: the two-character ones where they exist, \u00xx with lower case
 // digits for the other control characters, and nothing else.
-func appendString(dst []byte, s string) []byte {
+func AppendString(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\ufffd")
 	}
