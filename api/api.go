@@ -190,6 +190,11 @@ type CompleteTaskRequest struct {
 	Variables json.RawMessage `json:"variables,omitempty" doc:"a JSON object, valid for the form"`
 }
 
+// DraftRequest saves what a person has entered so far; it need not be valid yet.
+type DraftRequest struct {
+	Draft json.RawMessage `json:"draft" doc:"a JSON object"`
+}
+
 // ActivateRequest asks for jobs. The call waits up to Wait for the first one.
 type ActivateRequest struct {
 	Type    string `json:"type" minLength:"1" maxLength:"255"`

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/identity"
+)
+
+// Engine is what the server needs of the engine: one method for each use case.
+// Every error is a fault error whose text may be shown to the caller; any other
+// error is answered as "internal" without its text. Idem is the idempotency key
+// of the request, "" when it has none.
+type Engine interface {
+	// Authenticate finds the caller by the bearer token. Whoever is not
+	// admitted gets a fault with the code "unauthenticated".
+	Authenticate(ctx context.Context, key, address string) (identity.Caller, error)
+	// Ready checks what the engine needs, by name; a nil error is a good check.
+	Ready(ctx context.Context) map[string]error
+
+	Deploy(ctx context.Context, c identity.Caller, files []api.File, idem string) (api.Deployment, error)
+	Processes(ctx context.Context, c identity.Caller, p api.Page) (api.Processes, error)
+	Process(ctx context.Context, c identity.Caller, id string, version int) (api.Process, error)
+	Model(ctx context.Context, c identity.Caller, id string, version int) ([]byte, error)
+	SetMode(ctx context.Context, c identity.Caller, process, mode, idem string) (api.Process, error)
+
+	Start(ctx context.Context, c identity.Caller, in api.StartRequest, idem string) (api.Receipt, error)
+	Instances(ctx context.Context, c identity.Caller, f api.InstanceFilter, p api.Page) (api.Instances, error)
+	Instance(ctx context.Context, c identity.Caller, id string) (api.Instance, error)
+	Steps(ctx context.Context, c identity.Caller, id string, p api.Page) (api.Steps, error)
+	Export(ctx context.Context, c identity.Caller, id string) (api.Export, error)
+	Cancel(ctx context.Context, c identity.Caller, id, idem string) (api.Receipt, error)
+	SetVariables(ctx context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error)
+
+	Tasks(ctx context.Context, c identity.Caller, f api.TaskFilter, p api.Page) (api.Tasks, error)
+	Task(ctx context.Context, c identity.Caller, id string) (api.Task, error)
+	Claim(ctx context.Context, c identity.Caller, id, assignee, idem string) (api.Receipt, error)
+	Unclaim(ctx context.Context, c identity.Caller, id, idem string) (api.Receipt, error)
+	SaveTask(ctx context.Context, c identity.Caller, id string, draft []byte, idem string) (api.Receipt, error)
+	CompleteTask(ctx context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error)
+
+	// ActivateJobs waits for a job as long as the request says, but returns
+	// when ctx ends.
+	ActivateJobs(ctx context.Context, c identity.Caller, in api.ActivateRequest) (api.Jobs, error)
+	CompleteJob(ctx context.Context, c identity.Caller, id string, in api.CompleteJobRequest, idem string) (api.Receipt, error)
+	FailJob(ctx context.Context, c identity.Caller, id string, in api.FailJobRequest, idem string) (api.Receipt, error)
+	ErrorJob(ctx context.Context, c identity.Caller, id string, in api.ErrorJobRequest, idem string) (api.Receipt, error)
+	ExtendJob(ctx context.Context, c identity.Caller, id string, in api.ExtendJobRequest) (api.Lease, error)
+
+	Incidents(ctx context.Context, c identity.Caller, process string, p api.Page) (api.Incidents, error)
+	RetryIncident(ctx context.Context, c identity.Caller, id string, retries int, idem string) (api.Receipt, error)
+}

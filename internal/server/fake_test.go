@@ -1,0 +1,212 @@
+package server_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/server"
+)
+
+const goodKey = "usk_good"
+
+// fakeEngine answers every use case with what was asked of it, so that a test
+// sees what came through the transport. Its hooks say otherwise where set.
+type fakeEngine struct {
+	err      error // what every use case returns
+	panics   any   // what every use case panics with
+	activate func(ctx context.Context, in api.ActivateRequest) (api.Jobs, error)
+	ready    map[string]error
+
+	mu    sync.Mutex // guards what follows
+	calls []call
+}
+
+// call is one use case that was reached.
+type call struct {
+	name, id, idem string
+	caller         identity.Caller
+	in             any
+}
+
+func (e *fakeEngine) note(name string, c identity.Caller, id, idem string, in any) (api.Receipt, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, call{name, id, idem, c, in})
+	if e.panics != nil {
+		panic(e.panics)
+	}
+	return api.Receipt{Instance: "i-1", Seq: 1, Leaf: "ab"}, e.err
+}
+
+func (e *fakeEngine) last(t *testing.T) call {
+	t.Helper()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.calls) == 0 {
+		t.Fatal("the engine was not reached")
+	}
+	return e.calls[len(e.calls)-1]
+}
+
+func (e *fakeEngine) Authenticate(_ context.Context, key, address string) (identity.Caller, error) {
+	if key != goodKey {
+		return identity.Caller{}, fault.New(fault.Denied, "this key is not accepted").WithCode("unauthenticated")
+	}
+	return identity.Caller{Principal: "p-1", Address: address}, nil
+}
+
+func (e *fakeEngine) Ready(context.Context) map[string]error { return e.ready }
+
+func (e *fakeEngine) Deploy(_ context.Context, c identity.Caller, files []api.File, idem string) (api.Deployment, error) {
+	_, err := e.note("Deploy", c, "", idem, files)
+	return api.Deployment{}, err
+}
+
+func (e *fakeEngine) Processes(_ context.Context, c identity.Caller, p api.Page) (api.Processes, error) {
+	_, err := e.note("Processes", c, "", "", p)
+	return api.Processes{}, err
+}
+
+func (e *fakeEngine) Process(_ context.Context, c identity.Caller, id string, version int) (api.Process, error) {
+	_, err := e.note("Process", c, id, "", version)
+	return api.Process{ID: id, Version: version}, err
+}
+
+func (e *fakeEngine) Model(_ context.Context, c identity.Caller, id string, version int) ([]byte, error) {
+	_, err := e.note("Model", c, id, "", version)
+	return []byte("<definitions/>"), err
+}
+
+func (e *fakeEngine) SetMode(_ context.Context, c identity.Caller, process, mode, idem string) (api.Process, error) {
+	_, err := e.note("SetMode", c, process, idem, mode)
+	return api.Process{ID: process, Mode: mode}, err
+}
+
+func (e *fakeEngine) Start(_ context.Context, c identity.Caller, in api.StartRequest, idem string) (api.Receipt, error) {
+	return e.note("Start", c, "", idem, in)
+}
+
+func (e *fakeEngine) Instances(_ context.Context, c identity.Caller, f api.InstanceFilter, p api.Page) (api.Instances, error) {
+	_, err := e.note("Instances", c, "", "", api.InstancesQuery{InstanceFilter: f, Page: p})
+	return api.Instances{}, err
+}
+
+func (e *fakeEngine) Instance(_ context.Context, c identity.Caller, id string) (api.Instance, error) {
+	_, err := e.note("Instance", c, id, "", nil)
+	return api.Instance{ID: id}, err
+}
+
+func (e *fakeEngine) Steps(_ context.Context, c identity.Caller, id string, p api.Page) (api.Steps, error) {
+	_, err := e.note("Steps", c, id, "", p)
+	return api.Steps{}, err
+}
+
+func (e *fakeEngine) Export(_ context.Context, c identity.Caller, id string) (api.Export, error) {
+	_, err := e.note("Export", c, id, "", nil)
+	return api.Export{}, err
+}
+
+func (e *fakeEngine) Cancel(_ context.Context, c identity.Caller, id, idem string) (api.Receipt, error) {
+	return e.note("Cancel", c, id, idem, nil)
+}
+
+func (e *fakeEngine) SetVariables(_ context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error) {
+	return e.note("SetVariables", c, id, idem, string(variables))
+}
+
+func (e *fakeEngine) Tasks(_ context.Context, c identity.Caller, f api.TaskFilter, p api.Page) (api.Tasks, error) {
+	_, err := e.note("Tasks", c, "", "", api.TasksQuery{TaskFilter: f, Page: p})
+	return api.Tasks{}, err
+}
+
+func (e *fakeEngine) Task(_ context.Context, c identity.Caller, id string) (api.Task, error) {
+	_, err := e.note("Task", c, id, "", nil)
+	return api.Task{ID: id}, err
+}
+
+func (e *fakeEngine) Claim(_ context.Context, c identity.Caller, id, assignee, idem string) (api.Receipt, error) {
+	return e.note("Claim", c, id, idem, assignee)
+}
+
+func (e *fakeEngine) Unclaim(_ context.Context, c identity.Caller, id, idem string) (api.Receipt, error) {
+	return e.note("Unclaim", c, id, idem, nil)
+}
+
+func (e *fakeEngine) SaveTask(_ context.Context, c identity.Caller, id string, draft []byte, idem string) (api.Receipt, error) {
+	return e.note("SaveTask", c, id, idem, string(draft))
+}
+
+func (e *fakeEngine) CompleteTask(_ context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error) {
+	return e.note("CompleteTask", c, id, idem, string(variables))
+}
+
+func (e *fakeEngine) ActivateJobs(ctx context.Context, c identity.Caller, in api.ActivateRequest) (api.Jobs, error) {
+	if e.activate != nil {
+		return e.activate(ctx, in)
+	}
+	_, err := e.note("ActivateJobs", c, "", "", in)
+	return api.Jobs{}, err
+}
+
+func (e *fakeEngine) CompleteJob(_ context.Context, c identity.Caller, id string, in api.CompleteJobRequest, idem string) (api.Receipt, error) {
+	return e.note("CompleteJob", c, id, idem, in)
+}
+
+func (e *fakeEngine) FailJob(_ context.Context, c identity.Caller, id string, in api.FailJobRequest, idem string) (api.Receipt, error) {
+	return e.note("FailJob", c, id, idem, in)
+}
+
+func (e *fakeEngine) ErrorJob(_ context.Context, c identity.Caller, id string, in api.ErrorJobRequest, idem string) (api.Receipt, error) {
+	return e.note("ErrorJob", c, id, idem, in)
+}
+
+func (e *fakeEngine) ExtendJob(_ context.Context, c identity.Caller, id string, in api.ExtendJobRequest) (api.Lease, error) {
+	_, err := e.note("ExtendJob", c, id, "", in)
+	return api.Lease{}, err
+}
+
+func (e *fakeEngine) Incidents(_ context.Context, c identity.Caller, process string, p api.Page) (api.Incidents, error) {
+	_, err := e.note("Incidents", c, "", "", api.IncidentsQuery{Process: process, Page: p})
+	return api.Incidents{}, err
+}
+
+func (e *fakeEngine) RetryIncident(_ context.Context, c identity.Caller, id string, retries int, idem string) (api.Receipt, error) {
+	return e.note("RetryIncident", c, id, idem, retries)
+}
+
+// newServer returns a server of the engine; the change may adjust its config.
+func newServer(t testing.TB, e server.Engine, change ...func(*server.Config)) *server.Server {
+	t.Helper()
+	config := server.Config{Engine: e, Version: "test"}
+	for _, f := range change {
+		f(&config)
+	}
+	s, err := server.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// request makes a request with good credentials and, if there is a body, its type.
+func request(method, target, body string) *http.Request {
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+goodKey)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r
+}
+
+func serve(s http.Handler, r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}

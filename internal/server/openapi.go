@@ -1,0 +1,147 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/underseal/underseal/api"
+)
+
+const securityScheme = "apiKey"
+
+// newSpec returns the API's description without its operations.
+func newSpec(version string) *huma.OpenAPI {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	return &huma.OpenAPI{
+		OpenAPI: "3.1.0",
+		Info: &huma.Info{
+			Title:   "Underseal",
+			Version: orDefault(version, "0"),
+			Description: "Runs business processes whose data only the right people can read and nobody can quietly change. " +
+				"Errors are problem+json with a stable code. Changes take an Idempotency-Key and give the same answer again. " +
+				"Numbers in variables keep every digit, 34 at most.",
+			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+		},
+		Components: &huma.Components{
+			Schemas: registry,
+			SecuritySchemes: map[string]*huma.SecurityScheme{
+				securityScheme: {Type: "http", Scheme: "bearer", Description: "an API key, usk_..."},
+			},
+		},
+	}
+}
+
+// document describes the operation but for its query and body.
+func (o *operation) document(registry huma.Registry) *huma.Operation {
+	doc := &huma.Operation{
+		Method: o.method, Path: o.path, OperationID: o.id, Tags: []string{o.tag}, Summary: o.summary,
+		Responses: o.responses(registry), Security: []map[string][]string{{securityScheme: {}}},
+	}
+	if o.public {
+		doc.Security = []map[string][]string{}
+	}
+	if o.param != "" {
+		doc.Parameters = append(doc.Parameters, &huma.Param{
+			Name: o.param, In: "path", Required: true, Schema: &huma.Schema{Type: "string", MaxLength: pointer(255)},
+		})
+	}
+	if o.changes() {
+		doc.Parameters = append(doc.Parameters, &huma.Param{
+			Name: api.IdempotencyKey, In: "header", Description: "repeats of the change carry the same key and get the same answer",
+			Schema: &huma.Schema{Type: "string", MinLength: pointer(1), MaxLength: pointer(255), Pattern: "^[!-~]+$"},
+		})
+	}
+	return doc
+}
+
+func (o *operation) responses(registry huma.Registry) map[string]*huma.Response {
+	answer := jsonContent("application/xml", &huma.Schema{Type: "string", Format: "binary"})
+	switch {
+	case o.path == "/openapi.json":
+		answer = jsonContent("application/json", &huma.Schema{Type: "object"})
+	case o.out != reflect.TypeFor[document]():
+		answer = jsonContent("application/json", registry.Schema(o.out, true, ""))
+	}
+	responses := map[string]*huma.Response{
+		"200": {Description: http.StatusText(http.StatusOK), Content: answer},
+		"default": {
+			Description: "a problem",
+			Content:     jsonContent(api.ProblemType, registry.Schema(reflect.TypeFor[api.Problem](), true, "")),
+		},
+	}
+	if o.path == "/readyz" {
+		responses[strconv.Itoa(http.StatusServiceUnavailable)] = &huma.Response{
+			Description: "not ready; the checks say what is missing", Content: answer,
+		}
+	}
+	return responses
+}
+
+func jsonContent(kind string, s *huma.Schema) map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{kind: {Schema: s}}
+}
+
+// marshalSpec returns the finished document.
+func marshalSpec(spec *huma.OpenAPI) ([]byte, error) {
+	requests := requestSchemas(spec)
+	for name, s := range spec.Components.Schemas.Map() {
+		tidy(s, requests[name])
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = json.Indent(&out, data, "", "  ")
+	out.WriteByte('\n')
+	return out.Bytes(), err
+}
+
+// requestSchemas names the schemas that requests are made of.
+func requestSchemas(spec *huma.OpenAPI) map[string]bool {
+	names := map[string]bool{}
+	var add func(s *huma.Schema)
+	add = func(s *huma.Schema) {
+		for name, known := range spec.Components.Schemas.Map() {
+			if s.Ref == "#/components/schemas/"+name {
+				names[name] = true
+				add(known)
+			}
+		}
+		if s.Items != nil {
+			add(s.Items)
+		}
+		for _, p := range s.Properties {
+			add(p)
+		}
+	}
+	for _, item := range spec.Paths {
+		for _, o := range []*huma.Operation{item.Post, item.Put, item.Patch} {
+			if o != nil && o.RequestBody != nil {
+				add(o.RequestBody.Content["application/json"].Schema)
+			}
+		}
+	}
+	return names
+}
+
+// tidy says what huma cannot know: raw JSON is always an object, nothing is
+// ever null, and answers, other than requests, may gain names later.
+func tidy(s *huma.Schema, request bool) {
+	if !request {
+		s.AdditionalProperties = nil
+	}
+	for _, p := range s.Properties {
+		p.Nullable = false
+		if p.Type == "" && p.Ref == "" {
+			p.Type, p.AdditionalProperties = "object", true
+		}
+	}
+}
+
+func pointer[T any](v T) *T { return &v }

@@ -1,0 +1,85 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// operation is one route: how it is documented, what it reads, what it does.
+type operation struct {
+	method, path string
+	id           string // operationId: camel case, unique
+	tag, summary string
+	in, out      reflect.Type
+	serve        func(ctx context.Context, x *exchange) error
+
+	public  bool  // answers without credentials
+	unkeyed bool  // takes no idempotency key though it is no GET
+	limit   int64 // bytes of the body; 0: the general limit
+
+	param     string // name of the variable in the path, may be empty
+	query     []queryField
+	bind      binder // nil: no body
+	needsBody bool
+	series    series
+}
+
+// none is the input of an operation that reads neither query nor body.
+type none struct{}
+
+// document is an answer that is not JSON of ours: a model's original bytes.
+type document []byte
+
+// newOperation makes an operation of a function. GET reads its input from the
+// query, every other method from the body.
+func newOperation[In, Out any](method, path, id, tag, summary string,
+	do func(ctx context.Context, x *exchange, in In) (Out, error),
+) *operation {
+	return &operation{
+		method: method, path: path, id: id, tag: tag, summary: summary,
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), param: pathVariable(path),
+		serve: func(ctx context.Context, x *exchange) error {
+			var in In
+			if err := x.read(reflect.ValueOf(&in).Elem()); err != nil {
+				return err
+			}
+			out, err := do(ctx, x, in)
+			if err != nil {
+				return err
+			}
+			return x.answer(http.StatusOK, out)
+		},
+	}
+}
+
+// pathVariable returns the name between the braces of a path.
+func pathVariable(path string) string {
+	_, after, _ := strings.Cut(path, "{")
+	name, _, _ := strings.Cut(after, "}")
+	return name
+}
+
+// changes reports whether the operation takes an idempotency key.
+func (o *operation) changes() bool { return o.method != http.MethodGet && !o.unkeyed }
+
+// compile makes the operation's binders and returns its documentation.
+func (o *operation) compile(registry huma.Registry) *huma.Operation {
+	doc := o.document(registry)
+	if o.method == http.MethodGet {
+		var params []*huma.Param
+		o.query, params = queryFields(registry, o.in)
+		doc.Parameters = append(doc.Parameters, params...)
+		return doc
+	}
+	s := registry.Schema(o.in, true, o.id+"Request")
+	o.bind = newBinder(registry, o.in, s)
+	if o.in != reflect.TypeFor[none]() {
+		o.needsBody = len(registry.SchemaFromRef(s.Ref).Required) > 0
+		doc.RequestBody = &huma.RequestBody{Required: o.needsBody, Content: jsonContent("application/json", s)}
+	}
+	return doc
+}
