@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// ListedInstance is a row of an instance list.
+type ListedInstance struct {
+	ID ID
+	InstanceRow
+}
+
+// InstanceFilter selects instances. Empty fields do not restrict.
+type InstanceFilter struct {
+	Process string
+	Status  string
+	Token   *Token // having this token; only its kind and bytes are looked at
+	After   ID     // the last instance of the page before; zero: begin
+	Limit   int
+}
+
+const instanceColumns = `i.process, i.version, i.definition, i.mode, i.status, i.incidents, i.started, i.ended, i.data_key`
+
+func (i *InstanceRow) targets() []any {
+	return []any{&i.Process, &i.Version, &i.Definition, &i.Mode, &i.Status, &i.Incidents, &i.Started, &i.Ended, &i.Key}
+}
+
+// Instances lists instances, newest first.
+func (db *DB) Instances(ctx context.Context, s Scope, f InstanceFilter) ([]ListedInstance, error) {
+	q := newQuery(`SELECT i.object, `+instanceColumns+` FROM instances i WHERE i.tenant = $1`, s.tenant)
+	if f.After != (ID{}) {
+		q.where("i.object < $", f.After)
+	}
+	if f.Process != "" {
+		q.where("i.process = $", f.Process)
+	}
+	if f.Status != "" {
+		q.where("i.status = $", f.Status)
+		if f.Status != "completed" {
+			q.where("i.status <> 'completed'") // what the partial index covers
+		}
+	}
+	if f.Token != nil {
+		q.where(`i.object IN (
+			SELECT object FROM unique_tokens WHERE tenant = $1 AND kind = $ AND token = $
+			UNION SELECT object FROM tokens WHERE tenant = $1 AND kind = $ AND token = $)`,
+			f.Token.Kind, f.Token.Token, f.Token.Kind, f.Token.Token)
+	}
+	q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
+
+	var found []ListedInstance
+	err := db.data.each(ctx, s.tenant, q.text.String(), q.args, func(r row) error {
+		var i ListedInstance
+		err := r.scan(append([]any{&i.ID}, i.targets()...)...)
+		found = append(found, i)
+		return err
+	})
+	return found, err
+}
+
+// KeysInUse returns those of the ids that are the data key of an instance.
+func (db *DB) KeysInUse(ctx context.Context, s Scope, ids []ID) (map[ID]bool, error) {
+	args := make([][]any, len(ids))
+	for i, id := range ids {
+		args[i] = []any{s.tenant, id}
+	}
+	used := map[ID]bool{}
+	err := db.data.eachOf(ctx, s.tenant, `SELECT 1 FROM instances WHERE tenant = $1 AND data_key = $2`,
+		args, func(i int, _ row) error {
+			used[ids[i]] = true
+			return nil
+		})
+	return used, err
+}
+
+func putInstance(s Scope, object ID, i *InstanceRow) statement {
+	return statement{
+		text: `
+			INSERT INTO instances (tenant, object, process, version, definition, mode, status, incidents,
+				started, ended, data_key)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+			ON CONFLICT (tenant, object) DO UPDATE SET
+				process = excluded.process, version = excluded.version, definition = excluded.definition,
+				mode = excluded.mode, status = excluded.status, incidents = excluded.incidents,
+				started = excluded.started, ended = excluded.ended, data_key = excluded.data_key`,
+		args: []any{s.tenant, object, i.Process, i.Version, i.Definition, i.Mode, i.Status, i.Incidents,
+			i.Started, i.Ended, i.Key},
+		one: true,
+	}
+}
+
+// query is a SELECT put together from conditions. Each $ that no digit follows
+// takes the next argument; $1 is the tenant.
+type query struct {
+	text strings.Builder
+	args []any
+}
+
+func newQuery(text string, tenant string) *query {
+	q := &query{args: []any{tenant}}
+	q.text.WriteString(text)
+	return q
+}
+
+func (q *query) where(condition string, args ...any) { q.end("AND "+condition, args...) }
+
+func (q *query) end(text string, args ...any) {
+	q.text.WriteByte('\n')
+	for i, c := range []byte(text) {
+		q.text.WriteByte(c)
+		if c == '$' && (i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9') {
+			q.args = append(q.args, args[0])
+			args = args[1:]
+			fmt.Fprint(&q.text, len(q.args))
+		}
+	}
+}

@@ -1,0 +1,308 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+)
+
+// Keys keeps wrapped keys, apart from the data. It implements keyring.Storage,
+// whose comments say what each method does.
+type Keys struct{ keys backend }
+
+// Keys returns the storage of keys.
+func (db *DB) Keys() *Keys { return &Keys{db.keys} }
+
+// Tenants implements keyring.Storage.
+func (k *Keys) Tenants(ctx context.Context) ([]string, error) {
+	var tenants []string
+	err := k.keys.each(ctx, "", `SELECT DISTINCT tenant FROM tenant_keys ORDER BY tenant`, nil, func(r row) error {
+		var t string
+		err := r.scan(&t)
+		tenants = append(tenants, t)
+		return err
+	})
+	return tenants, err
+}
+
+// Found implements keyring.Storage.
+func (k *Keys) Found(ctx context.Context, key keyrow.TenantKey, rows []keyrow.DataKey) error {
+	if err := checkDataKeys(key.Tenant, rows); err != nil {
+		return err
+	}
+	return k.keys.update(ctx, func(t tx) error {
+		if err := checkUnfounded(t, key.Tenant); err != nil {
+			return err
+		}
+		if _, err := t.exec(`INSERT INTO tenant_keys (tenant, version, wrapped) VALUES ($1, $2, $3)`,
+			key.Tenant, key.Version, key.Wrapped); err != nil {
+			return err
+		}
+		return insertDataKeys(t, rows)
+	})
+}
+
+// checkUnfounded requires that the tenant has no key of any sort.
+func checkUnfounded(t tx, tenant string) error {
+	var hasKey, hasRest bool
+	err := t.each(`
+		SELECT EXISTS (SELECT 1 FROM tenant_keys WHERE tenant = $1),
+			EXISTS (SELECT 1 FROM data_keys WHERE tenant = $1) OR EXISTS (SELECT 1 FROM subjects WHERE tenant = $1)`,
+		[]any{tenant}, func(r row) error { return r.scan(&hasKey, &hasRest) })
+	switch {
+	case err != nil:
+		return err
+	case hasKey:
+		return fault.New(fault.Conflict, "tenant %q has a tenant key already", tenant)
+	case hasRest:
+		return fault.New(fault.Integrity, "tenant %q has data keys but no tenant key: its row was deleted", tenant)
+	}
+	return nil
+}
+
+// checkDataKeys catches a mistake of the caller before it becomes a row.
+func checkDataKeys(tenant string, rows []keyrow.DataKey) error {
+	for i := range rows {
+		if rows[i].Tenant != tenant {
+			return fault.New(fault.Internal, "store data keys: a key of tenant %q among those of %q", rows[i].Tenant, tenant)
+		}
+	}
+	return nil
+}
+
+// TenantKeys implements keyring.Storage.
+func (k *Keys) TenantKeys(ctx context.Context, tenant string) ([]keyrow.TenantKey, error) {
+	keys := []keyrow.TenantKey{}
+	err := k.keys.each(ctx, "", `
+		SELECT tenant, version, wrapped FROM tenant_keys
+		WHERE tenant = $1
+		ORDER BY version`,
+		[]any{tenant}, func(r row) error {
+			var key keyrow.TenantKey
+			err := r.scan(&key.Tenant, &key.Version, &key.Wrapped)
+			keys = append(keys, key)
+			return err
+		})
+	return keys, err
+}
+
+// AddDataKeys implements keyring.Storage.
+func (k *Keys) AddDataKeys(ctx context.Context, rows []keyrow.DataKey) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := checkDataKeys(rows[0].Tenant, rows); err != nil {
+		return err
+	}
+	return k.keys.update(ctx, func(t tx) error { return insertDataKeys(t, rows) })
+}
+
+func insertDataKeys(t tx, rows []keyrow.DataKey) error {
+	args := make([][]any, len(rows))
+	for i, r := range rows {
+		args[i] = []any{r.Tenant, r.ID, r.Scope, string(r.State), r.KeyVersion, r.Wrapped, r.Tombstone}
+	}
+	_, err := t.execOf(`
+		INSERT INTO data_keys (tenant, id, scope, state, key_version, wrapped, tombstone)
+		VALUES ($1, $2, $3, $4, $5, $6, $7)`, args)
+	if errors.Is(err, errTaken) {
+		return fault.New(fault.Conflict, "store data keys: one of the ids or scopes exists already")
+	}
+	return err
+}
+
+const dataKeyColumns = `tenant, id, scope, state, key_version, wrapped, tombstone`
+
+func scanDataKey(r row) (key keyrow.DataKey, err error) {
+	var state string
+	err = r.scan(&key.Tenant, &key.ID, &key.Scope, &state, &key.KeyVersion, &key.Wrapped, &key.Tombstone)
+	key.State = keyrow.State(state)
+	return key, err
+}
+
+// DataKey implements keyring.Storage.
+func (k *Keys) DataKey(ctx context.Context, tenant string, id [16]byte) (keyrow.DataKey, error) {
+	return k.dataKey(ctx, `SELECT `+dataKeyColumns+` FROM data_keys WHERE tenant = $1 AND id = $2`, tenant, id)
+}
+
+// ScopeKey implements keyring.Storage.
+func (k *Keys) ScopeKey(ctx context.Context, tenant, scope string) (keyrow.DataKey, error) {
+	return k.dataKey(ctx, `
+		SELECT `+dataKeyColumns+` FROM data_keys
+		WHERE tenant = $1 AND scope = $2 AND scope <> 'pool'`, tenant, scope)
+}
+
+func (k *Keys) dataKey(ctx context.Context, text string, args ...any) (key keyrow.DataKey, err error) {
+	found := false
+	err = k.keys.each(ctx, "", text, args, func(r row) (err error) {
+		key, err = scanDataKey(r)
+		found = true
+		return err
+	})
+	if err == nil && !found {
+		err = fault.New(fault.NotFound, "the data key does not exist")
+	}
+	return key, err
+}
+
+// MarkAssigned implements keyring.Storage.
+func (k *Keys) MarkAssigned(ctx context.Context, tenant string, ids [][16]byte) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return k.keys.update(ctx, func(t tx) error {
+		_, err := t.execOf(`
+			UPDATE data_keys SET state = 'assigned'
+			WHERE tenant = $1 AND id = $2 AND state = 'ready'`, perID(tenant, ids))
+		return err
+	})
+}
+
+func perID(tenant string, ids [][16]byte) [][]any {
+	args := make([][]any, len(ids))
+	for i, id := range ids {
+		args[i] = []any{tenant, id}
+	}
+	return args
+}
+
+// DestroyDataKey implements keyring.Storage. On SQLite the file is overwritten
+// by secure_delete and the WAL emptied; Unavailable may then also mean that the
+// key is destroyed but its old bytes are still in the WAL: call again.
+func (k *Keys) DestroyDataKey(ctx context.Context, tomb keyrow.DataKey) error {
+	err := k.keys.update(ctx, func(t tx) error {
+		state, err := keyState(t, tomb.Tenant, tomb.ID)
+		if err != nil || state == keyrow.Destroyed {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM subjects WHERE tenant = $1 AND key_id = $2`, tomb.Tenant, tomb.ID); err != nil {
+			return err
+		}
+		_, err = t.exec(`
+			UPDATE data_keys SET scope = $3, state = $4, key_version = $5, wrapped = $6, tombstone = $7
+			WHERE tenant = $1 AND id = $2`,
+			tomb.Tenant, tomb.ID, tomb.Scope, string(tomb.State), tomb.KeyVersion, tomb.Wrapped, tomb.Tombstone)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return k.keys.forget(ctx)
+}
+
+// keyState returns a key's state, or NotFound.
+func keyState(t tx, tenant string, id [16]byte) (keyrow.State, error) {
+	var state string
+	err := t.each(`SELECT state FROM data_keys WHERE tenant = $1 AND id = $2`, []any{tenant, id},
+		func(r row) error { return r.scan(&state) })
+	if err == nil && state == "" {
+		err = fault.New(fault.NotFound, "the data key does not exist")
+	}
+	return keyrow.State(state), err
+}
+
+const selectSubject = `
+	SELECT tenant, token, key_id, key_version, mac FROM subjects
+	WHERE tenant = $1 AND token = $2`
+
+func scanSubject(r row) (s keyrow.Subject, err error) {
+	err = r.scan(&s.Tenant, &s.Token, &s.KeyID, &s.KeyVersion, &s.MAC)
+	return s, err
+}
+
+// Subject implements keyring.Storage.
+func (k *Keys) Subject(ctx context.Context, tenant string, token [32]byte) (subject keyrow.Subject, err error) {
+	err = k.keys.each(ctx, "", selectSubject, []any{tenant, token}, func(r row) (err error) {
+		subject, err = scanSubject(r)
+		return err
+	})
+	if err == nil && subject.Tenant == "" {
+		err = fault.New(fault.NotFound, "the subject does not exist")
+	}
+	return subject, err
+}
+
+// LinkSubject implements keyring.Storage.
+func (k *Keys) LinkSubject(ctx context.Context, subject keyrow.Subject) (keyrow.Subject, error) {
+	var standing keyrow.Subject
+	err := k.keys.update(ctx, func(t tx) (err error) {
+		standing, err = linkSubject(t, subject)
+		return err
+	})
+	if err != nil {
+		return keyrow.Subject{}, err
+	}
+	standing.MAC = bytes.Clone(standing.MAC)
+	return standing, nil
+}
+
+func linkSubject(t tx, subject keyrow.Subject) (standing keyrow.Subject, err error) {
+	err = t.each(selectSubject, []any{subject.Tenant, subject.Token}, func(r row) (err error) {
+		standing, err = scanSubject(r)
+		return err
+	})
+	if err != nil || standing.Tenant != "" {
+		return standing, err
+	}
+	state, err := keyState(t, subject.Tenant, subject.KeyID)
+	if err == nil && state == keyrow.Destroyed {
+		err = fault.New(fault.NotFound, "link a subject: the data key is destroyed")
+	}
+	if err != nil {
+		return standing, err
+	}
+	_, err = t.exec(`
+		INSERT INTO subjects (tenant, token, key_id, key_version, mac) VALUES ($1, $2, $3, $4, $5)`,
+		subject.Tenant, subject.Token, subject.KeyID, subject.KeyVersion, subject.MAC)
+	if errors.Is(err, errTaken) {
+		return standing, fault.New(fault.Conflict, "link a subject: the data key belongs to another one")
+	}
+	if err != nil {
+		return standing, err
+	}
+	_, err = t.exec(`
+		UPDATE data_keys SET state = 'assigned'
+		WHERE tenant = $1 AND id = $2 AND state = 'ready'`, subject.Tenant, subject.KeyID)
+	return subject, err
+}
+
+// Unassigned implements keyring.Storage.
+func (k *Keys) Unassigned(ctx context.Context, tenant string, after, before [16]byte, limit int) ([][16]byte, error) {
+	var ids [][16]byte
+	err := k.keys.each(ctx, "", `
+		SELECT id FROM data_keys k
+		WHERE tenant = $1 AND scope = 'pool' AND state = 'ready' AND id > $2 AND id < $3
+			AND NOT EXISTS (SELECT 1 FROM subjects s WHERE s.tenant = k.tenant AND s.key_id = k.id)
+		ORDER BY id
+		LIMIT $4`,
+		[]any{tenant, after, before, limit}, func(r row) error {
+			var id [16]byte
+			err := r.scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	return ids, err
+}
+
+// DeleteUnassigned implements keyring.Storage.
+func (k *Keys) DeleteUnassigned(ctx context.Context, tenant string, ids [][16]byte) (deleted int, err error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	err = k.keys.update(ctx, func(t tx) error {
+		n, err := t.execOf(`
+			DELETE FROM data_keys
+			WHERE tenant = $1 AND id = $2 AND scope = 'pool' AND state = 'ready'
+				AND NOT EXISTS (SELECT 1 FROM subjects s WHERE s.tenant = data_keys.tenant AND s.key_id = data_keys.id)`,
+			perID(tenant, ids))
+		deleted = int(n)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return deleted, nil
+}

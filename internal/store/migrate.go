@@ -1,0 +1,50 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// migrateSQLite brings the schema of name.db up to date.
+func migrateSQLite(ctx context.Context, path, name string, pragmas []string) error {
+	pragmas = append([]string{"journal_mode = WAL"}, pragmas...)
+	db := sql.OpenDB(sqliteFile{path, pragmas})
+	db.SetMaxOpenConns(1)
+	defer db.Close()
+	return migrate(ctx, goose.DialectSQLite3, db, "migrations/sqlite/"+name, path)
+}
+
+// migrate applies the migrations of a folder that the database does not have
+// yet, each in a transaction of its own.
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, folder, where string) error {
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return fault.New(fault.Internal, "migrations %s: %w", folder, err)
+	}
+	provider, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fault.New(fault.Internal, "migrations %s: %w", folder, err)
+	}
+	current, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fault.New(fault.Unavailable, "read the schema version of %s: %w", where, err)
+	}
+	if current > known {
+		return fault.New(fault.Conflict, "open the database %s: its schema is version %d, this program knows up to %d",
+			where, current, known).
+			WithCode("newer_schema").WithHint("a newer version of the program has used it; start that one")
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fault.New(fault.Unavailable, "migrate the database %s: %w", where, err)
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+-- +goose Up
+
+-- One row: which deployment this data belongs to, and which key file opens it.
+CREATE TABLE deployment (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    deployment TEXT NOT NULL CHECK (deployment <> ''),
+    key_file   TEXT NOT NULL
+) STRICT;
+
+-- The newest state of every object, sealed. Replaced by compare-and-swap on seq.
+CREATE TABLE heads (
+    tenant TEXT    NOT NULL CHECK (tenant <> ''),
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition')),
+    seq    INTEGER NOT NULL CHECK (seq >= 1),
+    body   BLOB    NOT NULL,
+    PRIMARY KEY (tenant, object)
+) STRICT;
+
+-- What happened, clear and without values. Only appended.
+CREATE TABLE steps (
+    tenant TEXT    NOT NULL,
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    seq    INTEGER NOT NULL CHECK (seq >= 1),
+    body   BLOB    NOT NULL,
+    PRIMARY KEY (tenant, object, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Every version of every field. Only appended. Ordered by step, so that what a
+-- step wrote stands together.
+CREATE TABLE fields (
+    tenant TEXT    NOT NULL,
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    seq    INTEGER NOT NULL CHECK (seq >= 1),
+    path   TEXT    NOT NULL CHECK (path <> ''),
+    sealed INTEGER NOT NULL CHECK (sealed IN (0, 1)),
+    value  BLOB    NOT NULL,
+    PRIMARY KEY (tenant, object, seq, path)
+) STRICT, WITHOUT ROWID;
+
+-- The entries of the tenant's log. Only appended.
+CREATE TABLE leaves (
+    tenant TEXT    NOT NULL,
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    seq    INTEGER NOT NULL CHECK (seq >= 0),
+    hash   BLOB    NOT NULL CHECK (length(hash) = 32),
+    body   BLOB    NOT NULL,
+    PRIMARY KEY (tenant, object, seq)
+) STRICT, WITHOUT ROWID;
+
+-- From here on: routing rows, a projection of the heads for finding work.
+-- Times are microseconds since 1970 in UTC; NULL means none.
+CREATE TABLE instances (
+    tenant     TEXT    NOT NULL,
+    object     BLOB    NOT NULL CHECK (length(object) = 16),
+    process    TEXT    NOT NULL,
+    version    INTEGER NOT NULL CHECK (version >= 1),
+    definition BLOB    NOT NULL CHECK (length(definition) = 16),
+    mode       TEXT    NOT NULL,
+    status     TEXT    NOT NULL,
+    incidents  INTEGER NOT NULL CHECK (incidents >= 0),
+    started    INTEGER NOT NULL,
+    ended      INTEGER,
+    data_key   BLOB    NOT NULL CHECK (length(data_key) = 16),
+    CHECK ((status = 'active') = (ended IS NULL)),
+    PRIMARY KEY (tenant, object)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX instances_by_process ON instances (tenant, process, object);
+CREATE INDEX instances_by_status ON instances (tenant, status, object) WHERE status <> 'completed';
+CREATE UNIQUE INDEX instances_by_key ON instances (tenant, data_key);
+
+CREATE TABLE definitions (
+    tenant   TEXT    NOT NULL,
+    object   BLOB    NOT NULL CHECK (length(object) = 16),
+    process  TEXT    NOT NULL CHECK (process <> ''),
+    version  INTEGER NOT NULL CHECK (version >= 1),
+    name     TEXT    NOT NULL,
+    resource BLOB    NOT NULL CHECK (length(resource) = 32),
+    deployed INTEGER NOT NULL,
+    PRIMARY KEY (tenant, object)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX definitions_by_version ON definitions (tenant, process, version);
+
+CREATE TABLE tasks (
+    tenant   TEXT    NOT NULL,
+    instance BLOB    NOT NULL CHECK (length(instance) = 16),
+    id       INTEGER NOT NULL CHECK (id >= 1),
+    element  TEXT    NOT NULL,
+    process  TEXT    NOT NULL,
+    assignee TEXT    NOT NULL,
+    created  INTEGER NOT NULL,
+    due      INTEGER,
+    PRIMARY KEY (tenant, instance, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_by_assignee ON tasks (tenant, assignee, instance, id);
+CREATE INDEX tasks_by_process ON tasks (tenant, process, instance, id);
+
+-- Who may take a task: groups and users, the only copy of these names.
+CREATE TABLE task_candidates (
+    tenant   TEXT    NOT NULL,
+    instance BLOB    NOT NULL,
+    task     INTEGER NOT NULL,
+    kind     TEXT    NOT NULL CHECK (kind IN ('group', 'user')),
+    name     TEXT    NOT NULL CHECK (name <> ''),
+    PRIMARY KEY (tenant, instance, task, kind, name),
+    FOREIGN KEY (tenant, instance, task) REFERENCES tasks (tenant, instance, id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX task_candidates_by_name ON task_candidates (tenant, kind, name, instance, task);
+
+CREATE TABLE jobs (
+    tenant     TEXT    NOT NULL,
+    instance   BLOB    NOT NULL CHECK (length(instance) = 16),
+    id         INTEGER NOT NULL CHECK (id >= 1),
+    element    TEXT    NOT NULL,
+    process    TEXT    NOT NULL,
+    type       TEXT    NOT NULL,
+    retries    INTEGER NOT NULL CHECK (retries >= 0),
+    not_before INTEGER,
+    failed     INTEGER NOT NULL CHECK (failed IN (0, 1)),
+    created    INTEGER NOT NULL,
+    PRIMARY KEY (tenant, instance, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE timers (
+    tenant   TEXT    NOT NULL,
+    instance BLOB    NOT NULL CHECK (length(instance) = 16),
+    id       INTEGER NOT NULL CHECK (id >= 1),
+    element  TEXT    NOT NULL,
+    due      INTEGER NOT NULL,
+    PRIMARY KEY (tenant, instance, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX timers_by_due ON timers (due, tenant, instance, id);
+
+CREATE TABLE incidents (
+    tenant   TEXT    NOT NULL,
+    instance BLOB    NOT NULL CHECK (length(instance) = 16),
+    id       INTEGER NOT NULL CHECK (id >= 1),
+    element  TEXT    NOT NULL,
+    process  TEXT    NOT NULL,
+    code     TEXT    NOT NULL,
+    job      INTEGER NOT NULL CHECK (job >= 0),
+    created  INTEGER NOT NULL,
+    PRIMARY KEY (tenant, instance, id)
+) STRICT, WITHOUT ROWID;
+
+-- Index tokens: keyed hashes of what must be found but not read. In two tables,
+-- because only some of them may exist once per tenant.
+CREATE TABLE tokens (
+    tenant TEXT    NOT NULL,
+    kind   INTEGER NOT NULL CHECK (kind BETWEEN 1 AND 255),
+    token  BLOB    NOT NULL CHECK (length(token) = 32),
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    seq    INTEGER NOT NULL CHECK (seq >= 1),
+    print  BLOB    NOT NULL,
+    PRIMARY KEY (tenant, kind, token, object, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE unique_tokens (
+    tenant TEXT    NOT NULL,
+    kind   INTEGER NOT NULL CHECK (kind BETWEEN 1 AND 255),
+    token  BLOB    NOT NULL CHECK (length(token) = 32),
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    seq    INTEGER NOT NULL CHECK (seq >= 1),
+    print  BLOB    NOT NULL,
+    PRIMARY KEY (tenant, kind, token)
+) STRICT, WITHOUT ROWID;
+
+-- Files of deployments, clear, named by the SHA-256 of their bytes.
+CREATE TABLE resources (
+    tenant TEXT NOT NULL,
+    hash   BLOB NOT NULL CHECK (length(hash) = 32),
+    data   BLOB NOT NULL,
+    PRIMARY KEY (tenant, hash)
+) STRICT;
+
+CREATE TABLE api_keys (
+    tenant TEXT NOT NULL,
+    token  BLOB NOT NULL CHECK (length(token) = 32),
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (tenant, token)
+) STRICT, WITHOUT ROWID;

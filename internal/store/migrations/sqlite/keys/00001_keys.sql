@@ -1,0 +1,41 @@
+-- +goose Up
+
+-- The same row as beside the data, so that the two cannot be mixed up.
+CREATE TABLE deployment (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    deployment TEXT NOT NULL CHECK (deployment <> ''),
+    key_file   TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE tenant_keys (
+    tenant  TEXT    NOT NULL CHECK (tenant <> ''),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    wrapped BLOB    NOT NULL CHECK (length(wrapped) BETWEEN 1 AND 4096),
+    PRIMARY KEY (tenant, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE data_keys (
+    tenant      TEXT    NOT NULL CHECK (tenant <> ''),
+    id          BLOB    NOT NULL CHECK (length(id) = 16),
+    scope       TEXT    NOT NULL CHECK (scope <> '' AND length(CAST(scope AS BLOB)) <= 32),
+    state       TEXT    NOT NULL CHECK (state IN ('ready', 'assigned', 'destroyed')),
+    key_version INTEGER NOT NULL CHECK (key_version >= 1),
+    wrapped     BLOB    NOT NULL CHECK (length(wrapped) < 256),
+    tombstone   BLOB    NOT NULL,
+    CHECK ((state = 'destroyed') = (length(wrapped) = 0)),
+    CHECK (length(tombstone) = CASE state WHEN 'destroyed' THEN 32 ELSE 0 END),
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
+CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
+
+CREATE TABLE subjects (
+    tenant      TEXT    NOT NULL,
+    token       BLOB    NOT NULL CHECK (length(token) = 32),
+    key_id      BLOB    NOT NULL CHECK (length(key_id) = 16),
+    key_version INTEGER NOT NULL CHECK (key_version >= 1),
+    mac         BLOB    NOT NULL CHECK (length(mac) = 32),
+    PRIMARY KEY (tenant, token),
+    FOREIGN KEY (tenant, key_id) REFERENCES data_keys (tenant, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX subjects_by_key ON subjects (tenant, key_id);

@@ -1,0 +1,274 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+var errBusy = errors.New("checkpoint: readers kept the database busy")
+
+// sqliteReaders is how many queries of a file run at a time.
+const sqliteReaders = 4
+
+// Memory of the page caches, in KiB: about 16 MiB for the writer and 2 MiB for
+// each reader. What they miss the operating system's cache holds.
+const (
+	writerCache = "cache_size = -16384"
+	readerCache = "cache_size = -2048"
+)
+
+// sqliteDB is the backend for one SQLite file.
+type sqliteDB struct {
+	readers *sql.DB
+	health  *health
+	writer  *writer
+	points  *checkpointer
+
+	mu    sync.RWMutex
+	stmts map[string]*sql.Stmt // guarded by mu
+}
+
+func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
+	if err := makeDirectory(cfg.Path); err != nil {
+		return nil, fault.New(fault.Invalid, "make the data directory %s: %w", cfg.Path, err)
+	}
+	unlock, err := lockDirectory(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{health: newHealth(), unlock: unlock}
+	defer func() {
+		if err != nil {
+			db.Close()
+		}
+	}()
+	if db.data, err = openFile(ctx, db.health, cfg.Path, "data"); err != nil {
+		return nil, err
+	}
+	// Of a destroyed key no byte may stay behind in the file.
+	if db.keys, err = openFile(ctx, db.health, cfg.Path, "keys", "secure_delete = ON"); err != nil {
+		return nil, err
+	}
+	db.scans = db.data
+	return db, nil
+}
+
+// openFile opens name.db in dir and brings its schema up to date. It returns a
+// nil interface with an error, so that Close can tell.
+func openFile(ctx context.Context, h *health, dir, name string, pragmas ...string) (backend, error) {
+	path := filepath.Join(dir, name+".db")
+	if err := createFile(path); err != nil {
+		return nil, fault.New(fault.Unavailable, "open the database %s: %w", path, err)
+	}
+	if err := migrateSQLite(ctx, path, name, pragmas); err != nil {
+		return nil, err
+	}
+	db, err := startSQLite(h, path, pragmas)
+	if err != nil {
+		return nil, fault.New(fault.Unavailable, "open the database: %w", err)
+	}
+	return db, nil
+}
+
+func startSQLite(h *health, path string, pragmas []string) (*sqliteDB, error) {
+	conn, err := sqliteFile{path, append(pragmas, writerCache, "journal_size_limit = 67108864")}.writer()
+	if err != nil {
+		return nil, err
+	}
+	background, err := sqliteFile{path, append(pragmas, readerCache)}.writer()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	db := &sqliteDB{
+		readers: sql.OpenDB(sqliteFile{path, []string{readerCache, "query_only = ON"}}),
+		health:  h,
+		points:  newCheckpointer(background, h),
+		stmts:   map[string]*sql.Stmt{},
+	}
+	db.readers.SetMaxOpenConns(sqliteReaders)
+	db.readers.SetMaxIdleConns(sqliteReaders)
+	db.writer = startWriter(conn, h, db.points)
+	return db, nil
+}
+
+func (db *sqliteDB) close() error {
+	db.writer.stop()
+	errs := []error{db.points.stop(), db.readers.Close()}
+	if db.health.err() == nil {
+		errs = append(errs, checkpoint(db.writer.conn, "TRUNCATE"))
+	}
+	return errors.Join(append(errs, db.writer.conn.Close())...)
+}
+
+// stmt returns the prepared statement of a query. Queries are few, also those
+// put together from parts.
+func (db *sqliteDB) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+	db.mu.RLock()
+	stmt, ok := db.stmts[text]
+	db.mu.RUnlock()
+	if ok {
+		return stmt, nil
+	}
+	stmt, err := db.readers.PrepareContext(ctx, numbered(text))
+	if err != nil {
+		return nil, err
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if former, ok := db.stmts[text]; ok {
+		return former, stmt.Close()
+	}
+	db.stmts[text] = stmt
+	return stmt, nil
+}
+
+func (db *sqliteDB) each(ctx context.Context, _, text string, args []any, fn func(row) error) error {
+	if err := db.health.err(); err != nil {
+		return err
+	}
+	stmt, err := db.stmt(ctx, text)
+	if err != nil {
+		return db.readError(err)
+	}
+	rows, err := stmt.QueryContext(ctx, bind(args)...)
+	if err != nil {
+		return db.readError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(row{rows}); err != nil {
+			return err
+		}
+	}
+	return db.readError(rows.Err())
+}
+
+func (db *sqliteDB) eachOf(ctx context.Context, tenant, text string, args [][]any, fn func(int, row) error) error {
+	for i := range args {
+		err := db.each(ctx, tenant, text, args[i], func(r row) error { return fn(i, r) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readError gives an error of a query its kind. A disk that fails to read is
+// not fatal: nothing is lost by trying again.
+func (db *sqliteDB) readError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if code, _ := sqliteCode(err); code == 1 {
+		return fault.New(fault.Internal, "read from the database: %w", err)
+	}
+	return fault.New(fault.Unavailable, "read from the database: %w", err)
+}
+
+func (db *sqliteDB) apply(ctx context.Context, _ string, unit []statement) error {
+	return db.writer.do(ctx, sizeOf(unit), db.writer.unit(unit))
+}
+
+// sizeOf returns about how many bytes a unit writes.
+func sizeOf(unit []statement) int {
+	size := 0
+	for i := range unit {
+		for _, arg := range unit[i].args {
+			switch v := arg.(type) {
+			case []byte:
+				size += len(v)
+			case string:
+				size += len(v)
+			default:
+				size += 8
+			}
+		}
+	}
+	return size
+}
+
+func (db *sqliteDB) update(ctx context.Context, fn func(tx) error) error {
+	return db.writer.do(ctx, 0, func(c *sqliteConn) error { return classified(fn(sqliteTx{c})) })
+}
+
+// forget empties the WAL, which holds former versions of pages.
+func (db *sqliteDB) forget(ctx context.Context) error {
+	err := db.writer.between(ctx, func(c *sqliteConn) error { return checkpoint(c, "TRUNCATE") })
+	switch {
+	case err == nil || fault.Is(err, fault.Unavailable):
+		return err
+	case errors.Is(err, errBusy):
+		return fault.New(fault.Unavailable, "empty the write-ahead log: %w", err)
+	}
+	db.health.fail(err)
+	return db.health.err()
+}
+
+// sqliteTx is a unit that reads.
+type sqliteTx struct{ conn *sqliteConn }
+
+func (t sqliteTx) exec(text string, args ...any) (int64, error) {
+	n, err := t.conn.run(text, args)
+	if sqliteTaken(err) {
+		err = errTaken
+	}
+	return n, err
+}
+
+func (t sqliteTx) execOf(text string, args [][]any) (changed int64, err error) {
+	for _, a := range args {
+		n, err := t.exec(text, a...)
+		if err != nil {
+			return 0, err
+		}
+		changed += n
+	}
+	return changed, nil
+}
+
+func (t sqliteTx) each(text string, args []any, fn func(row) error) error {
+	return t.conn.query(text, args, fn)
+}
+
+// makeDirectory makes dir, readable by its owner alone, and makes that durable.
+func makeDirectory(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(filepath.Clean(dir)))
+}
+
+// createFile makes an empty file for SQLite with mode 0600, which SQLite also
+// gives to the WAL beside it.
+func createFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(path))
+}
+
+func syncDirectory(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,44 @@
+package store
+
+import "context"
+
+// StepRow is a step with the leaf of the same seq.
+type StepRow struct {
+	Seq  uint64
+	Body []byte
+	Leaf Leaf // zero when the row is missing
+}
+
+// Steps returns up to limit steps of an object with a seq above after,
+// ascending.
+func (db *DB) Steps(ctx context.Context, s Scope, object ID, after uint64, limit int) ([]StepRow, error) {
+	var steps []StepRow
+	err := db.data.each(ctx, s.tenant, `
+		SELECT t.seq, t.body, l.hash, l.body
+		FROM steps t
+		LEFT JOIN leaves l ON l.tenant = t.tenant AND l.object = t.object AND l.seq = t.seq
+		WHERE t.tenant = $1 AND t.object = $2 AND t.seq > $3
+		ORDER BY t.seq
+		LIMIT $4`,
+		[]any{s.tenant, object, after, limit}, func(r row) error {
+			var t StepRow
+			err := r.scan(&t.Seq, &t.Body, (*optionalHash)(&t.Leaf.Hash), &t.Leaf.Body)
+			steps = append(steps, t)
+			return err
+		})
+	return steps, err
+}
+
+func insertStep(s Scope, object ID, seq uint64, body []byte) statement {
+	return statement{
+		text: `INSERT INTO steps (tenant, object, seq, body) VALUES ($1, $2, $3, $4)`,
+		args: []any{s.tenant, object, seq, body},
+	}
+}
+
+func insertLeaf(s Scope, object ID, seq uint64, leaf *Leaf) statement {
+	return statement{
+		text: `INSERT INTO leaves (tenant, object, seq, hash, body) VALUES ($1, $2, $3, $4, $5)`,
+		args: []any{s.tenant, object, seq, leaf.Hash, leaf.Body},
+	}
+}
