@@ -1,0 +1,128 @@
+package feel
+
+import (
+	"github.com/cockroachdb/apd/v3"
+
+	"github.com/underseal/underseal/internal/canon"
+)
+
+var numberFunctions = []definition{
+	{"decimal(n: number, scale: number)", rounder(apd.RoundHalfEven)},
+	{"floor(n: number, scale?: number)", rounder(apd.RoundFloor)},
+	{"ceiling(n: number, scale?: number)", rounder(apd.RoundCeiling)},
+	{"round up(n: number, scale: number)", rounder(apd.RoundUp)},
+	{"round down(n: number, scale: number)", rounder(apd.RoundDown)},
+	{"round half up(n: number, scale: number)", rounder(apd.RoundHalfUp)},
+	{"round half down(n: number, scale: number)", rounder(apd.RoundHalfDown)},
+	{"abs(n: Any)", absolute},
+	{"modulo(dividend: number, divisor: number)", modulo},
+	{"sqrt(number: number)", squareRoot},
+	{"log(number: number)", logarithm},
+	{"exp(number: number)", exponential},
+	{"odd(number: number)", func(c *call) value { return parity(c, true) }},
+	{"even(number: number)", func(c *call) value { return parity(c, false) }},
+}
+
+// The range of a scale (DMN 1.5, table 75).
+const (
+	minScale = -6111
+	maxScale = 6176
+)
+
+// rounder makes a function that rounds to a number of decimals.
+func rounder(rounding apd.Rounder) func(c *call) value {
+	ctx := decimals
+	ctx.Rounding = rounding
+	ctx.MaxExponent, ctx.MinExponent = wide.MaxExponent, wide.MinExponent
+	return func(c *call) value {
+		scale := int64(0)
+		if c.has(1) {
+			var ok bool
+			if scale, ok = intOf(c.num(1)); !ok || scale < minScale || scale > maxScale {
+				return c.fail("the scale is not between %d and %d", minScale, maxScale)
+			}
+		}
+		if -scale <= int64(c.num(0).Exponent) {
+			return c.args[0]
+		}
+		d := new(apd.Decimal)
+		_, err := ctx.Quantize(d, c.num(0), int32(-scale))
+		return c.number(d, err)
+	}
+}
+
+func absolute(c *call) value {
+	switch v := c.args[0].(type) {
+	case canon.Number:
+		return finite(new(apd.Decimal).Abs(v.Decimal()), nil)
+	case canon.DayTimeDuration:
+		return c.inRange(c.at, duration(max(int64(v.Nanoseconds), -int64(v.Nanoseconds))))
+	case canon.YearMonthDuration:
+		return canon.YearMonthDuration{Months: max(v.Months, -v.Months)}
+	}
+	return c.fail("a %s has no absolute value", typeName(c.args[0]))
+}
+
+// modulo has the sign of the divisor: a - b * floor(a / b).
+func modulo(c *call) value {
+	a, b := c.num(0), c.num(1)
+	if b.IsZero() {
+		return c.fail("division by zero")
+	}
+	if !c.step(1000) {
+		return canon.Null{}
+	}
+	d := new(apd.Decimal)
+	if _, err := wide.Rem(d, a, b); err != nil {
+		return c.number(nil, err)
+	}
+	if !d.IsZero() && d.Negative != b.Negative {
+		if _, err := wide.Add(d, d, b); err != nil {
+			return c.number(nil, err)
+		}
+	}
+	_, err := decimals.Round(d, d)
+	return c.number(d, err)
+}
+
+func squareRoot(c *call) value {
+	if c.num(0).Negative {
+		return c.fail("the number is negative")
+	}
+	return transcendental(c, decimals.Sqrt)
+}
+
+func logarithm(c *call) value {
+	if c.num(0).Sign() <= 0 {
+		return c.fail("the number is not positive")
+	}
+	return transcendental(c, decimals.Ln)
+}
+
+func exponential(c *call) value {
+	const most = 14200 // e^14147 is the last in range
+	if n, ok := intOf(c.num(0)); !ok || n > most || n < -most {
+		return c.fail("the result is out of range")
+	}
+	return transcendental(c, decimals.Exp)
+}
+
+// transcendental charges for a function that costs much more than a step.
+func transcendental(c *call, f func(d, x *apd.Decimal) (apd.Condition, error)) value {
+	if !c.step(100) {
+		return canon.Null{}
+	}
+	d := new(apd.Decimal)
+	_, err := f(d, c.num(0))
+	return c.number(d, err)
+}
+
+// parity reports whether the number is an odd (or even) integer.
+func parity(c *call, odd bool) value {
+	d := c.num(0)
+	if d.Exponent < 0 {
+		return canon.Bool(false)
+	}
+	isOdd := d.Exponent == 0 && d.Coeff.Bit(0) == 1
+	return canon.Bool(isOdd == odd)
+}

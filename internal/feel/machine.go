@@ -1,0 +1,266 @@
+package feel
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// The defaults of Limits.
+const (
+	defaultSteps = 1_000_000
+	defaultDepth = 256
+	defaultBytes = 16 << 20
+	maxWarnings  = 32
+)
+
+// machine is one evaluation. The counters count down; when one falls below
+// zero, err is set, every evaluation returns null at once and every loop stops.
+type machine struct {
+	src      string
+	scope    Scope
+	env      *Env
+	frame    *frame
+	steps    int
+	depth    int
+	bytes    int
+	err      error
+	warnings []Warning
+	patterns map[string]*regexp.Regexp // compiled so far, by flags and pattern
+}
+
+// frame binds one name, or the item of a filter with the names of its entries.
+// Frames are immutable, so functions may keep them.
+type frame struct {
+	parent *frame
+	name   string
+	value  canon.Value
+	item   *canon.Context // names that come before name, may be nil
+}
+
+func newMachine(src string, s Scope, env *Env) *machine {
+	m := &machine{src: src, scope: s, env: env, steps: env.Limits.Steps, depth: env.Limits.Depth, bytes: env.Limits.Bytes}
+	if m.steps == 0 {
+		m.steps = defaultSteps
+	}
+	if m.depth == 0 {
+		m.depth = defaultDepth
+	}
+	if m.bytes == 0 {
+		m.bytes = defaultBytes
+	}
+	return m
+}
+
+// Eval computes the expression. An error inside it is the value null and a
+// warning; the error returned is fault.Invalid with code "expression_limit",
+// when a limit is exceeded. A function or range as the whole result, or inside
+// it, is null with a warning, since no variable can hold it.
+func (e *Expression) Eval(s Scope, env Env) (Result, error) {
+	m := newMachine(e.src, s, &env)
+	return m.finish(m.eval(e.root), e.root.at())
+}
+
+// EvalTests tests the input with the unary tests that were parsed, or with an
+// expression taken for one test. The value is true, false or null.
+func (e *Expression) EvalTests(input canon.Value, s Scope, env Env) (Result, error) {
+	m := newMachine(e.src, s, &env)
+	if input == nil {
+		input = canon.Null{}
+	}
+	m.bind("?", input)
+	if tests, ok := e.root.(*testsNode); ok {
+		return m.finish(m.eval(tests), 0)
+	}
+	return m.finish(m.anyTest([]node{e.root}, input), 0)
+}
+
+// finish removes what a canon.Value cannot hold from the result.
+func (m *machine) finish(v canon.Value, at int) (Result, error) {
+	v = m.storable(v, at)
+	if m.err != nil {
+		return Result{Value: canon.Null{}}, m.err
+	}
+	return Result{Value: v, Warnings: m.warnings}, nil
+}
+
+// storable replaces functions and ranges by null. It visits each value once per
+// place it stands at and counts each as a step, so a result that shares its
+// parts cannot grow without bound when it is written out.
+func (m *machine) storable(v canon.Value, at int) canon.Value {
+	if !m.step(1) {
+		return canon.Null{}
+	}
+	switch v := v.(type) {
+	case *function, *interval:
+		return m.warn(at, "a %s cannot be kept as a value", typeName(v))
+	case canon.List:
+		return m.storableList(v, at)
+	case *canon.Context:
+		return m.storableContext(v, at)
+	case canon.String:
+		m.alloc(len(v))
+	}
+	return v
+}
+
+func (m *machine) storableList(list canon.List, at int) canon.Value {
+	if !m.enter() {
+		return canon.Null{}
+	}
+	defer m.leave()
+	kept := list
+	for i, item := range list {
+		v := m.storable(item, at)
+		if m.err != nil {
+			return canon.Null{}
+		}
+		if unchanged(v, item) {
+			continue
+		}
+		if &kept[0] == &list[0] {
+			kept = append(canon.List(nil), list...)
+		}
+		kept[i] = v
+	}
+	return kept
+}
+
+func (m *machine) storableContext(c *canon.Context, at int) canon.Value {
+	if !m.enter() {
+		return canon.Null{}
+	}
+	defer m.leave()
+	for i := range c.Len() {
+		entry := c.At(i)
+		kept := m.storable(entry.Value, at)
+		if m.err != nil {
+			return canon.Null{}
+		}
+		if !unchanged(kept, entry.Value) {
+			c = c.With(entry.Name, kept)
+		}
+	}
+	return c
+}
+
+// eval evaluates a node and counts it.
+func (m *machine) eval(n node) canon.Value {
+	m.steps--
+	if m.steps < 0 {
+		m.exceed("steps")
+		return canon.Null{}
+	}
+	return n.eval(m)
+}
+
+// step counts work that is no node; false means to stop.
+func (m *machine) step(n int) bool {
+	m.steps -= n
+	if m.steps < 0 {
+		m.exceed("steps")
+	}
+	return m.err == nil
+}
+
+// alloc counts memory before it is taken; false means not to take it.
+func (m *machine) alloc(n int) bool {
+	m.bytes -= n
+	if m.bytes < 0 {
+		m.exceed("bytes")
+	}
+	return m.err == nil
+}
+
+// enter counts one level of nesting; true is to be given back with leave.
+func (m *machine) enter() bool {
+	if m.depth <= 0 {
+		m.exceed("depth")
+		return false
+	}
+	m.depth--
+	return true
+}
+
+func (m *machine) leave() { m.depth++ }
+
+func (m *machine) exceed(what string) {
+	if m.err == nil {
+		m.err = fault.New(fault.Invalid, "evaluate expression %q: more %s than allowed", shorten(m.src), what).
+			WithCode("expression_limit").WithHint("simplify the expression or give it less data")
+	}
+	m.steps = -1
+}
+
+// warn records why the part of the expression at the offset is null.
+func (m *machine) warn(at int, format string, args ...any) canon.Value {
+	if len(m.warnings) < maxWarnings && m.err == nil {
+		line, column := position(m.src, at)
+		m.warnings = append(m.warnings, Warning{line, column, fmt.Sprintf(format, args...)})
+	}
+	return canon.Null{}
+}
+
+// bind adds a name to the frames.
+func (m *machine) bind(name string, v canon.Value) {
+	m.frame = &frame{parent: m.frame, name: name, value: v}
+}
+
+// lookup finds a variable: the frames from the inside out, then the scope.
+func (m *machine) lookup(name string) (canon.Value, bool) {
+	for f := m.frame; f != nil; f = f.parent {
+		if f.item != nil {
+			if v, ok := f.item.Get(name); ok {
+				return v, true
+			}
+		}
+		if f.name == name {
+			return f.value, true
+		}
+	}
+	if m.scope == nil {
+		return nil, false
+	}
+	v, ok := m.scope.Lookup(name)
+	if ok && v == nil {
+		v = canon.Null{}
+	}
+	return v, ok
+}
+
+// zone returns the zone of a name.
+func (m *machine) zone(name string) (*time.Location, bool) {
+	if m.env.Zone == nil {
+		return nil, false
+	}
+	return m.env.Zone(name)
+}
+
+func (n constNode) eval(*machine) canon.Value { return n.value }
+
+// badLiteral is an @"..." literal that is no temporal value.
+type badLiteral struct{ place }
+
+func (n *badLiteral) eval(m *machine) canon.Value {
+	return m.warn(n.at(), "the literal is no date, time or duration")
+}
+
+func (n *zonedNode) eval(m *machine) canon.Value {
+	if _, ok := m.zone(n.zone); !ok {
+		return m.warn(n.at(), "unknown time zone")
+	}
+	return n.value
+}
+
+func (n *nameNode) eval(m *machine) canon.Value {
+	if v, ok := m.lookup(n.name); ok {
+		return v
+	}
+	if n.fn != nil {
+		return &function{builtin: n.fn}
+	}
+	return m.warn(n.at(), "there is no variable %q", shorten(n.name))
+}

@@ -1,0 +1,240 @@
+package feel
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/underseal/underseal/internal/canon"
+)
+
+// parsePrimary reads a literal, a name or something in brackets.
+func (p *parser) parsePrimary() node {
+	tok := p.tok
+	switch tok.kind {
+	case tokenNumber:
+		p.next()
+		return p.numberLiteral(tok)
+	case tokenString:
+		p.next()
+		return constNode{place(tok.from), canon.String(p.stringLiteral(tok))}
+	case tokenWord:
+		return p.parseNamed()
+	case tokenSymbol:
+		switch tok.text {
+		case "(":
+			return p.parseParenthesis()
+		case "[":
+			return p.parseList()
+		case "]":
+			p.next()
+			return p.parseRange(tok.from, p.parseExpression(), false)
+		case "{":
+			return p.parseContext()
+		case "@":
+			return p.parseAt()
+		}
+	}
+	return p.fail(tok.from, "expected an expression, found %s", p.found())
+}
+
+func (p *parser) numberLiteral(tok token) node {
+	n, err := parseDecimal(tok.text)
+	if err != nil {
+		return p.fail(tok.from, "number out of range")
+	}
+	return constNode{place(tok.from), n}
+}
+
+func (p *parser) stringLiteral(tok token) string {
+	text, ok := unquote(tok.text)
+	if !ok {
+		p.fail(tok.from, "string holds an escape that is no character")
+	}
+	return text
+}
+
+// parseAt reads @"2026-11-21" and its like. A text that is no temporal value is
+// null, like every error of evaluation.
+func (p *parser) parseAt() node {
+	from := p.next().from
+	tok := p.tok
+	if tok.kind != tokenString {
+		return p.fail(tok.from, "expected a string after @, found %s", p.found())
+	}
+	p.next()
+	value, ok := parseTemporal(p.stringLiteral(tok))
+	if !ok {
+		return &badLiteral{place(from)}
+	}
+	if zone := zoneName(value); zone != "" {
+		return &zonedNode{place(from), value, zone}
+	}
+	return constNode{place(from), value}
+}
+
+// parseNamed reads a word that is a literal or begins a name.
+func (p *parser) parseNamed() node {
+	tok := p.tok
+	name, end := p.knownName(tok.from)
+	if name == "" || name == tok.text {
+		switch tok.text {
+		case "true", "false":
+			p.next()
+			return constNode{place(tok.from), canon.Bool(tok.text == "true")}
+		case "null":
+			p.next()
+			return constNode{place(tok.from), canon.Null{}}
+		}
+		if keywords[tok.text] && name == "" {
+			return p.fail(tok.from, "expected an expression, found %s", p.found())
+		}
+	}
+	if name == "" {
+		name = p.joinWords()
+	} else {
+		p.advance(end)
+	}
+	if name == "?" {
+		p.usesItem = true
+	}
+	return &nameNode{place(tok.from), name, builtins[name]}
+}
+
+// knownName returns the longest name known at the offset.
+func (p *parser) knownName(offset int) (name string, end int) {
+	name, end = p.names.match(p.src, offset)
+	if builtin, builtinEnd := builtinNames.match(p.src, offset); builtinEnd > end {
+		return builtin, builtinEnd
+	}
+	return name, end
+}
+
+// joinWords takes the words that stand side by side for one name: two names
+// without an operator between them could be nothing else.
+func (p *parser) joinWords() string {
+	from := p.tok.from
+	to := p.next().to
+	for p.tok.kind == tokenWord && !keywords[p.tok.text] {
+		to = p.next().to
+	}
+	return normalName(p.src[from:to])
+}
+
+// parseMember reads the name after a dot, which may be a keyword.
+func (p *parser) parseMember() string {
+	if p.tok.kind != tokenWord {
+		p.fail(p.tok.from, "expected a name after the dot, found %s", p.found())
+		return ""
+	}
+	name, end := p.names.match(p.src, p.tok.from)
+	if joined := p.joinWords(); len(joined) >= len(name) {
+		return joined
+	}
+	p.advance(end)
+	return name
+}
+
+// parseParenthesis reads (x), (low..high) and (< x).
+func (p *parser) parseParenthesis() node {
+	from := p.next().from
+	if op, ok := p.compareOp(); ok {
+		p.next()
+		x := &unaryNode{place(from), op, p.parseOperand()}
+		p.expect(")")
+		return x
+	}
+	x := p.parseExpression()
+	if p.isSymbol("..") {
+		return p.parseRange(from, x, false)
+	}
+	p.expect(")")
+	return x
+}
+
+// parseOperand reads an arithmetic expression in its own brackets' rules.
+func (p *parser) parseOperand() node {
+	outer := p.endpoint
+	p.endpoint = false
+	defer func() { p.endpoint = outer }()
+	return p.parseAdditive()
+}
+
+// parseRange reads what follows the lower end of a range.
+func (p *parser) parseRange(from int, low node, included bool) node {
+	p.expect("..")
+	outer := p.endpoint
+	p.endpoint = true
+	high := p.parseAdditive()
+	p.endpoint = outer
+	switch {
+	case p.accept("]"):
+		return &rangeNode{place(from), low, high, included, true}
+	case p.accept(")"), p.accept("["):
+		return &rangeNode{place(from), low, high, included, false}
+	}
+	return p.fail(p.tok.from, "expected the end of the range, found %s", p.found())
+}
+
+func (p *parser) parseList() node {
+	from := p.next().from
+	if p.accept("]") {
+		return &listNode{place(from), nil}
+	}
+	first := p.parseExpression()
+	if p.isSymbol("..") {
+		return p.parseRange(from, first, true)
+	}
+	items := []node{first}
+	for p.accept(",") {
+		items = append(items, p.parseExpression())
+	}
+	p.expect("]")
+	return &listNode{place(from), items}
+}
+
+// parseContext reads {name: value, ..}; each entry sees the ones before it.
+func (p *parser) parseContext() node {
+	c := &contextNode{place: place(p.next().from)}
+	var names []string
+	for !p.isSymbol("}") && p.failure == nil {
+		from := p.tok.from
+		name := p.parseKey()
+		for _, other := range names {
+			if other == name {
+				return p.fail(from, "the entry %q appears twice", shorten(name))
+			}
+		}
+		p.expect(":")
+		c.entries = append(c.entries, entryNode{name, p.parseExpression()})
+		names = append(names, name)
+		p.bind(name)
+		if !p.accept(",") {
+			break
+		}
+	}
+	p.expect("}")
+	p.unbind(names...)
+	return c
+}
+
+// parseKey reads the key of a context entry: a string, or all up to the colon,
+// which may hold the symbols that names may hold.
+func (p *parser) parseKey() string {
+	if p.tok.kind == tokenString {
+		return p.stringLiteral(p.next())
+	}
+	from, to := p.tok.from, p.tok.from
+	for to < len(p.src) {
+		r, size := utf8.DecodeRuneInString(p.src[to:])
+		if !isNamePart(r) && !isSpace(r) && !strings.ContainsRune("./-'+*", r) {
+			break
+		}
+		to += size
+	}
+	if p.tok.kind != tokenWord {
+		p.fail(from, "expected a name or a string, found %s", p.found())
+		return ""
+	}
+	p.advance(to)
+	return normalName(p.src[from:to])
+}
