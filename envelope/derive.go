@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"crypto/fips140"
 	"crypto/hkdf"
 	"crypto/sha256"
 
@@ -40,64 +39,20 @@ type derived struct {
 	commitment [commitmentSize]byte
 }
 
-// derive is HKDF-Expand (RFC 5869 section 2.3) of 64 bytes; head is all bytes
-// of the envelope up to and with the salt.
-func derive(keys []Key, head []byte, ctx Context) (derived, error) {
+// derive is HKDF-Expand (RFC 5869 section 2.3) of 64 bytes, two blocks; head is
+// all bytes of the envelope up to and with the salt.
+func derive(keys []Key, head []byte, ctx Context) (d derived, err error) {
 	prk, err := DeriveSecret(keys)
 	if err != nil {
 		return derived{}, err
 	}
-	var array [infoStart + 512]byte // on the stack, enough for all but very long contexts
-	buf := append(array[:infoStart], sealLabel...)
+	var array [512]byte // on the stack, enough for all but very long contexts
+	buf := append(array[:len(d.key)], sealLabel...)
 	buf = append(buf, head...)
-	buf = ctx.append(buf)
-	if fips140.Enabled() {
-		return expandFIPS(prk, buf[infoStart:])
-	}
-	return expand([secretSize]byte(prk), append(buf, 1)), nil
-}
-
-// expandFIPS leaves the derivation to the validated module as a whole.
-func expandFIPS(prk, info []byte) (d derived, err error) {
-	out, err := hkdf.Expand(sha256.New, prk, string(info), len(d.key)+len(d.commitment))
-	if err != nil {
-		return derived{}, fault.New(fault.Internal, "couldn't derive a message key: %w", err)
-	}
-	copy(d.key[:], out)
-	copy(d.commitment[:], out[len(d.key):])
-	return d, nil
-}
-
-// infoStart is the room for HMAC's padded key and HKDF's first block before the info.
-const infoStart = sha256.BlockSize + sha256.Size
-
-// expand is what expandFIPS does, with HMAC (RFC 2104) written out: crypto/hkdf
-// takes twice the time and 15 allocations, and this runs for every field of
-// every step. A test compares the two. buf is infoStart bytes of room, the info
-// and the counter 1; it is overwritten.
-func expand(prk [secretSize]byte, buf []byte) (d derived) {
-	var inner, outer [sha256.BlockSize]byte
-	copy(inner[:], prk[:])
-	outer = inner
-	for i := range inner {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
-	}
-	first := buf[sha256.Size:]
-	copy(first, inner[:])
-	d.key = finish(outer, sha256.Sum256(first))
-
-	copy(buf, inner[:])
-	copy(buf[sha256.BlockSize:], d.key[:])
+	buf = append(ctx.append(buf), 1)
+	d.key = MAC(prk, buf[len(d.key):])
+	copy(buf, d.key[:])
 	buf[len(buf)-1] = 2
-	d.commitment = finish(outer, sha256.Sum256(buf))
-	return d
-}
-
-// finish is HMAC's outer hash.
-func finish(outer [sha256.BlockSize]byte, inner [sha256.Size]byte) [sha256.Size]byte {
-	var b [sha256.BlockSize + sha256.Size]byte
-	copy(b[:], outer[:])
-	copy(b[sha256.BlockSize:], inner[:])
-	return sha256.Sum256(b[:])
+	d.commitment = MAC(prk, buf)
+	return d, nil
 }

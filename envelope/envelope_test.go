@@ -3,6 +3,9 @@ package envelope_test
 import (
 	"bytes"
 	"crypto/fips140"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
 	"os"
 	"os/exec"
 	"slices"
@@ -210,13 +213,30 @@ func TestSealAndOpenLeaveTheirInputAlone(t *testing.T) {
 	}
 }
 
-func TestDerivationIsThatOfTheStandardLibrary(t *testing.T) {
+func TestDerivationIsHKDF(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		prk := [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "prk"))
-		info := rapid.SliceOfN(rapid.Byte(), 0, 900).Draw(t, "info")
-		ours, std := envelope.Derive(prk, info)
-		if ours != std {
-			t.Fatalf("derived %x, crypto/hkdf gives %x", ours, std)
+		keys, ctx := drawKeys(t)[:1], drawContext(t)
+		head := rapid.SliceOfN(rapid.Byte(), 0, 900).Draw(t, "head")
+		got, err := envelope.Derive(keys, head, ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := ctx.Append(append([]byte("underseal/v1/seal\x00"), head...))
+		want, err := hkdf.Expand(sha256.New, keys[0].Secret[:], string(info), 64)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("derived %x, crypto/hkdf gives %x, %v", got, want, err)
+		}
+	})
+}
+
+func TestMACIsHMAC(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.SliceOfN(rapid.Byte(), 14, 100).Draw(t, "key")
+		message := rapid.SliceOfN(rapid.Byte(), 0, 900).Draw(t, "message")
+		h := hmac.New(sha256.New, key)
+		h.Write(message)
+		if got := envelope.MAC(key, message); !bytes.Equal(got[:], h.Sum(nil)) {
+			t.Fatalf("MAC = %x, crypto/hmac gives %x", got, h.Sum(nil))
 		}
 	})
 }

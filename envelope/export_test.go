@@ -44,14 +44,11 @@ func (m message) encrypt(t testing.TB, nonce [12]byte) []byte {
 	return aead.Seal(append(aad, nonce[:]...), nonce[:], append([]byte(nil), m.plaintext...), m.prefix)
 }
 
-// Derive returns the message key and commitment both ways: written out, and by
-// crypto/hkdf.
-func Derive(prk [32]byte, info []byte) (ours, std [64]byte) {
-	buf := append(make([]byte, infoStart), info...)
-	d := expand(prk, append(buf, 1))
-	e, err := expandFIPS(prk[:], info)
-	if err != nil {
-		panic(err)
-	}
-	return [64]byte(append(d.key[:], d.commitment[:]...)), [64]byte(append(e.key[:], e.commitment[:]...))
+// Derive returns the message key and the commitment, one behind the other.
+func Derive(keys []Key, head []byte, ctx Context) ([]byte, error) {
+	d, err := derive(keys, head, ctx)
+	return append(d.key[:], d.commitment[:]...), err
 }
+
+// Append adds the encoding of the context to dst.
+func (c Context) Append(dst []byte) []byte { return c.append(dst) }

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -41,13 +42,13 @@ func (l Leaf) Encode() []byte {
 	w := leafWriter(make([]byte, 0, 640))
 	w = append(w, '{')
 	w = w.text("act", l.Act).text("at", l.At).hash("data", l.Data).text("def", l.Def).text("elem", l.Elem)
-	w = w.text("key", l.Key).text("kind", l.Kind).text("log", l.Log).text("n", strconv.Itoa(l.N))
+	w = w.text("key", l.Key).text("kind", l.Kind).text("log", l.Log).number("n", uint64(l.N))
 	if l.Object != "" {
 		w = w.text("obj", l.Object).hash("prev", l.Prev)
 	}
 	w = w.hash("rows", l.Rows)
 	if l.Object != "" {
-		w = w.text("seq", strconv.FormatUint(l.Seq, 10))
+		w = w.number("seq", l.Seq)
 	}
 	w = w.text("stmt", l.Stmt).text("v", leafVersion)
 	w[len(w)-1] = '}'
@@ -58,12 +59,21 @@ func (l Leaf) Encode() []byte {
 // caller writes them in the order of their names.
 type leafWriter []byte
 
-func (w leafWriter) text(name, value string) leafWriter {
-	w = append(append(append(w, '"'), name...), `":`...)
-	return append(canon.AppendString(w, value), ',')
+func (w leafWriter) name(name string) leafWriter {
+	return append(append(append(w, '"'), name...), `":`...)
 }
 
-func (w leafWriter) hash(name string, h Hash) leafWriter { return w.text(name, h.String()) }
+func (w leafWriter) text(name, value string) leafWriter {
+	return append(canon.AppendString(w.name(name), value), ',')
+}
+
+func (w leafWriter) hash(name string, h Hash) leafWriter {
+	return append(hex.AppendEncode(append(w.name(name), '"'), h[:]), `",`...)
+}
+
+func (w leafWriter) number(name string, n uint64) leafWriter {
+	return append(strconv.AppendUint(append(w.name(name), '"'), n, 10), `",`...)
+}
 
 // ParseLeaf reads an encoded leaf and refuses every spelling but the one that
 // Encode writes, unknown and missing names among them, as an Integrity fault.

@@ -17,6 +17,7 @@
 package ledger
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -67,6 +68,13 @@ func LeafHash(encoded []byte) Hash {
 	return sha256.Sum256(append(append(array[:0], leafPrefix), encoded...))
 }
 
+// commitmentHash is LeafHash of a commitment's bytes.
+func commitmentHash(c Hash) Hash {
+	var b [1 + len(c)]byte // b[0] is leafPrefix
+	copy(b[1:], c[:])
+	return sha256.Sum256(b[:])
+}
+
 func nodeHash(left, right Hash) Hash {
 	var b [1 + 2*len(left)]byte
 	b[0] = nodePrefix
@@ -83,9 +91,9 @@ func DataRoot(commitments []Hash) Hash {
 		return sha256.Sum256(nil)
 	}
 	sorted := slices.Clone(commitments)
-	slices.SortFunc(sorted, func(a, b Hash) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(sorted, func(a, b Hash) int { return bytes.Compare(a[:], b[:]) })
 	for i, c := range sorted {
-		sorted[i] = LeafHash(c[:])
+		sorted[i] = commitmentHash(c)
 	}
 	return root(sorted)
 }

@@ -7,9 +7,6 @@
 package blindindex
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/canon"
 )
@@ -22,13 +19,6 @@ const label = "underseal/v1/index\x00"
 // their bytes are equal.
 func Token(key envelope.Key, purpose, term string) [32]byte {
 	info := canon.AppendTuple([]byte(label), purpose)
-	derived := mac(key.Secret[:], append(info, 1))
-	return mac(derived[:], []byte(term))
-}
-
-func mac(key, message []byte) (sum [32]byte) {
-	h := hmac.New(sha256.New, key)
-	h.Write(message)
-	h.Sum(sum[:0])
-	return sum
+	derived := envelope.MAC(key.Secret[:], append(info, 1))
+	return envelope.MAC(derived[:], []byte(term))
 }
