@@ -1,0 +1,243 @@
+package process
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/underseal/underseal/internal/canon"
+)
+
+// journaled is a variable as it was before the step's first write to it.
+type journaled struct {
+	scope uint64 // noteScope for pseudo-fields
+	old   variable
+	had   bool
+}
+
+// noteScope stands for the State's notes, whose names are whole paths.
+const noteScope = ^uint64(0)
+
+func incidentPath(id uint64) string { return "$incident." + strconv.FormatUint(id, 10) }
+
+func draftPath(task uint64) string { return scopePrefix(task) + "$draft" }
+
+// list returns the variables of a scope; nil if the scope is gone.
+func (s *State) list(scope uint64) *[]variable {
+	if scope == noteScope {
+		return &s.notes
+	}
+	if i := find(s.scopes, scope); i >= 0 {
+		return &s.scopes[i].vars
+	}
+	return nil
+}
+
+// set writes a variable, remembering what was there before the step.
+func (r *run) set(scope uint64, v variable) {
+	list := r.s.list(scope)
+	v.fresh = true
+	if old := findVariable(*list, v.name); old != nil {
+		if !old.fresh {
+			r.journal = append(r.journal, journaled{scope, *old, true})
+		}
+		*old = v
+		return
+	}
+	r.journal = append(r.journal, journaled{scope: scope, old: variable{name: v.name}})
+	*list = put(*list, v)
+}
+
+// forget takes a note away.
+func (r *run) forget(path string) {
+	old := findVariable(r.s.notes, path)
+	if old == nil {
+		return
+	}
+	if !old.fresh {
+		r.journal = append(r.journal, journaled{noteScope, *old, true})
+	}
+	i, _ := slices.BinarySearchFunc(r.s.notes, path, compareVariables)
+	r.s.notes = slices.Delete(r.s.notes, i, i+1)
+}
+
+// forgetScope remembers the variables of a scope that is about to end.
+func (r *run) forgetScope(sc *scope) {
+	for _, v := range sc.vars {
+		if !v.fresh {
+			r.journal = append(r.journal, journaled{sc.id, v, true})
+		}
+	}
+}
+
+// changes compares the journal with the state and lists the fields that differ.
+func (r *run) changes() []Change {
+	if len(r.journal) == 0 {
+		return nil
+	}
+	list := make([]Change, 0, len(r.journal))
+	for i := range r.journal {
+		list = r.compare(list, &r.journal[i])
+	}
+	if r.d.Policy.tree.subjects {
+		list = r.reseal(list)
+	}
+	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	return list
+}
+
+// compare appends the changes of one variable and clears its mark.
+func (r *run) compare(list []Change, j *journaled) []Change {
+	var now *variable
+	if vars := r.s.list(j.scope); vars != nil {
+		now = findVariable(*vars, j.old.name)
+	}
+	if now != nil {
+		now.fresh = false
+	}
+	switch {
+	case now == nil && !j.had:
+		return list
+	case now == nil:
+		return r.diff(list, j.scope, &j.old, nil)
+	case !j.had:
+		return r.diff(list, j.scope, nil, now)
+	}
+	return r.diff(list, j.scope, &j.old, now)
+}
+
+// diff appends the fields in which two versions of a variable differ; nil is the
+// version that does not exist.
+func (r *run) diff(list []Change, scope uint64, old, now *variable) []Change {
+	before, after := r.fieldsOf(scope, old), r.fieldsOf(scope, now)
+	for _, f := range after {
+		was := -1
+		for i := range before {
+			if before[i].path == f.path {
+				was = i
+			}
+		}
+		if was < 0 || !sameLabel(before[was].label, f.label) || !canon.Equal(before[was].value, f.value) {
+			list = append(list, Change{f.path, f.value, *f.label, f.search})
+		}
+	}
+	for _, f := range before {
+		if !slices.ContainsFunc(after, func(o field) bool { return o.path == f.path }) {
+			list = append(list, Change{Path: f.path, Label: *f.label, Search: f.search})
+		}
+	}
+	return list
+}
+
+// field is a Field that shares its label.
+type field struct {
+	path   string
+	value  canon.Value
+	label  *Label
+	search string
+}
+
+// fieldsOf lists the fields of a variable of a scope; none for nil.
+func (r *run) fieldsOf(scope uint64, v *variable) []field { return r.d.fieldsOf(scope, v) }
+
+func (d *Definition) fieldsOf(scope uint64, v *variable) []field {
+	if v == nil {
+		return nil
+	}
+	if scope == noteScope {
+		return []field{{v.name, v.value, v.label, ""}}
+	}
+	prefix := scopePrefix(scope) + escape(v.name)
+	node := d.Policy.tree.roots[v.name]
+	if node == nil {
+		return []field{{prefix, v.value, v.label, ""}}
+	}
+	pieces := split(node, scope, v.name, v.value)
+	fields := make([]field, len(pieces))
+	for i := range pieces {
+		p := &pieces[i]
+		fields[i] = field{prefix + p.suffix, p.value, v.labelOfPart(p.suffix), p.node.search}
+	}
+	return fields
+}
+
+// reseal adds the fields about a person whose naming field got another value:
+// they are sealed under that person's key, so they must be sealed anew.
+func (r *run) reseal(list []Change) []Change {
+	var renamed []string
+	for _, c := range list {
+		if c.Value != nil {
+			renamed = append(renamed, c.Path)
+		}
+	}
+	for _, f := range r.s.fields() {
+		about := slices.ContainsFunc(f.label.Subjects, func(s string) bool { return slices.Contains(renamed, s) })
+		if about && !slices.ContainsFunc(list, func(c Change) bool { return c.Path == f.path }) {
+			list = append(list, Change{f.path, f.value, *f.label, f.search})
+		}
+	}
+	return list
+}
+
+// fields lists all live fields, by scope and name, notes last.
+func (s *State) fields() []field {
+	var all []field
+	for i := range s.scopes {
+		for j := range s.scopes[i].vars {
+			all = append(all, s.d.fieldsOf(s.scopes[i].id, &s.scopes[i].vars[j])...)
+		}
+	}
+	for i := range s.notes {
+		all = append(all, field{s.notes[i].name, s.notes[i].value, s.notes[i].label, ""})
+	}
+	return all
+}
+
+// lookup finds a live field by its path.
+func (s *State) lookup(path string) (field, bool) {
+	if isPseudo(path) {
+		if note := findVariable(s.notes, path); note != nil {
+			return field{path, note.value, note.label, ""}, true
+		}
+		return field{}, false
+	}
+	scope, name, _, err := parseFieldPath(path)
+	if err != nil {
+		return field{}, false
+	}
+	list := s.list(scope)
+	if list == nil || findVariable(*list, name) == nil {
+		return field{}, false
+	}
+	for _, f := range s.d.fieldsOf(scope, findVariable(*list, name)) {
+		if f.path == path {
+			return f, true
+		}
+	}
+	return field{}, false
+}
+
+// Label returns the label of a live field, the zero Label if there is none.
+func (s *State) Label(path string) Label {
+	if f, ok := s.lookup(path); ok {
+		return *f.label
+	}
+	return Label{}
+}
+
+// Value returns the value of a live field.
+func (s *State) Value(path string) (canon.Value, bool) {
+	f, ok := s.lookup(path)
+	return f.value, ok
+}
+
+// FieldPaths lists the live fields, sorted.
+func (s *State) FieldPaths() []string {
+	fields := s.fields()
+	paths := make([]string, len(fields))
+	for i, f := range fields {
+		paths[i] = f.path
+	}
+	slices.Sort(paths)
+	return paths
+}

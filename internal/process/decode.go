@@ -1,0 +1,313 @@
+package process
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// structure mirrors what Encode writes.
+type structure struct {
+	V         int                 `json:"v"`
+	Status    Status              `json:"status"`
+	Last      uint64              `json:"last"`
+	Scopes    []scopeStructure    `json:"scopes"`
+	Tokens    []tokenStructure    `json:"tokens"`
+	Jobs      []jobStructure      `json:"jobs"`
+	Tasks     []taskStructure     `json:"tasks"`
+	Timers    []timerStructure    `json:"timers"`
+	Incidents []incidentStructure `json:"incidents"`
+	Fields    [][]string          `json:"fields"`
+}
+
+type (
+	scopeStructure struct {
+		ID, Parent, Host uint64
+	}
+	tokenStructure struct {
+		ID, Scope, Inner     uint64
+		Element, Flow, Phase string
+	}
+	jobStructure struct {
+		ID, Token          uint64
+		Type               string
+		Retries, Tries     int
+		Created, NotBefore int64
+		Failed             bool
+	}
+	taskStructure struct {
+		ID, Token     uint64
+		Assignee      string
+		Groups, Users []string
+		Created, Due  int64
+	}
+	timerStructure struct {
+		ID, Token uint64
+		Element   string
+		Due       int64
+		Every     string
+		Left      int
+	}
+	incidentStructure struct {
+		ID, Token uint64
+		Code      string
+		Job       uint64
+		Created   int64
+	}
+)
+
+// Decode builds the instance whose Encode gave the structure; field returns the
+// value of a field by its path, and its errors are passed on. A structure that
+// is not spelled canonically, hangs together wrongly or names what the
+// definition lacks is fault.Integrity.
+func Decode(d *Definition, data []byte, field func(path string) (canon.Value, error)) (*State, error) {
+	var in structure
+	if err := json.Unmarshal(data, &in); err != nil {
+		return nil, fault.New(fault.Integrity, "structure of an instance of %q is not readable: %v", d.ID, err)
+	}
+	if in.V != structureVersion {
+		return nil, fault.New(fault.Integrity, "structure of an instance of %q has version %d, want %d: it was written by a newer release",
+			d.ID, in.V, structureVersion)
+	}
+	if in.Status == "" {
+		return emptyState(d, data)
+	}
+	r := reader{d: d, s: &State{d: d, status: in.Status, last: in.Last}}
+	r.read(&in)
+	if r.problem == "" {
+		if err := r.readFields(in.Fields, field); err != nil {
+			return nil, err
+		}
+	}
+	if r.problem == "" && !bytes.Equal(r.s.Encode(), data) {
+		r.problem = "it is not spelled canonically"
+	}
+	if r.problem != "" {
+		return nil, fault.New(fault.Integrity, "structure of an instance of %q is damaged: %s", d.ID, r.problem)
+	}
+	return r.s, nil
+}
+
+func emptyState(d *Definition, data []byte) (*State, error) {
+	if s := NewState(); bytes.Equal(s.Encode(), data) {
+		return s, nil
+	}
+	return nil, fault.New(fault.Integrity, "structure of an instance of %q that was not started is not empty", d.ID)
+}
+
+// reader builds a state and keeps the first problem it meets.
+type reader struct {
+	d       *Definition
+	s       *State
+	problem string
+}
+
+func (r *reader) require(ok bool, problem string) {
+	if !ok && r.problem == "" {
+		r.problem = problem
+	}
+}
+
+func (r *reader) read(in *structure) {
+	r.require(in.Status == Active || in.Status == Completed || in.Status == Terminated, "its status is unknown")
+	r.s.scopes = append(make([]scope, 0, 1+len(in.Scopes)), scope{})
+	for _, x := range in.Scopes {
+		r.s.scopes = append(r.s.scopes, scope{id: x.ID, parent: x.Parent, host: x.Host})
+	}
+	r.s.tokens = convert(in.Tokens, r.token)
+	r.s.jobs = convert(in.Jobs, func(x jobStructure) job {
+		return job{x.ID, x.Token, x.Type, x.Retries, x.Tries, x.NotBefore, x.Created, x.Failed}
+	})
+	r.s.tasks = convert(in.Tasks, func(x taskStructure) task {
+		return task{x.ID, x.Token, x.Assignee, x.Groups, x.Users, x.Created, x.Due}
+	})
+	r.s.timers = convert(in.Timers, func(x timerStructure) timer {
+		return timer{x.ID, x.Token, r.element(x.Element), x.Left, x.Due, x.Every}
+	})
+	r.s.incidents = convert(in.Incidents, func(x incidentStructure) incident {
+		return incident{x.ID, x.Token, x.Code, x.Job, x.Created}
+	})
+	r.check()
+}
+
+func convert[T, U any](list []T, one func(T) U) []U {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]U, len(list))
+	for i := range list {
+		out[i] = one(list[i])
+	}
+	return out
+}
+
+func (r *reader) token(x tokenStructure) token {
+	t := token{id: x.ID, scope: x.Scope, inner: x.Inner, element: r.element(x.Element), flow: -1}
+	if x.Flow != "" {
+		flow, ok := r.d.flowByID[x.Flow]
+		r.require(ok && r.d.Flows[flow].To == int(t.element), "a token came by a flow that does not lead to its element")
+		t.flow = int32(flow)
+	}
+	t.phase = phase(max(slices.Index(phaseNames[:], x.Phase), 0))
+	r.require(t.phase != 0, "a token is in an unknown phase")
+	return t
+}
+
+func (r *reader) element(id string) int32 {
+	i, ok := r.d.Element(id)
+	r.require(ok, "it names an element that the definition lacks")
+	return int32(i)
+}
+
+// check follows every number to what it names, so that no step can run into a
+// thing that is not there.
+func (r *reader) check() {
+	s := r.s
+	r.require(sorted(s.scopes, s.last) && sorted(s.tokens, s.last) && sorted(s.jobs, s.last) && sorted(s.tasks, s.last) &&
+		sorted(s.timers, s.last) && sorted(s.incidents, s.last), "numbers are not in order")
+	hasToken := func(id uint64) bool { return find(s.tokens, id) >= 0 }
+	for _, sc := range s.scopes[1:] {
+		r.require(sc.parent < sc.id && find(s.scopes, sc.parent) >= 0, "a scope has no parent")
+		r.require(hasToken(sc.host) && s.token(sc.host).inner == sc.id, "a scope has no token that opened it")
+	}
+	for i := range s.tokens {
+		r.checkToken(&s.tokens[i])
+	}
+	for _, j := range s.jobs {
+		r.require(hasToken(j.token), "a job has no token")
+	}
+	for _, t := range s.tasks {
+		r.require(hasToken(t.token), "a task has no token")
+	}
+	for _, t := range s.timers {
+		r.require(hasToken(t.token) && r.d.Elements[t.element].Kind.hasTimer(), "a timer has no token or no element")
+	}
+	for _, i := range s.incidents {
+		r.require(hasToken(i.token) && (i.job == 0 || find(s.jobs, i.job) >= 0), "an incident has no token or no job")
+	}
+}
+
+func (r *reader) checkToken(t *token) {
+	if find(r.s.scopes, t.scope) < 0 {
+		r.require(false, "a token has no scope")
+		return
+	}
+	r.s.scope(t.scope).live++
+	inner := t.inner == 0
+	if i := find(r.s.scopes, t.inner); i > 0 {
+		inner = r.s.scopes[i].host == t.id && r.s.scopes[i].parent == t.scope
+	}
+	r.require(inner, "a token has lost the scope that it opened")
+	r.require(r.fits(t), "a token is in a phase that its element does not have")
+}
+
+// fits reports whether a token can be in its phase at its element.
+func (r *reader) fits(t *token) bool {
+	kind := r.d.Elements[t.element].Kind
+	switch t.phase {
+	case joined:
+		return t.flow >= 0 && (kind == ParallelGateway || kind == InclusiveGateway)
+	case working, entering, completing:
+		return kind.isActivity() || kind == TimerCatchEvent
+	case throwing:
+		return kind == ErrorEndEvent
+	case arriving, leaving:
+	}
+	return true
+}
+
+func (k Kind) hasTimer() bool { return k == TimerCatchEvent || k == TimerBoundaryEvent }
+
+// sorted reports whether the numbers rise and none is above the last one given.
+func sorted[T numbered](list []T, last uint64) bool {
+	for i := range list {
+		if list[i].number() > last || i > 0 && list[i-1].number() >= list[i].number() {
+			return false
+		}
+	}
+	return true
+}
+
+// readFields puts the variables together from their fields.
+func (r *reader) readFields(list [][]string, value func(string) (canon.Value, error)) error {
+	for len(list) > 0 && r.problem == "" {
+		n := 1
+		for n < len(list) && len(list[n]) > 0 && len(list[0]) > 0 && isPartOf(list[n][0], list[0][0]) {
+			n++
+		}
+		fields, err := r.open(list[:n], value)
+		if err != nil {
+			return err
+		}
+		if r.problem == "" {
+			r.place(fields)
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// isPartOf reports whether a path is inside the variable with the given path.
+func isPartOf(path, variable string) bool {
+	rest, ok := strings.CutPrefix(path, variable)
+	return ok && rest != "" && (rest[0] == '.' || rest[0] == '[') && !isPseudo(variable)
+}
+
+// open reads labels and values of the fields of one variable.
+func (r *reader) open(list [][]string, value func(string) (canon.Value, error)) ([]field, error) {
+	fields := make([]field, 0, len(list))
+	for _, x := range list {
+		if len(x) < 2 {
+			r.require(false, "a field has no label")
+			return nil, nil
+		}
+		class, ok := ParseClass(x[1])
+		r.require(ok, "a field has an unknown class")
+		v, err := value(x[0])
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, field{path: x[0], value: v, label: r.d.sharedLabel(class, x[2:])})
+	}
+	return fields, nil
+}
+
+// sharedLabel returns the definition's own label if it is this one, so that
+// loaded instances share it.
+func (d *Definition) sharedLabel(class Class, subjects []string) *Label {
+	standard := d.Policy.tree.standard
+	if len(subjects) == 0 && class == standard.Class {
+		return standard
+	}
+	return &Label{class, subjects}
+}
+
+// place files a variable or note. Its value must split into just these fields.
+func (r *reader) place(fields []field) {
+	path := fields[0].path
+	if isPseudo(path) {
+		r.s.notes = append(r.s.notes, variable{name: path, value: fields[0].value, label: fields[0].label})
+		return
+	}
+	scope, name, suffix, err := parseFieldPath(path)
+	list := r.s.list(scope)
+	if err != nil || suffix != "" || list == nil {
+		r.require(false, "a field has no variable or no scope")
+		return
+	}
+	v := variable{name: r.d.shared(name), value: fields[0].value, label: fields[0].label}
+	for _, f := range fields[1:] {
+		suffix := f.path[len(path):]
+		steps, _ := splitSuffix(suffix)
+		v.value = putAt(v.value, steps, f.value)
+		v.parts = append(v.parts, part{suffix, f.label})
+	}
+	pieces := split(r.d.Policy.tree.roots[name], scope, name, v.value)
+	r.require(slices.EqualFunc(pieces[1:], v.parts, func(a piece, b part) bool { return a.suffix == b.suffix }),
+		"the fields of a variable are not those of the policy")
+	*list = append(*list, v)
+}

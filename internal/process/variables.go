@@ -1,0 +1,325 @@
+package process
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// variable is one named value of a scope with the labels of its fields.
+type variable struct {
+	name  string
+	value canon.Value // whole
+	label *Label      // of the field that holds the variable or the rest of it
+	parts []part      // the other fields, sorted by suffix; nearly always none
+	fresh bool        // already in the run's journal; false between steps
+}
+
+// part is a declared path inside a variable that has a value.
+type part struct {
+	suffix string // ".ssn", "[0].phone"
+	label  *Label
+}
+
+// ScopedVariable is a variable with the number of its scope, 0 for the root.
+type ScopedVariable struct {
+	Scope uint64
+	Name  string
+	Value canon.Value
+}
+
+func compareVariables(v variable, name string) int { return strings.Compare(v.name, name) }
+
+// findVariable returns the variable of a sorted list, or nil. Lists are short, so
+// comparing lengths first and bytes seldom is faster than halving.
+func findVariable(list []variable, name string) *variable {
+	if len(list) > 32 {
+		if i, found := slices.BinarySearchFunc(list, name, compareVariables); found {
+			return &list[i]
+		}
+		return nil
+	}
+	for i := range list {
+		if list[i].name == name {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// resolve finds the nearest variable of the name from a scope upwards and the
+// scope that holds it; nil and the root if there is none.
+func (s *State) resolve(from uint64, name string) (holder uint64, v *variable) {
+	for {
+		sc := s.scope(from)
+		if v = findVariable(sc.vars, name); v != nil || from == 0 {
+			return from, v
+		}
+		from = sc.parent
+	}
+}
+
+// labelOfRead joins the labels of the fields that a read of the generic path
+// touches: the longest that the path lies in, and all that lie in the path.
+func (v *variable) labelOfRead(path string) *Label {
+	if len(v.parts) == 0 {
+		return v.label
+	}
+	base := escape(v.name)
+	inside, longest := v.label, len(base)
+	var below *Label
+	for _, p := range v.parts {
+		field := base + generic(p.suffix)
+		switch {
+		case field != path && within(field, path):
+			below = join(below, p.label)
+		case within(path, field) && len(field) > longest:
+			inside, longest = p.label, len(field)
+		case within(path, field) && len(field) == longest:
+			inside = join(inside, p.label)
+		}
+	}
+	return join(inside, below)
+}
+
+// labelOfAll joins the labels of all fields of the variable.
+func (v *variable) labelOfAll() *Label {
+	l := v.label
+	for _, p := range v.parts {
+		l = join(l, p.label)
+	}
+	return l
+}
+
+// origin says what labels a written value gets. Undeclared fields get loose.
+// Declared ones get the policy's label, joined with derived if that is not nil.
+type origin struct{ loose, derived *Label }
+
+// fromOutside is the origin of what a start or an operator writes.
+func (d *Definition) fromOutside() origin { return origin{loose: d.Policy.tree.standard} }
+
+// fromWork is the origin of results of somebody who was given inputs with the label.
+func (d *Definition) fromWork(given *Label) origin {
+	return origin{loose: join(d.Policy.tree.standard, given)}
+}
+
+// fromExpression is the origin of what was computed from fields with the label.
+func (d *Definition) fromExpression(read *Label) origin {
+	l := join(d.Policy.tree.standard, read)
+	return origin{loose: l, derived: read}
+}
+
+// newVariable makes a variable of a scope with the labels of its fields.
+func (d *Definition) newVariable(scope uint64, name string, value canon.Value, o origin) variable {
+	node := d.Policy.tree.roots[name]
+	v := variable{name: d.shared(name), value: value, label: o.loose}
+	if node == nil {
+		return v
+	}
+	pieces := split(node, scope, name, value)
+	v.label = d.labelOf(&pieces[0], scope, name, o)
+	for i := range pieces[1:] {
+		p := &pieces[i+1]
+		v.parts = append(v.parts, part{p.suffix, d.labelOf(p, scope, name, o)})
+	}
+	return v
+}
+
+// labelOf labels one field of a variable.
+func (d *Definition) labelOf(p *piece, scope uint64, name string, o origin) *Label {
+	l := o.loose
+	if p.node != nil && p.node.declared {
+		l = join(p.node.labelAt(scope, name, p.indices), o.derived)
+	}
+	return join(l, p.extra)
+}
+
+// putInside makes the variable that results from writing a value at a place
+// inside old, which may be nil. Fields that the place does not concern keep
+// their labels; those it lies in hold old data too and keep theirs joined.
+func (d *Definition) putInside(old *variable, scope uint64, m *mapping, value canon.Value, o origin) variable {
+	if len(m.steps) == 0 {
+		return d.newVariable(scope, m.variable, value, o)
+	}
+	var whole canon.Value
+	if old != nil {
+		whole = old.value
+	}
+	v := d.newVariable(scope, m.variable, putAt(whole, m.steps, value), o)
+	if old == nil {
+		return v
+	}
+	base := escape(v.name)
+	v.label = keepLabel(v.label, old, "", base, m.generic)
+	for i, p := range v.parts {
+		v.parts[i].label = keepLabel(p.label, old, p.suffix, base+generic(p.suffix), m.generic)
+	}
+	return v
+}
+
+// keepLabel decides between a field's new label and the one it had.
+func keepLabel(label *Label, old *variable, suffix, field, target string) *Label {
+	had := old.labelOfPart(suffix)
+	switch {
+	case had == nil || within(field, target):
+		return label
+	case within(target, field):
+		return join(label, had)
+	}
+	return had
+}
+
+// labelOfPart returns the label of one field of the variable; nil if there is none.
+func (v *variable) labelOfPart(suffix string) *Label {
+	if suffix == "" {
+		return v.label
+	}
+	for _, p := range v.parts {
+		if p.suffix == suffix {
+			return p.label
+		}
+	}
+	return nil
+}
+
+// rename takes a scope's prefix off the subjects of the variable's labels and
+// reports whether there was one. The labels themselves are shared and not changed.
+func (v *variable) rename(prefix string) bool {
+	label := v.label.without(prefix)
+	changed := label != v.label
+	v.label = label
+	for i, p := range v.parts {
+		if label := p.label.without(prefix); label != p.label {
+			v.parts = slices.Clone(v.parts)
+			v.parts[i].label, changed = label, true
+		}
+	}
+	return changed
+}
+
+// put replaces or adds a variable in a sorted list.
+func put(list []variable, v variable) []variable {
+	i, found := slices.BinarySearchFunc(list, v.name, compareVariables)
+	if found {
+		list[i] = v
+		return list
+	}
+	return slices.Insert(list, i, v)
+}
+
+// visible lists the variables that a scope sees, nearest first per name, sorted.
+func (s *State) visible(from uint64) []variable {
+	sc := s.scope(from)
+	all := slices.Clone(sc.vars)
+	for from != 0 {
+		from = sc.parent
+		sc = s.scope(from)
+		for _, v := range sc.vars {
+			if findVariable(all, v.name) == nil {
+				all = put(all, v)
+			}
+		}
+	}
+	return all
+}
+
+// labelOfVisible joins the labels of all that a scope sees.
+func (s *State) labelOfVisible(from uint64) *Label {
+	var l *Label
+	for {
+		sc := s.scope(from)
+		for i := range sc.vars {
+			l = join(l, sc.vars[i].labelOfAll())
+		}
+		if from == 0 {
+			return l
+		}
+		from = sc.parent
+	}
+}
+
+// labelGiven joins the labels of what the worker or person at a token is given:
+// the activity's own variables if it has input mappings, else all it can see.
+func (s *State) labelGiven(t *token, all bool) *Label {
+	if t.inner == 0 {
+		return s.labelOfVisible(t.scope)
+	}
+	if all {
+		return s.labelOfVisible(t.inner)
+	}
+	var l *Label
+	for _, v := range s.scope(t.inner).vars {
+		l = join(l, v.labelOfAll())
+	}
+	return l
+}
+
+func contextOf(list []variable) *canon.Context {
+	entries := make([]canon.Entry, len(list))
+	for i, v := range list {
+		entries[i] = canon.Entry{Name: v.name, Value: v.value}
+	}
+	c, err := canon.NewContext(entries...)
+	if err != nil {
+		panic("process: internal error: variables of a scope are not a context: " + err.Error())
+	}
+	return c
+}
+
+// Variables returns the root scope's variables.
+func (s *State) Variables() *canon.Context {
+	if len(s.scopes) == 0 {
+		return contextOf(nil)
+	}
+	return contextOf(s.scopes[0].vars)
+}
+
+// AllVariables returns the variables of every scope, by scope and name.
+func (s *State) AllVariables() []ScopedVariable {
+	var all []ScopedVariable
+	for _, sc := range s.scopes {
+		for _, v := range sc.vars {
+			all = append(all, ScopedVariable{sc.id, v.name, v.value})
+		}
+	}
+	return all
+}
+
+// TaskVariables returns what the form of a user task is shown: its own variables
+// and all that it sees of the enclosing scopes. It is fault.NotFound if no such
+// task is open.
+func (s *State) TaskVariables(_ *Definition, id uint64) (*canon.Context, error) {
+	i := find(s.tasks, id)
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "task %d is not open", id)
+	}
+	t := s.token(s.tasks[i].token)
+	return contextOf(s.visible(max(t.inner, t.scope))), nil
+}
+
+// TaskDraft returns what a person saved of a task's form without completing it.
+func (s *State) TaskDraft(id uint64) (*canon.Context, bool) {
+	note := findVariable(s.notes, draftPath(id))
+	if note == nil {
+		return nil, false
+	}
+	draft, ok := note.value.(*canon.Context)
+	return draft, ok
+}
+
+// JobVariables returns what a worker is given: only the activity's own variables
+// if it has input mappings, else all that it sees. It is fault.NotFound if no
+// such job is open.
+func (s *State) JobVariables(_ *Definition, id uint64) (*canon.Context, error) {
+	i := find(s.jobs, id)
+	if i < 0 {
+		return nil, fault.New(fault.NotFound, "job %d is not open", id)
+	}
+	t := s.token(s.jobs[i].token)
+	if t.inner != 0 {
+		return contextOf(s.scope(t.inner).vars), nil
+	}
+	return contextOf(s.visible(t.scope)), nil
+}
