@@ -2,6 +2,7 @@ package process
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/internal/canon"
 )
@@ -129,29 +130,39 @@ func (r *run) closeScope(t *token) {
 	if t.inner == 0 {
 		return
 	}
-	r.forgetScope(r.s.scope(t.inner))
-	r.s.scopes = remove(r.s.scopes, t.inner)
+	sc := r.s.scope(t.inner)
 	if r.d.Policy.tree.subjects {
-		r.outlive(t.inner)
+		r.renameSubjects(sc)
 	}
+	r.forgetScope(sc)
+	r.s.scopes = remove(r.s.scopes, t.inner)
 	t.inner = 0
 }
 
-// outlive corrects labels that name a person by a field of a scope that ended:
-// they now name the root's field of that path.
-func (r *run) outlive(scope uint64) {
-	prefix := scopePrefix(scope)
-	for i := range r.s.scopes {
-		for j := range r.s.scopes[i].vars {
-			v := r.s.scopes[i].vars[j]
-			if v.rename(prefix) {
-				r.set(r.s.scopes[i].id, v)
+// renameSubjects lets labels that name a person by a field of a scope that ends
+// name the root's field of that path instead, if both name the same person.
+func (r *run) renameSubjects(ending *scope) {
+	prefix := scopePrefix(ending.id)
+	var same []string
+	for i := range ending.vars {
+		for _, f := range r.d.fieldsOf(ending.id, &ending.vars[i]) {
+			if at, ok := r.s.Field(strings.TrimPrefix(f.path, prefix)); ok && canon.Equal(at, f.value) {
+				same = append(same, f.path)
 			}
 		}
 	}
-	for i := range r.s.notes {
-		if v := r.s.notes[i]; v.rename(prefix) {
-			r.set(noteScope, v)
+	for i := range r.s.scopes {
+		if &r.s.scopes[i] != ending {
+			r.renameIn(r.s.scopes[i].id, r.s.scopes[i].vars, same, prefix)
+		}
+	}
+	r.renameIn(noteScope, r.s.notes, same, prefix)
+}
+
+func (r *run) renameIn(scope uint64, list []variable, subjects []string, prefix string) {
+	for _, v := range list {
+		if v.rename(subjects, prefix) {
+			r.set(scope, v)
 		}
 	}
 }

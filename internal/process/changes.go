@@ -18,7 +18,8 @@ type journaled struct {
 // noteScope stands for the State's notes, whose names are whole paths.
 const noteScope = ^uint64(0)
 
-func incidentPath(id uint64) string { return "$incident." + strconv.FormatUint(id, 10) }
+// IncidentPath is the path of the field that holds an incident's text.
+func IncidentPath(id uint64) string { return "$incident." + strconv.FormatUint(id, 10) }
 
 func draftPath(task uint64) string { return scopePrefix(task) + "$draft" }
 
@@ -79,9 +80,6 @@ func (r *run) changes() []Change {
 	for i := range r.journal {
 		list = r.compare(list, &r.journal[i])
 	}
-	if r.d.Policy.tree.subjects {
-		list = r.reseal(list)
-	}
 	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 	return list
 }
@@ -109,7 +107,7 @@ func (r *run) compare(list []Change, j *journaled) []Change {
 // diff appends the fields in which two versions of a variable differ; nil is the
 // version that does not exist.
 func (r *run) diff(list []Change, scope uint64, old, now *variable) []Change {
-	before, after := r.fieldsOf(scope, old), r.fieldsOf(scope, now)
+	before, after := r.d.fieldsOf(scope, old), r.d.fieldsOf(scope, now)
 	for _, f := range after {
 		was := -1
 		for i := range before {
@@ -138,8 +136,6 @@ type field struct {
 }
 
 // fieldsOf lists the fields of a variable of a scope; none for nil.
-func (r *run) fieldsOf(scope uint64, v *variable) []field { return r.d.fieldsOf(scope, v) }
-
 func (d *Definition) fieldsOf(scope uint64, v *variable) []field {
 	if v == nil {
 		return nil
@@ -159,24 +155,6 @@ func (d *Definition) fieldsOf(scope uint64, v *variable) []field {
 		fields[i] = field{prefix + p.suffix, p.value, v.labelOfPart(p.suffix), p.node.search}
 	}
 	return fields
-}
-
-// reseal adds the fields about a person whose naming field got another value:
-// they are sealed under that person's key, so they must be sealed anew.
-func (r *run) reseal(list []Change) []Change {
-	var renamed []string
-	for _, c := range list {
-		if c.Value != nil {
-			renamed = append(renamed, c.Path)
-		}
-	}
-	for _, f := range r.s.fields() {
-		about := slices.ContainsFunc(f.label.Subjects, func(s string) bool { return slices.Contains(renamed, s) })
-		if about && !slices.ContainsFunc(list, func(c Change) bool { return c.Path == f.path }) {
-			list = append(list, Change{f.path, f.value, *f.label, f.search})
-		}
-	}
-	return list
 }
 
 // fields lists all live fields, by scope and name, notes last.
@@ -225,8 +203,8 @@ func (s *State) Label(path string) Label {
 	return Label{}
 }
 
-// Value returns the value of a live field.
-func (s *State) Value(path string) (canon.Value, bool) {
+// Field returns the value of a live field.
+func (s *State) Field(path string) (canon.Value, bool) {
 	f, ok := s.lookup(path)
 	return f.value, ok
 }

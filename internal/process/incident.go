@@ -18,7 +18,7 @@ func (r *run) raise(token uint64, code, text string, label *Label, job uint64) {
 	id := r.s.next()
 	r.s.incidents = append(r.s.incidents, incident{id: id, token: token, code: code, job: job, created: r.at})
 	r.set(noteScope, variable{
-		name: incidentPath(id), value: canon.String(text), label: join(r.d.Policy.tree.standard, label),
+		name: IncidentPath(id), value: canon.String(text), label: join(r.d.Policy.tree.standard, label),
 	})
 	r.command(RaiseIncident{id})
 }
@@ -28,7 +28,7 @@ func (r *run) closeIncident(id uint64) {
 	i := find(r.s.incidents, id)
 	limit := r.s.incidents[i].code == "loop_limit"
 	r.s.incidents = slices.Delete(r.s.incidents, i, i+1)
-	r.forget(incidentPath(id))
+	r.forget(IncidentPath(id))
 	r.withdraw(id, RaiseIncident{id}, CloseIncident{id})
 	if limit {
 		r.resume()

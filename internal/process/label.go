@@ -87,14 +87,16 @@ func join(a, b *Label) *Label {
 	return &Label{max(a.Class, b.Class), slices.Compact(subjects)}
 }
 
-// without takes a prefix off the subjects that have it; l itself if none has.
-func (l *Label) without(prefix string) *Label {
-	if !slices.ContainsFunc(l.Subjects, func(s string) bool { return strings.HasPrefix(s, prefix) }) {
+// rename drops the prefix from the listed subjects; l itself if it has none.
+func (l *Label) rename(listed []string, prefix string) *Label {
+	if !slices.ContainsFunc(l.Subjects, func(s string) bool { return slices.Contains(listed, s) }) {
 		return l
 	}
-	subjects := make([]string, len(l.Subjects))
-	for i, s := range l.Subjects {
-		subjects[i] = strings.TrimPrefix(s, prefix)
+	subjects := slices.Clone(l.Subjects)
+	for i, s := range subjects {
+		if slices.Contains(listed, s) {
+			subjects[i] = strings.TrimPrefix(s, prefix)
+		}
 	}
 	slices.Sort(subjects)
 	return &Label{l.Class, slices.Compact(subjects)}

@@ -132,7 +132,7 @@ func (p *player) apply(out process.Outcome) {
 		p.t.Errorf("fields by changes: %d, in the state: %v", len(p.fields), paths)
 	}
 	for _, path := range paths {
-		v, _ := p.s.Value(path)
+		v, _ := p.s.Field(path)
 		c, ok := p.fields[path]
 		if !ok || !canon.Equal(v, c.Value) || !reflect.DeepEqual(c.Label, p.s.Label(path)) {
 			p.t.Errorf("field %q: told %v %v, is %v %v", path, c.Value, c.Label, v, p.s.Label(path))

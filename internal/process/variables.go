@@ -23,11 +23,12 @@ type part struct {
 	label  *Label
 }
 
-// ScopedVariable is a variable with the number of its scope, 0 for the root.
-type ScopedVariable struct {
-	Scope uint64
-	Name  string
-	Value canon.Value
+// ScopeVariables are the variables of one scope: the root's, number 0 and without
+// an element, or those of an activity.
+type ScopeVariables struct {
+	Scope     uint64
+	Element   string
+	Variables *canon.Context
 }
 
 func compareVariables(v variable, name string) int { return strings.Compare(v.name, name) }
@@ -184,14 +185,15 @@ func (v *variable) labelOfPart(suffix string) *Label {
 	return nil
 }
 
-// rename takes a scope's prefix off the subjects of the variable's labels and
-// reports whether there was one. The labels themselves are shared and not changed.
-func (v *variable) rename(prefix string) bool {
-	label := v.label.without(prefix)
+// rename drops a scope's prefix from those subjects of the variable's labels that
+// are listed, and reports whether there were any. Labels are shared and so not
+// changed themselves.
+func (v *variable) rename(subjects []string, prefix string) bool {
+	label := v.label.rename(subjects, prefix)
 	changed := label != v.label
 	v.label = label
 	for i, p := range v.parts {
-		if label := p.label.without(prefix); label != p.label {
+		if label := p.label.rename(subjects, prefix); label != p.label {
 			v.parts = slices.Clone(v.parts)
 			v.parts[i].label, changed = label, true
 		}
@@ -276,12 +278,13 @@ func (s *State) Variables() *canon.Context {
 	return contextOf(s.scopes[0].vars)
 }
 
-// AllVariables returns the variables of every scope, by scope and name.
-func (s *State) AllVariables() []ScopedVariable {
-	var all []ScopedVariable
-	for _, sc := range s.scopes {
-		for _, v := range sc.vars {
-			all = append(all, ScopedVariable{sc.id, v.name, v.value})
+// AllVariables returns the variables of every scope by number, the root's first.
+func (s *State) AllVariables() []ScopeVariables {
+	all := make([]ScopeVariables, len(s.scopes))
+	for i, sc := range s.scopes {
+		all[i] = ScopeVariables{Scope: sc.id, Variables: contextOf(sc.vars)}
+		if sc.id != 0 {
+			all[i].Element = s.elementOf(sc.host)
 		}
 	}
 	return all
