@@ -158,7 +158,8 @@ func (g *graph) checkReached() {
 	}
 	for i, n := range g.nodes {
 		e := &g.def.Elements[i]
-		if n.Is("startEvent") || n.Is("boundaryEvent") || e.Kind == 0 && len(e.Incoming) == 0 {
+		free := e.Kind == 0 || n.Parent.Is("adHocSubProcess")
+		if n.Is("startEvent") || n.Is("boundaryEvent") || free && len(e.Incoming) == 0 {
 			visit(i)
 		}
 	}
