@@ -121,6 +121,9 @@ func (e *Error) WithDetails(details ...Detail) *Error {
 	return e
 }
 
+// WithCause sets the cause, which only the log sees, and returns the error.
+func (e *Error) WithCause(err error) *Error { e.Err = err; return e }
+
 // Error returns the message followed by the details.
 func (e *Error) Error() string {
 	text := e.Message
@@ -155,4 +158,14 @@ func KindOf(err error) Kind {
 func Is(err error, kind Kind) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Kind == kind
+}
+
+// CodeOf returns the stable code of the first Error in err's chain, "" if there
+// is none.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.StableCode()
+	}
+	return ""
 }

@@ -5,12 +5,192 @@
 // the database gives anybody a usable key.
 package identity
 
-import "github.com/underseal/underseal/internal/store"
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"sync"
+	"time"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/blindindex"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// MainTenant is the one tenant that exists so far.
+const MainTenant = "main"
 
 // Caller is somebody who proved who they are. Only this package makes one.
 type Caller struct {
 	Scope     store.Scope // the tenant the caller was admitted to
 	Principal string      // the principal's id
-	Key       string      // id of the credential that was used
-	Address   string      // network address the request came from
+	Roles     []string
+	Key       string // id of the credential that was used
+	Address   string // network address the request came from
+}
+
+// Config is what a Directory works with; all but Now are required.
+type Config struct {
+	Store      *store.DB
+	Ring       *keyring.Ring
+	Deployment string
+	Now        func() time.Time // nil: time.Now
+}
+
+// Directory issues and recognizes credentials. It is safe for concurrent use.
+type Directory struct {
+	cfg Config
+
+	mu     sync.Mutex // guards recent
+	recent map[[sha256.Size]byte]recognized
+}
+
+// recognized is a credential that was good a moment ago. It is asked for anew
+// after recentAge, counted from when it was read and not from its last use.
+type recognized struct {
+	caller Caller
+	at     time.Time
+}
+
+const (
+	recentAge = time.Second
+	recentMax = 10_000
+)
+
+// New returns a Directory.
+func New(cfg Config) *Directory {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Directory{cfg: cfg, recent: map[[sha256.Size]byte]recognized{}}
+}
+
+// CreateAPIKey makes a principal's API key and returns its text, which is kept
+// nowhere else.
+func (d *Directory) CreateAPIKey(ctx context.Context, principal string, roles ...string) (string, error) {
+	scope := store.NewScope(MainTenant)
+	text := generateKey(MainTenant)
+	token, err := d.token(ctx, scope, text)
+	if err != nil {
+		return "", err
+	}
+	sealed, err := d.seal(ctx, scope, token, principal, roles)
+	if err != nil {
+		return "", err
+	}
+	return text, d.cfg.Store.PutAPIKey(ctx, scope, token, sealed)
+}
+
+// Authenticate admits the bearer of an API key. Whatever is wrong with the key,
+// the answer is the same.
+func (d *Directory) Authenticate(ctx context.Context, key, address string) (Caller, error) {
+	print := sha256.Sum256([]byte(key)) // of 256 random bits; nothing to guess
+	caller, ok := d.remembered(print)
+	if !ok {
+		var err error
+		if caller, err = d.recognize(ctx, key); err != nil {
+			return Caller{}, err
+		}
+		d.remember(print, caller)
+	}
+	caller.Address = address
+	return caller, nil
+}
+
+func (d *Directory) remembered(print [sha256.Size]byte) (Caller, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, ok := d.recent[print]
+	return r.caller, ok && d.cfg.Now().Sub(r.at) < recentAge
+}
+
+func (d *Directory) remember(print [sha256.Size]byte, c Caller) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.recent) >= recentMax {
+		clear(d.recent)
+	}
+	d.recent[print] = recognized{c, d.cfg.Now()}
+}
+
+func (d *Directory) recognize(ctx context.Context, key string) (Caller, error) {
+	tenant, ok := parseKey(key)
+	if !ok || tenant != MainTenant {
+		return Caller{}, errUnauthenticated
+	}
+	scope := store.NewScope(tenant)
+	token, err := d.token(ctx, scope, key)
+	if err != nil {
+		return Caller{}, err
+	}
+	sealed, err := d.cfg.Store.APIKey(ctx, scope, token)
+	if fault.Is(err, fault.NotFound) {
+		return Caller{}, errUnauthenticated
+	}
+	if err != nil {
+		return Caller{}, err
+	}
+	return d.open(ctx, scope, token, sealed)
+}
+
+var errUnauthenticated = fault.New(fault.Denied, "the API key is missing, malformed or not known").
+	WithCode("unauthenticated").WithHint("send the header Authorization: Bearer usk_...")
+
+func (d *Directory) token(ctx context.Context, scope store.Scope, key string) ([32]byte, error) {
+	index, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Index)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return blindindex.Token(index, "api_key", key), nil
+}
+
+func (d *Directory) context(scope store.Scope, token [32]byte) envelope.Context {
+	return envelope.Context{
+		Deployment: d.cfg.Deployment, Tenant: scope.Tenant(), Class: "api_key", Object: hex.EncodeToString(token[:]), Path: "row",
+	}
+}
+
+func (d *Directory) seal(ctx context.Context, scope store.Scope, token [32]byte, principal string, roles []string) ([]byte, error) {
+	key, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]canon.Value, 0, len(roles)+1)
+	list = append(list, canon.String(principal))
+	for _, role := range roles {
+		list = append(list, canon.String(role))
+	}
+	return envelope.Seal([]envelope.Key{key}, d.context(scope, token), canon.EncodeItems(list...))
+}
+
+// open reads a sealed row: the principal's id, then the roles.
+func (d *Directory) open(ctx context.Context, scope store.Scope, token [32]byte, sealed []byte) (Caller, error) {
+	key, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	if err != nil {
+		return Caller{}, err
+	}
+	plain, err := envelope.Open([]envelope.Key{key}, d.context(scope, token), sealed)
+	if err != nil {
+		return Caller{}, err
+	}
+	items, err := canon.DecodeItems(plain)
+	if err != nil || len(items) == 0 {
+		return Caller{}, fault.New(fault.Integrity, "the row of an API key is malformed")
+	}
+	caller := Caller{Scope: scope, Key: hex.EncodeToString(token[:8])}
+	for i, item := range items {
+		text, ok := item.(canon.String)
+		switch {
+		case !ok:
+			return Caller{}, fault.New(fault.Integrity, "the row of an API key is malformed")
+		case i == 0:
+			caller.Principal = string(text)
+		default:
+			caller.Roles = append(caller.Roles, string(text))
+		}
+	}
+	return caller, nil
 }

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// happening is an event on its way to an instance, with who caused it.
+type happening struct {
+	event process.Event
+	name  string // of the event, in leaves and records: "job_completed"
+	act   string // user, worker, engine or admin
+	actor *canon.Context
+	again *request // makes the delivery repeatable; nil: not
+	extra []fieldWrite
+	terms []store.Token
+}
+
+// deliver is the one way in which an instance changes: step, seal, commit to a
+// leaf, one transaction, then the commands. The caller holds the instance.
+//
+// A stale event (its job, task or timer does not wait any more) is recorded as
+// a rejected step, changes nothing, and is a Conflict. On any other error the
+// instance is dirty and nothing of the step counts.
+func (e *Engine) deliver(ctx context.Context, l *Live, h happening) (api.Receipt, error) {
+	at := e.moment()
+	l.dirty = true
+	out, err := process.Step(l.def.compiled, l.state, process.Input{Event: h.event, At: at, Zone: e.zones.lookup})
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	if out.Rejected != nil {
+		l.dirty = false
+		if receipt, found, err := e.repeated(ctx, l.scope, h.again); found || err != nil {
+			return receipt, err
+		}
+		if fault.Is(out.Rejected, fault.NotFound) {
+			return api.Receipt{}, out.Rejected
+		}
+		l.dirty = true
+	}
+	set, err := e.stepSet(ctx, l, h, out, at)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	// A caller who hangs up must not leave the outcome of a step unknown to us.
+	if err := e.store.Commit(context.WithoutCancel(ctx), l.scope, set); err != nil {
+		return e.lost(ctx, l, h, err)
+	}
+	l.dirty = false
+	if l.head.seq == 1 {
+		e.ring.Assigned(l.scope.Tenant(), l.owner.ID)
+	}
+	if out.Rejected != nil {
+		return api.Receipt{}, out.Rejected
+	}
+	e.runner.Carry(l, out.Commands)
+	return receipt(l.id, l.head.seq, set.Leaf.Hash), nil
+}
+
+// lost handles a write set that was refused. A request whose token is there
+// already was carried out before: its receipt is given again.
+func (e *Engine) lost(ctx context.Context, l *Live, h happening, err error) (api.Receipt, error) {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Code == "token_taken" {
+		if receipt, found, again := e.repeated(ctx, l.scope, h.again); found || again != nil {
+			return receipt, again
+		}
+	}
+	return api.Receipt{}, err
+}
+
+// receipt says which step a request became.
+func receipt(id store.ID, seq uint64, leaf [32]byte) api.Receipt {
+	return api.Receipt{Instance: textID(id), Seq: seq, Leaf: hex.EncodeToString(leaf[:])}
+}

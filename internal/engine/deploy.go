@@ -1,0 +1,241 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/bpmn"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Deploy takes a set of files, whole or not at all: BPMN models and the JSON
+// Schema forms that their user tasks name. A process whose files are the same as
+// those of its newest version is left as it is, so a deployment may be repeated.
+func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, _ string) (api.Deployment, error) {
+	if err := e.may(c, access.Deploy, "process", ""); err != nil {
+		return api.Deployment{}, err
+	}
+	plan, err := readDeployment(files)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	e.deploying.Lock()
+	defer e.deploying.Unlock()
+	var made []*definition
+	var sets []*store.WriteSet
+	var result api.Deployment
+	for _, p := range plan.processes {
+		d, set, err := e.deployOne(ctx, c, plan, p)
+		if err != nil {
+			return api.Deployment{}, err
+		}
+		item := d.wire()
+		if item.Unchanged = set == nil; set != nil {
+			made, sets = append(made, d), append(sets, set)
+		}
+		result.Processes = append(result.Processes, item)
+	}
+	if len(sets) > 0 {
+		if err := e.store.Commit(ctx, c.Scope, sets...); err != nil {
+			return api.Deployment{}, err
+		}
+	}
+	for _, d := range made {
+		e.defs.add(d, true)
+	}
+	return result, nil
+}
+
+// deployment is a set of files that was read and found good.
+type deployment struct {
+	processes []deployedProcess
+	files     map[string][]byte // forms by name
+	hashes    map[string][sha256.Size]byte
+}
+
+type deployedProcess struct {
+	compiled *process.Definition
+	model    []byte
+}
+
+// readDeployment parses and compiles all files and reports every finding in any
+// of them at once.
+func readDeployment(files []api.File) (*deployment, error) {
+	d := &deployment{files: map[string][]byte{}, hashes: map[string][sha256.Size]byte{}}
+	var findings []fault.Detail
+	names := map[string]bool{}
+	for _, file := range files {
+		if names[file.Name] || file.Name != path.Base(file.Name) {
+			findings = append(findings, fault.Detail{Place: file.Name, Message: "file names must be plain and differ from each other"})
+			continue
+		}
+		names[file.Name] = true
+		findings = append(findings, d.read(file)...)
+	}
+	findings = append(findings, d.checkForms()...)
+	if len(d.processes) == 0 && len(findings) == 0 {
+		findings = append(findings, fault.Detail{Place: "files", Message: "there is no BPMN model among the files; its name ends in .bpmn or .xml"})
+	}
+	if len(findings) > 0 {
+		return nil, fault.New(fault.Invalid, "couldn't deploy: %d findings", len(findings)).
+			WithCode("invalid_deployment").WithDetails(findings...)
+	}
+	return d, nil
+}
+
+func (d *deployment) read(file api.File) []fault.Detail {
+	switch path.Ext(file.Name) {
+	case ".bpmn", ".xml":
+		return d.readModel(file)
+	case ".json", ".form":
+		if _, err := parseForm(file.Name, file.Content); err != nil {
+			return findingsOf(file.Name, err)
+		}
+		d.files[file.Name] = file.Content
+		d.hashes[file.Name] = sha256.Sum256(file.Content)
+		return nil
+	}
+	return []fault.Detail{{Place: file.Name, Message: "the file is neither a model (.bpmn, .xml) nor a form (.json)"}}
+}
+
+func (d *deployment) readModel(file api.File) []fault.Detail {
+	model, err := bpmn.Parse(file.Name, file.Content)
+	if err != nil {
+		return findingsOf(file.Name, err)
+	}
+	compiled, err := bpmn.Compile(model)
+	if err != nil {
+		return findingsOf(file.Name, err)
+	}
+	var findings []fault.Detail
+	for _, c := range compiled {
+		if slices.ContainsFunc(d.processes, func(p deployedProcess) bool { return p.compiled.ID == c.ID }) {
+			findings = append(findings, fault.Detail{Place: file.Name, Message: "process " + c.ID + " is in two of the files"})
+		}
+		d.processes = append(d.processes, deployedProcess{c, file.Content})
+	}
+	return findings
+}
+
+// checkForms requires the form of every user task among the files.
+func (d *deployment) checkForms() []fault.Detail {
+	var findings []fault.Detail
+	for _, p := range d.processes {
+		for _, element := range p.compiled.Elements {
+			if element.User == nil || element.User.FormKey == "" || d.files[element.User.FormKey] != nil {
+				continue
+			}
+			findings = append(findings, fault.Detail{
+				Place:   element.ID,
+				Message: "form " + element.User.FormKey + " is not among the files: deploy it together with the model",
+			})
+		}
+	}
+	return findings
+}
+
+func findingsOf(name string, err error) []fault.Detail {
+	var f *fault.Error
+	if errors.As(err, &f) && len(f.Details) > 0 {
+		return f.Details
+	}
+	return []fault.Detail{{Place: name, Message: err.Error()}}
+}
+
+// deployOne makes the next version of a process; a nil write set says that the
+// newest version is the same.
+func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p deployedProcess) (*definition, *store.WriteSet, error) {
+	files := plan.formsOf(p.compiled)
+	version, setting := 1, process.Mode("")
+	switch newest, err := e.version(ctx, c.Scope, p.compiled.ID, 0); {
+	case err == nil && newest.compiled.Hash == p.compiled.Hash && maps.Equal(newest.files, files):
+		return newest, nil, nil
+	case err == nil:
+		version, setting = newest.head.version+1, newest.setting
+	case !fault.Is(err, fault.NotFound):
+		return nil, nil, err
+	}
+	p.compiled.Version = version
+	owner, err := e.ring.TenantKey(ctx, c.Scope.Tenant(), keyring.Audit)
+	if err != nil {
+		return nil, nil, err
+	}
+	at := e.moment()
+	d := &definition{
+		object: object{
+			scope: c.Scope, id: newID(), kind: store.Definition, owner: owner,
+			head: &head{
+				mode: process.Standard, process: p.compiled.ID, version: version, model: p.compiled.Hash,
+				started: at, keys: []envelope.KeyID{owner.ID},
+			},
+		},
+		compiled: p.compiled, setting: setting, files: files,
+	}
+	set, err := e.definitionSet(ctx, c, d, "definition.deployed", at)
+	if err != nil {
+		return nil, nil, err
+	}
+	set.Resources = append(set.Resources, store.Resource{Hash: sha256.Sum256(p.model), Data: p.model})
+	for name, hash := range files {
+		set.Resources = append(set.Resources, store.Resource{Hash: hash, Data: plan.files[name]})
+	}
+	return d, set, nil
+}
+
+// formsOf returns the hashes of the forms that the process names.
+func (d *deployment) formsOf(p *process.Definition) map[string][sha256.Size]byte {
+	forms := map[string][sha256.Size]byte{}
+	for _, element := range p.Elements {
+		if element.User != nil && element.User.FormKey != "" {
+			forms[element.User.FormKey] = d.hashes[element.User.FormKey]
+		}
+	}
+	return forms
+}
+
+// definitionSet writes all of a definition's fields as one step.
+func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, kind string, at time.Time) (*store.WriteSet, error) {
+	public := process.Label{Class: process.Public}
+	fields := []fieldWrite{
+		{path: "$actor", value: actorOf(c), label: process.Label{Class: process.Confident}, fact: true},
+		{path: modeField, value: canon.String(d.setting), label: public},
+	}
+	for name, hash := range d.files {
+		fields = append(fields, fieldWrite{path: filePrefix + name, value: canon.String(hex.EncodeToString(hash[:])), label: public})
+	}
+	set, err := e.write(ctx, &d.object, step{
+		kind: kind, act: "admin", at: at, fields: fields,
+		record: record(strings.TrimPrefix(kind, "definition."), process.Outcome{}, at),
+	})
+	if err != nil {
+		return nil, err
+	}
+	row := d.row()
+	set.Definition = &row
+	return set, nil
+}
+
+// newID returns a UUIDv7.
+func newID() store.ID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		panic("engine: no randomness: " + err.Error()) // the operating system's source never fails
+	}
+	return store.ID(id)
+}

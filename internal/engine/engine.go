@@ -1,0 +1,142 @@
+// Package engine holds the use cases and deliver, the one function through
+// which every change of an instance goes. It is the only place where access,
+// keyring, process, ledger and store meet.
+//
+// A use case decides whether the caller may, finds the object, and hands an
+// event to deliver. deliver lets the interpreter step, seals what changed,
+// commits to it in a leaf and gives the store one write set; after the commit
+// the runner carries out the commands. Nothing counts before the commit.
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Caller is somebody who proved who they are.
+type Caller = identity.Caller
+
+// Config is what an engine works with. All fields but Now are required.
+type Config struct {
+	Store      *store.DB
+	Ring       *keyring.Ring
+	Identity   *identity.Directory
+	Deployment string           // id of the deployment, bound into everything sealed
+	Now        func() time.Time // nil: time.Now
+	Log        *slog.Logger
+}
+
+// Engine is the use cases of one node. It is safe for concurrent use. Before
+// the first call, Use must have given it a runner.
+type Engine struct {
+	store      *store.DB
+	ring       *keyring.Ring
+	identity   *identity.Directory
+	deployment string
+	now        func() time.Time
+	log        *slog.Logger
+	policies   *access.Policies
+	runner     Runner
+	zones      zones
+
+	deploying sync.Mutex // one deployment or mode change at a time
+	defs      definitions
+	forms     forms
+}
+
+// Runner keeps instances open and carries out their commands.
+type Runner interface {
+	// Use calls f with the instance open and held by this call alone. An
+	// instance whose step did not become durable is opened anew next time.
+	Use(ctx context.Context, scope store.Scope, id store.ID, f func(*Live) error) error
+	// Begin calls f with a new instance, held by this call alone; it is kept
+	// open when f succeeds.
+	Begin(ctx context.Context, live *Live, f func(*Live) error) error
+	// Carry carries out the commands of a step that is durable. The caller
+	// holds the instance.
+	Carry(live *Live, commands []process.Command)
+	// Take leases up to max waiting jobs of a type to a worker; it waits up to
+	// wait for the first. offer is called with the instance held.
+	Take(ctx context.Context, scope store.Scope, t Take, offer func(*Live, Lease) error) error
+	// Holds refuses a lease that is not the job's present one (Conflict).
+	Holds(ctx context.Context, scope store.Scope, job JobRef, lease string) error
+	// Extend lengthens a lease that is the job's present one.
+	Extend(ctx context.Context, scope store.Scope, job JobRef, lease string, until time.Time) error
+}
+
+// JobRef names a job of an instance.
+type JobRef struct {
+	Instance store.ID
+	Job      uint64
+}
+
+// Take asks for jobs.
+type Take struct {
+	Type, Worker string
+	Max          int
+	Lease, Wait  time.Duration
+}
+
+// Lease is a job that is a worker's until a deadline.
+type Lease struct {
+	JobRef
+	Token    string
+	Deadline time.Time
+}
+
+// New returns an engine.
+func New(cfg Config) (*Engine, error) {
+	policies, err := access.Builtin()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Engine{
+		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
+		now: cfg.Now, log: cfg.Log, policies: policies,
+	}, nil
+}
+
+// Use sets the runner. It is called once, before the first use case.
+func (e *Engine) Use(r Runner) { e.runner = r }
+
+// Authenticate admits the bearer of a credential. Anything but a valid one is
+// Denied with the code "unauthenticated".
+func (e *Engine) Authenticate(ctx context.Context, key, address string) (Caller, error) {
+	return e.identity.Authenticate(ctx, key, address)
+}
+
+// may asks access, for every use case. What the caller may not do is Denied.
+func (e *Engine) may(c Caller, action access.Action, kind, id string) error {
+	decision := e.policies.Decide(
+		access.Principal{ID: c.Principal, Tenant: c.Scope.Tenant(), Roles: c.Roles},
+		action,
+		access.Resource{Kind: kind, ID: id, Tenant: c.Scope.Tenant()})
+	if decision.Allowed {
+		return nil
+	}
+	return fault.New(fault.Denied, "%s may not %s", c.Principal, action).
+		WithHint("ask an administrator for a role or grant that permits it")
+}
+
+// Ready reports what the engine needs and whether it works: nil is fine.
+func (e *Engine) Ready(ctx context.Context) map[string]error {
+	return map[string]error{"keys": e.ring.Check(ctx), "database": e.store.Check(ctx)}
+}
+
+// moment returns the present time as it is stored: UTC, microseconds.
+func (e *Engine) moment() time.Time { return e.now().UTC().Truncate(time.Microsecond) }
+
+// TenantScope admits the runner to the tenant of a row it scanned.
+func (e *Engine) TenantScope(tenant string) store.Scope { return store.NewScope(tenant) }

@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// Steps lists an instance's committed steps, oldest first. The whole chain is
+// checked from the first leaf to the head before any of it is shown.
+func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.Steps, error) {
+	if err := e.may(c, access.ReadInstance, "instance", id); err != nil {
+		return api.Steps{}, err
+	}
+	limit, err := p.limit()
+	if err != nil {
+		return api.Steps{}, err
+	}
+	after := 0
+	if p.After != "" {
+		if after, err = strconv.Atoi(p.After); err != nil || after < 0 {
+			return api.Steps{}, badCursor(p.After)
+		}
+	}
+	var all []api.Step
+	err = e.use(ctx, c, id, func(l *Live) error {
+		all, err = e.history(ctx, l)
+		return err
+	})
+	if err != nil || after >= len(all) {
+		return api.Steps{Items: []api.Step{}}, err
+	}
+	page := api.Steps{Items: all[after:min(after+limit, len(all))]}
+	if end := after + len(page.Items); end < len(all) {
+		page.Next = strconv.Itoa(end)
+	}
+	return page, nil
+}
+
+// Export returns all data of an instance: every scope and every step.
+func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, error) {
+	if err := e.may(c, access.ExportInstance, "instance", id); err != nil {
+		return api.Export{}, err
+	}
+	var result api.Export
+	err := e.use(ctx, c, id, func(l *Live) error {
+		var err error
+		if result.Instance, err = e.detail(ctx, l); err != nil {
+			return err
+		}
+		for _, scope := range l.state.AllVariables() {
+			result.Scopes = append(result.Scopes, api.ScopeVariables{
+				Scope: scope.Scope, Element: scope.Element, Variables: canon.EncodeJSON(scope.Variables),
+			})
+		}
+		result.Steps, err = e.history(ctx, l)
+		return err
+	})
+	return result, err
+}
+
+// historyBatch is how many steps are read at once.
+const historyBatch = 256
+
+// history reads and checks all steps of an instance: each leaf continues the
+// one before, commits to exactly the rows that are there, and the last one is
+// the head's.
+func (e *Engine) history(ctx context.Context, l *Live) ([]api.Step, error) {
+	var steps []api.Step
+	var prev ledger.Hash
+	for {
+		rows, err := e.store.Steps(ctx, l.scope, l.id, uint64(len(steps)), historyBatch)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if row.Seq != uint64(len(steps))+1 {
+				return nil, l.tampered("lacks step %d", len(steps)+1)
+			}
+			step, err := e.pastStep(ctx, l, row, prev)
+			if err != nil {
+				return nil, err
+			}
+			steps, prev = append(steps, step), row.Leaf.Hash
+		}
+		if len(rows) < historyBatch {
+			break
+		}
+	}
+	if uint64(len(steps)) != l.head.seq || prev != l.head.leaf {
+		return nil, l.tampered("has %d steps and a head of step %d", len(steps), l.head.seq)
+	}
+	return steps, nil
+}
+
+// pastStep checks one step's rows against its leaf.
+func (e *Engine) pastStep(ctx context.Context, l *Live, row store.StepRow, prev ledger.Hash) (api.Step, error) {
+	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
+	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
+		return api.Step{}, l.tampered("has a changed leaf of step %d", row.Seq)
+	}
+	if leaf.Object != textID(l.id) || leaf.Seq != row.Seq || leaf.Prev != prev {
+		return api.Step{}, l.tampered("has a leaf at step %d that does not continue the one before", row.Seq)
+	}
+	fields, err := e.store.StepFields(ctx, l.scope, l.id, row.Seq)
+	if err != nil {
+		return api.Step{}, err
+	}
+	actor, err := e.checkCommitted(ctx, l, row, leaf, fields)
+	if err != nil {
+		return api.Step{}, err
+	}
+	step, err := l.wireStep(row, actor)
+	for _, f := range fields {
+		if !strings.HasPrefix(f.Path, "$actor") {
+			step.Fields = append(step.Fields, f.Path)
+		}
+	}
+	return step, err
+}
+
+// checkCommitted recomputes what a leaf commits to from the rows of its step,
+// and returns who acted.
+func (e *Engine) checkCommitted(ctx context.Context, l *Live, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (string, error) {
+	changed := l.tampered("has changed rows of step %d", row.Seq)
+	var sealed [][]byte
+	var commitments []ledger.Hash
+	actor := ""
+	for _, f := range fields {
+		keys, plain, err := e.openPast(ctx, l, leaf, f)
+		if fault.Is(err, fault.Integrity) {
+			return "", changed.WithCause(err)
+		}
+		if err != nil {
+			return "", err
+		}
+		value, err := decodeTyped(plain)
+		if err != nil {
+			return "", changed.WithCause(err)
+		}
+		if f.Sealed {
+			sealed = append(sealed, f.Value)
+		}
+		commitment, err := e.commitment(&l.object, keys, f.Path, leaf.Log, row.Seq, value)
+		if err != nil {
+			return "", err
+		}
+		commitments = append(commitments, commitment)
+		if f.Path == "$actor" {
+			actor = principalOf(value)
+		}
+	}
+	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || ledger.DataRoot(commitments) != leaf.Data || len(commitments) != leaf.N {
+		return "", changed
+	}
+	return actor, nil
+}
+
+// openPast opens a field version by the keys that its own envelope names: the
+// head knows those of the newest version only. What they must be follows from
+// the leaf, which commits to the value under them.
+func (e *Engine) openPast(ctx context.Context, l *Live, leaf ledger.Leaf, f store.StoredField) ([]envelope.Key, []byte, error) {
+	if !f.Sealed {
+		return []envelope.Key{l.owner}, f.Value, nil
+	}
+	ids, err := envelope.KeyIDs(f.Value)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys := make([]envelope.Key, len(ids))
+	for i, id := range ids {
+		if keys[i], err = e.ring.Key(ctx, l.scope.Tenant(), id); err != nil {
+			return nil, nil, err
+		}
+	}
+	plain, err := envelope.Open(keys, e.context(&l.object, leaf.Log, "field", f.Path, f.Seq), f.Value)
+	return keys, plain, err
+}
+
+func principalOf(actor canon.Value) string {
+	if c, ok := actor.(*canon.Context); ok {
+		if name, ok := c.Get("principal"); ok {
+			if text, ok := name.(canon.String); ok {
+				return string(text)
+			}
+		}
+	}
+	return ""
+}
+
+// wireStep reads a step's clear record.
+func (l *Live) wireStep(row store.StepRow, actor string) (api.Step, error) {
+	value, err := canon.Decode(row.Body)
+	body, ok := value.(*canon.Context)
+	if err != nil || !ok {
+		return api.Step{}, l.tampered("has a malformed record of step %d", row.Seq)
+	}
+	text := func(name string) string {
+		v, _ := body.Get(name)
+		s, _ := v.(canon.String)
+		return string(s)
+	}
+	at, err := time.Parse(time.RFC3339Nano, text("at"))
+	if err != nil {
+		return api.Step{}, l.tampered("has a malformed time in step %d", row.Seq)
+	}
+	step := api.Step{
+		Seq: row.Seq, At: at, Event: text("event"), Element: text("element"), Rejected: text("rejected"),
+		Actor: actor, Leaf: receipt(l.id, row.Seq, row.Leaf.Hash).Leaf,
+	}
+	trail, _ := body.Get("trail")
+	list, _ := trail.(canon.List)
+	for _, entry := range list {
+		line, _ := entry.(canon.String)
+		what, element, _ := strings.Cut(string(line), " ")
+		step.Trail = append(step.Trail, api.Transition{Element: element, What: what})
+	}
+	return step, nil
+}

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Incidents lists what failed and waits for help, oldest instance first.
+func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page) (api.Incidents, error) {
+	if err := e.may(c, access.ReadIncident, "incident", ""); err != nil {
+		return api.Incidents{}, err
+	}
+	limit, err := p.limit()
+	if err != nil {
+		return api.Incidents{}, err
+	}
+	after, err := p.queue()
+	if err != nil {
+		return api.Incidents{}, err
+	}
+	rows, err := e.store.Incidents(ctx, c.Scope, store.IncidentFilter{Process: process, After: after, Limit: limit + 1})
+	if err != nil {
+		return api.Incidents{}, err
+	}
+	result := api.Incidents{Items: []api.Incident{}}
+	for i, row := range rows {
+		if i == limit {
+			result.Next = refText(rows[i-1].Instance, rows[i-1].ID)
+			break
+		}
+		if err := e.listedIncident(ctx, c, row, &result); err != nil {
+			return api.Incidents{}, err
+		}
+	}
+	return result, nil
+}
+
+func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident, into *api.Incidents) error {
+	return e.runner.Use(ctx, c.Scope, row.Instance, func(l *Live) error {
+		incident, open := l.state.Incident(row.ID)
+		if !open || !equalIncident(row.IncidentRow, l.incidentRow(incident)) { // a step since, or a changed row
+			if err := e.checkRows(ctx, l); err != nil {
+				return err
+			}
+		}
+		if open {
+			into.Items = append(into.Items, l.incident(incident))
+		}
+		return nil
+	})
+}
+
+func (l *Live) incident(i process.OpenIncident) api.Incident {
+	item := api.Incident{
+		ID: refText(l.id, i.ID), Instance: textID(l.id), Process: l.head.process, Element: i.Element,
+		Code: i.Code, Created: i.Created,
+	}
+	if i.Job != 0 {
+		item.Job = refText(l.id, i.Job)
+	}
+	if text, ok := l.state.Field("$incident." + strconv.FormatUint(i.ID, 10)); ok {
+		if message, ok := text.(canon.String); ok {
+			item.Message = string(message)
+		}
+	}
+	return item
+}
+
+// RetryIncident tries again what failed; a job gets new tries (0: the default).
+func (e *Engine) RetryIncident(ctx context.Context, c Caller, id string, retries int, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.RetryIncident, "incident", id); err != nil {
+		return api.Receipt{}, err
+	}
+	ref, err := parseRef("incident", id)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	h := happening{event: process.IncidentRetried{Incident: ref.Job, Retries: retries}, name: "incident_retried", act: "admin"}
+	done, err := e.happen(ctx, c, textID(ref.Instance), h, "retry "+id, idem, retries)
+	if fault.Is(err, fault.NotFound) {
+		return done, noSuch("incident", id)
+	}
+	return done, err
+}

@@ -1,0 +1,367 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// businessKeyField is the field that holds an instance's business key.
+const businessKeyField = "$business_key"
+
+// Start starts an instance of a process with the mode that is now in force.
+func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.Start, "process", r.Process); err != nil {
+		return api.Receipt{}, err
+	}
+	variables, err := parseVariables(r.Variables)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	again, err := e.request(ctx, c, "start", idem, r)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	def, err := e.version(ctx, c.Scope, r.Process, r.Version)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	live, err := e.newLive(ctx, c.Scope, def)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	h := happening{event: process.Start{Variables: variables}, name: "started", act: "user", actor: actorOf(c), again: again}
+	if err := e.businessKey(ctx, live, r.BusinessKey, &h); err != nil {
+		return api.Receipt{}, err
+	}
+	var done api.Receipt
+	err = e.runner.Begin(ctx, live, func(l *Live) error {
+		done, err = e.deliver(ctx, l, h)
+		return err
+	})
+	return done, err
+}
+
+// newLive returns an instance that has not started yet.
+func (e *Engine) newLive(ctx context.Context, scope store.Scope, def *definition) (*Live, error) {
+	key, err := e.ring.NewKey(ctx, scope.Tenant())
+	if err != nil {
+		return nil, err
+	}
+	return &Live{
+		object: object{
+			scope: scope, id: newID(), kind: store.Instance, owner: key,
+			head: &head{
+				mode: def.mode(), process: def.head.process, version: def.head.version,
+				def: def.id, model: def.head.model, keys: []envelope.KeyID{key.ID},
+			},
+		},
+		def: def, state: process.NewState(),
+	}, nil
+}
+
+func (e *Engine) businessKey(ctx context.Context, l *Live, key string, h *happening) error {
+	if key == "" {
+		return nil
+	}
+	token, err := e.indexToken(ctx, l.scope.Tenant(), "business_key", key)
+	if err != nil {
+		return err
+	}
+	h.terms = append(h.terms, store.Token{Kind: store.BusinessKeyToken, Token: token})
+	h.extra = append(h.extra, fieldWrite{
+		path: businessKeyField, value: canon.String(key), label: process.Label{Class: process.Confident},
+	})
+	return nil
+}
+
+// parseVariables reads a JSON object strictly; absent is empty.
+func parseVariables(data []byte) (*canon.Context, error) {
+	if len(data) == 0 {
+		return canon.NewContext()
+	}
+	value, err := canon.DecodeJSON(data)
+	if err != nil {
+		return nil, under("/variables", err)
+	}
+	variables, ok := value.(*canon.Context)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "variables are a %s, not an object", canon.TypeName(value)).
+			WithDetails(fault.Detail{Place: "/variables", Message: "must be a JSON object"})
+	}
+	for i := range variables.Len() {
+		if name := variables.At(i).Name; name == "" || name[0] == '$' || len(name) > 255 {
+			return nil, fault.New(fault.Invalid, "variable name %q is not allowed", name).
+				WithDetails(fault.Detail{Place: "/variables", Message: "names have 1 to 255 bytes and do not begin with $"})
+		}
+	}
+	return variables, nil
+}
+
+// under moves an error's places below a pointer.
+func under(prefix string, err error) error {
+	f, ok := err.(*fault.Error)
+	if !ok {
+		return err
+	}
+	moved := *f
+	moved.Details = nil
+	for _, d := range f.Details {
+		moved.Details = append(moved.Details, fault.Detail{Place: prefix + d.Place, Message: d.Message})
+	}
+	return &moved
+}
+
+// actorOf says who did it; sealed with the step and committed to like a field.
+func actorOf(c Caller) *canon.Context {
+	actor, err := canon.NewContext(
+		canon.Entry{Name: "address", Value: canon.String(c.Address)},
+		canon.Entry{Name: "key", Value: canon.String(c.Key)},
+		canon.Entry{Name: "principal", Value: canon.String(c.Principal)},
+	)
+	if err != nil {
+		panic("engine: internal error: actor with equal names")
+	}
+	return actor
+}
+
+// engineActor is who acts when a timer fires.
+var engineActor = actorOf(Caller{Principal: "engine"})
+
+// InstanceFilter selects instances; empty fields do not restrict.
+type InstanceFilter struct {
+	Process, Status string
+	BusinessKey     string
+	Field, Value    string // a field declared search="exact" and its text; Process must be given
+}
+
+// Instances lists instances, newest first. Each row shown was compared with the
+// instance's sealed head.
+func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Page) (api.Instances, error) {
+	if err := e.may(c, access.ReadInstance, "instance", ""); err != nil {
+		return api.Instances{}, err
+	}
+	limit, err := p.limit()
+	if err != nil {
+		return api.Instances{}, err
+	}
+	filter := store.InstanceFilter{Process: f.Process, Status: f.Status, Limit: limit + 1}
+	if filter.After, err = p.instance(); err != nil {
+		return api.Instances{}, err
+	}
+	if filter.Token, err = e.filterToken(ctx, c, f); err != nil {
+		return api.Instances{}, err
+	}
+	rows, err := e.store.Instances(ctx, c.Scope, filter)
+	if err != nil {
+		return api.Instances{}, err
+	}
+	result := api.Instances{Items: []api.Instance{}}
+	for i, row := range rows {
+		if i == limit {
+			result.Next = textID(rows[i-1].ID)
+			break
+		}
+		item, matches, err := e.listed(ctx, c, row, f)
+		if err != nil {
+			return api.Instances{}, err
+		}
+		if matches {
+			result.Items = append(result.Items, item)
+		}
+	}
+	return result, nil
+}
+
+// filterToken returns the index token that a filter finds by, nil for none.
+func (e *Engine) filterToken(ctx context.Context, c Caller, f InstanceFilter) (*store.Token, error) {
+	switch {
+	case f.BusinessKey != "" && f.Field != "":
+		return nil, fault.New(fault.Invalid, "find by business key or by field, not by both")
+	case f.BusinessKey != "":
+		token, err := e.indexToken(ctx, c.Scope.Tenant(), "business_key", f.BusinessKey)
+		return &store.Token{Kind: store.BusinessKeyToken, Token: token}, err
+	case f.Field == "":
+		return nil, nil
+	case f.Process == "":
+		return nil, fault.New(fault.Invalid, "finding by field %q needs the process too", f.Field)
+	}
+	token, err := e.indexToken(ctx, c.Scope.Tenant(), "field", fieldTerm(f.Process, f.Field, canon.String(f.Value)))
+	return &store.Token{Kind: store.SearchToken, Token: token}, err
+}
+
+// listed compares a listed row with the instance's head. matches is false when
+// the field it was found by has another value by now.
+func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item api.Instance, matches bool, err error) {
+	err = e.runner.Use(ctx, c.Scope, row.ID, func(l *Live) error {
+		if !equalInstance(row.InstanceRow, l.instanceRow()) { // a step since, or a changed row
+			if err := e.checkRows(ctx, l); err != nil {
+				return err
+			}
+		}
+		item, matches = l.summary(), true
+		if f.Field != "" {
+			value, ok := l.state.Field(f.Field)
+			matches = ok && canon.Equal(value, canon.String(f.Value))
+		}
+		return nil
+	})
+	return item, matches, err
+}
+
+// Instance returns an instance with all its data.
+func (e *Engine) Instance(ctx context.Context, c Caller, id string) (api.Instance, error) {
+	if err := e.may(c, access.ReadInstance, "instance", id); err != nil {
+		return api.Instance{}, err
+	}
+	var result api.Instance
+	err := e.use(ctx, c, id, func(l *Live) error {
+		var err error
+		result, err = e.detail(ctx, l)
+		return err
+	})
+	return result, err
+}
+
+// use opens an instance by the id that a caller gave.
+func (e *Engine) use(ctx context.Context, c Caller, id string, f func(*Live) error) error {
+	instance, err := parseInstanceID(id)
+	if err != nil {
+		return err
+	}
+	err = e.runner.Use(ctx, c.Scope, instance, f)
+	if fault.Is(err, fault.NotFound) {
+		return noSuch("instance", id)
+	}
+	return err
+}
+
+func (l *Live) summary() api.Instance {
+	return api.Instance{
+		ID: textID(l.id), Process: l.head.process, Version: l.head.version, Mode: string(l.head.mode),
+		Status: string(l.state.Status()), Started: l.head.started, Ended: timeOrNil(l.head.ended),
+		Incidents: len(l.state.Incidents()),
+	}
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (e *Engine) detail(ctx context.Context, l *Live) (api.Instance, error) {
+	if err := e.checkRows(ctx, l); err != nil {
+		return api.Instance{}, err
+	}
+	item := l.summary()
+	item.Seq = l.head.seq
+	item.Variables = canon.EncodeJSON(l.state.Variables())
+	item.Waiting = l.waiting()
+	item.Fields = l.fieldInfos()
+	key, err := e.readField(ctx, &l.object, businessKeyField)
+	if text, ok := key.(canon.String); ok {
+		item.BusinessKey = string(text)
+	}
+	return item, err
+}
+
+// readField reads one field that is not part of the state; nil if there is none.
+func (e *Engine) readField(ctx context.Context, o *object, path string) (canon.Value, error) {
+	f, ok := o.head.field(path)
+	if !ok {
+		return nil, nil
+	}
+	rows, err := e.store.Fields(ctx, o.scope, o.id, []store.FieldRef{{Path: f.path, Seq: f.seq}})
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != 1 {
+		return nil, o.tampered("has no row for field %q", path)
+	}
+	return e.openField(ctx, o, f, rows[0])
+}
+
+func (l *Live) waiting() []api.Waiting {
+	var list []api.Waiting
+	for _, t := range l.state.Tasks() {
+		list = append(list, api.Waiting{Element: t.Element, For: "task", ID: refText(l.id, t.ID)})
+	}
+	for _, j := range l.state.Jobs() {
+		list = append(list, api.Waiting{Element: j.Element, For: "job", ID: refText(l.id, j.ID)})
+	}
+	for _, t := range l.state.Timers() {
+		list = append(list, api.Waiting{Element: t.Element, For: "timer", ID: refText(l.id, t.ID)})
+	}
+	for _, i := range l.state.Incidents() {
+		list = append(list, api.Waiting{Element: i.Element, For: "incident", ID: refText(l.id, i.ID)})
+	}
+	return list
+}
+
+func (l *Live) fieldInfos() []api.FieldInfo {
+	infos := make([]api.FieldInfo, len(l.head.fields))
+	for i, f := range l.head.fields {
+		label := l.state.Label(f.path)
+		infos[i] = api.FieldInfo{Path: f.path, Class: label.Class.String(), Sealed: f.sealed, Seq: f.seq, Subjects: label.Subjects}
+	}
+	return infos
+}
+
+// Cancel ends a running instance.
+func (e *Engine) Cancel(ctx context.Context, c Caller, id, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.CancelInstance, "instance", id); err != nil {
+		return api.Receipt{}, err
+	}
+	return e.happen(ctx, c, id, happening{event: process.Canceled{}, name: "canceled", act: "admin"}, "cancel", idem, nil)
+}
+
+// SetVariables changes root variables of a running instance.
+func (e *Engine) SetVariables(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.SetVariables, "instance", id); err != nil {
+		return api.Receipt{}, err
+	}
+	parsed, err := parseVariables(variables)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	h := happening{event: process.VariablesSet{Variables: parsed}, name: "variables_set", act: "admin"}
+	return e.happen(ctx, c, id, h, "set-variables", idem, string(variables))
+}
+
+// happen delivers what a caller did to an instance as a whole.
+func (e *Engine) happen(ctx context.Context, c Caller, id string, h happening, operation, idem string, body any) (api.Receipt, error) {
+	again, err := e.request(ctx, c, operation+" "+id, idem, body)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	h.actor, h.again = actorOf(c), again
+	var done api.Receipt
+	err = e.use(ctx, c, id, func(l *Live) error {
+		done, err = e.deliver(ctx, l, h)
+		return err
+	})
+	return done, err
+}
+
+// KeysInUse tells which of a tenant's data keys some instance was sealed under.
+func (e *Engine) KeysInUse(ctx context.Context, tenant string, ids []envelope.KeyID) (map[envelope.KeyID]bool, error) {
+	asked := make([]store.ID, len(ids))
+	for i, id := range ids {
+		asked[i] = store.ID(id)
+	}
+	found, err := e.store.KeysInUse(ctx, store.NewScope(tenant), asked)
+	used := make(map[envelope.KeyID]bool, len(found))
+	for id := range found {
+		used[envelope.KeyID(id)] = true
+	}
+	return used, err
+}

@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// defaultLease is how long a job is a worker's when the worker does not say.
+const defaultLease = time.Minute
+
+// ActivateJobs leases waiting jobs to a worker; it waits for the first one as
+// long as the request says.
+func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateRequest) (api.Jobs, error) {
+	if err := e.may(c, access.WorkJobs, "job", r.Type); err != nil {
+		return api.Jobs{}, err
+	}
+	take := Take{
+		Type: r.Type, Worker: r.Worker, Max: max(1, r.Max),
+		Lease: time.Duration(r.LeaseMS) * time.Millisecond, Wait: time.Duration(r.WaitMS) * time.Millisecond,
+	}
+	if take.Lease == 0 {
+		take.Lease = defaultLease
+	}
+	jobs := api.Jobs{Items: []api.Job{}}
+	err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
+		job, err := l.offer(lease)
+		if err == nil {
+			jobs.Items = append(jobs.Items, job)
+		}
+		return err
+	})
+	return jobs, err
+}
+
+// offer shows a leased job to its worker.
+func (l *Live) offer(lease Lease) (api.Job, error) {
+	job, ok := l.state.Job(lease.Job)
+	if !ok {
+		return api.Job{}, noSuch("job", refText(l.id, lease.Job))
+	}
+	variables, err := l.state.JobVariables(l.def.compiled, lease.Job)
+	if err != nil {
+		return api.Job{}, err
+	}
+	return api.Job{
+		ID: refText(l.id, lease.Job), Lease: lease.Token, Instance: textID(l.id), Process: l.head.process,
+		Element: job.Element, Type: job.Type, Retries: job.Retries, Deadline: lease.Deadline,
+		Headers: l.headers(job.Element), Variables: canon.EncodeJSON(variables),
+	}, nil
+}
+
+func (l *Live) headers(element string) map[string]string {
+	i, ok := l.def.compiled.Element(element)
+	if !ok || l.def.compiled.Elements[i].Job == nil || len(l.def.compiled.Elements[i].Job.Headers) == 0 {
+		return nil
+	}
+	headers := map[string]string{}
+	for _, h := range l.def.compiled.Elements[i].Job.Headers {
+		headers[h.Name] = h.Value
+	}
+	return headers
+}
+
+// CompleteJob reports a job's result.
+func (e *Engine) CompleteJob(ctx context.Context, c Caller, id string, r api.CompleteJobRequest, idem string) (api.Receipt, error) {
+	result, err := parseVariables(r.Variables)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	return e.happenJob(ctx, c, id, r.Lease, "complete", idem, r, func(job uint64) happening {
+		return happening{event: process.JobCompleted{Job: job, Variables: result}, name: "job_completed"}
+	})
+}
+
+// FailJob reports a failed try. At no retries left an incident is raised.
+func (e *Engine) FailJob(ctx context.Context, c Caller, id string, r api.FailJobRequest, idem string) (api.Receipt, error) {
+	retries, backoff := -1, time.Duration(-1)
+	if r.Retries != nil {
+		retries = *r.Retries
+	}
+	if r.BackoffMS != nil {
+		backoff = time.Duration(*r.BackoffMS) * time.Millisecond
+	}
+	return e.happenJob(ctx, c, id, r.Lease, "fail", idem, r, func(job uint64) happening {
+		return happening{event: process.JobFailed{Job: job, Retries: retries, Backoff: backoff, Message: r.Message}, name: "job_failed"}
+	})
+}
+
+// ErrorJob throws a BPMN error, which a boundary event may catch.
+func (e *Engine) ErrorJob(ctx context.Context, c Caller, id string, r api.ErrorJobRequest, idem string) (api.Receipt, error) {
+	result, err := parseVariables(r.Variables)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	return e.happenJob(ctx, c, id, r.Lease, "error", idem, r, func(job uint64) happening {
+		return happening{event: process.JobErrored{Job: job, Code: r.Code, Message: r.Message, Variables: result}, name: "job_errored"}
+	})
+}
+
+// ExtendJob lengthens a lease, counted from now.
+func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.ExtendJobRequest) (api.Lease, error) {
+	if err := e.may(c, access.WorkJobs, "job", id); err != nil {
+		return api.Lease{}, err
+	}
+	ref, err := parseRef("job", id)
+	if err != nil {
+		return api.Lease{}, err
+	}
+	until := e.moment().Add(time.Duration(r.LeaseMS) * time.Millisecond)
+	return api.Lease{Deadline: until}, e.runner.Use(ctx, c.Scope, ref.Instance, func(*Live) error {
+		return e.runner.Extend(ctx, c.Scope, ref, r.Lease, until)
+	})
+}
+
+// happenJob delivers what a worker reports, if the job is still the worker's.
+func (e *Engine) happenJob(ctx context.Context, c Caller, id, lease, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
+	if err := e.may(c, access.WorkJobs, "job", id); err != nil {
+		return api.Receipt{}, err
+	}
+	ref, err := parseRef("job", id)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	again, err := e.request(ctx, c, operation+" "+id, idem, body)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	h := make(ref.Job)
+	h.act, h.actor, h.again = "worker", actorOf(c), again
+	var done api.Receipt
+	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if _, waits := l.state.Job(ref.Job); waits {
+			if err := e.runner.Holds(ctx, c.Scope, ref, lease); err != nil {
+				return err
+			}
+		}
+		done, err = e.deliver(ctx, l, h)
+		return err
+	})
+	if fault.Is(err, fault.NotFound) {
+		return done, noSuch("job", id)
+	}
+	return done, err
+}
+
+// Fire delivers a timer whose time has come. A timer that does not wait any
+// more is none of the caller's errors.
+func (e *Engine) Fire(ctx context.Context, scope store.Scope, instance store.ID, timer uint64) error {
+	return e.runner.Use(ctx, scope, instance, func(l *Live) error {
+		if _, waits := l.state.Timer(timer); !waits {
+			return nil
+		}
+		if err := e.checkRows(ctx, l); err != nil {
+			return err
+		}
+		_, err := e.deliver(ctx, l, happening{event: process.TimerFired{Timer: timer}, name: "timer_fired", act: "engine", actor: engineActor})
+		return err
+	})
+}
+
+// LeaseToken returns the text that proves that a job was leased in an epoch. It
+// is a keyed hash, so a lease given before a restart is known again after it.
+func (e *Engine) LeaseToken(ctx context.Context, scope store.Scope, job JobRef, epoch int64) (string, error) {
+	number := strconv.FormatInt(epoch, 36)
+	mac, err := e.indexToken(ctx, scope.Tenant(), "lease", refText(job.Instance, job.Job)+"/"+number)
+	return number + "." + hex.EncodeToString(mac[:16]), err
+}

@@ -1,0 +1,305 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// object is something that has a past: a chain of steps, each with its leaf,
+// and a sealed head. Instances and definitions are objects.
+type object struct {
+	scope store.Scope
+	id    store.ID
+	kind  store.Kind
+	owner envelope.Key // seals the head and every field; head.keys[0]
+	head  *head
+}
+
+// step is what happens to an object once: what is recorded and what is written.
+type step struct {
+	kind   string // leaf's kind, "instance.started"
+	act    string // leaf's act: user, worker, engine or admin
+	elem   string // BPMN id, may be empty
+	at     time.Time
+	record *canon.Context // the step's clear record: no values
+	fields []fieldWrite   // what is written, one per path
+	gone   []string       // paths that end
+	tokens []store.Token
+}
+
+// fieldWrite is a new version of a field. Facts about the step itself ("$actor")
+// are written like fields and committed with them, but have no next version, so
+// the head does not list them.
+type fieldWrite struct {
+	path  string
+	value canon.Value
+	label process.Label
+	fact  bool
+}
+
+func textID(id store.ID) string { return uuid.UUID(id).String() }
+
+// shardAt names the log that a tenant's steps of a moment go to.
+func (e *Engine) shardAt(tenant string, at time.Time) string {
+	return fmt.Sprintf("underseal/%s/%s/%d", e.deployment, tenant, at.UTC().Year())
+}
+
+func (e *Engine) context(o *object, shard, class, path string, seq uint64) envelope.Context {
+	return envelope.Context{
+		Deployment: e.deployment, Tenant: o.scope.Tenant(), Class: class,
+		Object: textID(o.id), Path: path, Shard: shard, Seq: seq,
+	}
+}
+
+// write seals what a step writes, commits to it in a leaf and renews the head.
+// It changes o.head in place; the caller throws the object away if the returned
+// write set does not become durable. Routing rows are the caller's to add.
+func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet, error) {
+	seq, prev := o.head.seq+1, o.head.leaf
+	o.head.seq = seq
+	shardIndex := o.head.enter(e.shardAt(o.scope.Tenant(), s.at))
+	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: s.tokens}
+
+	slices.SortFunc(s.fields, func(a, b fieldWrite) int { return strings.Compare(a.path, b.path) })
+	commitments := make([]ledger.Hash, 0, len(s.fields))
+	sealed := make([][]byte, 0, len(s.fields))
+	for _, f := range s.fields {
+		row, entry, commitment, err := e.writeField(ctx, o, f, shardIndex)
+		if err != nil {
+			return nil, err
+		}
+		set.Fields = append(set.Fields, row)
+		commitments = append(commitments, commitment)
+		if row.Sealed {
+			sealed = append(sealed, row.Value)
+		}
+		if !f.fact {
+			o.head.put(entry)
+		}
+	}
+	for _, path := range s.gone {
+		o.head.remove(path)
+	}
+	leaf := ledger.Leaf{
+		Kind: s.kind, Log: o.head.shard(), Object: textID(o.id), Seq: seq, Prev: prev, Def: o.head.model,
+		Elem: s.elem, At: formatTime(s.at), Act: s.act,
+		Data: ledger.DataRoot(commitments), N: len(commitments), Rows: ledger.RowsHash(set.Step, sealed),
+	}
+	set.Leaf.Body = leaf.Encode()
+	set.Leaf.Hash = ledger.LeafHash(set.Leaf.Body)
+	o.head.leaf = set.Leaf.Hash
+	var err error
+	set.Head, err = e.sealHead(o)
+	return set, err
+}
+
+// writeField turns one new version of a field into its row, its entry in the
+// head and its commitment.
+func (e *Engine) writeField(ctx context.Context, o *object, f fieldWrite, shard int) (store.Field, stored, ledger.Hash, error) {
+	entry := stored{path: f.path, seq: o.head.seq, shard: shard, sealed: process.Sealed(o.head.mode, f.label)}
+	keys := []envelope.Key{o.owner}
+	if entry.sealed {
+		var err error
+		if keys, entry.keys, err = e.fieldKeys(ctx, o, f.label); err != nil {
+			return store.Field{}, stored{}, ledger.Hash{}, err
+		}
+	}
+	plain := canon.EncodeItems(canon.String(canon.TypeName(f.value)), f.value)
+	row := store.Field{Path: f.path, Sealed: entry.sealed, Value: plain}
+	if len(plain) > envelope.MaxPlaintext {
+		return row, entry, ledger.Hash{}, fault.New(fault.Invalid, "field %q takes %d bytes; at most %d fit", f.path, len(plain), envelope.MaxPlaintext).
+			WithCode("field_too_large").WithHint("split the value, or keep the large part elsewhere and store its reference")
+	}
+	if entry.sealed {
+		sealed, err := envelope.Seal(keys, e.context(o, o.head.shards[shard], "field", f.path, entry.seq), plain)
+		if err != nil {
+			return row, entry, ledger.Hash{}, err
+		}
+		row.Value = sealed
+	}
+	entry.digest = sha256.Sum256(row.Value)
+	commitment, err := e.commitment(o, keys, f.path, o.head.shards[shard], entry.seq, f.value)
+	return row, entry, commitment, err
+}
+
+func (e *Engine) commitment(o *object, keys []envelope.Key, path, shard string, seq uint64, v canon.Value) (ledger.Hash, error) {
+	prk, err := envelope.DeriveSecret(keys)
+	if err != nil {
+		return ledger.Hash{}, err
+	}
+	return ledger.CommitValue(prk, shard, textID(o.id), seq, path, v)
+}
+
+// headChunk bounds one envelope of a head; larger heads are several of them.
+const headChunk = envelope.MaxPlaintext
+
+// sealHead returns the sealed head: a count, then each envelope with its length
+// before it. Each envelope's path holds its number and the count, so that none
+// can be left out, repeated or moved.
+func (e *Engine) sealHead(o *object) ([]byte, error) {
+	plain := o.head.encode()
+	count := (len(plain) + headChunk - 1) / headChunk
+	out := binary.AppendUvarint(make([]byte, 0, len(plain)+256*count), uint64(count))
+	for i := range count {
+		part := plain[i*headChunk : min((i+1)*headChunk, len(plain))]
+		sealed, err := envelope.Seal([]envelope.Key{o.owner}, e.context(o, o.head.shard(), "head", headPath(i, count), o.head.seq), part)
+		if err != nil {
+			return nil, err
+		}
+		out = binary.AppendUvarint(out, uint64(len(sealed)))
+		out = append(out, sealed...)
+	}
+	return out, nil
+}
+
+func headPath(i, count int) string { return fmt.Sprintf("%d/%d", i, count) }
+
+// openHead opens a stored head. The shard comes from the object's newest leaf
+// and the key from the envelope itself; both are clear, and a wrong one of
+// either does not open.
+func (e *Engine) openHead(ctx context.Context, o *object, body []byte, shard string, seq uint64) error {
+	parts, err := splitHead(body)
+	if err != nil {
+		return err
+	}
+	ids, err := envelope.KeyIDs(parts[0])
+	if err != nil {
+		return err
+	}
+	if o.owner, err = e.ring.Key(ctx, o.scope.Tenant(), ids[0]); err != nil {
+		return err
+	}
+	var plain []byte
+	for i, part := range parts {
+		opened, err := envelope.Open([]envelope.Key{o.owner}, e.context(o, shard, "head", headPath(i, len(parts)), seq), part)
+		if err != nil {
+			return err
+		}
+		plain = append(plain, opened...)
+	}
+	if o.head, err = decodeHead(plain); err != nil {
+		return err
+	}
+	if o.head.seq != seq || o.head.shard() != shard || o.head.keys[0] != o.owner.ID {
+		return fault.New(fault.Integrity, "the head does not belong to this step")
+	}
+	return nil
+}
+
+func splitHead(body []byte) ([][]byte, error) {
+	malformed := fault.New(fault.Integrity, "the stored head is malformed")
+	count, n := binary.Uvarint(body)
+	if n <= 0 || count == 0 || count > uint64(len(body)) {
+		return nil, malformed
+	}
+	body = body[n:]
+	parts := make([][]byte, count)
+	for i := range parts {
+		size, n := binary.Uvarint(body)
+		if n <= 0 || size > uint64(len(body)-n) {
+			return nil, malformed
+		}
+		parts[i], body = body[n:n+int(size)], body[n+int(size):]
+	}
+	if len(body) != 0 {
+		return nil, malformed
+	}
+	return parts, nil
+}
+
+// load reads an object's head and requires that it agrees with the newest leaf.
+func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (*object, error) {
+	row, err := e.store.Load(ctx, scope, id)
+	if err != nil {
+		return nil, err
+	}
+	o := &object{scope: scope, id: id, kind: kind}
+	if row.Kind != kind {
+		return nil, o.tampered("is stored as a %q", row.Kind)
+	}
+	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
+	if err != nil {
+		return nil, o.tampered("has a newest leaf that cannot be read")
+	}
+	if err := e.openHead(ctx, o, row.Head, leaf.Log, row.Seq); err != nil {
+		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) {
+			return nil, o.tampered("has a head that does not open").WithCause(err)
+		}
+		return nil, err
+	}
+	hash := ledger.LeafHash(row.Leaf.Body)
+	if row.LeafSeq != o.head.seq || hash != o.head.leaf || row.Leaf.Hash != o.head.leaf {
+		return nil, o.tampered("has a newest leaf that its head does not name")
+	}
+	return o, nil
+}
+
+// values opens the newest version of every field that the head names.
+func (e *Engine) values(ctx context.Context, o *object) (map[string]canon.Value, error) {
+	refs := make([]store.FieldRef, len(o.head.fields))
+	for i, f := range o.head.fields {
+		refs[i] = store.FieldRef{Path: f.path, Seq: f.seq}
+	}
+	rows, err := e.store.Fields(ctx, o.scope, o.id, refs)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != len(refs) {
+		return nil, o.tampered("has %d of %d field rows", len(rows), len(refs))
+	}
+	values := make(map[string]canon.Value, len(rows))
+	for i, row := range rows {
+		if values[row.Path], err = e.openField(ctx, o, &o.head.fields[i], row); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
+func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.StoredField) (canon.Value, error) {
+	if row.Path != f.path || row.Seq != f.seq || row.Sealed != f.sealed || sha256.Sum256(row.Value) != f.digest {
+		return nil, o.tampered("has a changed row for field %q of step %d", f.path, f.seq)
+	}
+	plain := row.Value
+	if f.sealed {
+		keys, err := e.keys(ctx, o, f.keys)
+		if err != nil {
+			return nil, err
+		}
+		if plain, err = envelope.Open(keys, e.context(o, o.head.shards[f.shard], "field", f.path, f.seq), row.Value); err != nil {
+			return nil, err
+		}
+	}
+	return decodeTyped(plain)
+}
+
+// decodeTyped reads [type, value] and requires that the two agree.
+func decodeTyped(plain []byte) (canon.Value, error) {
+	items, err := canon.DecodeItems(plain)
+	if err != nil || len(items) != 2 || !canon.Equal(items[0], canon.String(canon.TypeName(items[1]))) {
+		return nil, fault.New(fault.Integrity, "a stored value is malformed")
+	}
+	return items[1], nil
+}
+
+// tampered returns an Integrity fault that names the object.
+func (o *object) tampered(format string, args ...any) *fault.Error {
+	return fault.New(fault.Integrity, "%s %s %s", o.kind, textID(o.id), fmt.Sprintf(format, args...)).
+		WithCode("tampered").WithHint("the database was changed behind our back; compare it with a backup")
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Page asks for part of a list.
+type Page struct {
+	After string // the Next of the page before; "": from the beginning
+	Limit int    // 1 to 1000; 0: 50
+}
+
+func (p Page) limit() (int, error) {
+	switch {
+	case p.Limit == 0:
+		return 50, nil
+	case p.Limit < 0 || p.Limit > 1000:
+		return 0, fault.New(fault.Invalid, "limit %d is not between 1 and 1000", p.Limit)
+	}
+	return p.Limit, nil
+}
+
+// instance reads the cursor of a list of instances.
+func (p Page) instance() (store.ID, error) {
+	if p.After == "" {
+		return store.ID{}, nil
+	}
+	id, err := store.ParseID(p.After)
+	if err != nil {
+		return id, badCursor(p.After)
+	}
+	return id, nil
+}
+
+// queue reads the cursor of a list of tasks or incidents.
+func (p Page) queue() (store.QueueCursor, error) {
+	if p.After == "" {
+		return store.QueueCursor{}, nil
+	}
+	ref, err := parseRef("cursor", p.After)
+	if err != nil {
+		return store.QueueCursor{}, badCursor(p.After)
+	}
+	return store.QueueCursor{Instance: ref.Instance, ID: ref.Job}, nil
+}
+
+func badCursor(text string) error {
+	return fault.New(fault.Invalid, "cursor %q is not one that a list gave", text).WithCode("invalid_cursor")
+}
+
+// parseInstanceID reads an instance's id. Text that cannot be one is NotFound,
+// like an id that does not exist.
+func parseInstanceID(text string) (store.ID, error) {
+	id, err := store.ParseID(text)
+	if err != nil {
+		return id, noSuch("instance", text)
+	}
+	return id, nil
+}
+
+// Tasks, jobs and incidents are named by their instance and a number in it, so
+// whom they belong to is never taken from anything but the instance itself.
+
+func refText(instance store.ID, n uint64) string {
+	return textID(instance) + "." + strconv.FormatUint(n, 10)
+}
+
+func parseRef(kind, text string) (JobRef, error) {
+	instance, number, ok := strings.Cut(text, ".")
+	id, err := store.ParseID(instance)
+	n, err2 := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || err2 != nil || refText(id, n) != text {
+		return JobRef{}, noSuch(kind, text)
+	}
+	return JobRef{id, n}, nil
+}
+
+func noSuch(kind, id string) error {
+	return fault.New(fault.NotFound, "no %s %q", kind, id)
+}

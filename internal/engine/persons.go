@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/blindindex"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/process"
+)
+
+// maxPersons is how many persons one field can be about: an envelope takes four
+// keys and the first is the object's own.
+const maxPersons = 3
+
+// keys returns the object's key and the others named by their places in the
+// head, in the order in which an envelope takes them.
+func (e *Engine) keys(ctx context.Context, o *object, places []int) ([]envelope.Key, error) {
+	keys := append(make([]envelope.Key, 0, 1+len(places)), o.owner)
+	for _, i := range places {
+		key, err := e.ring.Key(ctx, o.scope.Tenant(), o.head.keys[i])
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+// fieldKeys returns the keys that a sealed field with this label takes, and the
+// places of those besides the owner's in the head. meetPersons must have seen
+// the label before.
+func (e *Engine) fieldKeys(ctx context.Context, o *object, label process.Label) ([]envelope.Key, []int, error) {
+	if len(label.Subjects) == 0 {
+		return []envelope.Key{o.owner}, nil, nil
+	}
+	var places []int
+	for _, path := range label.Subjects {
+		p, ok := o.head.person(path)
+		if !ok {
+			return nil, nil, fault.New(fault.Internal, "engine: no key for subject %q", path)
+		}
+		if !slices.Contains(places, p.key) { // two names of one person
+			places = append(places, p.key)
+		}
+	}
+	if len(places) > maxPersons {
+		return nil, nil, fault.New(fault.Invalid, "a field would be about %d persons (%q); at most %d can be", len(places), label.Subjects, maxPersons).
+			WithCode("too_many_subjects").WithHint("write what concerns each person into a field of its own")
+	}
+	slices.SortFunc(places, func(a, b int) int { return bytes.Compare(o.head.keys[a][:], o.head.keys[b][:]) })
+	keys, err := e.keys(ctx, o, places)
+	return keys, places, err
+}
+
+// meetPersons gives a key to every person that the fields to be written are
+// about. A person whose id is not known yet gets a key without a name, which is
+// linked when the id appears. When a person turns out to be somebody else, the
+// interpreter has every field about them among those to be written.
+func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite) error {
+	ids := map[string]canon.Value{}
+	var paths []string
+	for _, f := range fields {
+		ids[f.path] = f.value
+		paths = append(paths, f.label.Subjects...)
+	}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
+		if err := e.meetPerson(ctx, o, path, ids[path]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meetPerson makes sure that the person named by the field at path has a key.
+// id is the field's new value, nil if this step does not write it.
+func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id canon.Value) error {
+	tenant := o.scope.Tenant()
+	token, named, err := e.personToken(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	known, met := o.head.person(path)
+	switch {
+	case !met && named:
+		key, err := e.ring.SubjectKey(ctx, tenant, token)
+		if err != nil {
+			return err
+		}
+		o.head.putPerson(person{path, o.head.keyIndex(key.ID), token})
+		return nil
+	case !met:
+		return e.meetNameless(ctx, o, path)
+	case !named || known.token == token:
+		return nil
+	case known.token == [32]byte{}:
+		return e.namePerson(ctx, o, known, token)
+	}
+	return e.replacePerson(ctx, o, known, token)
+}
+
+// meetNameless gives a key to a person whose id is not known yet. Only the sealed
+// head will name that key, so it is reserved first: the sweep of unused keys
+// could not find out that it is in use.
+func (e *Engine) meetNameless(ctx context.Context, o *object, path string) error {
+	key, err := e.ring.NewKey(ctx, o.scope.Tenant())
+	if err != nil {
+		return err
+	}
+	if err := e.ring.Reserve(ctx, o.scope.Tenant(), key.ID); err != nil {
+		return err
+	}
+	o.head.putPerson(person{path: path, key: o.head.keyIndex(key.ID)})
+	return nil
+}
+
+// namePerson links a nameless key to the person who turned out to be behind it.
+// Somebody who has a key already keeps that one.
+func (e *Engine) namePerson(ctx context.Context, o *object, p *person, token [32]byte) error {
+	err := e.ring.LinkSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], token)
+	if fault.Is(err, fault.Conflict) {
+		return e.replacePerson(ctx, o, p, token)
+	}
+	if err == nil {
+		p.token = token
+	}
+	return err
+}
+
+func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token [32]byte) error {
+	key, err := e.ring.SubjectKey(ctx, o.scope.Tenant(), token)
+	if err != nil {
+		return err
+	}
+	p.key, p.token = o.head.keyIndex(key.ID), token
+	return nil
+}
+
+// personToken returns the index token of a person's id; named is false for no
+// id, null and the empty string.
+func (e *Engine) personToken(ctx context.Context, tenant string, id canon.Value) (token [32]byte, named bool, err error) {
+	if id == nil || canon.Equal(id, canon.Null{}) || canon.Equal(id, canon.String("")) {
+		return token, false, nil
+	}
+	token, err = e.indexToken(ctx, tenant, "subject", string(canon.Encode(id)))
+	return token, err == nil, err
+}
+
+// indexToken returns the keyed hash under which a term of this tenant can be
+// found again. The purpose keeps the uses apart.
+func (e *Engine) indexToken(ctx context.Context, tenant, purpose, term string) ([32]byte, error) {
+	key, err := e.ring.TenantKey(ctx, tenant, keyring.Index)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return blindindex.Token(key, purpose, term), nil
+}

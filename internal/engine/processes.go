@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Processes lists the newest version of every process.
+func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes, error) {
+	if err := e.may(c, access.ReadProcess, "process", ""); err != nil {
+		return api.Processes{}, err
+	}
+	limit, err := p.limit()
+	if err != nil {
+		return api.Processes{}, err
+	}
+	var result api.Processes
+	// All versions are listed, newest first within a process; the cursor steps
+	// over the older ones.
+	after := store.DefinitionCursor{Process: p.After}
+	if p.After != "" {
+		after.Version = 0
+	}
+	for len(result.Items) <= limit {
+		rows, err := e.store.Definitions(ctx, c.Scope, store.DefinitionFilter{After: after, Limit: limit + 1})
+		if err != nil {
+			return api.Processes{}, err
+		}
+		if len(rows) == 0 {
+			return result, nil
+		}
+		for _, row := range rows {
+			if row.Process == after.Process {
+				continue
+			}
+			d, err := e.version(ctx, c.Scope, row.Process, 0)
+			if err != nil {
+				return api.Processes{}, err
+			}
+			if len(result.Items) == limit {
+				result.Next = result.Items[limit-1].ID
+				return result, nil
+			}
+			result.Items = append(result.Items, d.wire())
+			after = store.DefinitionCursor{Process: row.Process}
+		}
+		last := rows[len(rows)-1]
+		after = store.DefinitionCursor{Process: last.Process, Version: last.Version}
+	}
+	return result, nil
+}
+
+// Process returns a version of a process; 0 is the newest.
+func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) (api.Process, error) {
+	if err := e.may(c, access.ReadProcess, "process", id); err != nil {
+		return api.Process{}, err
+	}
+	d, err := e.version(ctx, c.Scope, id, version)
+	if err != nil {
+		return api.Process{}, err
+	}
+	return d.wire(), nil
+}
+
+// Model returns the original bytes of a process's model.
+func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([]byte, error) {
+	if err := e.may(c, access.ReadProcess, "process", id); err != nil {
+		return nil, err
+	}
+	d, err := e.version(ctx, c.Scope, id, version)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := parseHash(d.head.model)
+	if err != nil {
+		return nil, err
+	}
+	return e.resource(ctx, &d.object, hash)
+}
+
+// SetMode sets whether new instances of a process are confidential; "model"
+// lets the model decide again. Running instances stay as they are.
+func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, _ string) (api.Process, error) {
+	if err := e.may(c, access.SetMode, "process", id); err != nil {
+		return api.Process{}, err
+	}
+	setting := process.Mode(mode)
+	switch mode {
+	case "model":
+		setting = ""
+	case string(process.Standard), string(process.Confidential):
+	default:
+		return api.Process{}, fault.New(fault.Invalid, "mode %q is none of standard, confidential, model", mode)
+	}
+	e.deploying.Lock()
+	defer e.deploying.Unlock()
+	d, err := e.version(ctx, c.Scope, id, 0)
+	if err != nil || d.setting == setting {
+		return d.wireOr(err)
+	}
+	fresh, err := e.openDefinition(ctx, c.Scope, d.id) // d itself is in use by others
+	if err != nil {
+		return api.Process{}, err
+	}
+	fresh.setting = setting
+	set, err := e.definitionSet(ctx, c, fresh, "definition.mode_set", e.moment())
+	if err != nil {
+		return api.Process{}, err
+	}
+	if err := e.store.Commit(ctx, c.Scope, set); err != nil {
+		return api.Process{}, err
+	}
+	e.defs.add(fresh, true)
+	return fresh.wire(), nil
+}
+
+func (d *definition) wireOr(err error) (api.Process, error) {
+	if err != nil {
+		return api.Process{}, err
+	}
+	return d.wire(), nil
+}
+
+func (d *definition) wire() api.Process {
+	source := "model"
+	if d.setting != "" {
+		source = "setting"
+	}
+	return api.Process{
+		ID: d.head.process, Version: d.head.version, Name: d.compiled.Name, Definition: textID(d.id),
+		Hash: d.head.model, Mode: string(d.mode()), ModeSource: source, Deployed: d.head.started,
+	}
+}

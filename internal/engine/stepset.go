@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// stepSet turns what the interpreter did into one write set.
+func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.Outcome, at time.Time) (*store.WriteSet, error) {
+	if l.head.started.IsZero() {
+		l.head.started = at
+	}
+	if l.state.Status() != process.Active && l.head.ended.IsZero() {
+		l.head.ended = at
+	}
+	s := step{
+		kind: "instance." + h.name, act: h.act, elem: out.Element, at: at,
+		record: record(h.name, out, at), fields: h.extra, tokens: h.terms,
+	}
+	s.fields = append(s.fields, fieldWrite{path: "$actor", value: h.actor, label: process.Label{Class: process.Confident}, fact: true})
+	for _, change := range out.Changes {
+		if change.Value == nil {
+			s.gone = append(s.gone, change.Path)
+			continue
+		}
+		s.fields = append(s.fields, fieldWrite{path: change.Path, value: change.Value, label: change.Label})
+		if change.Search == "exact" {
+			token, err := e.searchToken(ctx, l, change)
+			if err != nil {
+				return nil, err
+			}
+			s.tokens = append(s.tokens, token)
+		}
+	}
+	if h.again != nil {
+		s.tokens = append(s.tokens, h.again.row())
+	}
+	if err := e.meetPersons(ctx, &l.object, s.fields); err != nil {
+		return nil, err
+	}
+	l.head.state = l.state.Encode()
+	set, err := e.write(ctx, &l.object, s)
+	if err != nil {
+		return nil, err
+	}
+	l.route(set, out.Commands)
+	return set, nil
+}
+
+// searchToken makes a field findable by its exact value. Tokens of former
+// values stay; whoever finds by one compares with the present value.
+func (e *Engine) searchToken(ctx context.Context, l *Live, c process.Change) (store.Token, error) {
+	token, err := e.indexToken(ctx, l.scope.Tenant(), "field", fieldTerm(l.head.process, c.Path, c.Value))
+	return store.Token{Kind: store.SearchToken, Token: token}, err
+}
+
+func fieldTerm(process, path string, v canon.Value) string {
+	return string(canon.EncodeItems(canon.String(process), canon.String(path), v))
+}
+
+// record is the step's clear record: what happened to which elements, no values.
+func record(name string, out process.Outcome, at time.Time) *canon.Context {
+	trail := make(canon.List, len(out.Trail))
+	for i, t := range out.Trail {
+		trail[i] = canon.String(t.What + " " + t.Element)
+	}
+	rejected := ""
+	if out.Rejected != nil {
+		rejected = fault.KindOf(out.Rejected).String()
+	}
+	c, err := canon.NewContext(
+		canon.Entry{Name: "at", Value: canon.String(formatTime(at))},
+		canon.Entry{Name: "element", Value: canon.String(out.Element)},
+		canon.Entry{Name: "event", Value: canon.String(name)},
+		canon.Entry{Name: "rejected", Value: canon.String(rejected)},
+		canon.Entry{Name: "trail", Value: trail},
+	)
+	if err != nil {
+		panic("engine: internal error: record with equal names")
+	}
+	return c
+}

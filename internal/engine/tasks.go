@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// TaskFilter selects open tasks; empty fields do not restrict.
+type TaskFilter struct {
+	Process, Assignee, Group, User string
+	Unassigned                     bool
+}
+
+// Tasks lists open tasks, oldest instance first. Each row shown was compared
+// with its instance's sealed head.
+func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api.Tasks, error) {
+	if err := e.may(c, access.ReadTask, "task", ""); err != nil {
+		return api.Tasks{}, err
+	}
+	limit, err := p.limit()
+	if err != nil {
+		return api.Tasks{}, err
+	}
+	after, err := p.queue()
+	if err != nil {
+		return api.Tasks{}, err
+	}
+	rows, err := e.store.Tasks(ctx, c.Scope, store.TaskFilter{
+		Process: f.Process, Assignee: f.Assignee, Group: f.Group, User: f.User, Unassigned: f.Unassigned,
+		After: after, Limit: limit + 1,
+	})
+	if err != nil {
+		return api.Tasks{}, err
+	}
+	result := api.Tasks{Items: []api.Task{}}
+	for i, row := range rows {
+		if i == limit {
+			result.Next = refText(rows[i-1].Instance, rows[i-1].ID)
+			break
+		}
+		err := e.listedTask(ctx, c, row, &result)
+		if err != nil {
+			return api.Tasks{}, err
+		}
+	}
+	return result, nil
+}
+
+func (e *Engine) listedTask(ctx context.Context, c Caller, row store.ListedTask, into *api.Tasks) error {
+	return e.runner.Use(ctx, c.Scope, row.Instance, func(l *Live) error {
+		task, open := l.state.Task(row.ID)
+		if !open || !equalTask(row.TaskRow, l.taskRow(task)) { // a step since, or a changed row
+			if err := e.checkRows(ctx, l); err != nil {
+				return err
+			}
+		}
+		if open {
+			into.Items = append(into.Items, l.taskSummary(task))
+		}
+		return nil
+	})
+}
+
+func (l *Live) taskSummary(t process.OpenUserTask) api.Task {
+	return api.Task{
+		ID: refText(l.id, t.ID), Instance: textID(l.id), Process: l.head.process, Element: t.Element,
+		Name: l.elementName(t.Element), Assignee: t.Assignee, Groups: t.Groups, Users: t.Users,
+		Created: t.Created, Due: timeOrNil(t.Due),
+	}
+}
+
+func (l *Live) elementName(id string) string {
+	if i, ok := l.def.compiled.Element(id); ok {
+		return l.def.compiled.Elements[i].Name
+	}
+	return ""
+}
+
+// Task returns an open task with its form, its data and the draft.
+func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error) {
+	if err := e.may(c, access.ReadTask, "task", id); err != nil {
+		return api.Task{}, err
+	}
+	var item api.Task
+	err := e.useTask(ctx, c, id, func(l *Live, n uint64) error {
+		task, ok := l.state.Task(n)
+		if !ok {
+			return noSuch("task", id)
+		}
+		item = l.taskSummary(task)
+		return e.fillTask(ctx, l, task, &item)
+	})
+	return item, err
+}
+
+func (e *Engine) fillTask(ctx context.Context, l *Live, t process.OpenUserTask, item *api.Task) error {
+	variables, err := l.state.TaskVariables(l.def.compiled, t.ID)
+	if err != nil {
+		return err
+	}
+	item.Variables = canon.EncodeJSON(variables)
+	if draft, ok := l.state.TaskDraft(t.ID); ok {
+		item.Draft = canon.EncodeJSON(draft)
+	}
+	form, err := e.taskForm(ctx, l, t)
+	if form != nil {
+		item.Form = form.data
+	}
+	return err
+}
+
+func (e *Engine) taskForm(ctx context.Context, l *Live, t process.OpenUserTask) (*form, error) {
+	i, ok := l.def.compiled.Element(t.Element)
+	if !ok || l.def.compiled.Elements[i].User == nil {
+		return nil, fault.New(fault.Internal, "engine: task of unknown element %q", t.Element)
+	}
+	return e.form(ctx, l.def, l.def.compiled.Elements[i].User.FormKey)
+}
+
+// useTask opens the instance of a task and compares its routing rows first.
+func (e *Engine) useTask(ctx context.Context, c Caller, id string, f func(*Live, uint64) error) error {
+	ref, err := parseRef("task", id)
+	if err != nil {
+		return err
+	}
+	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if err := e.checkRows(ctx, l); err != nil {
+			return err
+		}
+		return f(l, ref.Job)
+	})
+	if fault.Is(err, fault.NotFound) {
+		return noSuch("task", id)
+	}
+	return err
+}
+
+// Claim makes somebody the task's assignee; "" is the caller.
+func (e *Engine) Claim(ctx context.Context, c Caller, id, assignee, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.ClaimTask, "task", id); err != nil {
+		return api.Receipt{}, err
+	}
+	if assignee == "" {
+		assignee = c.Principal
+	}
+	return e.happenTask(ctx, c, id, "claim", idem, assignee, func(_ context.Context, _ *Live, n uint64) (happening, error) {
+		return happening{event: process.TaskClaimed{Task: n, Assignee: assignee}, name: "task_claimed"}, nil
+	})
+}
+
+// Unclaim gives a task back.
+func (e *Engine) Unclaim(ctx context.Context, c Caller, id, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.ClaimTask, "task", id); err != nil {
+		return api.Receipt{}, err
+	}
+	return e.happenTask(ctx, c, id, "unclaim", idem, nil, func(_ context.Context, _ *Live, n uint64) (happening, error) {
+		return happening{event: process.TaskUnclaimed{Task: n}, name: "task_unclaimed"}, nil
+	})
+}
+
+// SaveTask keeps a draft of what a person enters. A draft need not fit the form.
+func (e *Engine) SaveTask(ctx context.Context, c Caller, id string, draft []byte, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.SaveTask, "task", id); err != nil {
+		return api.Receipt{}, err
+	}
+	parsed, err := parseVariables(draft)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	return e.happenTask(ctx, c, id, "save", idem, string(draft), func(_ context.Context, _ *Live, n uint64) (happening, error) {
+		return happening{event: process.TaskSaved{Task: n, Draft: parsed}, name: "task_saved"}, nil
+	})
+}
+
+// CompleteTask completes a task with what a person entered, which must fit the
+// task's form.
+func (e *Engine) CompleteTask(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
+	if err := e.may(c, access.CompleteTask, "task", id); err != nil {
+		return api.Receipt{}, err
+	}
+	entered, err := parseVariables(variables)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	return e.happenTask(ctx, c, id, "complete", idem, string(variables), func(ctx context.Context, l *Live, n uint64) (happening, error) {
+		if err := e.checkEntered(ctx, l, n, entered); err != nil {
+			return happening{}, err
+		}
+		return happening{event: process.TaskCompleted{Task: n, Variables: entered}, name: "task_completed"}, nil
+	})
+}
+
+func (e *Engine) checkEntered(ctx context.Context, l *Live, n uint64, entered *canon.Context) error {
+	task, ok := l.state.Task(n)
+	if !ok {
+		return nil // the step says so, and is recorded
+	}
+	form, err := e.taskForm(ctx, l, task)
+	if err != nil {
+		return err
+	}
+	return form.check(canon.EncodeJSON(entered))
+}
+
+// happenTask delivers what a person did to a task.
+func (e *Engine) happenTask(ctx context.Context, c Caller, id, operation, idem string, body any,
+	make func(context.Context, *Live, uint64) (happening, error)) (api.Receipt, error) {
+	again, err := e.request(ctx, c, operation+" "+id, idem, body)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	var done api.Receipt
+	err = e.useTask(ctx, c, id, func(l *Live, n uint64) error {
+		h, err := make(ctx, l, n)
+		if err != nil {
+			return err
+		}
+		h.act, h.actor, h.again = "user", actorOf(c), again
+		done, err = e.deliver(ctx, l, h)
+		return err
+	})
+	return done, err
+}

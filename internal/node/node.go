@@ -1,0 +1,216 @@
+// Package node is one running server without its listeners: database, keys,
+// engine and runner, opened in the order in which each can check the others.
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/runner"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Config says where a node's data and keys are.
+type Config struct {
+	Data    string // data directory (SQLite)
+	DSN     string // Postgres instead, when not empty
+	KeysDSN string // Postgres of the key tables; default: another schema of DSN
+	KeyFile string // path of the key file, outside the data directory
+	// Create makes data and key file, when both are absent. A key file is never
+	// made for data that is there already: that data wants its own.
+	Create bool
+	Log    *slog.Logger
+	Now    func() time.Time // nil: time.Now
+	// HotInstances bounds the instances that stay open in memory; 0: 20,000.
+	HotInstances int
+}
+
+// Node is a running node. Close it.
+type Node struct {
+	Engine  *engine.Engine
+	Created bool // the data was made by this Open
+
+	db       *store.DB
+	ring     *keyring.Ring
+	identity *identity.Directory
+	runner   *runner.Runner
+	log      *slog.Logger
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// Open opens or makes a node's data and starts its runner.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN})
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{db: db, log: cfg.Log}
+	if err := n.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (cfg *Config) check() error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.DSN == "" && within(cfg.Data, cfg.KeyFile) {
+		return fault.New(fault.Invalid, "key file %s is inside the data directory %s", cfg.KeyFile, cfg.Data).
+			WithHint("keep the key apart, so that no copy of the data has its key with it")
+	}
+	if cfg.DSN != "" || cfg.Create {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Data, "data.db")); errors.Is(err, os.ErrNotExist) {
+		return fault.New(fault.NotFound, "there is no data in %s", cfg.Data).WithHint("make it with `underseal init`")
+	}
+	return nil
+}
+
+func within(dir, path string) bool {
+	dir, err1 := filepath.Abs(dir)
+	path, err2 := filepath.Abs(path)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+func (n *Node) open(ctx context.Context, cfg Config) error {
+	meta, found, err := n.db.Deployment(ctx)
+	if err != nil {
+		return err
+	}
+	if !found {
+		if meta, err = n.create(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	service, err := kms.OpenKeyFile(cfg.KeyFile)
+	if err != nil {
+		return wanted(err, meta)
+	}
+	n.ring, err = keyring.Open(ctx, keyring.Config{
+		Service: service, Storage: n.db.Keys(), Deployment: meta.Deployment, RootKey: meta.KeyFile, Now: cfg.Now,
+	})
+	if err != nil {
+		return err
+	}
+	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
+	n.Engine, err = engine.New(engine.Config{
+		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now, Log: cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	n.runner = runner.New(runner.Config{Engine: n.Engine, Store: n.db, Log: cfg.Log, Now: cfg.Now, Hot: cfg.HotInstances})
+	n.Engine.Use(n.runner)
+	run, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.done.Go(func() { n.sweep(run) })
+	return n.runner.Start(ctx)
+}
+
+// wanted says which key file the data was made with.
+func wanted(err error, meta store.Meta) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		f.Message += " (the data wants the root key " + meta.KeyFile + ")"
+	}
+	return err
+}
+
+// create makes the key file first and then the row that names it. A crash
+// between the two leaves a key file without data, which the next try uses.
+func (n *Node) create(ctx context.Context, cfg Config) (store.Meta, error) {
+	if !cfg.Create {
+		return store.Meta{}, fault.New(fault.NotFound, "the database holds no Underseal data").WithHint("make it with `underseal init`")
+	}
+	service, err := kms.OpenKeyFile(cfg.KeyFile)
+	if fault.Is(err, fault.NotFound) {
+		service, err = kms.CreateKeyFile(cfg.KeyFile)
+	}
+	if err != nil {
+		return store.Meta{}, err
+	}
+	description, err := service.Describe(ctx)
+	if err != nil {
+		return store.Meta{}, err
+	}
+	n.Created = true
+	meta := store.Meta{Deployment: uuid.NewString(), KeyFile: description.KeyID}
+	return meta, n.db.InitDeployment(ctx, meta)
+}
+
+// sweepEvery is how often keys that were made ahead and never used are deleted.
+const sweepEvery = time.Hour
+
+func (n *Node) sweep(ctx context.Context) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if _, err := n.ring.SweepUnassigned(ctx, n.Engine.KeysInUse); err != nil && ctx.Err() == nil {
+				n.log.Error("unused keys not swept", "error", err)
+			}
+		}
+	}
+}
+
+// CreateAPIKey makes an administrator's API key and returns its text.
+func (n *Node) CreateAPIKey(ctx context.Context, principal string) (string, error) {
+	return n.identity.CreateAPIKey(ctx, principal, "Admin")
+}
+
+// Failed is closed when the database cannot be trusted any more; the process
+// must then exit, and Err says why.
+func (n *Node) Failed() <-chan struct{} { return n.db.Failed() }
+
+// Err returns why the database cannot be trusted any more, else nil.
+func (n *Node) Err() error { return n.db.Err() }
+
+// Collectors returns the node's metrics.
+func (n *Node) Collectors() []prometheus.Collector {
+	return []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
+	}, func() float64 { return float64(n.runner.Open()) })}
+}
+
+// Close ends what runs in the background, writes down what is pending and
+// closes the database. Requests must have ended before.
+func (n *Node) Close() error {
+	if n.stop != nil {
+		n.stop()
+	}
+	if n.runner != nil {
+		n.runner.Stop()
+	}
+	n.done.Wait()
+	if n.ring != nil {
+		n.ring.Close()
+	}
+	return n.db.Close()
+}

@@ -1,0 +1,226 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// jobs is the jobs that wait for workers and the leases of those that do not.
+type jobs struct {
+	now   func() time.Time
+	alarm *alarm
+
+	mu     sync.Mutex // guards everything below
+	closed bool
+	queues map[queueKey]*queue
+	open   map[engine.JobRef]*openJob
+	epoch  int64 // of the newest lease; grows, also across restarts
+}
+
+type queueKey struct {
+	scope store.Scope
+	kind  string // job type
+}
+
+// queue is the jobs of one type that may be taken, oldest offer first.
+type queue struct {
+	ready   []engine.JobRef
+	waiting []chan struct{} // workers that wait, in order; each gets one token
+}
+
+// openJob is a job that some worker has or may have.
+type openJob struct {
+	key   queueKey
+	token string // the present lease; "": none yet
+	until time.Time
+	ready bool // in the queue
+}
+
+func newJobs(now func() time.Time, a *alarm) *jobs {
+	return &jobs{now: now, alarm: a, queues: map[queueKey]*queue{}, open: map[engine.JobRef]*openJob{}}
+}
+
+func (j *jobs) queue(key queueKey) *queue {
+	q, ok := j.queues[key]
+	if !ok {
+		q = &queue{}
+		j.queues[key] = q
+	}
+	return q
+}
+
+// offer makes a job takeable, now or when its back-off is over. A former lease
+// ends with it.
+func (j *jobs) offer(scope store.Scope, ref engine.JobRef, job process.OpenJob) {
+	if job.Failed {
+		j.drop(ref)
+		return
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.open[ref] = &openJob{key: queueKey{scope, job.Type}}
+	if job.NotBefore.After(j.now()) {
+		j.alarm.set(job.NotBefore, alarmed{scope: scope, instance: ref.Instance, job: ref.Job})
+		return
+	}
+	j.push(ref)
+}
+
+// push puts a job into its queue and wakes a worker. The caller holds mu.
+func (j *jobs) push(ref engine.JobRef) {
+	job, ok := j.open[ref]
+	if !ok || job.ready {
+		return
+	}
+	job.ready = true
+	q := j.queue(job.key)
+	q.ready = append(q.ready, ref)
+	if len(q.waiting) > 0 {
+		q.waiting[0] <- struct{}{}
+		q.waiting = q.waiting[1:]
+	}
+}
+
+// again offers a job whose back-off or lease is over.
+func (j *jobs) again(ref engine.JobRef) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	job, ok := j.open[ref]
+	if !ok {
+		return
+	}
+	if job.until.After(j.now()) { // the lease was extended
+		j.alarm.set(job.until, alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
+		return
+	}
+	j.push(ref)
+}
+
+// drop forgets a job that does not wait any more.
+func (j *jobs) drop(ref engine.JobRef) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.open, ref)
+}
+
+// pop takes up to limit jobs out of a queue.
+func (j *jobs) pop(key queueKey, limit int) []engine.JobRef {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	q := j.queue(key)
+	var taken []engine.JobRef
+	for len(q.ready) > 0 && len(taken) < limit {
+		ref := q.ready[0]
+		q.ready = q.ready[1:]
+		if job, ok := j.open[ref]; ok && job.ready && job.key == key {
+			job.ready = false
+			taken = append(taken, ref)
+		}
+	}
+	return taken
+}
+
+// putBack offers jobs that were popped and not leased.
+func (j *jobs) putBack(refs []engine.JobRef) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, ref := range refs {
+		j.push(ref)
+	}
+}
+
+// await returns a channel that gets a token when a job is there, and a function
+// to stop waiting. A token that nobody took any more goes to the next worker.
+func (j *jobs) await(key queueKey) (ready chan struct{}, stop func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ready = make(chan struct{}, 1)
+	q := j.queue(key)
+	if len(q.ready) > 0 || j.closed {
+		ready <- struct{}{}
+		return ready, func() {}
+	}
+	q.waiting = append(q.waiting, ready)
+	return ready, func() { j.unwait(q, ready) }
+}
+
+func (j *jobs) unwait(q *queue, ready chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i, w := range q.waiting {
+		if w == ready {
+			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
+			return
+		}
+	}
+	select {
+	case <-ready: // a job came as we left
+		if len(q.ready) > 0 && len(q.waiting) > 0 {
+			q.waiting[0] <- struct{}{}
+			q.waiting = q.waiting[1:]
+		}
+	default:
+	}
+}
+
+// close lets all waiting workers go.
+func (j *jobs) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+	for _, q := range j.queues {
+		for _, w := range q.waiting {
+			w <- struct{}{}
+		}
+		q.waiting = nil
+	}
+}
+
+// nextEpoch returns a number greater than that of every earlier lease.
+func (j *jobs) nextEpoch() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.epoch = max(j.epoch+1, j.now().UnixNano())
+	return j.epoch
+}
+
+// lease gives a popped job to a worker until a time.
+func (j *jobs) lease(ref engine.JobRef, token string, until time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	job, ok := j.open[ref]
+	if !ok {
+		return
+	}
+	job.token, job.until = token, until
+	j.alarm.set(until, alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
+}
+
+// held returns the token of a job's present lease, "" if it was never leased
+// since the start.
+func (j *jobs) held(ref engine.JobRef) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if job, ok := j.open[ref]; ok {
+		return job.token
+	}
+	return ""
+}
+
+// wait waits for a token, the end of a time, or ctx.
+func wait(ctx context.Context, ready <-chan struct{}, left time.Duration) bool {
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-ready:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}

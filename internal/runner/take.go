@@ -1,0 +1,122 @@
+package runner
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Take leases up to t.Max waiting jobs of a type and waits up to t.Wait for the
+// first.
+func (r *Runner) Take(ctx context.Context, scope store.Scope, t engine.Take, offer func(*engine.Live, engine.Lease) error) error {
+	key := queueKey{scope, t.Type}
+	deadline := r.cfg.Now().Add(t.Wait)
+	for {
+		leased, err := r.takeReady(ctx, key, t, offer)
+		if leased > 0 || err != nil {
+			return err
+		}
+		left := deadline.Sub(r.cfg.Now())
+		if left <= 0 {
+			return nil
+		}
+		ready, stop := r.jobs.await(key)
+		came := wait(ctx, ready, left)
+		stop()
+		if !came || r.stopped() {
+			return nil
+		}
+	}
+}
+
+func (r *Runner) stopped() bool {
+	r.jobs.mu.Lock()
+	defer r.jobs.mu.Unlock()
+	return r.jobs.closed
+}
+
+// takeReady leases what is ready now. An instance that was changed behind our
+// back is passed over and logged, so that it does not stop the others.
+func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, offer func(*engine.Live, engine.Lease) error) (leased int, err error) {
+	for leased < t.Max {
+		refs := r.jobs.pop(key, t.Max-leased)
+		if len(refs) == 0 {
+			return leased, nil
+		}
+		for i, ref := range refs {
+			ok, err := r.takeOne(ctx, key.scope, ref, t.Lease, offer)
+			switch {
+			case err == nil && ok:
+				leased++
+			case err == nil || fault.Is(err, fault.NotFound):
+			case fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed):
+				r.cfg.Log.Error("job passed over", "instance", ref.Instance.String(), "job", ref.Job, "error", err)
+			default:
+				r.jobs.putBack(refs[i:])
+				if leased > 0 {
+					return leased, nil
+				}
+				return 0, err
+			}
+		}
+	}
+	return leased, nil
+}
+
+// takeOne leases one job if it still waits.
+func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobRef, lease time.Duration, offer func(*engine.Live, engine.Lease) error) (leased bool, err error) {
+	err = r.Use(ctx, scope, ref.Instance, func(l *engine.Live) error {
+		job, waits := l.State().Job(ref.Job)
+		if !waits || job.Failed || job.NotBefore.After(r.cfg.Now()) {
+			return nil
+		}
+		token, err := r.cfg.Engine.LeaseToken(ctx, scope, ref, r.jobs.nextEpoch())
+		if err != nil {
+			return err
+		}
+		until := r.cfg.Now().Add(lease)
+		r.jobs.lease(ref, token, until)
+		leased = true
+		return offer(l, engine.Lease{JobRef: ref, Token: token, Deadline: until.UTC().Truncate(time.Millisecond)})
+	})
+	return leased, err
+}
+
+// Holds refuses a lease that is not the job's present one. One given before the
+// last start counts until the job is leased anew.
+func (r *Runner) Holds(ctx context.Context, scope store.Scope, ref engine.JobRef, lease string) error {
+	held := r.jobs.held(ref)
+	if held == "" {
+		epoch, _, _ := strings.Cut(lease, ".")
+		number, err := strconv.ParseInt(epoch, 36, 64)
+		if err != nil {
+			return lostLease(ref)
+		}
+		if held, err = r.cfg.Engine.LeaseToken(ctx, scope, ref, number); err != nil {
+			return err
+		}
+	}
+	if held != lease {
+		return lostLease(ref)
+	}
+	return nil
+}
+
+func lostLease(ref engine.JobRef) error {
+	return fault.New(fault.Conflict, "job %s.%d is not leased to this worker any more", ref.Instance, ref.Job).
+		WithCode("lease_lost").WithHint("extend leases before they end; another worker may have the job now")
+}
+
+// Extend lengthens a lease that is the job's present one.
+func (r *Runner) Extend(ctx context.Context, scope store.Scope, ref engine.JobRef, lease string, until time.Time) error {
+	if err := r.Holds(ctx, scope, ref, lease); err != nil {
+		return err
+	}
+	r.jobs.lease(ref, lease, until)
+	return nil
+}
