@@ -44,7 +44,8 @@ type Storage interface {
 
 	// AddDataKeys stores new keys of one tenant, 1 to 8192 of them, ids
 	// ascending. Conflict when one of the ids exists already, or when a key of
-	// a scope other than keyrow.Pool exists already.
+	// a scope other than keyrow.Pool exists already. That the tenant has a tenant
+	// key is not asked for: Found can tell its loss only when data keys outlive it.
 	AddDataKeys(ctx context.Context, rows []DataKeyRow) error
 
 	// DataKey returns one key. NotFound when the tenant has none with this id.
