@@ -64,7 +64,7 @@ func (l *Live) incident(i process.OpenIncident) api.Incident {
 	if i.Job != 0 {
 		item.Job = refText(l.id, i.Job)
 	}
-	if text, ok := l.state.Field("$incident." + strconv.FormatUint(i.ID, 10)); ok {
+	if text, ok := l.state.Field(process.IncidentPath(i.ID)); ok {
 		if message, ok := text.(canon.String); ok {
 			item.Message = string(message)
 		}

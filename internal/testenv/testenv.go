@@ -1,0 +1,176 @@
+// Package testenv is a whole Underseal node in process, for scenario tests: real
+// database, key file, engine and runner, everything but the network.
+package testenv
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/node"
+)
+
+// Env is a running node with one administrator, Ann.
+type Env struct {
+	t       testing.TB
+	Config  node.Config
+	Node    *node.Node
+	Engine  *engine.Engine
+	Ann     engine.Caller
+	annsKey string
+}
+
+// New starts a node on SQLite in a temporary directory. Edit, which may be nil,
+// changes its configuration first.
+func New(t testing.TB, edit func(*node.Config)) *Env {
+	t.Helper()
+	dir := t.TempDir()
+	e := &Env{t: t, Config: node.Config{
+		Data: filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "key"), Create: true,
+	}}
+	if testing.Verbose() {
+		e.Config.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if edit != nil {
+		edit(&e.Config)
+	}
+	e.open()
+	key, err := e.Node.CreateAPIKey(t.Context(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.annsKey = key
+	e.signIn()
+	t.Cleanup(e.close)
+	return e
+}
+
+func (e *Env) open() {
+	e.t.Helper()
+	n, err := node.Open(e.t.Context(), e.Config)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.Node, e.Engine = n, n.Engine
+}
+
+func (e *Env) signIn() {
+	e.t.Helper()
+	var err error
+	if e.Ann, err = e.Engine.Authenticate(e.t.Context(), e.annsKey, "192.0.2.1"); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *Env) close() {
+	if e.Node == nil {
+		return
+	}
+	if err := e.Node.Close(); err != nil {
+		e.t.Error(err)
+	}
+	e.Node = nil
+}
+
+// Key returns Ann's API key.
+func (e *Env) Key() string { return e.annsKey }
+
+// Restart closes the node and opens it again. Between, if not nil, runs while it
+// is closed.
+func (e *Env) Restart(between func()) {
+	e.t.Helper()
+	e.close()
+	if between != nil {
+		between()
+	}
+	e.open()
+	e.signIn()
+}
+
+// Deploy deploys files, given as name and content in turn.
+func (e *Env) Deploy(files ...string) api.Deployment {
+	e.t.Helper()
+	var list []api.File
+	for i := 0; i < len(files); i += 2 {
+		list = append(list, api.File{Name: files[i], Content: []byte(files[i+1])})
+	}
+	d, err := e.Engine.Deploy(e.t.Context(), e.Ann, list, "")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return d
+}
+
+// Start starts an instance and returns its id.
+func (e *Env) Start(process, variables string) string {
+	e.t.Helper()
+	r, err := e.Engine.Start(e.t.Context(), e.Ann, api.StartRequest{Process: process, Variables: json.RawMessage(variables)}, "")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return r.Instance
+}
+
+// Job leases one job of a type, which must be there.
+func (e *Env) Job(kind string) api.Job {
+	e.t.Helper()
+	jobs, err := e.Engine.ActivateJobs(e.t.Context(), e.Ann, api.ActivateRequest{Type: kind, Worker: "test"})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if len(jobs.Items) != 1 {
+		e.t.Fatalf("%d jobs of type %q wait, want 1 or more", len(jobs.Items), kind)
+	}
+	return jobs.Items[0]
+}
+
+// Work completes one job of a type.
+func (e *Env) Work(kind, result string) api.Job {
+	e.t.Helper()
+	job := e.Job(kind)
+	if _, err := e.Engine.CompleteJob(e.t.Context(), e.Ann, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: json.RawMessage(result)}, ""); err != nil {
+		e.t.Fatal(err)
+	}
+	return job
+}
+
+// Instance returns an instance.
+func (e *Env) Instance(id string) api.Instance {
+	e.t.Helper()
+	i, err := e.Engine.Instance(e.t.Context(), e.Ann, id)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return i
+}
+
+// Task returns the one open task of an instance.
+func (e *Env) Task(instance string) api.Task {
+	e.t.Helper()
+	for _, w := range e.Instance(instance).Waiting {
+		if w.For == "task" {
+			task, err := e.Engine.Task(e.t.Context(), e.Ann, w.ID)
+			if err != nil {
+				e.t.Fatal(err)
+			}
+			return task
+		}
+	}
+	e.t.Fatalf("instance %s has no open task", instance)
+	return api.Task{}
+}
+
+// Complete completes the one open task of an instance.
+func (e *Env) Complete(instance, entered string) {
+	e.t.Helper()
+	if _, err := e.Engine.CompleteTask(e.t.Context(), e.Ann, e.Task(instance).ID, []byte(entered), ""); err != nil {
+		e.t.Fatal(err)
+	}
+}
