@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/api"
+)
+
+// Bounds of what a job's command may answer.
+const (
+	maxResult       = 4 << 20 // bytes of stdout
+	maxMessage      = 2000    // bytes of the failure message
+	maxMessageLines = 10
+	exitBPMNError   = 3
+)
+
+// childInput is what a job's command reads from stdin. The lease is left out:
+// only this process reports the result.
+type childInput struct {
+	ID        string            `json:"id"`
+	Instance  string            `json:"instance"`
+	Process   string            `json:"process"`
+	Element   string            `json:"element"`
+	Type      string            `json:"type"`
+	Retries   int               `json:"retries"`
+	Headers   map[string]string `json:"headers"`
+	Variables json.RawMessage   `json:"variables"`
+}
+
+// childError is what a command that exits with 3 writes to stdout.
+type childError struct {
+	Code      string          `json:"code"`
+	Message   string          `json:"message"`
+	Variables json.RawMessage `json:"variables"`
+}
+
+// childAnswer is the outcome of a command that did not fail: either variables or
+// a BPMN error.
+type childAnswer struct {
+	variables json.RawMessage
+	thrown    *childError
+}
+
+// runChild runs the command for one job. Data reach it through stdin alone:
+// arguments and environment can be read by other processes. An error is a failed
+// try; its text is what the incident will say.
+func runChild(ctx context.Context, command, environ []string, job api.Job) (childAnswer, error) {
+	input, err := json.Marshal(childInput{job.ID, job.Instance, job.Process, job.Element, job.Type, job.Retries, job.Headers, job.Variables})
+	if err != nil {
+		return childAnswer{}, fmt.Errorf("encode the job: %w", err)
+	}
+	stdout, stderr := &headBuffer{limit: maxResult}, &tailBuffer{limit: maxMessage}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), stdout, stderr
+	cmd.Env = environ
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	ownGroup(cmd)
+	return childOutcome(cmd.Run(), stdout, stderr)
+}
+
+func childOutcome(err error, stdout *headBuffer, stderr *tailBuffer) (childAnswer, error) {
+	var exit *exec.ExitError
+	switch {
+	case stdout.full:
+		return childAnswer{}, fmt.Errorf("the command wrote more than %d bytes to stdout", maxResult)
+	case err == nil:
+		variables, err := object(stdout.data.Bytes())
+		return childAnswer{variables: variables}, err
+	case errors.As(err, &exit) && exit.ExitCode() == exitBPMNError:
+		return thrown(stdout.data.Bytes())
+	}
+	return childAnswer{}, childFailure(err, stderr.text())
+}
+
+// object checks that a command's answer is a JSON object; nothing at all is an
+// empty one. The answer itself is not quoted, since it may hold sealed values.
+func object(data []byte) (json.RawMessage, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return nil, nil
+	}
+	if data[0] != '{' || !json.Valid(data) {
+		return nil, errors.New("the command's stdout is not one JSON object")
+	}
+	return data, nil
+}
+
+func thrown(data []byte) (childAnswer, error) {
+	var e childError
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&e); err != nil || e.Code == "" {
+		return childAnswer{}, errors.New(`the command exited with 3 but its stdout is not {"code": .., "message": .., "variables": {..}}`)
+	}
+	return childAnswer{thrown: &e}, nil
+}
+
+func childFailure(err error, said string) error {
+	if said != "" {
+		return errors.New(said)
+	}
+	return fmt.Errorf("the command failed: %w", err)
+}
+
+// childEnviron is the environment of a command: ours without the variables that
+// are or name our own secrets.
+func childEnviron(environ []string, s *settings) []string {
+	secret := map[string]bool{}
+	for _, reference := range []string{s.Database, s.KeysDatabase} {
+		if name, ok := strings.CutPrefix(reference, "env:"); ok {
+			secret[name] = true
+		}
+	}
+	kept := []string{}
+	for _, line := range environ {
+		name, _, _ := strings.Cut(line, "=")
+		if !secret[name] && !strings.HasPrefix(name, "UNDERSEAL_") {
+			kept = append(kept, line)
+		}
+	}
+	return kept
+}
+
+// headBuffer keeps the first limit bytes and remembers that there were more.
+type headBuffer struct {
+	data  bytes.Buffer
+	limit int
+	full  bool
+}
+
+func (b *headBuffer) Write(p []byte) (int, error) {
+	room := b.limit - b.data.Len()
+	b.full = b.full || len(p) > room
+	b.data.Write(p[:min(len(p), room)])
+	return len(p), nil
+}
+
+// tailBuffer keeps the last limit bytes.
+type tailBuffer struct {
+	data  []byte
+	limit int
+}
+
+func (b *tailBuffer) Write(p []byte) (int, error) {
+	b.data = append(b.data, p...)
+	if len(b.data) > b.limit {
+		b.data = append([]byte(nil), b.data[len(b.data)-b.limit:]...)
+	}
+	return len(p), nil
+}
+
+// text is the last lines, as valid UTF-8.
+func (b *tailBuffer) text() string {
+	lines := strings.Split(strings.TrimSpace(strings.ToValidUTF8(string(b.data), "\uFFFD")), "\n")
+	if len(lines) > maxMessageLines {
+		lines = lines[len(lines)-maxMessageLines:]
+	}
+	return strings.Join(lines, "\n")
+}

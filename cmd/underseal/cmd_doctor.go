@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+type doctorCmd struct {
+	Data        string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
+	RootKeyFile string `conf:"root_key_file" help:"${doc_root_key_file}" placeholder:"FILE"`
+	clientFlags
+}
+
+func (doctorCmd) Help() string {
+	return talksToServer + " Looks at the modes of the files besides, and changes nothing."
+}
+
+// diagnosis is the outcome of one check.
+type diagnosis struct {
+	Check  string `json:"check"`
+	Status string `json:"status"` // ok, absent or failed
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// errAbsent marks what need not be on this machine.
+var errAbsent = errors.New("not on this machine")
+
+func (doctorCmd) Run(ctx context.Context, e *env) error {
+	s := e.settings
+	var first error
+	var all []diagnosis
+	for _, check := range []struct {
+		name string
+		run  func() (string, error)
+	}{
+		{"configuration", func() (string, error) { return "every setting can work", s.check() }},
+		{"data directory", func() (string, error) { return s.Data, privateMode(s.Data, s.Database == "") }},
+		{"root key file", func() (string, error) { return s.RootKeyFile, privateMode(s.RootKeyFile, true) }},
+		{"API key file", func() (string, error) { _, err := readAPIKey(s.APIKeyFile); return s.APIKeyFile, err }},
+		{"server", func() (string, error) { return s.Server, probe(ctx, s, "/healthz") }},
+		{"server is ready", func() (string, error) { return "keys and database answer", probe(ctx, s, "/readyz") }},
+		{"API key", func() (string, error) { return "is accepted", tryKey(ctx, e) }},
+	} {
+		detail, err := check.run()
+		d := diagnose(ctx, check.name, detail, err)
+		if d.Status == "failed" && first == nil {
+			first = err
+		}
+		all = append(all, d)
+	}
+	return errors.Join(e.result(all, func(w io.Writer) { writeDiagnoses(w, all) }), summary(first))
+}
+
+func diagnose(ctx context.Context, name, detail string, err error) diagnosis {
+	switch {
+	case err == nil:
+		return diagnosis{Check: name, Status: "ok", Detail: detail}
+	case errors.Is(err, errAbsent):
+		return diagnosis{Check: name, Status: "absent", Detail: detail + " is " + err.Error()}
+	}
+	p := describe(ctx, err)
+	return diagnosis{Check: name, Status: "failed", Detail: p.Error, Hint: p.Hint}
+}
+
+func writeDiagnoses(w io.Writer, all []diagnosis) {
+	for _, d := range all {
+		fmt.Fprintf(w, "%-7s %s: %s\n", d.Status, d.Check, printable(d.Detail))
+		if d.Hint != "" {
+			fmt.Fprintf(w, "        hint: %s\n", printable(d.Hint))
+		}
+	}
+}
+
+// summary keeps the kind of the first failure, and so the exit code.
+func summary(first error) error {
+	if first == nil {
+		return nil
+	}
+	return fault.New(fault.KindOf(first), "something is wrong with this installation").WithCode("unhealthy")
+}
+
+// privateMode sees that only the owner can read what is there.
+func privateMode(path string, wanted bool) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || !wanted:
+		return errAbsent
+	case err != nil:
+		return fault.New(fault.Denied, "look at %s: %w", path, err)
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return fault.New(fault.Denied, "%s is open to others (mode %#o)", path, info.Mode().Perm()).WithHint("chmod go= %s", path)
+	}
+	return nil
+}
+
+// probe asks an address that needs no credentials.
+func probe(ctx context.Context, s *settings, path string) error {
+	if err := checkServerURL(s.Server); err != nil {
+		return err
+	}
+	transport, err := s.transport()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Server+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return fault.New(fault.Unavailable, "the server does not answer: %w", err).WithHint("is it running? --server names another")
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithHint("the server's log says why")
+	}
+	return nil
+}
+
+// tryKey makes the cheapest call that needs the key.
+func tryKey(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	_, err = cl.Processes(ctx, api.Page{Limit: 1})
+	return err
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+)
+
+type instancesCmd struct {
+	List   instancesListCmd   `cmd:"" default:"withargs" help:"List instances, newest first."`
+	Show   instancesShowCmd   `cmd:"" help:"Show one instance: where it is, its variables, how each field is kept."`
+	Steps  instancesStepsCmd  `cmd:"" help:"List the steps of an instance with their leaf hashes."`
+	Export instancesExportCmd `cmd:"" help:"Write all data of an instance as JSON."`
+	Cancel instancesCancelCmd `cmd:"" help:"Cancel an instance."`
+	Set    instancesSetCmd    `cmd:"" help:"Change variables of a running instance."`
+}
+
+// instanceArg names the instance a command is about.
+type instanceArg struct {
+	Instance string `arg:"" help:"Id of the instance."`
+	clientFlags
+}
+
+type instancesListCmd struct {
+	Process     string `help:"Only of this process." placeholder:"ID"`
+	Status      string `help:"Only active, completed, canceled or failed ones." placeholder:"STATUS"`
+	BusinessKey string `help:"Only with this business key." placeholder:"TEXT"`
+	Field       string `help:"Only where this searchable field has the value of --value or --value-file." placeholder:"PATH"`
+	Value       string `help:"The value of --field. Others on this machine can see it." placeholder:"TEXT"`
+	ValueFile   string `help:"The value of --field, in a file or on stdin (-)." placeholder:"FILE|-"`
+	pageFlags
+	clientFlags
+}
+
+func (instancesListCmd) Help() string { return talksToServer }
+
+func (c *instancesListCmd) Run(ctx context.Context, e *env) error {
+	value, err := c.value(e)
+	if err != nil {
+		return err
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	list, err := cl.Instances(ctx, api.InstanceFilter{
+		Process: c.Process, Status: c.Status, BusinessKey: c.BusinessKey, Field: c.Field, Value: value,
+	}, c.page())
+	if err != nil {
+		return err
+	}
+	return e.result(list, func(w io.Writer) {
+		var rows [][]string
+		for _, i := range list.Items {
+			rows = append(rows, []string{i.ID, i.Process, strconv.Itoa(i.Version), i.Mode, i.Status, stamp(i.Started), stampOf(i.Ended), strconv.Itoa(i.Incidents)})
+		}
+		table(w, []string{"INSTANCE", "PROCESS", "VERSION", "MODE", "STATUS", "STARTED", "ENDED", "INCIDENTS"}, rows)
+		more(w, list.Next)
+	})
+}
+
+func (c *instancesListCmd) value(e *env) (string, error) {
+	if c.ValueFile == "" {
+		return c.Value, nil
+	}
+	data, err := e.readInput(c.ValueFile)
+	return strings.TrimRight(string(data), "\r\n"), err
+}
+
+type instancesShowCmd struct{ instanceArg }
+
+func (instancesShowCmd) Help() string { return talksToServer }
+
+func (c *instancesShowCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	i, err := cl.Instance(ctx, c.Instance)
+	if err != nil {
+		return err
+	}
+	return e.result(i, func(w io.Writer) { writeInstance(w, i) })
+}
+
+func writeInstance(w io.Writer, i api.Instance) {
+	pairs(w, "instance", i.ID, "process", fmt.Sprintf("%s version %d", i.Process, i.Version), "mode", i.Mode,
+		"status", i.Status, "started", stamp(i.Started), "ended", stampOf(i.Ended), "business key", i.BusinessKey,
+		"steps", strconv.FormatUint(i.Seq, 10))
+	for _, at := range i.Waiting {
+		pairs(w, "waits at", fmt.Sprintf("%s for a %s (%s)", at.Element, at.For, at.ID))
+	}
+	fmt.Fprintf(w, "variables\n%s\n", printable(indented(i.Variables, "  ")))
+	var rows [][]string
+	for _, f := range i.Fields {
+		rows = append(rows, []string{f.Path, f.Class, sealedText(f.Sealed), strconv.FormatUint(f.Seq, 10), strings.Join(f.Subjects, " ")})
+	}
+	table(w, []string{"FIELD", "CLASS", "AT REST", "STEP", "SUBJECTS"}, rows)
+}
+
+func sealedText(sealed bool) string {
+	if sealed {
+		return "sealed"
+	}
+	return "clear"
+}
+
+type instancesStepsCmd struct {
+	instanceArg
+	pageFlags
+}
+
+func (instancesStepsCmd) Help() string { return talksToServer }
+
+func (c *instancesStepsCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	list, err := cl.Steps(ctx, c.Instance, c.page())
+	if err != nil {
+		return err
+	}
+	return e.result(list, func(w io.Writer) {
+		writeSteps(w, list.Items)
+		more(w, list.Next)
+	})
+}
+
+func writeSteps(w io.Writer, steps []api.Step) {
+	var rows [][]string
+	for _, s := range steps {
+		event := s.Event
+		if s.Rejected != "" {
+			event += " (rejected: " + s.Rejected + ")"
+		}
+		rows = append(rows, []string{strconv.FormatUint(s.Seq, 10), stamp(s.At), event, s.Element, s.Actor, strings.Join(s.Fields, " "), s.Leaf})
+	}
+	table(w, []string{"STEP", "AT", "EVENT", "ELEMENT", "BY", "FIELDS WRITTEN", "LEAF"}, rows)
+}
+
+type instancesExportCmd struct{ instanceArg }
+
+func (instancesExportCmd) Help() string { return talksToServer + " Always writes JSON." }
+
+func (c *instancesExportCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	all, err := cl.Export(ctx, c.Instance)
+	if err != nil {
+		return err
+	}
+	return writeJSON(e.stdout, all, "  ")
+}
+
+type instancesCancelCmd struct{ instanceArg }
+
+func (instancesCancelCmd) Help() string { return talksToServer }
+
+func (c *instancesCancelCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	receipt, err := cl.Cancel(ctx, c.Instance)
+	if err != nil {
+		return err
+	}
+	return e.done("canceled", receipt)
+}
+
+type instancesSetCmd struct {
+	instanceArg
+	variableFlags
+}
+
+func (instancesSetCmd) Help() string { return talksToServer }
+
+func (c *instancesSetCmd) Run(ctx context.Context, e *env) error {
+	variables, err := c.required(e)
+	if err != nil {
+		return err
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	receipt, err := cl.SetVariables(ctx, c.Instance, variables)
+	if err != nil {
+		return err
+	}
+	return e.done("changed", receipt)
+}
+
+// required is variables that must not be missing.
+func (f variableFlags) required(e *env) (json.RawMessage, error) {
+	variables, err := f.variables(e)
+	if err == nil && variables == nil {
+		return nil, &usage{text: "name the variables with --var or --data"}
+	}
+	return variables, err
+}

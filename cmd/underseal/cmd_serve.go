@@ -1,0 +1,29 @@
+package main
+
+import "context"
+
+type serveCmd struct {
+	Listen         string `conf:"listen" help:"${doc_listen}" placeholder:"HOST:PORT"`
+	MetricsListen  string `conf:"metrics_listen" help:"${doc_metrics_listen}" placeholder:"HOST:PORT"`
+	TLSCert        string `name:"tls-cert" conf:"tls_cert" help:"${doc_tls_cert}" placeholder:"FILE"`
+	TLSKey         string `name:"tls-key" conf:"tls_key" help:"${doc_tls_key}" placeholder:"FILE"`
+	BehindProxy    bool   `conf:"behind_proxy" help:"${doc_behind_proxy}"`
+	TrustedProxies string `conf:"trusted_proxies" help:"${doc_trusted_proxies}" placeholder:"CIDR,.."`
+	HotInstances   int    `conf:"hot_instances" help:"${doc_hot_instances}" placeholder:"N"`
+	LogLevel       string `conf:"log_level" help:"${doc_log_level}" placeholder:"LEVEL"`
+	LogFormat      string `conf:"log_format" help:"${doc_log_format}" placeholder:"FORMAT"`
+	storeFlags
+}
+
+func (serveCmd) Help() string {
+	return opensDatabase + " On an empty data directory it does first what init does. SIGTERM and Ctrl-C end it in order: not ready, work under way done, all written, exit code 0."
+}
+
+// ready is the one line that serve writes to stdout, when it answers requests.
+type ready struct {
+	URL     string `json:"url"`
+	Metrics string `json:"metrics,omitempty"` // URL
+	Made    *made  `json:"made,omitempty"`    // when the data are new
+}
+
+func (serveCmd) Run(ctx context.Context, e *env) error { return serve(ctx, e) }

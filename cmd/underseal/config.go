@@ -1,0 +1,253 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"sort"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	envprovider "github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// config holds every setting. A flag with the tag `conf:"NAME"` sets the key
+// NAME, so does the variable UNDERSEAL_NAME (upper case), so does the line
+// "NAME: value" of the configuration file; the first of them wins.
+//
+// No setting is a secret: secrets are named by a reference, "file:PATH" or
+// "env:NAME", which secretText follows.
+type config struct {
+	Server         string `koanf:"server" default:"http://127.0.0.1:8700" doc:"address of the server"`
+	APIKeyFile     string `koanf:"api_key_file" default:"{config}/admin.key" doc:"file with the API key; init writes it, client commands read it"`
+	CAFile         string `koanf:"ca_file" doc:"PEM file of the authority that signed the server's certificate, if it is not a public one"`
+	Data           string `koanf:"data" default:"{state}" doc:"data directory"`
+	RootKeyFile    string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`
+	Database       string `koanf:"database" doc:"Postgres instead of SQLite: file:PATH or env:NAME of a connection string"`
+	KeysDatabase   string `koanf:"keys_database" doc:"where the wrapped keys are kept: file:PATH or env:NAME of a connection string"`
+	Listen         string `koanf:"listen" default:"127.0.0.1:8700" doc:"address to serve the API at"`
+	MetricsListen  string `koanf:"metrics_listen" default:"127.0.0.1:8701" doc:"address to serve /metrics at, or off"`
+	TLSCert        string `koanf:"tls_cert" doc:"PEM file with the server's certificate chain"`
+	TLSKey         string `koanf:"tls_key" doc:"PEM file with the certificate's private key"`
+	BehindProxy    bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
+	TrustedProxies string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
+	HotInstances   int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
+	LogLevel       string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`
+	LogFormat      string `koanf:"log_format" default:"text" doc:"how the log is written: text or json"`
+}
+
+// settings is a config and where each value of it came from.
+type settings struct {
+	config
+	from map[string]string // key to "flag", "environment", "file" or "default"
+	file string            // the configuration file that was read, or empty
+}
+
+// key describes one setting.
+type key struct{ name, value, doc string }
+
+// keys lists all settings with their defaults, in the order of the struct.
+func keys() []key {
+	t := reflect.TypeFor[config]()
+	all := make([]key, t.NumField())
+	for i := range all {
+		tag := t.Field(i).Tag
+		all[i] = key{tag.Get("koanf"), expandDirs(tag.Get("default")), tag.Get("doc")}
+	}
+	return all
+}
+
+// helpVars makes each setting's meaning and default usable in flag help as
+// ${doc_NAME}.
+func helpVars() kong.Vars {
+	vars := kong.Vars{"config_file": defaultConfigFile()}
+	for _, k := range keys() {
+		vars["doc_"+k.name] = helpText(k)
+	}
+	return vars
+}
+
+func helpText(k key) string {
+	text := strings.ToUpper(k.doc[:1]) + k.doc[1:]
+	if k.value != "" && k.value != "false" {
+		text += fmt.Sprintf(" (default: %s)", k.value)
+	}
+	return text + "."
+}
+
+// loadSettings settles flags over environment over file over defaults. The file
+// must exist if it was named; the default one need not.
+func loadSettings(path string, environ []string, flags map[string]any) (*settings, error) {
+	fromEnv := environSettings(environ)
+	if path == "" {
+		path = lookup(environ, "UNDERSEAL_CONFIG")
+	}
+	fromFile, path, err := fileSettings(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{from: map[string]string{}, file: path}
+	k := koanf.New(".")
+	for _, layer := range []struct {
+		name   string
+		values map[string]any
+	}{{"default", defaults()}, {"file", fromFile}, {"environment", fromEnv}, {"flag", flags}} {
+		if err := k.Load(confmap.Provider(layer.values, ""), nil); err != nil {
+			return nil, fmt.Errorf("merge settings: %w", err)
+		}
+		for name := range layer.values {
+			s.from[name] = layer.name
+		}
+	}
+	if err := k.Unmarshal("", &s.config); err != nil {
+		return nil, fault.New(fault.Invalid, "a setting has a value of the wrong type: %v", lastLine(err.Error())).WithCode("config_invalid")
+	}
+	return s, nil
+}
+
+func defaults() map[string]any {
+	values := map[string]any{}
+	for _, k := range keys() {
+		values[k.name] = k.value
+	}
+	return values
+}
+
+// flagSettings collects the settings that were given as flags.
+func flagSettings(parsed *kong.Context) map[string]any {
+	values := map[string]any{}
+	for _, step := range parsed.Path {
+		if step.Flag == nil {
+			continue
+		}
+		if name := step.Flag.Tag.Get("conf"); name != "" {
+			values[name] = parsed.FlagValue(step.Flag)
+		}
+	}
+	return values
+}
+
+// environSettings reads the UNDERSEAL_ variables that name a setting. Others are
+// left alone: orchestrators set variables of their own for a service of our name.
+func environSettings(environ []string) map[string]any {
+	known := map[string]bool{}
+	for _, k := range keys() {
+		known[k.name] = true
+	}
+	provider := envprovider.Provider(".", envprovider.Opt{
+		Prefix: "UNDERSEAL_",
+		TransformFunc: func(name, value string) (string, any) {
+			name = strings.ToLower(strings.TrimPrefix(name, "UNDERSEAL_"))
+			if !known[name] || value == "" {
+				return "", nil
+			}
+			return name, value
+		},
+		EnvironFunc: func() []string { return environ },
+	})
+	values, err := provider.Read()
+	if err != nil {
+		panic("underseal: reading the environment cannot fail: " + err.Error())
+	}
+	return values
+}
+
+// fileSettings reads the configuration file and refuses keys that mean nothing:
+// a misspelled one would silently leave the default in force.
+func fileSettings(path string) (values map[string]any, used string, err error) {
+	named := path != ""
+	if !named {
+		path = defaultConfigFile()
+	}
+	k := koanf.New(".")
+	err = k.Load(file.Provider(path), yaml.Parser())
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", fault.New(fault.Invalid, "cannot read the configuration file %s: %v", path, err).WithCode("config_invalid")
+	}
+	return k.All(), path, unknownKeys(path, k.Keys())
+}
+
+func unknownKeys(path string, names []string) error {
+	known := map[string]bool{}
+	for _, k := range keys() {
+		known[k.name] = true
+	}
+	sort.Strings(names)
+	var unknown []fault.Detail
+	for _, name := range names {
+		if !known[name] {
+			unknown = append(unknown, fault.Detail{Place: name, Message: "no such setting" + nearest(name)})
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the configuration file %s has %d unknown keys", path, len(unknown)).
+		WithCode("config_unknown_key").WithDetails(unknown...).
+		WithHint("underseal serve --help names all settings")
+}
+
+// nearest suggests the setting that shares the longest beginning with name.
+func nearest(name string) string {
+	best, length := "", 2
+	for _, k := range keys() {
+		n := 0
+		for n < len(name) && n < len(k.name) && name[n] == k.name[n] {
+			n++
+		}
+		if n > length {
+			best, length = k.name, n
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(", did you mean %q?", best)
+}
+
+// secretText follows a reference to a secret. The name says where it was asked
+// for; neither the secret nor a malformed reference, which may be one, is quoted.
+func secretText(name, reference string) (string, error) {
+	kind, target, _ := strings.Cut(reference, ":")
+	switch kind {
+	case "env":
+		text, ok := os.LookupEnv(target)
+		if !ok || text == "" {
+			return "", fault.New(fault.Invalid, "%s: the environment variable %s is not set", name, target).WithCode("config_invalid")
+		}
+		return text, nil
+	case "file":
+		data, err := os.ReadFile(target)
+		if err != nil {
+			return "", fault.New(fault.Invalid, "%s: %v", name, err).WithCode("config_invalid")
+		}
+		return strings.TrimRight(string(data), "\r\n"), nil
+	}
+	return "", fault.New(fault.Invalid, "%s is not a reference to a secret", name).WithCode("config_invalid").
+		WithHint("write file:PATH or env:NAME; the secret itself never stands in a flag, a variable of ours or the configuration file")
+}
+
+func lookup(environ []string, name string) string {
+	for _, line := range environ {
+		if value, ok := strings.CutPrefix(line, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.TrimSpace(lines[len(lines)-1])
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// text is the i-th setting's value as it would stand in the configuration file.
+func (s *settings) text(i int) string {
+	field := reflect.ValueOf(s.config).Field(i)
+	if field.IsZero() && field.Kind() == reflect.String {
+		return "-"
+	}
+	return fmt.Sprint(field.Interface())
+}
+
+// checkServerURL refuses an address that would send the API key in clear over a
+// network.
+func checkServerURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fault.New(fault.Invalid, "%q is not an http or https address", text).WithCode("config_invalid")
+	}
+	if u.User != nil {
+		return fault.New(fault.Invalid, "the server's address must not hold a name or password").WithCode("config_invalid")
+	}
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return fault.New(fault.Invalid, "%s would send the API key in clear over the network", text).
+			WithCode("config_invalid").WithHint("use https")
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func checkReference(name, reference string) error {
+	if reference == "" {
+		return nil
+	}
+	_, err := secretText(name, reference)
+	return err
+}
+
+// checkKeyPlace keeps the root key out of the data directory: a backup of one
+// must not carry the other.
+func checkKeyPlace(data, keyFile string) error {
+	rel, err := filepath.Rel(absolute(data), absolute(keyFile))
+	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the root key file %s lies inside the data directory %s", keyFile, data).
+		WithCode("config_invalid").WithHint("keep it elsewhere, so that no backup holds both")
+}
+
+// absolute follows links as far as the path exists.
+func absolute(path string) string {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	return filepath.Join(absolute(parent), filepath.Base(path))
+}
+
+func checkTLSPair(cert, key string) error {
+	if (cert == "") != (key == "") {
+		return errors.New("tls_cert and tls_key go together")
+	}
+	return nil
+}
+
+func checkLogLevel(text string) error {
+	var level slog.Level
+	return level.UnmarshalText([]byte(text))
+}
+
+func checkOneOf(text string, allowed ...string) error {
+	if slices.Contains(allowed, text) {
+		return nil
+	}
+	return fmt.Errorf("%q is none of %s", text, strings.Join(allowed, ", "))
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// clientFlags are the options of every command that talks to the server.
+type clientFlags struct {
+	Server  string `conf:"server" help:"${doc_server}" placeholder:"URL" group:"connection"`
+	KeyFile string `conf:"api_key_file" help:"${doc_api_key_file}" placeholder:"FILE" group:"connection"`
+	CAFile  string `conf:"ca_file" help:"${doc_ca_file}" placeholder:"FILE" group:"connection"`
+}
+
+// connect makes a client for the server and the key of the settings. It does not
+// talk to the server yet.
+func (e *env) connect() (*client.Client, error) {
+	if err := checkServerURL(e.settings.Server); err != nil {
+		return nil, err
+	}
+	key, err := readAPIKey(e.settings.APIKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	transport, err := e.settings.transport()
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Config{Server: e.settings.Server, Key: key, HTTP: &http.Client{Transport: transport}})
+}
+
+// transport trusts the authority of ca_file besides the system's own.
+func (s *settings) transport() (*http.Transport, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 64 // a worker keeps many calls in flight
+	if s.CAFile == "" {
+		return transport, nil
+	}
+	pem, err := os.ReadFile(s.CAFile)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "read ca_file: %w", err).WithCode("config_invalid")
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fault.New(fault.Invalid, "ca_file %s holds no PEM certificate", s.CAFile).WithCode("config_invalid")
+	}
+	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return transport, nil
+}
+
+// readAPIKey reads the key file that init wrote. One that others can read is
+// refused: whoever read it is an administrator.
+func readAPIKey(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fault.New(fault.NotFound, "there is no API key file %s", path).WithCode("api_key_missing").
+			WithHint("underseal init or serve writes one; --key-file or UNDERSEAL_API_KEY_FILE names another")
+	case err != nil:
+		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return "", fault.New(fault.Denied, "the API key file %s may be read by others (mode %#o)", path, info.Mode().Perm()).
+			WithCode("api_key_exposed").WithHint("chmod 600 %s, and make a new key if somebody did read it", path)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
+	}
+	return strings.TrimSpace(string(data)), nil
+}

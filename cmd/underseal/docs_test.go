@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+func TestTheExitCodesPageIsTheFaultTable(t *testing.T) {
+	page, err := os.ReadFile("../../docs/exit-codes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range fault.Kinds() {
+		row := fmt.Sprintf("\n| %d | `%s` | %d | ", k.ExitCode(), k, k.Status())
+		if !strings.Contains(string(page), row) {
+			t.Errorf("docs/exit-codes.md has no row %q", strings.TrimSpace(row))
+		}
+	}
+	for code, kind := range map[int]string{exitUsage: "usage", exitInterrupted: "interrupted"} {
+		if row := fmt.Sprintf("\n| %d | `%s` | | ", code, kind); !strings.Contains(string(page), row) {
+			t.Errorf("docs/exit-codes.md has no row %q", strings.TrimSpace(row))
+		}
+	}
+	if want, got := len(fault.Kinds())+3, strings.Count(string(page), "\n| ")-5; got != want {
+		t.Errorf("docs/exit-codes.md has %d exit codes, want %d", got, want)
+	}
+}
+
+func TestEveryCommandSaysWhatItOpens(t *testing.T) {
+	var commands cli
+	parser, err := newParser(&commands, &env{stdout: io.Discard, stderr: io.Discard}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves := parser.Model.Leaves(false)
+	if len(leaves) < 20 {
+		t.Errorf("only %d commands were looked at", len(leaves))
+	}
+	for _, command := range leaves {
+		said := 0
+		for _, sentence := range []string{talksToServer, opensDatabase, standsAlone} {
+			said += strings.Count(command.Detail, sentence)
+		}
+		if said != 1 {
+			t.Errorf("the help of %q says %d times whether it talks to the server or opens the database", command.FullPath(), said)
+		}
+	}
+}
+
+func TestEveryFlagOfASettingNamesOne(t *testing.T) {
+	var commands cli
+	parser, err := newParser(&commands, &env{stdout: io.Discard, stderr: io.Discard}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, k := range keys() {
+		known[k.name] = true
+	}
+	seen := 0
+	err = kong.Visit(parser.Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok && flag.Tag.Has("conf") {
+			seen++
+			if !known[flag.Tag.Get("conf")] {
+				t.Errorf("--%s sets %q, which is no setting", flag.Name, flag.Tag.Get("conf"))
+			}
+		}
+		return next(nil)
+	})
+	if err != nil || seen == 0 {
+		t.Errorf("looked at %d flags: %v", seen, err)
+	}
+}

@@ -1,0 +1,116 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
+)
+
+// The tenant and the principal that a fresh installation has.
+const (
+	firstTenant    = "main"
+	firstPrincipal = "admin"
+)
+
+// initialize makes everything a server needs.
+func initialize(ctx context.Context, e *env, another bool) (made, error) {
+	n, err := e.openNode(ctx, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return made{}, err
+	}
+	if n.Created {
+		another = true
+	}
+	if !another {
+		return made{}, errors.Join(fault.New(fault.Conflict, "there is data already, with its keys").WithCode("initialized").
+			WithHint("underseal init --new-api-key --key-file FILE makes another administrator's key"), n.Close())
+	}
+	return e.settings.made(), errors.Join(e.makeAPIKey(ctx, n), n.Close())
+}
+
+func (s *settings) made() made {
+	m := made{RootKeyFile: s.RootKeyFile, APIKeyFile: s.APIKeyFile, Tenant: firstTenant}
+	if s.Database == "" {
+		m.Data = s.Data
+	}
+	return m
+}
+
+// openNode opens the database and the keys, and makes both if there are neither.
+func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error) {
+	if err := forbidCoreDumps(); err != nil {
+		return nil, err
+	}
+	config, err := e.settings.nodeConfig()
+	if err != nil {
+		return nil, err
+	}
+	if err := e.settings.spareAPIKey(); err != nil {
+		return nil, err
+	}
+	config.Log = log
+	return node.Open(ctx, config)
+}
+
+func (s *settings) nodeConfig() (node.Config, error) {
+	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, Create: true, HotInstances: s.HotInstances}
+	var err error
+	if s.Database != "" {
+		if config.DSN, err = secretText("database", s.Database); err != nil {
+			return config, err
+		}
+	}
+	if s.KeysDatabase != "" {
+		config.KeysDSN, err = secretText("keys_database", s.KeysDatabase)
+	}
+	return config, err
+}
+
+// spareAPIKey refuses to make new data while the API key file of other data is
+// where the new one would go: it is the only copy of that key.
+func (s *settings) spareAPIKey() error {
+	entries, err := os.ReadDir(s.Data)
+	fresh := s.Database == "" && (errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0)
+	if _, err := os.Lstat(s.APIKeyFile); err != nil || !fresh {
+		return nil
+	}
+	return fault.New(fault.Conflict, "%s is empty, but the API key file %s exists and belongs to other data", s.Data, s.APIKeyFile).
+		WithCode("api_key_exists").WithHint("--data names the other data; --key-file names another place for the new key")
+}
+
+// makeAPIKey makes an administrator's key and writes it to the key file. The file
+// comes first, so that no key is made that nobody could know.
+func (e *env) makeAPIKey(ctx context.Context, n *node.Node) (err error) {
+	path := e.settings.APIKeyFile
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fault.New(fault.Denied, "make the directory of the API key file: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fault.New(fault.Conflict, "the API key file %s exists and is never overwritten", path).
+			WithCode("api_key_exists").WithHint("underseal init --new-api-key --key-file FILE writes a new key elsewhere")
+	} else if err != nil {
+		return fault.New(fault.Denied, "write the API key file: %w", err)
+	}
+	defer func() {
+		if err = errors.Join(err, file.Close()); err != nil {
+			os.Remove(path)
+		}
+	}()
+	key, err := n.CreateAPIKey(ctx, firstPrincipal)
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteString(key + "\n"); err != nil {
+		return err
+	}
+	return file.Sync()
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The test binary is the program itself, under the name underseal on PATH.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"underseal": main})
+}
+
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts in testdata: %v", err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata",
+		Setup: setup,
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": startServer, "mode": checkMode},
+	})
+}
+
+// setup gives each script directories of its own, and the examples.
+func setup(e *testscript.Env) error {
+	examples, err := filepath.Abs("../../examples")
+	e.Setenv("EXAMPLES", examples)
+	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+	e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
+	e.Setenv("UNDERSEAL_LISTEN", "127.0.0.1:0")
+	e.Setenv("UNDERSEAL_METRICS_LISTEN", "off")
+	return err
+}
+
+// exits runs a command and checks its exit code: exits 10 underseal start ..
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARGS..")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// startServer runs "underseal serve" with these arguments until the script ends,
+// and sets UNDERSEAL_SERVER when it answers. "server stop" ends it in order and
+// demands exit code 0.
+func startServer(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) == 1 && args[0] == "stop" {
+		stopServer(ts)
+		return
+	}
+	path, err := exec.LookPath("underseal")
+	ts.Check(err)
+	cmd := exec.Command(path, append([]string{"serve", "--json"}, args...)...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), environ(ts)...)
+	log, err := os.OpenFile(ts.MkAbs("server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	ts.Check(err)
+	cmd.Stderr = log
+	stdout, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Check(log.Close())
+	running.Store(ts, cmd)
+	ts.Defer(func() {
+		if running.CompareAndDelete(ts, cmd) {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err != nil {
+		ts.Fatalf("the server did not start: %s", ts.ReadFile("server.log"))
+	}
+	var r ready
+	ts.Check(json.Unmarshal(line, &r))
+	ts.Setenv("UNDERSEAL_SERVER", r.URL)
+}
+
+// running holds each script's server, an *exec.Cmd by *testscript.TestScript.
+var running sync.Map
+
+func stopServer(ts *testscript.TestScript) {
+	found, ok := running.LoadAndDelete(ts)
+	if !ok {
+		ts.Fatalf("no server runs")
+	}
+	cmd := found.(*exec.Cmd)
+	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	if err := cmd.Wait(); err != nil {
+		ts.Fatalf("the server did not end in order: %v\n%s", err, ts.ReadFile("server.log"))
+	}
+}
+
+// environ passes on what setup and the script set.
+func environ(ts *testscript.TestScript) []string {
+	var lines []string
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNDERSEAL_LISTEN", "UNDERSEAL_METRICS_LISTEN", "UNDERSEAL_DATA"} {
+		lines = append(lines, name+"="+ts.Getenv(name))
+	}
+	return lines
+}
+
+// checkMode compares a file's permissions: mode 600 PATH
+func checkMode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode OCTAL PATH")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := strings.TrimPrefix(strconv.FormatUint(uint64(info.Mode().Perm()), 8), "0"); got != args[0] {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}

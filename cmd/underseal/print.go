@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+)
+
+// result writes v as JSON under --json, else as the text that human writes.
+func (e *env) result(v any, human func(w io.Writer)) error {
+	if e.json {
+		return writeJSON(e.stdout, v, "  ")
+	}
+	var text bytes.Buffer // one write: a closed pipe is noticed, half a table is not left behind
+	human(&text)
+	_, err := e.stdout.Write(text.Bytes())
+	return err
+}
+
+// note tells the person at the terminal something that is not a result.
+func (e *env) note(format string, args ...any) {
+	if !e.json {
+		fmt.Fprintf(e.stderr, format+"\n", args...)
+	}
+}
+
+// table writes aligned columns under a header.
+func table(w io.Writer, header []string, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, strings.Join(header, "\t"))
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = printable(cell)
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	t.Flush()
+}
+
+// pairs writes "name  value" lines and leaves out empty values.
+func pairs(w io.Writer, kv ...string) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for i := 0; i+1 < len(kv); i += 2 {
+		if kv[i+1] != "" {
+			fmt.Fprintf(t, "%s\t%s\n", kv[i], printable(kv[i+1]))
+		}
+	}
+	t.Flush()
+}
+
+// printable keeps text from a model or a person from steering the terminal:
+// control and formatting characters are shown as a replacement character.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}
+
+// indented is a JSON object as a person reads it, with every digit kept.
+func indented(raw json.RawMessage, prefix string) string {
+	if len(raw) == 0 {
+		return prefix + "{}"
+	}
+	var out bytes.Buffer
+	if json.Indent(&out, raw, prefix, "  ") != nil {
+		return prefix + string(raw)
+	}
+	return prefix + out.String()
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+func stampOf(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return stamp(*t)
+}
+
+// more says how to see the rest of a list that was cut into pages.
+func more(w io.Writer, next string) {
+	if next != "" {
+		fmt.Fprintf(w, "more: --after %s\n", next)
+	}
+}
+
+// oneLine is the first line of a text that may have many.
+func oneLine(s string) string {
+	first, _, cut := strings.Cut(s, "\n")
+	if cut {
+		first += " .."
+	}
+	return first
+}

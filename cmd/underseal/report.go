@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// Exit codes that belong to no kind of error; the others are in package fault.
+// docs/exit-codes.md publishes all of them.
+const (
+	exitUsage       = 2
+	exitInterrupted = 130 // 128 + SIGINT, as shells count
+)
+
+// usage is a command line that cannot be understood.
+type usage struct{ text, command string }
+
+func (u *usage) Error() string { return u.text }
+
+// problem is an error as it is shown: under --json as this object on one line.
+type problem struct {
+	Error    string    `json:"error"`
+	Kind     string    `json:"kind"` // a kind of package fault, "usage" or "interrupted"
+	Code     string    `json:"code"` // stable, snake_case
+	Hint     string    `json:"hint,omitempty"`
+	Findings []finding `json:"findings,omitempty"`
+	Exit     int       `json:"exit"`
+}
+
+type finding struct {
+	Place   string `json:"place"`
+	Message string `json:"message"`
+}
+
+// report writes the error to stderr and returns the exit code.
+func (e *env) report(ctx context.Context, err error) int {
+	p := describe(ctx, err)
+	if e.json {
+		writeJSON(e.stderr, p, "")
+		return p.Exit
+	}
+	writeProblem(e.stderr, p)
+	return p.Exit
+}
+
+func writeProblem(w io.Writer, p problem) {
+	fmt.Fprintf(w, "error: %s\n", printable(p.Error))
+	for _, f := range p.Findings {
+		fmt.Fprintf(w, "  %s: %s\n", printable(f.Place), printable(f.Message))
+	}
+	if p.Hint != "" {
+		fmt.Fprintf(w, "hint: %s\n", printable(p.Hint))
+	}
+}
+
+// describe says what an error is and which exit code it has. Errors without a
+// kind are defects or failed system calls of this command; their text is shown,
+// since it is the user's own machine.
+func describe(ctx context.Context, err error) problem {
+	var u *usage
+	var f *fault.Error
+	switch {
+	case errors.As(err, &u):
+		return describeUsage(u)
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return problem{Error: "interrupted", Kind: "interrupted", Code: "interrupted", Exit: exitInterrupted}
+	case errors.As(err, &f):
+		return describeFault(f)
+	}
+	return problem{Error: err.Error(), Kind: fault.Internal.String(), Code: fault.Internal.String(), Exit: fault.Internal.ExitCode()}
+}
+
+func describeUsage(u *usage) problem {
+	command := "underseal"
+	if u.command != "" {
+		command = u.command
+	}
+	return problem{Error: u.text, Kind: "usage", Code: "usage", Hint: command + " --help says what it takes", Exit: exitUsage}
+}
+
+func describeFault(f *fault.Error) problem {
+	p := problem{Error: f.Message, Kind: f.Kind.String(), Code: f.StableCode(), Hint: f.Hint, Exit: f.Kind.ExitCode()}
+	for _, d := range f.Details {
+		p.Findings = append(p.Findings, finding{d.Place, d.Message})
+	}
+	return p
+}
+
+// writeJSON writes v as one JSON document. Numbers in raw messages keep their digits.
+func writeJSON(w io.Writer, v any, indent string) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	return enc.Encode(v)
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the tree of commands. One file, cmd_NAME.go, holds each of them.
+type cli struct {
+	Config string `help:"Configuration file (default: ${config_file})." placeholder:"FILE" type:"path"`
+	JSON   bool   `help:"Write results and errors as JSON." name:"json"`
+
+	Init  initCmd  `cmd:"" group:"server" help:"Make the data directory, the keys and an administrator's API key."`
+	Serve serveCmd `cmd:"" group:"server" help:"Run the server."`
+	Demo  demoCmd  `cmd:"" group:"server" help:"Show a confidential process from start to end."`
+
+	Deploy    deployCmd    `cmd:"" group:"client" help:"Deploy a set of files, whole or not at all."`
+	Processes processesCmd `cmd:"" group:"client" help:"List processes, set their mode."`
+	Start     startCmd     `cmd:"" group:"client" help:"Start an instance of a process."`
+	Instances instancesCmd `cmd:"" group:"client" help:"List, inspect and change instances."`
+	Tasks     tasksCmd     `cmd:"" group:"client" help:"List, claim and save people's tasks."`
+	Complete  completeCmd  `cmd:"" group:"client" help:"Complete a person's task."`
+	Worker    workerCmd    `cmd:"" group:"client" help:"Run a command for each job of a type."`
+	Incidents incidentsCmd `cmd:"" group:"client" help:"List what failed and waits, try it again."`
+
+	Check      configCmd     `cmd:"" name:"config" group:"other" help:"Check the configuration."`
+	Doctor     doctorCmd     `cmd:"" group:"other" help:"Find out what is wrong with this installation."`
+	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
+	Completion completionCmd `cmd:"" group:"other" help:"Print a completion script for a shell."`
+}
+
+// Every command says in its help which of these it is.
+const (
+	talksToServer = "Talks to the server (--server); never opens the database."
+	opensDatabase = "Opens the database itself; needs no running server."
+	standsAlone   = "Neither talks to the server nor opens the database."
+)
+
+// env is what a command gets from the process it runs in.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	json           bool
+	settings       *settings
+	parser         *kong.Kong
+}
+
+// run is the program. It returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, json: wantsJSON(args)}
+	if err := e.run(ctx, args); err != nil {
+		return e.report(ctx, err)
+	}
+	return 0
+}
+
+func (e *env) run(ctx context.Context, args []string) error {
+	var commands cli
+	helped := false
+	parser, err := newParser(&commands, e, func(int) { helped = true })
+	if err != nil {
+		return err
+	}
+	e.parser = parser
+	parsed, err := parser.Parse(args)
+	switch {
+	case helped: // kong goes on parsing after it printed the help
+		return nil
+	case err != nil:
+		return usageError(err)
+	}
+	if e.settings, err = loadSettings(commands.Config, os.Environ(), flagSettings(parsed)); err != nil {
+		return err
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return parsed.Run(e)
+}
+
+// newParser builds the command tree with its help texts.
+func newParser(commands *cli, e *env, exit func(int)) (*kong.Kong, error) {
+	return kong.New(commands,
+		kong.Name("underseal"),
+		kong.Description("Runs business processes whose data only the right people can read and nobody can quietly change."),
+		kong.Writers(e.stdout, e.stderr),
+		kong.Exit(exit),
+		helpVars(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "server", Title: "On the machine of the server:"},
+			{Key: "client", Title: "Talking to a server:"},
+			{Key: "other", Title: "Besides:"},
+			{Key: "connection", Title: "Which server, as whom:"},
+		}))
+}
+
+// wantsJSON looks for --json before the arguments are parsed, so that even a
+// usage error is written the way it was asked for. What follows "--" is not ours.
+func wantsJSON(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "--json", "--json=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
+}
+
+// usageError marks an error of the command line itself, which has its own exit code.
+func usageError(err error) error {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		return &usage{text: err.Error(), command: commandOf(parse.Context)}
+	}
+	return &usage{text: err.Error()}
+}
+
+func commandOf(parsed *kong.Context) string {
+	if parsed == nil || parsed.Selected() == nil {
+		return ""
+	}
+	return parsed.Selected().FullPath()
+}
