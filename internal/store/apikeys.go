@@ -10,7 +10,6 @@ func (db *DB) PutAPIKey(ctx context.Context, s Scope, token [32]byte, sealed []b
 			INSERT INTO api_keys (tenant, token, sealed) VALUES ($1, $2, $3)
 			ON CONFLICT (tenant, token) DO UPDATE SET sealed = excluded.sealed`,
 		args: []any{s.tenant, token, sealed},
-		one:  true,
 	}})
 }
 

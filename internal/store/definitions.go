@@ -72,7 +72,6 @@ func putDefinition(s Scope, object ID, d *DefinitionRow) statement {
 				process = excluded.process, version = excluded.version, name = excluded.name,
 				resource = excluded.resource, deployed = excluded.deployed`,
 		args: []any{s.tenant, object, d.Process, d.Version, d.Name, d.Resource, d.Deployed},
-		one:  true,
 		refused: fault.New(fault.Conflict, "process %q has a version %d already", d.Process, d.Version).
 			WithCode("version_taken"),
 	}

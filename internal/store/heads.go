@@ -62,7 +62,6 @@ func (w *WriteSet) headStatement(s Scope) statement {
 				INSERT INTO heads (tenant, object, kind, seq, body)
 				VALUES ($1, $2, $3, 1, $4)`,
 			args:    []any{s.tenant, w.Object, w.Kind, w.Head},
-			one:     true,
 			refused: stale,
 		}
 	}

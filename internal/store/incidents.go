@@ -55,6 +55,5 @@ func putIncident(s Scope, instance ID, i *IncidentRow) statement {
 				element = excluded.element, process = excluded.process, code = excluded.code,
 				job = excluded.job, created = excluded.created`,
 		args: []any{s.tenant, instance, i.ID, i.Element, i.Process, i.Code, i.Job, i.Created},
-		one:  true,
 	}
 }

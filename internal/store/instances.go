@@ -87,7 +87,6 @@ func putInstance(s Scope, object ID, i *InstanceRow) statement {
 				started = excluded.started, ended = excluded.ended, data_key = excluded.data_key`,
 		args: []any{s.tenant, object, i.Process, i.Version, i.Definition, i.Mode, i.Status, i.Incidents,
 			i.Started, i.Ended, i.Key},
-		one: true,
 	}
 }
 

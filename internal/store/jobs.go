@@ -55,6 +55,5 @@ func putJob(s Scope, instance ID, j *JobRow) statement {
 				retries = excluded.retries, not_before = excluded.not_before, failed = excluded.failed,
 				created = excluded.created`,
 		args: []any{s.tenant, instance, j.ID, j.Element, j.Process, j.Type, j.Retries, j.NotBefore, j.Failed, j.Created},
-		one:  true,
 	}
 }

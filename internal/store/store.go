@@ -22,6 +22,8 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -38,6 +40,8 @@ type Config struct {
 	// Connections bounds the Postgres connections that serve instances. Default
 	// 16. A handful more serve keys, scans and the server's lock.
 	Connections int
+
+	testingOnlyDial pgconn.DialFunc // breaks connections to Postgres
 }
 
 // backend is one database: a file, or one role's pool of connections.
@@ -63,7 +67,7 @@ type backend interface {
 type statement struct {
 	text string
 	args []any
-	// one demands that exactly one row is changed.
+	// one demands of an UPDATE that it changes exactly one row.
 	one bool
 	// refused is returned when one is not met or a row of that key exists
 	// already; nil: that is a defect.

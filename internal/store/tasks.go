@@ -92,7 +92,6 @@ func putTask(unit []statement, s Scope, instance ID, t *TaskRow) []statement {
 				element = excluded.element, process = excluded.process, assignee = excluded.assignee,
 				created = excluded.created, due = excluded.due`,
 		args: []any{s.tenant, instance, t.ID, t.Element, t.Process, t.Assignee, t.Created, t.Due},
-		one:  true,
 	}, statement{
 		text: `DELETE FROM task_candidates WHERE tenant = $1 AND instance = $2 AND task = $3`,
 		args: []any{s.tenant, instance, t.ID},

@@ -60,6 +60,5 @@ func putTimer(s Scope, instance ID, t *TimerRow) statement {
 			ON CONFLICT (tenant, instance, id) DO UPDATE SET
 				element = excluded.element, due = excluded.due`,
 		args: []any{s.tenant, instance, t.ID, t.Element, t.Due.UnixMicro()},
-		one:  true,
 	}
 }

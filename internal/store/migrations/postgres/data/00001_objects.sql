@@ -1,0 +1,260 @@
+-- +goose Up
+
+-- One row: which deployment this data belongs to, and which key file opens it.
+CREATE TABLE deployment (
+    one        integer PRIMARY KEY CHECK (one = 1),
+    deployment text COLLATE "C" NOT NULL CHECK (deployment <> ''),
+    key_file   text COLLATE "C" NOT NULL
+);
+
+-- The newest state of every object, sealed. Replaced by compare-and-swap on seq.
+CREATE TABLE heads (
+    tenant text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
+    object bytea    NOT NULL CHECK (octet_length(object) = 16),
+    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition')),
+    seq    bigint NOT NULL CHECK (seq >= 1),
+    body   bytea    NOT NULL,
+    PRIMARY KEY (tenant, object)
+);
+
+-- What happened, clear and without values. Only appended.
+CREATE TABLE steps (
+    tenant text COLLATE "C"    NOT NULL,
+    object bytea    NOT NULL CHECK (octet_length(object) = 16),
+    seq    bigint NOT NULL CHECK (seq >= 1),
+    body   bytea    NOT NULL,
+    PRIMARY KEY (tenant, object, seq)
+);
+
+-- Every version of every field. Only appended. Ordered by step, so that what a
+-- step wrote stands together.
+CREATE TABLE fields (
+    tenant text COLLATE "C"    NOT NULL,
+    object bytea    NOT NULL CHECK (octet_length(object) = 16),
+    seq    bigint NOT NULL CHECK (seq >= 1),
+    path   text COLLATE "C"    NOT NULL CHECK (path <> ''),
+    sealed boolean NOT NULL,
+    value  bytea    NOT NULL,
+    PRIMARY KEY (tenant, object, seq, path)
+);
+
+-- The entries of the tenant's log. Only appended.
+CREATE TABLE leaves (
+    tenant text COLLATE "C"    NOT NULL,
+    object bytea    NOT NULL CHECK (octet_length(object) = 16),
+    seq    bigint NOT NULL CHECK (seq >= 0),
+    hash   bytea    NOT NULL CHECK (octet_length(hash) = 32),
+    body   bytea    NOT NULL,
+    PRIMARY KEY (tenant, object, seq)
+);
+
+-- From here on: routing rows, a projection of the heads for finding work.
+-- Times are microseconds since 1970 in UTC; null means none.
+CREATE TABLE instances (
+    tenant     text COLLATE "C"    NOT NULL,
+    object     bytea    NOT NULL CHECK (octet_length(object) = 16),
+    process    text COLLATE "C"    NOT NULL,
+    version    bigint NOT NULL CHECK (version >= 1),
+    definition bytea    NOT NULL CHECK (octet_length(definition) = 16),
+    mode       text COLLATE "C"    NOT NULL,
+    status     text COLLATE "C"    NOT NULL,
+    incidents  bigint NOT NULL CHECK (incidents >= 0),
+    started    bigint NOT NULL,
+    ended      bigint,
+    data_key   bytea    NOT NULL CHECK (octet_length(data_key) = 16),
+    CHECK ((status = 'active') = (ended IS NULL)),
+    PRIMARY KEY (tenant, object)
+);
+CREATE INDEX instances_by_process ON instances (tenant, process, object);
+CREATE INDEX instances_by_status ON instances (tenant, status, object) WHERE status <> 'completed';
+CREATE UNIQUE INDEX instances_by_key ON instances (tenant, data_key);
+
+CREATE TABLE definitions (
+    tenant   text COLLATE "C"    NOT NULL,
+    object   bytea    NOT NULL CHECK (octet_length(object) = 16),
+    process  text COLLATE "C"    NOT NULL CHECK (process <> ''),
+    version  bigint NOT NULL CHECK (version >= 1),
+    name     text COLLATE "C"    NOT NULL,
+    resource bytea    NOT NULL CHECK (octet_length(resource) = 32),
+    deployed bigint NOT NULL,
+    PRIMARY KEY (tenant, object)
+);
+CREATE UNIQUE INDEX definitions_by_version ON definitions (tenant, process, version);
+
+CREATE TABLE tasks (
+    tenant   text COLLATE "C"    NOT NULL,
+    instance bytea    NOT NULL CHECK (octet_length(instance) = 16),
+    id       bigint NOT NULL CHECK (id >= 1),
+    element  text COLLATE "C"    NOT NULL,
+    process  text COLLATE "C"    NOT NULL,
+    assignee text COLLATE "C"    NOT NULL,
+    created  bigint NOT NULL,
+    due      bigint,
+    PRIMARY KEY (tenant, instance, id)
+);
+CREATE INDEX tasks_by_assignee ON tasks (tenant, assignee, instance, id);
+CREATE INDEX tasks_by_process ON tasks (tenant, process, instance, id);
+
+-- Who may take a task: groups and users, the only copy of these names.
+CREATE TABLE task_candidates (
+    tenant   text COLLATE "C"    NOT NULL,
+    instance bytea    NOT NULL,
+    task     bigint NOT NULL,
+    kind     text COLLATE "C"    NOT NULL CHECK (kind IN ('group', 'user')),
+    name     text COLLATE "C"    NOT NULL CHECK (name <> ''),
+    PRIMARY KEY (tenant, instance, task, kind, name),
+    FOREIGN KEY (tenant, instance, task) REFERENCES tasks (tenant, instance, id) ON DELETE CASCADE
+);
+CREATE INDEX task_candidates_by_name ON task_candidates (tenant, kind, name, instance, task);
+
+CREATE TABLE jobs (
+    tenant     text COLLATE "C"    NOT NULL,
+    instance   bytea    NOT NULL CHECK (octet_length(instance) = 16),
+    id         bigint NOT NULL CHECK (id >= 1),
+    element    text COLLATE "C"    NOT NULL,
+    process    text COLLATE "C"    NOT NULL,
+    type       text COLLATE "C"    NOT NULL,
+    retries    bigint NOT NULL CHECK (retries >= 0),
+    not_before bigint,
+    failed     boolean NOT NULL,
+    created    bigint NOT NULL,
+    PRIMARY KEY (tenant, instance, id)
+);
+
+CREATE TABLE timers (
+    tenant   text COLLATE "C"    NOT NULL,
+    instance bytea    NOT NULL CHECK (octet_length(instance) = 16),
+    id       bigint NOT NULL CHECK (id >= 1),
+    element  text COLLATE "C"    NOT NULL,
+    due      bigint NOT NULL,
+    PRIMARY KEY (tenant, instance, id)
+);
+CREATE INDEX timers_by_due ON timers (due, tenant, instance, id);
+
+CREATE TABLE incidents (
+    tenant   text COLLATE "C"    NOT NULL,
+    instance bytea    NOT NULL CHECK (octet_length(instance) = 16),
+    id       bigint NOT NULL CHECK (id >= 1),
+    element  text COLLATE "C"    NOT NULL,
+    process  text COLLATE "C"    NOT NULL,
+    code     text COLLATE "C"    NOT NULL,
+    job      bigint NOT NULL CHECK (job >= 0),
+    created  bigint NOT NULL,
+    PRIMARY KEY (tenant, instance, id)
+);
+
+-- Index tokens: keyed hashes of what must be found but not read. In two tables,
+-- because only some of them may exist once per tenant.
+CREATE TABLE tokens (
+    tenant text COLLATE "C"    NOT NULL,
+    kind   bigint NOT NULL CHECK (kind BETWEEN 1 AND 255),
+    token  bytea    NOT NULL CHECK (octet_length(token) = 32),
+    object bytea    NOT NULL CHECK (octet_length(object) = 16),
+    seq    bigint NOT NULL CHECK (seq >= 1),
+    print  bytea    NOT NULL,
+    PRIMARY KEY (tenant, kind, token, object, seq)
+);
+
+CREATE TABLE unique_tokens (
+    tenant text COLLATE "C"    NOT NULL,
+    kind   bigint NOT NULL CHECK (kind BETWEEN 1 AND 255),
+    token  bytea    NOT NULL CHECK (octet_length(token) = 32),
+    object bytea    NOT NULL CHECK (octet_length(object) = 16),
+    seq    bigint NOT NULL CHECK (seq >= 1),
+    print  bytea    NOT NULL,
+    PRIMARY KEY (tenant, kind, token)
+);
+
+-- Files of deployments, clear, named by the SHA-256 of their bytes.
+CREATE TABLE resources (
+    tenant text COLLATE "C" NOT NULL,
+    hash   bytea NOT NULL CHECK (octet_length(hash) = 32),
+    data   bytea NOT NULL,
+    PRIMARY KEY (tenant, hash)
+);
+
+CREATE TABLE api_keys (
+    tenant text COLLATE "C" NOT NULL,
+    token  bytea NOT NULL CHECK (octet_length(token) = 32),
+    sealed bytea NOT NULL,
+    PRIMARY KEY (tenant, token)
+);
+
+-- The server that writes. A transaction names the epoch it believes in; a server
+-- that takes over raises it, and from then on its predecessor's are refused.
+CREATE TABLE lease (
+    one    integer PRIMARY KEY CHECK (one = 1),
+    epoch  bigint NOT NULL,
+    holder text   NOT NULL,
+    since  bigint NOT NULL
+);
+INSERT INTO lease VALUES (1, 0, '', 0);
+
+-- enter begins a unit of one tenant: it opens the tenant's rows to the role and
+-- refuses a server that was replaced. The shared lock makes a server that takes
+-- over wait for the units that were let in before. SQLSTATE US002.
+-- +goose StatementBegin
+CREATE FUNCTION enter(tenant text, believed bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(1970168947, 2);
+    IF (SELECT epoch FROM lease) <> believed THEN
+        RAISE EXCEPTION 'another server has taken over' USING ERRCODE = 'US002';
+    END IF;
+    PERFORM set_config('app.tenant', tenant, true);
+END $$;
+-- +goose StatementEnd
+
+-- exactly_one ends a unit whose compare-and-swap found nothing to swap, without
+-- a round trip to ask. SQLSTATE US001.
+-- +goose StatementBegin
+CREATE FUNCTION exactly_one(changed bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF changed <> 1 THEN
+        RAISE EXCEPTION '% rows changed instead of one', changed USING ERRCODE = 'US001';
+    END IF;
+END $$;
+-- +goose StatementEnd
+
+-- Roles. underseal_app serves tenants: it sees the rows of the tenant that
+-- app.tenant names and no others, and of the past it can only add to it.
+-- underseal_scan sees the routing columns of what waits, of all tenants.
+GRANT USAGE ON SCHEMA underseal TO underseal_app, underseal_scan;
+GRANT SELECT ON lease TO underseal_app;
+GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens, resources TO underseal_app;
+GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, api_keys TO underseal_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents TO underseal_app;
+GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
+GRANT SELECT (tenant, instance, id, element, due) ON timers TO underseal_scan;
+
+ALTER TABLE heads ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON heads TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE steps ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON steps TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE fields ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON fields TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE leaves ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON leaves TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE instances ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON instances TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE definitions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON definitions TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE tasks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON tasks TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE task_candidates ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON task_candidates TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON jobs TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE timers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON timers TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE incidents ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON incidents TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE tokens ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON tokens TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE unique_tokens ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON unique_tokens TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE resources ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON resources TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON api_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
+CREATE POLICY scan ON jobs FOR SELECT TO underseal_scan USING (true);
+CREATE POLICY scan ON timers FOR SELECT TO underseal_scan USING (true);

@@ -1,0 +1,45 @@
+-- +goose Up
+
+-- The same row as beside the data, so that the two cannot be mixed up.
+CREATE TABLE deployment (
+    one        integer PRIMARY KEY CHECK (one = 1),
+    deployment text COLLATE "C" NOT NULL CHECK (deployment <> ''),
+    key_file   text COLLATE "C" NOT NULL
+);
+
+CREATE TABLE tenant_keys (
+    tenant  text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
+    version bigint NOT NULL CHECK (version >= 1),
+    wrapped bytea    NOT NULL CHECK (octet_length(wrapped) BETWEEN 1 AND 4096),
+    PRIMARY KEY (tenant, version)
+);
+
+CREATE TABLE data_keys (
+    tenant      text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
+    id          bytea    NOT NULL CHECK (octet_length(id) = 16),
+    scope       text COLLATE "C"    NOT NULL CHECK (scope <> '' AND octet_length(scope) <= 32),
+    state       text COLLATE "C"    NOT NULL CHECK (state IN ('ready', 'assigned', 'destroyed')),
+    key_version bigint NOT NULL CHECK (key_version >= 1),
+    wrapped     bytea    NOT NULL CHECK (octet_length(wrapped) < 256),
+    tombstone   bytea    NOT NULL,
+    CHECK ((state = 'destroyed') = (octet_length(wrapped) = 0)),
+    CHECK (octet_length(tombstone) = CASE state WHEN 'destroyed' THEN 32 ELSE 0 END),
+    PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
+CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
+
+CREATE TABLE subjects (
+    tenant      text COLLATE "C"    NOT NULL,
+    token       bytea    NOT NULL CHECK (octet_length(token) = 32),
+    key_id      bytea    NOT NULL CHECK (octet_length(key_id) = 16),
+    key_version bigint NOT NULL CHECK (key_version >= 1),
+    mac         bytea    NOT NULL CHECK (octet_length(mac) = 32),
+    PRIMARY KEY (tenant, token),
+    FOREIGN KEY (tenant, key_id) REFERENCES data_keys (tenant, id)
+);
+CREATE UNIQUE INDEX subjects_by_key ON subjects (tenant, key_id);
+
+-- underseal_keyring is the role of the keyring, and the only one here.
+GRANT USAGE ON SCHEMA underseal_keys TO underseal_keyring;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA underseal_keys TO underseal_keyring;
