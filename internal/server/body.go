@@ -36,13 +36,20 @@ func (o *operation) bindBody(w http.ResponseWriter, r *http.Request, dst reflect
 	if err := readBody(w, r, o.limit, buf); err != nil {
 		return err
 	}
-	if buf.Len() == 0 && !o.needsBody {
-		return nil
+	if buf.Len() == 0 {
+		return o.withoutBody()
 	}
 	if err := checkType(r.Header); err != nil {
 		return err
 	}
 	return decodeBody(o.bind, buf.Bytes(), dst)
+}
+
+func (o *operation) withoutBody() error {
+	if !o.needsBody {
+		return nil
+	}
+	return fault.New(fault.Invalid, "this needs a body, a JSON object").WithCode(api.CodeInvalidBody)
 }
 
 // decodeBody refuses what is not strict JSON of the binder's shape.

@@ -86,9 +86,13 @@ func (l *Listener) Start() error {
 		return fault.New(fault.Unavailable, "cannot listen: %w", err).
 			WithHint("is another server running? choose another port with --listen")
 	}
+	l.serveOn(socket)
+	return nil
+}
+
+func (l *Listener) serveOn(socket net.Listener) {
 	l.socket, l.done = socket, make(chan struct{})
 	go l.serve()
-	return nil
 }
 
 func (l *Listener) serve() {

@@ -60,18 +60,18 @@ func (o *operation) document(registry huma.Registry) *huma.Operation {
 }
 
 func (o *operation) responses(registry huma.Registry) map[string]*huma.Response {
-	answer := jsonContent("application/xml", &huma.Schema{Type: "string", Format: "binary"})
+	answer := content("application/xml", &huma.Schema{Type: "string", Format: "binary"})
 	switch {
 	case o.path == "/openapi.json":
-		answer = jsonContent("application/json", &huma.Schema{Type: "object"})
+		answer = content("application/json", &huma.Schema{Type: "object"})
 	case o.out != reflect.TypeFor[document]():
-		answer = jsonContent("application/json", registry.Schema(o.out, true, ""))
+		answer = content("application/json", registry.Schema(o.out, true, ""))
 	}
 	responses := map[string]*huma.Response{
 		"200": {Description: http.StatusText(http.StatusOK), Content: answer},
 		"default": {
 			Description: "a problem",
-			Content:     jsonContent(api.ProblemType, registry.Schema(reflect.TypeFor[api.Problem](), true, "")),
+			Content:     content(api.ProblemType, registry.Schema(reflect.TypeFor[api.Problem](), true, "")),
 		},
 	}
 	if o.path == "/readyz" {
@@ -82,7 +82,7 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 	return responses
 }
 
-func jsonContent(kind string, s *huma.Schema) map[string]*huma.MediaType {
+func content(kind string, s *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{kind: {Schema: s}}
 }
 

@@ -75,11 +75,13 @@ func (o *operation) compile(registry huma.Registry) *huma.Operation {
 		doc.Parameters = append(doc.Parameters, params...)
 		return doc
 	}
-	s := registry.Schema(o.in, true, o.id+"Request")
-	o.bind = newBinder(registry, o.in, s)
-	if o.in != reflect.TypeFor[none]() {
-		o.needsBody = len(registry.SchemaFromRef(s.Ref).Required) > 0
-		doc.RequestBody = &huma.RequestBody{Required: o.needsBody, Content: jsonContent("application/json", s)}
+	if o.in == reflect.TypeFor[none]() { // no body, or an empty object
+		o.bind = newBinder(registry, o.in, &huma.Schema{Type: huma.TypeObject})
+		return doc
 	}
+	s := registry.Schema(o.in, true, "")
+	o.bind = newBinder(registry, o.in, s)
+	o.needsBody = len(registry.SchemaFromRef(s.Ref).Required) > 0
+	doc.RequestBody = &huma.RequestBody{Required: o.needsBody, Content: content("application/json", s)}
 	return doc
 }

@@ -93,7 +93,7 @@ func problem(f *fault.Error) api.Problem {
 		Type:   api.ProblemURN + f.StableCode(),
 		Title:  titles[f.Kind],
 		Status: f.Kind.Status(),
-		Detail: f.Message,
+		Detail: ownText(f),
 		Code:   f.StableCode(),
 		Kind:   f.Kind.String(),
 		Hint:   f.Hint,
@@ -109,6 +109,17 @@ func problem(f *fault.Error) api.Problem {
 		p.Errors = append(p.Errors, api.Finding{Place: shorten(d.Place), Message: d.Message})
 	}
 	return p
+}
+
+// ownText returns the fault's message. Of what is wrong with our own services
+// it leaves out what a library said, which tells of hosts, files and tables.
+func ownText(f *fault.Error) string {
+	var ours *fault.Error
+	if f.Err == nil || errors.As(f.Err, &ours) || f.Kind != fault.Unavailable && f.Kind != fault.Integrity {
+		return f.Message
+	}
+	own, _, _ := strings.Cut(f.Message, f.Err.Error())
+	return strings.TrimRight(own, ": ")
 }
 
 // shorten cuts a place that holds names of somebody else's making.
@@ -131,7 +142,7 @@ func (x *exchange) logFailure(err error) {
 }
 
 // quoted is what libraries put around the values they complain of.
-var quoted = regexp.MustCompile("\"[^\"]*\"|'[^']*'|`[^`]*`|\\([^()]*=[^()]*\\)")
+var quoted = regexp.MustCompile("\"[^\"]*\"|'[^']*'|`[^`]*`|=\\([^()]*\\)")
 
 // redact returns the text of an error for the log. Our own texts hold no
 // values of variables by rule. The text of an error from elsewhere may quote

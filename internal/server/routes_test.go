@@ -1,0 +1,199 @@
+package server_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/identity"
+)
+
+func TestRoutesReachTheirUseCase(t *testing.T) {
+	zero, backoff := 0, 250
+	for _, c := range []struct {
+		method, path, body string
+		name, id           string
+		in                 any
+	}{
+		{"POST", "/v1/deployments", `{"files":[{"name":"loan.bpmn","content":"PGE+"}]}`, "Deploy", "", []api.File{{Name: "loan.bpmn", Content: []byte("<a>")}}},
+		{"GET", "/v1/processes?limit=3&after=c", "", "Processes", "", api.Page{After: "c", Limit: 3}},
+		{"GET", "/v1/processes/loan?version=2", "", "Process", "loan", 2},
+		{"GET", "/v1/processes/loan/model", "", "Model", "loan", 0},
+		{"PUT", "/v1/processes/loan/mode", `{"mode":"confidential"}`, "SetMode", "loan", "confidential"},
+		{"POST", "/v1/instances", `{"process":"loan","version":2,"business_key":"b","variables":{"a":1}}`, "Start", "",
+			api.StartRequest{Process: "loan", Version: 2, BusinessKey: "b", Variables: json.RawMessage(`{"a":1}`)}},
+		{"GET", "/v1/instances?process=loan&status=active&business_key=b%20c&field=a.b&value=%C3%BC&limit=1000", "", "Instances", "", api.InstancesQuery{
+			InstanceFilter: api.InstanceFilter{Process: "loan", Status: "active", BusinessKey: "b c", Field: "a.b", Value: "ü"}, Page: api.Page{Limit: 1000}}},
+		{"GET", "/v1/instances/1", "", "Instance", "1", nil},
+		{"GET", "/v1/instances/1/steps?after=9", "", "Steps", "1", api.Page{After: "9"}},
+		{"GET", "/v1/instances/1/export", "", "Export", "1", nil},
+		{"POST", "/v1/instances/1/cancel", "", "Cancel", "1", nil},
+		{"POST", "/v1/instances/1/cancel", "{}", "Cancel", "1", nil},
+		{"PATCH", "/v1/instances/1/variables", `{"variables":{"b":[],"a":{"x":null}}}`, "SetVariables", "1", `{"a":{"x":null},"b":[]}`},
+		{"GET", "/v1/tasks?process=loan&assignee=ann&group=g&user=u&unassigned=true", "", "Tasks", "", api.TasksQuery{
+			TaskFilter: api.TaskFilter{Process: "loan", Assignee: "ann", Group: "g", User: "u", Unassigned: true}}},
+		{"GET", "/v1/tasks/1.2", "", "Task", "1.2", nil},
+		{"POST", "/v1/tasks/1/claim", ``, "Claim", "1", ""},
+		{"POST", "/v1/tasks/1/claim", `{"assignee":"ann"}`, "Claim", "1", "ann"},
+		{"POST", "/v1/tasks/1/unclaim", ``, "Unclaim", "1", nil},
+		{"PUT", "/v1/tasks/1/draft", `{"draft":{}}`, "SaveTask", "1", `{}`},
+		{"POST", "/v1/tasks/1/complete", `{"variables":{"ok":true}}`, "CompleteTask", "1", `{"ok":true}`},
+		{"POST", "/v1/jobs/activate", `{"type":"t","worker":"w","max":5,"lease_ms":1,"wait_ms":2}`, "ActivateJobs", "", api.ActivateRequest{Type: "t", Worker: "w", Max: 5, LeaseMS: 1, WaitMS: 2}},
+		{"POST", "/v1/jobs/1/complete", `{"lease":"l"}`, "CompleteJob", "1", api.CompleteJobRequest{Lease: "l"}},
+		{"POST", "/v1/jobs/1/fail", `{"lease":"l","message":"m","retries":0,"backoff_ms":250}`, "FailJob", "1", api.FailJobRequest{Lease: "l", Message: "m", Retries: &zero, BackoffMS: &backoff}},
+		{"POST", "/v1/jobs/1/fail", `{"lease":"l"}`, "FailJob", "1", api.FailJobRequest{Lease: "l"}},
+		{"POST", "/v1/jobs/1/error", `{"lease":"l","code":"REJECTED","message":"m","variables":{}}`, "ErrorJob", "1", api.ErrorJobRequest{Lease: "l", Code: "REJECTED", Message: "m", Variables: json.RawMessage(`{}`)}},
+		{"POST", "/v1/jobs/1/extend", `{"lease":"l","lease_ms":86400000}`, "ExtendJob", "1", api.ExtendJobRequest{Lease: "l", LeaseMS: 86400000}},
+		{"GET", "/v1/incidents?process=loan", "", "Incidents", "", api.IncidentsQuery{Process: "loan"}},
+		{"POST", "/v1/incidents/1/retry", `{"retries":2}`, "RetryIncident", "1", 2},
+	} {
+		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
+			t.Parallel()
+			e := &fakeEngine{}
+			r := request(c.method, c.path, c.body)
+			r.Header.Set("Idempotency-Key", "k-1")
+			w := serve(newServer(t, e), r)
+			if w.Code != 200 {
+				t.Fatalf("status = %d: %s", w.Code, w.Body)
+			}
+			idem := "k-1"
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" {
+				idem = ""
+			}
+			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
+			if got := e.last(t); !reflect.DeepEqual(got, want) {
+				t.Errorf("the engine got %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestListsAreNeverNull(t *testing.T) {
+	s := newServer(t, &fakeEngine{})
+	for _, path := range []string{"/v1/processes", "/v1/instances", "/v1/instances/1/steps", "/v1/tasks", "/v1/incidents"} {
+		if got := serve(s, request("GET", path, "")).Body.String(); got != "{\"items\":[]}\n" {
+			t.Errorf("GET %s = %s; want an empty list", path, got)
+		}
+	}
+}
+
+func TestModelIsGivenBackByteForByteAndNeverShown(t *testing.T) {
+	w := serve(newServer(t, &fakeEngine{}), request("GET", "/v1/processes/loan/model", ""))
+	if got := w.Body.String(); got != "<definitions/>" {
+		t.Errorf("model = %q", got)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/xml", "Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("%s = %q; want %q", name, got, want)
+		}
+	}
+}
+
+// spec is as much of the OpenAPI document as the tests walk.
+type spec struct {
+	OpenAPI string
+	Paths   map[string]map[string]struct {
+		OperationID string
+		Security    []map[string][]string
+		Parameters  []struct {
+			Name, In string
+			Required bool
+		}
+		RequestBody *struct{ Required bool }
+		Responses   map[string]json.RawMessage
+	}
+}
+
+func readSpec(t *testing.T) spec {
+	t.Helper()
+	var s spec
+	if err := json.Unmarshal(serve(newServer(t, &fakeEngine{}), request("GET", "/openapi.json", "")).Body.Bytes(), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.OpenAPI != "3.1.0" || len(s.Paths) < 20 {
+		t.Fatalf("OpenAPI %q with %d paths; want 3.1.0 with at least 20", s.OpenAPI, len(s.Paths))
+	}
+	return s
+}
+
+// Every route that is not named here must refuse a call without credentials,
+// and the document must say so.
+func TestEveryRouteNeedsCredentials(t *testing.T) {
+	public := map[string]bool{"/healthz": true, "/readyz": true, "/openapi.json": true}
+	s := newServer(t, &fakeEngine{})
+	for path, item := range readSpec(t).Paths {
+		for method, o := range item {
+			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), "")
+			r.Header.Del("Authorization")
+			w := serve(s, r)
+			if public[path] {
+				if w.Code != 200 || len(o.Security) != 0 {
+					t.Errorf("%s %s = %d without credentials, security %v; want 200, none", method, path, w.Code, o.Security)
+				}
+				continue
+			}
+			if w.Code != 401 || len(o.Security) != 1 {
+				t.Errorf("%s %s = %d without credentials, security %v; want 401, one", method, path, w.Code, o.Security)
+			}
+		}
+	}
+}
+
+func TestDocumentSaysWhatChangesTake(t *testing.T) {
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true}
+	for path, item := range readSpec(t).Paths {
+		for method, o := range item {
+			var keyed, variable bool
+			for _, p := range o.Parameters {
+				keyed = keyed || p.Name == "Idempotency-Key" && p.In == "header"
+				variable = variable || p.In == "path" && p.Required && strings.Contains(path, "{"+p.Name+"}")
+			}
+			if want := method != "get" && !unkeyed[o.OperationID]; keyed != want {
+				t.Errorf("%s %s takes an idempotency key: %v; want %v", method, path, keyed, want)
+			}
+			if want := strings.Contains(path, "{"); variable != want {
+				t.Errorf("%s %s documents its path variable: %v; want %v", method, path, variable, want)
+			}
+			if o.Responses["200"] == nil || o.Responses["default"] == nil {
+				t.Errorf("%s %s lacks an answer or the problem", method, path)
+			}
+		}
+	}
+}
+
+func TestUnknownRoutesAreProblems(t *testing.T) {
+	s := newServer(t, &fakeEngine{})
+	for _, c := range []struct {
+		method, path string
+		status       int
+		code, allow  string
+	}{
+		{"GET", "/", 404, "not_found", ""},
+		{"GET", "/v1", 404, "not_found", ""},
+		{"GET", "/v1/instances/", 404, "not_found", ""},
+		{"GET", "/v1//instances", 404, "not_found", ""},
+		{"GET", "/v1/../v1/instances", 404, "not_found", ""},
+		{"GET", "/v1/instances/1/steps/2", 404, "not_found", ""},
+		{"DELETE", "/v1/instances", 405, "method_not_allowed", "GET, HEAD, POST"},
+		{"POST", "/v1/instances/1", 405, "method_not_allowed", "GET, HEAD"},
+		{"OPTIONS", "/v1/jobs/activate", 405, "method_not_allowed", "POST"},
+		{"BREW", "/healthz", 405, "method_not_allowed", "GET, HEAD"},
+	} {
+		w := serve(s, request(c.method, c.path, ""))
+		p := decodeProblem(t, w)
+		if p.Status != c.status || p.Code != c.code || w.Header().Get("Allow") != c.allow {
+			t.Errorf("%s %s = %d %s, Allow %q; want %d %s, %q", c.method, c.path, p.Status, p.Code, w.Header().Get("Allow"), c.status, c.code, c.allow)
+		}
+	}
+}
+
+func TestHeadIsAnsweredLikeGet(t *testing.T) {
+	if w := serve(newServer(t, &fakeEngine{}), request(http.MethodHead, "/healthz", "")); w.Code != 200 {
+		t.Errorf("HEAD /healthz = %d", w.Code)
+	}
+}
