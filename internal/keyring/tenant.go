@@ -66,20 +66,26 @@ func (t *tenant) current(ctx context.Context) (*tenantKey, error) {
 // findNewest reads which version of the tenant key is the newest.
 func (t *tenant) findNewest(ctx context.Context) (uint32, error) {
 	rows, err := t.ring.config.Storage.TenantKeys(ctx, t.name)
-	if err != nil || len(rows) > 0 {
-		return newestOf(rows), err
-	}
-	// Somebody may be faster, in this process or in another. Theirs is as good.
-	if err := t.found(ctx); err != nil && !fault.Is(err, fault.Conflict) {
+	if err != nil {
 		return 0, err
 	}
-	rows, err = t.ring.config.Storage.TenantKeys(ctx, t.name)
-	if err == nil && len(rows) == 0 {
-		return 0, fault.New(fault.Integrity, "tenant %q: the tenant key that was just stored is gone", t.name)
+	if len(rows) == 0 {
+		// Somebody may be faster, in this process or in another. Theirs is as good.
+		if err := t.found(ctx); err != nil && !fault.Is(err, fault.Conflict) {
+			return 0, err
+		}
+		if rows, err = t.ring.config.Storage.TenantKeys(ctx, t.name); err != nil {
+			return 0, err
+		}
 	}
-	return newestOf(rows), err
+	newest := newestOf(rows)
+	if newest == 0 {
+		return 0, fault.New(fault.Integrity, "tenant %q: the tenant key that was stored is gone", t.name)
+	}
+	return newest, nil
 }
 
+// newestOf returns the highest version, 0 when there is none.
 func newestOf(rows []TenantKeyRow) uint32 {
 	var newest uint32
 	for _, row := range rows {

@@ -150,18 +150,26 @@ func (t *Tables) holdsKeysOf(tenant string) bool {
 
 // add stores data keys, all or none.
 func (t *Tables) add(rows []keyring.DataKeyRow) error {
-	next := maps.Clone(t.DataKeys)
-	for _, row := range rows {
-		id := DataKeyID{row.Tenant, row.ID}
-		if _, ok := next[id]; ok {
-			return fault.New(fault.Conflict, "data key %x exists", row.ID)
+	for i, row := range rows {
+		if err := t.addable(row); err != nil {
+			for _, added := range rows[:i] {
+				delete(t.DataKeys, DataKeyID{added.Tenant, added.ID})
+			}
+			return err
 		}
-		if row.Scope != keyrow.Pool && scoped(next, row.Tenant, row.Scope) != nil {
-			return fault.New(fault.Conflict, "a key of scope %q exists", row.Scope)
-		}
-		next[id] = clone(row)
+		t.DataKeys[DataKeyID{row.Tenant, row.ID}] = clone(row)
 	}
-	t.DataKeys = next
+	return nil
+}
+
+// addable refuses a row that breaks a constraint.
+func (t *Tables) addable(row keyring.DataKeyRow) error {
+	if _, ok := t.DataKeys[DataKeyID{row.Tenant, row.ID}]; ok {
+		return fault.New(fault.Conflict, "data key %x exists", row.ID)
+	}
+	if row.Scope != keyrow.Pool && scoped(t.DataKeys, row.Tenant, row.Scope) != nil {
+		return fault.New(fault.Conflict, "a key of scope %q exists", row.Scope)
+	}
 	return nil
 }
 

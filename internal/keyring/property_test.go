@@ -1,0 +1,192 @@
+package keyring_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/kms/kmstest"
+)
+
+// A model is what must be true of a ring, whatever was done to it.
+type model struct {
+	*env
+	now     atomic.Int64                               // nanoseconds since the beginning
+	keys    map[string]map[envelope.KeyID]envelope.Key // by tenant
+	dead    map[string]map[envelope.KeyID]bool
+	persons map[string]map[byte]envelope.KeyID
+}
+
+func newModel(t *testing.T, service *kmstest.Faulty) *model {
+	m := &model{keys: map[string]map[envelope.KeyID]envelope.Key{}}
+	m.dead, m.persons = map[string]map[envelope.KeyID]bool{}, map[string]map[byte]envelope.KeyID{}
+	for _, tenant := range []string{"a", "b"} {
+		m.keys[tenant] = map[envelope.KeyID]envelope.Key{}
+		m.dead[tenant] = map[envelope.KeyID]bool{}
+		m.persons[tenant] = map[byte]envelope.KeyID{}
+	}
+	m.env = setupWith(t, service, func(c *keyring.Config) {
+		c.Now = func() time.Time { return time.Unix(1_700_000_000, m.now.Load()) }
+		c.CacheSize = 3
+	})
+	return m
+}
+
+// learn notes a key that was handed out, and that it is not a known one's twin.
+func (m *model) learn(t *rapid.T, tenant string, key envelope.Key) {
+	for other, keys := range m.keys {
+		for id, known := range keys {
+			if same := other == tenant && id == key.ID; same != (known.Secret == key.Secret) {
+				t.Fatalf("key %s of %s and key %s of %s: same place %t, same secret %t", key.ID, tenant, id, other, same, !same)
+			}
+		}
+	}
+	m.keys[tenant][key.ID] = key
+}
+
+// anyKey draws a tenant that has keys and one of them; ok is false when none has.
+func (m *model) anyKey(t *rapid.T) (tenant string, id envelope.KeyID, ok bool) {
+	tenant = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "tenant")
+	var ids []envelope.KeyID
+	for id := range m.keys[tenant] {
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return tenant, id, false
+	}
+	return tenant, rapid.SampledFrom(ids).Draw(t, "key"), true
+}
+
+func TestARingAgreesWithItsModel(t *testing.T) {
+	t.Parallel()
+	service := kmstest.New(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		m := newModel(t, service)
+		ctx := t.Context()
+		person := rapid.ByteRange(1, 4)
+		rt.Repeat(map[string]func(*rapid.T){
+			"NewKey": func(rt *rapid.T) {
+				tenant := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "tenant")
+				key := must(m.NewKey(ctx, tenant))(t)
+				if _, known := m.keys[tenant][key.ID]; known {
+					rt.Fatalf("key %s was handed out twice", key.ID)
+				}
+				m.learn(rt, tenant, key)
+			},
+			"Key": func(rt *rapid.T) {
+				tenant, id, ok := m.anyKey(rt)
+				if !ok {
+					return
+				}
+				key, err := m.Key(ctx, tenant, id)
+				if m.dead[tenant][id] {
+					want(t, "Key of a destroyed one", err, fault.Sealed)
+				} else if err != nil || key != m.keys[tenant][id] {
+					rt.Fatalf("Key: %v, the right one: %t", err, key == m.keys[tenant][id])
+				}
+			},
+			"SubjectKey": func(rt *rapid.T) {
+				tenant := rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "tenant")
+				who := person.Draw(rt, "person")
+				key := must(m.SubjectKey(ctx, tenant, token(who)))(t)
+				if id, ok := m.persons[tenant][who]; ok && id != key.ID {
+					rt.Fatalf("person %d had key %s and has %s", who, id, key.ID)
+				}
+				m.learn(rt, tenant, key)
+				m.persons[tenant][who] = key.ID
+			},
+			"LinkSubject": func(rt *rapid.T) {
+				tenant, id, ok := m.anyKey(rt)
+				if !ok {
+					return
+				}
+				who := person.Draw(rt, "person")
+				m.link(rt, tenant, id, who)
+			},
+			"Destroy": func(rt *rapid.T) {
+				tenant, id, ok := m.anyKey(rt)
+				if !ok {
+					return
+				}
+				if err := m.env.Destroy(ctx, tenant, id); err != nil {
+					rt.Fatal(err)
+				}
+				m.dead[tenant][id] = true
+				for who, key := range m.persons[tenant] {
+					if key == id {
+						delete(m.persons[tenant], who)
+					}
+				}
+			},
+			"restart": func(*rapid.T) { m.restart() },
+			"time passes": func(rt *rapid.T) {
+				m.now.Add(rapid.Int64Range(0, int64(14*time.Hour)).Draw(rt, "for"))
+			},
+		})
+		m.Close()
+	})
+}
+
+// link links a key and compares with what the model says.
+func (m *model) link(rt *rapid.T, tenant string, id envelope.KeyID, who byte) {
+	err := m.LinkSubject(m.t.Context(), tenant, id, token(who))
+	has, linked := m.persons[tenant][who]
+	owner := byte(0)
+	for other, key := range m.persons[tenant] {
+		if key == id {
+			owner = other
+		}
+	}
+	switch {
+	case m.dead[tenant][id]:
+		want(m.t, "LinkSubject of a destroyed key", err, fault.Sealed)
+	case linked && has == id:
+		if err != nil {
+			rt.Fatalf("LinkSubject again: %v", err)
+		}
+	case linked || owner != 0:
+		want(m.t, "LinkSubject of what is linked otherwise", err, fault.Conflict)
+	case err != nil:
+		rt.Fatalf("LinkSubject: %v", err)
+	default:
+		m.persons[tenant][who] = id
+	}
+}
+
+// TestSwappedRowsNeverOpen swaps one column of two rows at random.
+func TestSwappedRowsNeverOpen(t *testing.T) {
+	t.Parallel()
+	service := kmstest.New(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		e := setupWith(t, service)
+		defer e.Close()
+		ctx := t.Context()
+		type place struct {
+			tenant string
+			id     envelope.KeyID
+		}
+		var places []place
+		for _, tenant := range []string{"a", "b"} {
+			for range 3 {
+				places = append(places, place{tenant, must(e.NewKey(ctx, tenant))(t).ID})
+			}
+			places = append(places, place{tenant, must(e.TenantKey(ctx, tenant, keyring.Log))(t).ID})
+		}
+		a, b := rapid.SampledFrom(places).Draw(rt, "a"), rapid.SampledFrom(places).Draw(rt, "b")
+		if a == b {
+			return
+		}
+		e.restart()
+		e.swapWrapped(a.tenant, a.id, b.tenant, b.id)
+		for _, p := range []place{a, b} {
+			if _, err := e.Key(ctx, p.tenant, p.id); !fault.Is(err, fault.Integrity) {
+				rt.Fatalf("Key after a swap: %v, want integrity", err)
+			}
+		}
+	})
+}
