@@ -99,7 +99,7 @@ func (r *policyReader) property(p *Node, isProcess bool) {
 	case name == "field":
 		r.fieldText(p, value)
 	case !isProcess:
-		r.add(p, "property seal:%s does nothing on %s", name, article(p.host().Name))
+		r.add(p, "property seal:%s does nothing on %s", name, article(p.Parent.host().Name))
 	case name == "mode":
 		r.mode(p, value)
 	case name == "default":

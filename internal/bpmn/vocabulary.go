@@ -199,7 +199,7 @@ func (c *compiler) apply(row rule, n *Node, host, word, value string) bool {
 }
 
 func article(name string) string {
-	if name != "" && strings.ContainsRune("aeiou", rune(name[0])) {
+	if name != "" && strings.ContainsRune("aeio", rune(name[0])) {
 		return "an " + name
 	}
 	return "a " + name
