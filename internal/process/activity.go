@@ -151,6 +151,9 @@ func (r *run) renameSubjects(ending *scope) {
 			}
 		}
 	}
+	if len(same) == 0 {
+		return
+	}
 	for i := range r.s.scopes {
 		if &r.s.scopes[i] != ending {
 			r.renameIn(r.s.scopes[i].id, r.s.scopes[i].vars, same, prefix)

@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 // define builds a process from a text of one line per element, flow or declared
 // field, in document order. An element is a kind, an id and properties after
 // bars; a flow is "a -> b", with "if condition" or "default" after it, and gets
-// the id "a>b". Indented by "in sub".
+// the id "a>b". What is in a subprocess has the property "in".
 //
 //	service check | type "credit" | input ssn = applicant.ssn
 //	gate -> ship if amount > 10
@@ -91,6 +92,7 @@ func (b *builder) property(e *process.Element, text string) {
 		e.Parent = b.id(value)
 	case "on":
 		e.AttachedTo = b.id(value)
+		e.Parent = b.d.Elements[e.AttachedTo].Parent
 	case "interrupting":
 		e.Interrupting = true
 	case "input":
@@ -135,6 +137,9 @@ func (b *builder) flow(line string) {
 	ends, isDefault := strings.CutSuffix(ends, " default")
 	from, to, _ := strings.Cut(ends, " -> ")
 	f := process.Flow{ID: from + ">" + to, From: b.id(from), To: b.id(to)}
+	for slices.ContainsFunc(b.d.Flows, func(o process.Flow) bool { return o.ID == f.ID }) {
+		f.ID += "'"
+	}
 	if condition != "" {
 		f.Condition = b.feel(condition)
 	}
