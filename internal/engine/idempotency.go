@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/json"
+	"fmt"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
@@ -10,16 +12,14 @@ import (
 )
 
 // request makes a use case repeatable: the token is found again when the same
-// caller repeats it with the same key, and the print tells whether it really is
-// the same request. Both are keyed hashes.
-type request struct{ token, print [32]byte }
-
-func (r *request) row() store.Token {
-	return store.Token{Kind: store.IdempotencyToken, Token: r.token, Unique: true, Print: r.print[:]}
+// caller repeats it with the same key. Body is what the request asks for.
+type request struct {
+	token [32]byte
+	body  string
 }
 
-// request returns nil when the caller gave no idempotency key. Body is what the
-// request asks for, everything that two equal requests have in common.
+// request returns nil when the caller gave no idempotency key. Body is
+// everything that two equal requests have in common.
 func (e *Engine) request(ctx context.Context, c Caller, operation, key string, body any) (*request, error) {
 	if key == "" {
 		return nil, nil
@@ -28,12 +28,16 @@ func (e *Engine) request(ctx context.Context, c Caller, operation, key string, b
 	if err != nil {
 		return nil, err
 	}
-	var r request
-	if r.token, err = e.indexToken(ctx, c.Scope.Tenant(), "idempotency", c.Principal+"\x00"+key); err != nil {
-		return nil, err
-	}
-	r.print, err = e.indexToken(ctx, c.Scope.Tenant(), "request", operation+"\x00"+string(text))
-	return &r, err
+	token, err := e.indexToken(ctx, c.Scope.Tenant(), "idempotency", c.Principal+"\x00"+key)
+	return &request{token, operation + "\x00" + string(text)}, err
+}
+
+// row is the request's token with its print: a keyed hash of what was asked for
+// and of the step it became. A row that was made to point to another step does
+// not have the right print, like one of another request.
+func (e *Engine) row(ctx context.Context, r *request, scope store.Scope, object store.ID, seq uint64) (store.Token, error) {
+	print, err := e.indexToken(ctx, scope.Tenant(), "request", fmt.Sprintf("%s/%d\x00%s", object, seq, r.body))
+	return store.Token{Kind: store.IdempotencyToken, Token: r.token, Unique: true, Print: print[:]}, err
 }
 
 // repeated returns the receipt of an earlier request with the same key. The same
@@ -46,16 +50,21 @@ func (e *Engine) repeated(ctx context.Context, scope store.Scope, r *request) (a
 	if err != nil || len(rows) == 0 {
 		return api.Receipt{}, false, err
 	}
-	if string(rows[0].Print) != string(r.print[:]) {
-		return api.Receipt{}, false, fault.New(fault.Conflict, "the idempotency key was used for another request").
-			WithCode("idempotency_mismatch").WithHint("use a new key for a new request")
-	}
-	steps, err := e.store.Steps(ctx, scope, rows[0].Object, rows[0].Seq-1, 1)
+	first := rows[0]
+	want, err := e.row(ctx, r, scope, first.Object, first.Seq)
 	if err != nil {
 		return api.Receipt{}, false, err
 	}
-	if len(steps) != 1 || steps[0].Seq != rows[0].Seq {
+	if !hmac.Equal(first.Print, want.Print) {
+		return api.Receipt{}, false, fault.New(fault.Conflict, "the idempotency key was used for another request").
+			WithCode("idempotency_mismatch").WithHint("use a new key for a new request")
+	}
+	steps, err := e.store.Steps(ctx, scope, first.Object, first.Seq-1, 1)
+	if err != nil {
+		return api.Receipt{}, false, err
+	}
+	if len(steps) != 1 || steps[0].Seq != first.Seq {
 		return api.Receipt{}, false, fault.New(fault.Integrity, "the step of a repeated request is gone").WithCode("tampered")
 	}
-	return receipt(rows[0].Object, rows[0].Seq, steps[0].Leaf.Hash), true, nil
+	return receipt(first.Object, first.Seq, steps[0].Leaf.Hash), true, nil
 }

@@ -206,14 +206,24 @@ func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance,
 				return err
 			}
 		}
-		item, matches = l.summary(), true
-		if f.Field != "" {
-			value, ok := l.state.Field(f.Field)
-			matches = ok && canon.Equal(value, canon.String(f.Value))
-		}
-		return nil
+		item = l.summary()
+		matches, err = e.matches(ctx, l, f)
+		return err
 	})
 	return item, matches, err
+}
+
+// matches compares an instance with the value it was found by.
+func (e *Engine) matches(ctx context.Context, l *Live, f InstanceFilter) (bool, error) {
+	switch {
+	case f.Field != "":
+		value, ok := l.state.Field(f.Field)
+		return ok && canon.Equal(value, canon.String(f.Value)), nil
+	case f.BusinessKey != "":
+		key, err := e.readField(ctx, &l.object, businessKeyField)
+		return key != nil && canon.Equal(key, canon.String(f.BusinessKey)), err
+	}
+	return true, nil
 }
 
 // Instance returns an instance with all its data.

@@ -223,11 +223,14 @@ func splitHead(body []byte) ([][]byte, error) {
 
 // load reads an object's head and requires that it agrees with the newest leaf.
 func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (*object, error) {
+	o := &object{scope: scope, id: id, kind: kind}
 	row, err := e.store.Load(ctx, scope, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, e.gone(ctx, o, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	o := &object{scope: scope, id: id, kind: kind}
 	if row.Kind != kind {
 		return nil, o.tampered("is stored as a %q", row.Kind)
 	}
@@ -246,6 +249,19 @@ func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind 
 		return nil, o.tampered("has a newest leaf that its head does not name")
 	}
 	return o, nil
+}
+
+// gone tells an object that never was from one whose head was deleted: steps are
+// only ever appended.
+func (e *Engine) gone(ctx context.Context, o *object, notFound error) error {
+	steps, err := e.store.Steps(ctx, o.scope, o.id, 0, 1)
+	if err != nil {
+		return err
+	}
+	if len(steps) > 0 {
+		return o.tampered("has steps and no head")
+	}
+	return notFound
 }
 
 // values opens the newest version of every field that the head names.

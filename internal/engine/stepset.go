@@ -38,7 +38,11 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		}
 	}
 	if h.again != nil {
-		s.tokens = append(s.tokens, h.again.row())
+		token, err := e.row(ctx, h.again, l.scope, l.id, l.head.seq+1)
+		if err != nil {
+			return nil, err
+		}
+		s.tokens = append(s.tokens, token)
 	}
 	if err := e.meetPersons(ctx, &l.object, s.fields); err != nil {
 		return nil, err
