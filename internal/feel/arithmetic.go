@@ -97,7 +97,7 @@ func negated(v int64, make func(int64) canon.Value) canon.Value {
 // inRange warns when a computed value is null, which says it is out of range.
 func (m *machine) inRange(at int, v canon.Value) canon.Value {
 	if isNull(v) {
-		return m.warn(at, "the result is out of range")
+		return m.warn(at, "the result is out of range or not defined")
 	}
 	return v
 }
@@ -120,6 +120,9 @@ func (n *arithNode) eval(m *machine) canon.Value {
 
 func (m *machine) calculate(at int, op arithOp, x, y canon.Number) canon.Value {
 	a, b, d := x.Decimal(), y.Decimal(), new(apd.Decimal)
+	if (op == opAdd || op == opSubtract) && !m.step(alignment(a, b)) || op == opPower && !m.step(powerCost(a, b)) {
+		return canon.Null{}
+	}
 	var err error
 	switch op {
 	case opAdd:
@@ -134,12 +137,25 @@ func (m *machine) calculate(at int, op arithOp, x, y canon.Number) canon.Value {
 		}
 		_, err = decimals.Quo(d, a, b)
 	case opPower:
-		if !m.step(100) {
-			return canon.Null{}
-		}
 		err = power(d, a, b)
 	}
 	return m.inRange(at, finite(d, err))
+}
+
+// alignment is the cost in steps of a sum: the digits between the exponents
+// are written out.
+func alignment(a, b *apd.Decimal) int {
+	gap := int(a.Exponent) - int(b.Exponent)
+	return max(gap, -gap) / 4
+}
+
+// powerCost is the cost in steps of a ** b; one that is no small whole number
+// takes a logarithm and an exponential.
+func powerCost(a, b *apd.Decimal) int {
+	if n, ok := intOf(b); ok && b.Exponent >= 0 && -64 < n && n < 64 {
+		return 50
+	}
+	return 1000 + 5*max(int(a.Exponent), -int(a.Exponent))
 }
 
 // power computes a ** b. The sizes are checked first, since apd would compute

@@ -89,27 +89,28 @@ func squareRoot(c *call) value {
 	if c.num(0).Negative {
 		return c.fail("the number is negative")
 	}
-	return transcendental(c, decimals.Sqrt)
+	return transcendental(c, 200, decimals.Sqrt)
 }
 
 func logarithm(c *call) value {
 	if c.num(0).Sign() <= 0 {
 		return c.fail("the number is not positive")
 	}
-	return transcendental(c, decimals.Ln)
+	return transcendental(c, 4000, decimals.Ln)
 }
 
 func exponential(c *call) value {
 	const most = 14200 // e^14147 is the last in range
-	if n, ok := intOf(c.num(0)); !ok || n > most || n < -most {
+	n, ok := intOf(c.num(0))
+	if !ok || n > most || n < -most {
 		return c.fail("the result is out of range")
 	}
-	return transcendental(c, decimals.Exp)
+	return transcendental(c, 400+int(max(n, -n)), decimals.Exp)
 }
 
-// transcendental charges for a function that costs much more than a step.
-func transcendental(c *call, f func(d, x *apd.Decimal) (apd.Condition, error)) value {
-	if !c.step(100) {
+// transcendental computes a function that costs much more than a step.
+func transcendental(c *call, cost int, f func(d, x *apd.Decimal) (apd.Condition, error)) value {
+	if !c.step(cost) {
 		return canon.Null{}
 	}
 	d := new(apd.Decimal)

@@ -15,27 +15,28 @@ var patternFunctions = []definition{
 
 // compile translates and compiles a pattern once per evaluation and charges for
 // what matching it against the input will cost.
-func (c *call) compile(pattern, flags, input string) *regexp.Regexp {
-	if !c.step(10 + len(input)/16*(1+len(pattern)/16)) {
+func (c *call) compile(text, flags, input string) *regexp.Regexp {
+	key := flags + "/" + text
+	p, ok := c.patterns[key]
+	if !ok {
+		if !c.step(20*len(text)) || !c.alloc(200*len(text)) {
+			return nil
+		}
+		var problem string
+		if p, problem = compilePattern(text, flags); problem != "" {
+			c.fail("%s", problem)
+			return nil
+		}
+		if c.patterns == nil {
+			c.patterns = map[string]pattern{}
+		}
+		c.patterns[key] = p
+		c.alloc(8 * p.size)
+	}
+	if !c.step(10 + len(input)*(1+p.nodes)/16) {
 		return nil
 	}
-	key := flags + "/" + pattern
-	if re, ok := c.patterns[key]; ok {
-		return re
-	}
-	if !c.step(20*len(pattern)) || !c.alloc(200*len(pattern)) {
-		return nil
-	}
-	re, problem := compilePattern(pattern, flags)
-	if problem != "" {
-		c.fail("%s", problem)
-		return nil
-	}
-	if c.patterns == nil {
-		c.patterns = map[string]*regexp.Regexp{}
-	}
-	c.patterns[key] = re
-	return re
+	return p.re
 }
 
 func matches(c *call) value {
@@ -60,7 +61,7 @@ func split(c *call) value {
 
 func replace(c *call) value {
 	input, re := c.str(0), c.compile(c.str(1), c.str(3), c.str(0))
-	if re == nil {
+	if re == nil || !c.allocMatches(re, input) {
 		return canon.Null{}
 	}
 	pieces, ok := replacement(c.str(2), re.NumSubexp(), strings.Contains(c.str(3), "q"))
@@ -76,12 +77,19 @@ func replace(c *call) value {
 			b.WriteString(p.expand(input, match))
 		}
 		last = match[1]
-		if !c.alloc(b.Len() - start + 8*len(match)) {
+		if !c.alloc(2 * (b.Len() - start)) {
 			return canon.Null{}
 		}
 	}
 	b.WriteString(input[last:])
 	return c.text(b.String())
+}
+
+// allocMatches charges for the indices of all matches before they are made.
+func (c *call) allocMatches(re *regexp.Regexp, input string) bool {
+	count := 0
+	re.ReplaceAllStringFunc(input, func(string) string { count++; return "" })
+	return c.alloc(len(input) + count*(24+16*(1+re.NumSubexp())))
 }
 
 // piece is literal text or a group's number.

@@ -67,13 +67,16 @@ func (c *call) fold(op operation) value {
 	if !ok {
 		return canon.Null{}
 	}
-	total, err := foldNumbers(numbers, op)
+	total, err := c.foldNumbers(numbers, op)
 	return c.number(total, err)
 }
 
-func foldNumbers(numbers []*apd.Decimal, op operation) (*apd.Decimal, error) {
+func (c *call) foldNumbers(numbers []*apd.Decimal, op operation) (*apd.Decimal, error) {
 	total := new(apd.Decimal).Set(numbers[0])
 	for _, n := range numbers[1:] {
+		if !c.step(alignment(total, n)) {
+			return nil, c.err
+		}
 		if _, err := op(total, total, n); err != nil {
 			return nil, err
 		}
@@ -86,12 +89,12 @@ func mean(c *call) value {
 	if !ok {
 		return canon.Null{}
 	}
-	average, err := meanOf(numbers)
+	average, err := c.meanOf(numbers)
 	return c.number(average, err)
 }
 
-func meanOf(numbers []*apd.Decimal) (*apd.Decimal, error) {
-	total, err := foldNumbers(numbers, decimals.Add)
+func (c *call) meanOf(numbers []*apd.Decimal) (*apd.Decimal, error) {
+	total, err := c.foldNumbers(numbers, decimals.Add)
 	if err == nil {
 		_, err = decimals.Quo(total, total, apd.New(int64(len(numbers)), 0))
 	}
@@ -107,7 +110,7 @@ func median(c *call) value {
 	if len(numbers)%2 == 1 {
 		return c.number(new(apd.Decimal).Set(numbers[half]), nil)
 	}
-	middle, err := meanOf(numbers[half-1 : half+1])
+	middle, err := c.meanOf(numbers[half-1 : half+1])
 	return c.number(middle, err)
 }
 
@@ -137,10 +140,10 @@ func stddev(c *call) value {
 	if len(numbers) < 2 {
 		return c.fail("at least two numbers are needed")
 	}
-	average, err := meanOf(numbers)
+	average, err := c.meanOf(numbers)
 	total, square := new(apd.Decimal), new(apd.Decimal)
 	for _, n := range numbers {
-		if err != nil {
+		if err != nil || !c.step(10+alignment(n, average)+alignment(total, n)*2) {
 			break
 		}
 		if _, err = decimals.Sub(square, n, average); err != nil {

@@ -75,25 +75,22 @@ func substringAfter(c *call) value {
 
 // stringJoin leaves nulls out.
 func stringJoin(c *call) value {
-	var parts []string
+	var b strings.Builder
+	delimiter := ""
 	for _, item := range c.list(0) {
-		switch item := item.(type) {
-		case canon.String:
-			parts = append(parts, string(item))
-		case canon.Null:
-		default:
+		s, ok := item.(canon.String)
+		if isNull(item) {
+			continue
+		}
+		if !ok {
 			return c.fail("the list holds a %s", typeName(item))
 		}
-		if !c.alloc(len(parts[max(len(parts)-1, 0):])*valueSize + len(c.str(1))) {
+		if !c.step(1) || !c.alloc(2*(len(delimiter)+len(s))) {
 			return canon.Null{}
 		}
+		b.WriteString(delimiter)
+		b.WriteString(string(s))
+		delimiter = c.str(1)
 	}
-	size := 0
-	for _, p := range parts {
-		size += len(p)
-	}
-	if !c.alloc(size) {
-		return canon.Null{}
-	}
-	return canon.String(strings.Join(parts, c.str(1)))
+	return canon.String(b.String())
 }

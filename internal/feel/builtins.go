@@ -1,6 +1,6 @@
 package feel
 
-import "sort"
+import "slices"
 
 // definition is a signature and the code for it. The lists of definitions stand
 // in the files of their subjects; together they are the committed list of
@@ -15,18 +15,19 @@ type definition struct {
 var (
 	builtins     map[string]*builtin
 	builtinNames nameTable
+	signatures   []string
 )
 
 // init fills them, because a built-in itself parses (range).
 func init() {
-	builtins, builtinNames = define(
+	builtins, builtinNames, signatures = define(
 		conversionFunctions, temporalFunctions, booleanFunctions, numberFunctions, stringFunctions, patternFunctions,
 		listFunctions, statisticFunctions, contextFunctions, rangeFunctions,
 	)
 }
 
-func define(lists ...[]definition) (map[string]*builtin, nameTable) {
-	byName := map[string]*builtin{}
+func define(lists ...[]definition) (byName map[string]*builtin, table nameTable, signatures []string) {
+	byName = map[string]*builtin{}
 	var names []string
 	for _, list := range lists {
 		for _, d := range list {
@@ -36,21 +37,14 @@ func define(lists ...[]definition) (map[string]*builtin, nameTable) {
 				names = append(names, name)
 			}
 			byName[name].forms = append(byName[name].forms, f)
+			signatures = append(signatures, d.signature)
 		}
 	}
-	return byName, newNameTable(names)
+	slices.Sort(signatures)
+	return byName, newNameTable(names), signatures
 }
 
 // Builtins returns the signatures of the built-in functions, sorted. A "?" after
 // a name marks what may be left out, after a type what may be null; "..." takes
 // one list or any number of arguments.
-func Builtins() []string {
-	var signatures []string
-	for _, b := range builtins {
-		for _, f := range b.forms {
-			signatures = append(signatures, f.signature)
-		}
-	}
-	sort.Strings(signatures)
-	return signatures
-}
+func Builtins() []string { return slices.Clone(signatures) }

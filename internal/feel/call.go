@@ -229,6 +229,11 @@ func (n *functionNode) eval(m *machine) canon.Value {
 // invokeBuiltin runs a form with arguments in its order. Positional arguments
 // that do not fit are tried with the other forms of the name.
 func (m *machine) invokeBuiltin(at int, b *builtin, f *form, args []canon.Value, named bool) canon.Value {
+	for _, arg := range args {
+		if s, isString := arg.(canon.String); isString && !m.step(len(s)/128) {
+			return canon.Null{}
+		}
+	}
 	fitted, misfit := f.fit(args)
 	if misfit < 0 {
 		return f.run(&call{m, at, b.name, fitted})

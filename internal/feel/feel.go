@@ -113,7 +113,7 @@ func Parse(src string, o Options) (*Expression, error) {
 		return nil, p.failure
 	}
 	e := &Expression{src: src, root: root, unknown: p.unknown}
-	e.reads = readsOf(root)
+	e.reads = readsOf(root, o.UnaryTests)
 	return e, nil
 }
 

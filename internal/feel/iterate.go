@@ -90,7 +90,7 @@ func (m *machine) count(at int, from, to canon.Value, withFrom, withTo, down boo
 	var step func(v canon.Value, by int) canon.Value
 	switch from.(type) {
 	case canon.Number:
-		step = addInt
+		step = m.addInt
 	case canon.Date:
 		step = addDay
 	}
@@ -118,13 +118,16 @@ func (m *machine) count(at int, from, to canon.Value, withFrom, withTo, down boo
 	}, true
 }
 
-func addInt(v canon.Value, by int) canon.Value {
+func (m *machine) addInt(v canon.Value, by int) canon.Value {
 	n, isNumber := v.(canon.Number)
 	if !isNumber {
 		return canon.Null{}
 	}
-	d := new(apd.Decimal)
-	_, err := decimals.Add(d, n.Decimal(), apd.New(int64(by), 0))
+	d, one := new(apd.Decimal), apd.New(int64(by), 0)
+	if !m.step(alignment(n.Decimal(), one)) {
+		return canon.Null{}
+	}
+	_, err := decimals.Add(d, n.Decimal(), one)
 	return finite(d, err)
 }
 

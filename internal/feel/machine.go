@@ -2,7 +2,6 @@ package feel
 
 import (
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/underseal/underseal/internal/canon"
@@ -29,7 +28,7 @@ type machine struct {
 	bytes    int
 	err      error
 	warnings []Warning
-	patterns map[string]*regexp.Regexp // compiled so far, by flags and pattern
+	patterns map[string]pattern // compiled so far, by flags and pattern
 }
 
 // frame binds one name, or the item of a filter with the names of its entries.
@@ -211,7 +210,11 @@ func (m *machine) bind(name string, v canon.Value) {
 
 // lookup finds a variable: the frames from the inside out, then the scope.
 func (m *machine) lookup(name string) (canon.Value, bool) {
+	walked := 0
 	for f := m.frame; f != nil; f = f.parent {
+		if walked++; walked%16 == 0 {
+			m.steps--
+		}
 		if f.item != nil {
 			if v, ok := f.item.Get(name); ok {
 				return v, true

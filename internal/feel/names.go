@@ -1,7 +1,7 @@
 package feel
 
 import (
-	"sort"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -33,21 +33,23 @@ func (t *nameTable) add(name string) {
 		return
 	}
 	word := firstWord(name)
-	list := append(t.byWord[word], name)
-	sort.SliceStable(list, func(i, j int) bool { return len(list[i]) > len(list[j]) })
-	t.byWord[word] = list
+	list := t.byWord[word]
+	at, _ := slices.BinarySearchFunc(list, name, func(a, b string) int { return len(b) - len(a) })
+	t.byWord[word] = slices.Insert(list, at, name)
 }
 
 // remove takes one occurrence of the name out again.
 func (t *nameTable) remove(name string) {
 	word := firstWord(name)
 	list := t.byWord[word]
-	for i, n := range list {
-		if n == name {
-			t.byWord[word] = append(append([]string(nil), list[:i]...), list[i+1:]...)
-			return
-		}
+	if at := slices.Index(list, name); at >= 0 {
+		t.byWord[word] = slices.Delete(list, at, at+1)
 	}
+}
+
+// candidates returns how many names match compares at the offset.
+func (t *nameTable) candidates(src string, offset int) int {
+	return len(t.byWord[src[offset:scanWord(src, offset)]])
 }
 
 // match returns the longest known name at the offset and where it ends, or "".

@@ -12,6 +12,9 @@ const (
 	// maxNesting bounds the depth of the tree, so that neither the parser nor
 	// the evaluator can exhaust the stack. A chain of operators nests too.
 	maxNesting = 400
+	// maxCompared bounds the search for names: many long names that begin alike
+	// are compared at every place where one of them might stand.
+	maxCompared = 2_000_000
 )
 
 // parser is a recursive descent over the grammar of DMN 1.5, 10.3.1.2. It looks
@@ -23,6 +26,7 @@ type parser struct {
 	names    nameTable
 	bound    map[string]int // names bound around this place, counted
 	depth    int
+	work     int  // names compared so far
 	endpoint bool // directly inside the upper end of a range
 	usesItem bool // "?" was read since this was last cleared
 	unknown  []Call

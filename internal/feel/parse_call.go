@@ -69,12 +69,24 @@ func (p *parser) parseUnaryTests() node {
 		p.next()
 		p.next()
 		t.not = true
-		t.tests = p.parseTests()
+		t.tests = asTests(p.parseTests())
 		p.expect(")")
 		return t
 	}
-	t.tests = p.parseTests()
+	t.tests = asTests(p.parseTests())
 	return t
+}
+
+// asTests makes an expression that is true or false by its form the outcome of
+// a test, where any other is compared with the input.
+func asTests(tests []node) []node {
+	for i, t := range tests {
+		switch t.(type) {
+		case *compareNode, *logicNode, *betweenNode, *inNode, *instanceNode, *quantNode:
+			tests[i] = &inputNode{place(t.at()), t}
+		}
+	}
+	return tests
 }
 
 // notSpansAll reports whether the parenthesis closes at the very end: in

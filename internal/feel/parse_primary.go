@@ -75,7 +75,7 @@ func (p *parser) parseAt() node {
 // parseNamed reads a word that is a literal or begins a name.
 func (p *parser) parseNamed() node {
 	tok := p.tok
-	name, end := p.knownName(tok.from)
+	name, end, fromBuiltins := p.knownName(tok.from)
 	if name == "" || name == tok.text {
 		switch tok.text {
 		case "true", "false":
@@ -89,7 +89,7 @@ func (p *parser) parseNamed() node {
 			return p.fail(tok.from, "expected an expression, found %s", p.found())
 		}
 	}
-	if name == "" {
+	if name == "" || fromBuiltins && p.wordFollows(end) {
 		name = p.joinWords()
 	} else {
 		p.advance(end)
@@ -100,13 +100,28 @@ func (p *parser) parseNamed() node {
 	return &nameNode{place(tok.from), name, builtins[name]}
 }
 
-// knownName returns the longest name known at the offset.
-func (p *parser) knownName(offset int) (name string, end int) {
-	name, end = p.names.match(p.src, offset)
+// knownName returns the longest name known at the offset, and whether it is
+// known as a built-in function only: "date of birth" is then another name.
+func (p *parser) knownName(offset int) (name string, end int, fromBuiltins bool) {
+	name, end = p.matchName(offset)
 	if builtin, builtinEnd := builtinNames.match(p.src, offset); builtinEnd > end {
-		return builtin, builtinEnd
+		return builtin, builtinEnd, true
 	}
-	return name, end
+	return name, end, false
+}
+
+// wordFollows reports whether a word that is no keyword comes next.
+func (p *parser) wordFollows(offset int) bool {
+	after := scan(p.src, offset)
+	return after.kind == tokenWord && !keywords[after.text]
+}
+
+func (p *parser) matchName(offset int) (name string, end int) {
+	if p.work += p.names.candidates(p.src, offset); p.work > maxCompared {
+		p.fail(offset, "too many names begin alike")
+		return "", offset
+	}
+	return p.names.match(p.src, offset)
 }
 
 // joinWords takes the words that stand side by side for one name: two names
@@ -126,7 +141,7 @@ func (p *parser) parseMember() string {
 		p.fail(p.tok.from, "expected a name after the dot, found %s", p.found())
 		return ""
 	}
-	name, end := p.names.match(p.src, p.tok.from)
+	name, end := p.matchName(p.tok.from)
 	if joined := p.joinWords(); len(joined) >= len(name) {
 		return joined
 	}

@@ -12,16 +12,25 @@ import (
 const (
 	maxPattern = 1000
 	maxClasses = 50 // nested character classes
+	// maxPatternSize bounds what repetitions may make of a pattern, in words.
+	maxPatternSize = 200_000
 )
+
+// pattern is a compiled regular expression. size is an estimate of its memory,
+// in words, and nodes of the work per character of the input.
+type pattern struct {
+	re          *regexp.Regexp
+	size, nodes int
+}
 
 // compilePattern translates a regular expression of XPath 3.1 (section 5.6.1)
 // into Go's syntax. What Go's engine cannot do (back-references) and what is no
 // XPath (look-around, \b) is refused; problem then says what.
-func compilePattern(pattern, flags string) (re *regexp.Regexp, problem string) {
-	if len(pattern) > maxPattern {
-		return nil, fmt.Sprintf("the pattern is longer than %d bytes", maxPattern)
+func compilePattern(src, flags string) (p pattern, problem string) {
+	if len(src) > maxPattern {
+		return p, fmt.Sprintf("the pattern is longer than %d bytes", maxPattern)
 	}
-	t := translator{src: pattern}
+	t := translator{src: src}
 	for _, flag := range flags {
 		switch flag {
 		case 's', 'm', 'i':
@@ -32,23 +41,47 @@ func compilePattern(pattern, flags string) (re *regexp.Regexp, problem string) {
 		case 'q':
 			t.literal = true
 		default:
-			return nil, "flags are s, m, i, x and q"
+			return p, "flags are s, m, i, x and q"
 		}
 	}
-	text := regexp.QuoteMeta(pattern)
+	text := regexp.QuoteMeta(src)
 	if !t.literal {
 		if text = t.translate(); t.problem != "" {
-			return nil, t.problem
+			return p, t.problem
 		}
 	}
 	if t.flags != "" {
 		text = "(?" + t.flags + ")" + text
 	}
-	re, err := regexp.Compile(text)
+	tree, err := syntax.Parse(text, syntax.Perl)
 	if err != nil {
-		return nil, "the pattern is not valid"
+		return p, "the pattern is not valid"
 	}
-	return re, ""
+	if p.size, p.nodes = measure(tree); p.size > maxPatternSize {
+		return p, "the pattern is too large when its repetitions are written out"
+	}
+	if p.re, err = regexp.Compile(text); err != nil {
+		return p, "the pattern is not valid"
+	}
+	return p, ""
+}
+
+// measure estimates what a pattern becomes when it is compiled: counted
+// repetitions are written out.
+func measure(tree *syntax.Regexp) (size, nodes int) {
+	size, nodes = 4+len(tree.Rune), 1
+	for _, sub := range tree.Sub {
+		s, n := measure(sub)
+		size, nodes = size+s, nodes+n
+	}
+	if tree.Op == syntax.OpLiteral {
+		nodes = len(tree.Rune)
+	}
+	if tree.Op == syntax.OpRepeat {
+		times := max(tree.Min, tree.Max, 1)
+		size, nodes = times*size, times*nodes
+	}
+	return min(size, 2*maxPatternSize), min(nodes, 2*maxPatternSize)
 }
 
 // translator rewrites a pattern token by token.

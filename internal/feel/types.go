@@ -1,10 +1,6 @@
 package feel
 
-import (
-	"sort"
-
-	"github.com/underseal/underseal/internal/canon"
-)
+import "github.com/underseal/underseal/internal/canon"
 
 // typeRef is a type as the grammar writes it.
 type typeRef struct {
@@ -195,16 +191,4 @@ func functionInstance(f *function, t *typeRef) bool {
 		return f.builtin.takes(len(t.params))
 	}
 	return len(f.params) == len(t.params)
-}
-
-// sortedNames returns the names in order, without repeating one.
-func sortedNames(names []string) []string {
-	sort.Strings(names)
-	kept := names[:0]
-	for i, name := range names {
-		if i == 0 || name != names[i-1] {
-			kept = append(kept, name)
-		}
-	}
-	return kept
 }
