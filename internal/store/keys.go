@@ -143,10 +143,12 @@ func (k *Keys) dataKey(ctx context.Context, text string, args ...any) (key keyro
 		return err
 	})
 	if err == nil && !found {
-		err = fault.New(fault.NotFound, "the data key does not exist")
+		err = errNoDataKey()
 	}
 	return key, err
 }
+
+func errNoDataKey() error { return fault.New(fault.NotFound, "the data key does not exist") }
 
 // MarkAssigned implements keyring.Storage.
 func (k *Keys) MarkAssigned(ctx context.Context, tenant string, ids [][16]byte) error {
@@ -174,17 +176,16 @@ func perID(tenant string, ids [][16]byte) [][]any {
 // key is destroyed but its old bytes are still in the WAL: call again.
 func (k *Keys) DestroyDataKey(ctx context.Context, tomb keyrow.DataKey) error {
 	err := k.keys.update(ctx, func(t tx) error {
-		state, err := keyState(t, tomb.Tenant, tomb.ID)
-		if err != nil || state == keyrow.Destroyed {
-			return err
-		}
 		if _, err := t.exec(`DELETE FROM subjects WHERE tenant = $1 AND key_id = $2`, tomb.Tenant, tomb.ID); err != nil {
 			return err
 		}
-		_, err = t.exec(`
+		n, err := t.exec(`
 			UPDATE data_keys SET scope = $3, state = $4, key_version = $5, wrapped = $6, tombstone = $7
 			WHERE tenant = $1 AND id = $2`,
 			tomb.Tenant, tomb.ID, tomb.Scope, string(tomb.State), tomb.KeyVersion, tomb.Wrapped, tomb.Tombstone)
+		if err == nil && n == 0 {
+			err = errNoDataKey()
+		}
 		return err
 	})
 	if err != nil {
@@ -199,7 +200,7 @@ func keyState(t tx, tenant string, id [16]byte) (keyrow.State, error) {
 	err := t.each(`SELECT state FROM data_keys WHERE tenant = $1 AND id = $2`, []any{tenant, id},
 		func(r row) error { return r.scan(&state) })
 	if err == nil && state == "" {
-		err = fault.New(fault.NotFound, "the data key does not exist")
+		err = errNoDataKey()
 	}
 	return keyrow.State(state), err
 }
