@@ -137,9 +137,17 @@ func (e *Engine) openDefinition(ctx context.Context, scope store.Scope, id store
 	if err != nil {
 		return nil, err
 	}
+	if _, err := e.history(ctx, o); err != nil {
+		return nil, err
+	}
 	d := &definition{object: *o}
 	if err := d.take(values); err != nil {
 		return nil, err
+	}
+	for name := range d.files {
+		if _, err := e.form(ctx, d, name); err != nil {
+			return nil, err
+		}
 	}
 	d.compiled, err = e.compile(ctx, d)
 	return d, err

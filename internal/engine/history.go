@@ -33,7 +33,7 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 	}
 	var all []api.Step
 	err = e.use(ctx, c, id, func(l *Live) error {
-		all, err = e.history(ctx, l)
+		all, err = e.history(ctx, &l.object)
 		return err
 	})
 	if err != nil || after >= len(all) {
@@ -62,7 +62,7 @@ func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, e
 				Scope: scope.Scope, Element: scope.Element, Variables: canon.EncodeJSON(scope.Variables),
 			})
 		}
-		result.Steps, err = e.history(ctx, l)
+		result.Steps, err = e.history(ctx, &l.object)
 		return err
 	})
 	return result, err
@@ -71,22 +71,22 @@ func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, e
 // historyBatch is how many steps are read at once.
 const historyBatch = 256
 
-// history reads and checks all steps of an instance: each leaf continues the
+// history reads and checks all steps of an object: each leaf continues the
 // one before, commits to exactly the rows that are there, and the last one is
 // the head's.
-func (e *Engine) history(ctx context.Context, l *Live) ([]api.Step, error) {
+func (e *Engine) history(ctx context.Context, o *object) ([]api.Step, error) {
 	var steps []api.Step
 	var prev ledger.Hash
 	for {
-		rows, err := e.store.Steps(ctx, l.scope, l.id, uint64(len(steps)), historyBatch)
+		rows, err := e.store.Steps(ctx, o.scope, o.id, uint64(len(steps)), historyBatch)
 		if err != nil {
 			return nil, err
 		}
 		for _, row := range rows {
 			if row.Seq != uint64(len(steps))+1 {
-				return nil, l.tampered("lacks step %d", len(steps)+1)
+				return nil, o.tampered("lacks step %d", len(steps)+1)
 			}
-			step, err := e.pastStep(ctx, l, row, prev)
+			step, err := e.pastStep(ctx, o, row, prev)
 			if err != nil {
 				return nil, err
 			}
@@ -96,30 +96,30 @@ func (e *Engine) history(ctx context.Context, l *Live) ([]api.Step, error) {
 			break
 		}
 	}
-	if uint64(len(steps)) != l.head.seq || prev != l.head.leaf {
-		return nil, l.tampered("has %d steps and a head of step %d", len(steps), l.head.seq)
+	if uint64(len(steps)) != o.head.seq || prev != o.head.leaf {
+		return nil, o.tampered("has %d steps and a head of step %d", len(steps), o.head.seq)
 	}
 	return steps, nil
 }
 
 // pastStep checks one step's rows against its leaf.
-func (e *Engine) pastStep(ctx context.Context, l *Live, row store.StepRow, prev ledger.Hash) (api.Step, error) {
+func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash) (api.Step, error) {
 	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
 	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
-		return api.Step{}, l.tampered("has a changed leaf of step %d", row.Seq)
+		return api.Step{}, o.tampered("has a changed leaf of step %d", row.Seq)
 	}
-	if leaf.Object != textID(l.id) || leaf.Seq != row.Seq || leaf.Prev != prev {
-		return api.Step{}, l.tampered("has a leaf at step %d that does not continue the one before", row.Seq)
+	if leaf.Object != textID(o.id) || leaf.Seq != row.Seq || leaf.Prev != prev {
+		return api.Step{}, o.tampered("has a leaf at step %d that does not continue the one before", row.Seq)
 	}
-	fields, err := e.store.StepFields(ctx, l.scope, l.id, row.Seq)
+	fields, err := e.store.StepFields(ctx, o.scope, o.id, row.Seq)
 	if err != nil {
 		return api.Step{}, err
 	}
-	actor, err := e.checkCommitted(ctx, l, row, leaf, fields)
+	actor, err := e.checkCommitted(ctx, o, row, leaf, fields)
 	if err != nil {
 		return api.Step{}, err
 	}
-	step, err := l.wireStep(row, actor)
+	step, err := o.wireStep(row, actor)
 	for _, f := range fields {
 		if !strings.HasPrefix(f.Path, "$actor") {
 			step.Fields = append(step.Fields, f.Path)
@@ -130,13 +130,13 @@ func (e *Engine) pastStep(ctx context.Context, l *Live, row store.StepRow, prev 
 
 // checkCommitted recomputes what a leaf commits to from the rows of its step,
 // and returns who acted.
-func (e *Engine) checkCommitted(ctx context.Context, l *Live, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (string, error) {
-	changed := l.tampered("has changed rows of step %d", row.Seq)
+func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (string, error) {
+	changed := o.tampered("has changed rows of step %d", row.Seq)
 	var sealed [][]byte
 	var commitments []ledger.Hash
 	actor := ""
 	for _, f := range fields {
-		keys, plain, err := e.openPast(ctx, l, leaf, f)
+		keys, plain, err := e.openPast(ctx, o, leaf, f)
 		if fault.Is(err, fault.Integrity) {
 			return "", changed.WithCause(err)
 		}
@@ -150,7 +150,7 @@ func (e *Engine) checkCommitted(ctx context.Context, l *Live, row store.StepRow,
 		if f.Sealed {
 			sealed = append(sealed, f.Value)
 		}
-		commitment, err := e.commitment(&l.object, keys, f.Path, leaf.Log, row.Seq, value)
+		commitment, err := e.commitment(o, keys, f.Path, leaf.Log, row.Seq, value)
 		if err != nil {
 			return "", err
 		}
@@ -168,9 +168,9 @@ func (e *Engine) checkCommitted(ctx context.Context, l *Live, row store.StepRow,
 // openPast opens a field version by the keys that its own envelope names: the
 // head knows those of the newest version only. What they must be follows from
 // the leaf, which commits to the value under them.
-func (e *Engine) openPast(ctx context.Context, l *Live, leaf ledger.Leaf, f store.StoredField) ([]envelope.Key, []byte, error) {
+func (e *Engine) openPast(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) ([]envelope.Key, []byte, error) {
 	if !f.Sealed {
-		return []envelope.Key{l.owner}, f.Value, nil
+		return []envelope.Key{o.owner}, f.Value, nil
 	}
 	ids, err := envelope.KeyIDs(f.Value)
 	if err != nil {
@@ -178,11 +178,11 @@ func (e *Engine) openPast(ctx context.Context, l *Live, leaf ledger.Leaf, f stor
 	}
 	keys := make([]envelope.Key, len(ids))
 	for i, id := range ids {
-		if keys[i], err = e.ring.Key(ctx, l.scope.Tenant(), id); err != nil {
+		if keys[i], err = e.ring.Key(ctx, o.scope.Tenant(), id); err != nil {
 			return nil, nil, err
 		}
 	}
-	plain, err := envelope.Open(keys, e.context(&l.object, leaf.Log, "field", f.Path, f.Seq), f.Value)
+	plain, err := envelope.Open(keys, e.context(o, leaf.Log, "field", f.Path, f.Seq), f.Value)
 	return keys, plain, err
 }
 
@@ -198,11 +198,11 @@ func principalOf(actor canon.Value) string {
 }
 
 // wireStep reads a step's clear record.
-func (l *Live) wireStep(row store.StepRow, actor string) (api.Step, error) {
+func (o *object) wireStep(row store.StepRow, actor string) (api.Step, error) {
 	value, err := canon.Decode(row.Body)
 	body, ok := value.(*canon.Context)
 	if err != nil || !ok {
-		return api.Step{}, l.tampered("has a malformed record of step %d", row.Seq)
+		return api.Step{}, o.tampered("has a malformed record of step %d", row.Seq)
 	}
 	text := func(name string) string {
 		v, _ := body.Get(name)
@@ -211,11 +211,11 @@ func (l *Live) wireStep(row store.StepRow, actor string) (api.Step, error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, text("at"))
 	if err != nil {
-		return api.Step{}, l.tampered("has a malformed time in step %d", row.Seq)
+		return api.Step{}, o.tampered("has a malformed time in step %d", row.Seq)
 	}
 	step := api.Step{
 		Seq: row.Seq, At: at, Event: text("event"), Element: text("element"), Rejected: text("rejected"),
-		Actor: actor, Leaf: receipt(l.id, row.Seq, row.Leaf.Hash).Leaf,
+		Actor: actor, Leaf: receipt(o.id, row.Seq, row.Leaf.Hash).Leaf,
 	}
 	trail, _ := body.Get("trail")
 	list, _ := trail.(canon.List)

@@ -49,6 +49,9 @@ func (e *Engine) Open(ctx context.Context, scope store.Scope, id store.ID) (*Liv
 	if def.head.model != o.head.model {
 		return nil, o.tampered("runs a model other than the one it names")
 	}
+	if err := e.checkPersons(ctx, o); err != nil {
+		return nil, err
+	}
 	values, err := e.values(ctx, o)
 	if err != nil {
 		return nil, err

@@ -141,6 +141,20 @@ func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token 
 	return nil
 }
 
+// checkPersons requires that every named person still has the key that the
+// object's fields about them are sealed under.
+func (e *Engine) checkPersons(ctx context.Context, o *object) error {
+	for _, p := range o.head.persons {
+		if p.token == [32]byte{} {
+			continue
+		}
+		if err := e.ring.CheckSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], p.token); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // personToken returns the index token of a person's id; named is false for no
 // id, null and the empty string.
 func (e *Engine) personToken(ctx context.Context, tenant string, id canon.Value) (token [32]byte, named bool, err error) {

@@ -1,0 +1,478 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// free lists what an administrator of the database can change without being
+// refused when it is read, with the reason why that is all right.
+var free = map[string]string{
+	"goose_db_version":         "bookkeeping of migrations; a wrong one fails at start or changes nothing",
+	"sqlite_sequence":          "bookkeeping of the database",
+	"tokens":                   "finding only: what is found is compared with the sealed data",
+	"unique_tokens":            "a repeated request becomes a request of its own, or is refused",
+	"task_candidates/set back": "a candidate of a task that is closed leads nowhere",
+	"data_keys.state":          "what is swept is decided by use, not by the flag",
+}
+
+// world is a database with something in every table, and an older state of it.
+type world struct {
+	config    node.Config
+	key       string
+	instances []string
+	old       string // data directory before the last steps
+}
+
+// TestEveryChangeByTheAdministratorIsRefused changes every column of every table,
+// swaps values between rows, sets rows back and deletes them, and requires that
+// reading then fails.
+func TestEveryChangeByTheAdministratorIsRefused(t *testing.T) {
+	w := newWorld(t)
+	if err := w.readAll(t, w.config.Data); err != nil {
+		t.Fatalf("untouched data: %v", err)
+	}
+	var all []mutation
+	for _, file := range []string{"data.db", "keys.db"} {
+		all = append(all, w.mutations(t, file)...)
+	}
+	if len(all) < 100 {
+		t.Fatalf("%d mutations, want some for every column", len(all))
+	}
+	if testing.Short() {
+		all = sample(all, 40)
+	}
+	for _, m := range all {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := w.copy(t, w.config.Data)
+			if !m.apply(t, filepath.Join(dir, m.file)) {
+				return // the schema refuses it
+			}
+			if err := w.readAll(t, dir); err == nil {
+				t.Errorf("nobody noticed: %s", m.sql)
+			}
+		})
+	}
+}
+
+func sample(all []mutation, n int) []mutation {
+	var some []mutation
+	for i := 0; i < len(all); i += max(1, len(all)/n) {
+		some = append(some, all[i])
+	}
+	return some
+}
+
+// newWorld fills a database: a finished and a running instance, with a task, a
+// job that failed, a timer, an incident, sealed and clear fields.
+func newWorld(t *testing.T) *world {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	env.Deploy("all.bpmn", everything)
+	done := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	env.Complete(done, example(t, "decision.json"))
+	loan := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	running := env.Start("everything", `{"note": "a", "other": 1}`)
+	second := env.Start("everything", `{"note": "b", "other": 2}`)
+	w := &world{config: env.Config, key: env.Key(), instances: []string{done, loan, running, second}}
+	env.Restart(func() { w.old = w.copy(t, env.Config.Data) })
+
+	ctx := t.Context()
+	for _, id := range []string{running, second} {
+		if _, err := env.Engine.SetVariables(ctx, env.Ann, id, []byte(`{"note": "later"}`), "set-"+id); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Engine.Claim(ctx, env.Ann, env.Task(id).ID, "", ""); err != nil {
+			t.Fatal(err)
+		}
+		job, none := env.Job("fail"), 0
+		if _, err := env.Engine.FailJob(ctx, env.Ann, job.ID, api.FailJobRequest{Lease: job.Lease, Message: "no", Retries: &none}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env.Complete(loan, example(t, "decision.json"))
+	if _, err := env.Engine.SetMode(ctx, env.Ann, "everything", "confidential", ""); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(nil)
+	if err := env.Node.Close(); err != nil { // so that the files are whole
+		t.Fatal(err)
+	}
+	env.Node = nil
+	return w
+}
+
+const everything = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" targetNamespace="x">
+<process id="everything" isExecutable="true">
+<startEvent id="start"/><sequenceFlow id="f0" sourceRef="start" targetRef="split"/>
+<parallelGateway id="split"/>
+<sequenceFlow id="f1" sourceRef="split" targetRef="ask"/><sequenceFlow id="f2" sourceRef="split" targetRef="work"/><sequenceFlow id="f3" sourceRef="split" targetRef="wait"/><sequenceFlow id="f4" sourceRef="split" targetRef="fails"/>
+<userTask id="ask"><extensionElements><zeebe:assignmentDefinition candidateGroups="clerks" candidateUsers="zoe"/><zeebe:taskSchedule dueDate="=@&quot;2031-01-01T00:00:00Z&quot;"/></extensionElements></userTask>
+<serviceTask id="work"><extensionElements><zeebe:taskDefinition type="work"/></extensionElements></serviceTask>
+<serviceTask id="fails"><extensionElements><zeebe:taskDefinition type="fail"/></extensionElements></serviceTask>
+<intermediateCatchEvent id="wait"><timerEventDefinition><timeDuration>P30D</timeDuration></timerEventDefinition></intermediateCatchEvent>
+</process></definitions>`
+
+// copy copies a data directory of a node that is closed.
+func (w *world) copy(t *testing.T, from string) string {
+	t.Helper()
+	to := t.TempDir()
+	files, err := filepath.Glob(filepath.Join(from, "*.db*"))
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d database files in %s: %v", len(files), from, err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(file)), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+// readAll reads everything there is through every use case that reads.
+func (w *world) readAll(t *testing.T, dir string) error {
+	config := w.config
+	config.Data, config.Create = dir, false
+	n, err := node.Open(context.Background(), config)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	ann, err := n.Engine.Authenticate(t.Context(), w.key, "")
+	if err != nil {
+		return err
+	}
+	return firstError(
+		func() error { return w.readProcesses(t.Context(), n.Engine, ann) },
+		func() error { return w.readLists(t.Context(), n.Engine, ann) },
+		func() error { return w.readInstances(t.Context(), n.Engine, ann) },
+	)
+}
+
+func firstError(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) readProcesses(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	list, err := e.Processes(ctx, ann, engine.Page{})
+	if err != nil {
+		return err
+	}
+	if len(list.Items) != 2 {
+		return fmt.Errorf("%d processes", len(list.Items))
+	}
+	for _, id := range []string{"loan", "everything"} {
+		if _, err := e.Process(ctx, ann, id, 1); err != nil {
+			return err
+		}
+		if _, err := e.Model(ctx, ann, id, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) readLists(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	list, err := e.Instances(ctx, ann, engine.InstanceFilter{}, engine.Page{})
+	if err != nil {
+		return err
+	}
+	if len(list.Items) != len(w.instances) {
+		return fmt.Errorf("%d instances", len(list.Items))
+	}
+	tasks, err := e.Tasks(ctx, ann, engine.TaskFilter{}, engine.Page{})
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks.Items {
+		if _, err := e.Task(ctx, ann, task.ID); err != nil {
+			return err
+		}
+	}
+	_, err = e.Incidents(ctx, ann, "", engine.Page{})
+	return err
+}
+
+func (w *world) readInstances(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	for _, id := range w.instances {
+		if _, err := e.Instance(ctx, ann, id); err != nil {
+			return err
+		}
+		if _, err := e.Export(ctx, ann, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mutation is one change by SQL.
+type mutation struct {
+	name, file, sql string
+	args            []any
+}
+
+// apply returns false when the schema refuses the change.
+func (m mutation) apply(t *testing.T, path string) bool {
+	t.Helper()
+	db := openRaw(t, path)
+	defer db.Close()
+	result, err := db.Exec(m.sql, m.args...)
+	if err != nil {
+		if !strings.Contains(err.Error(), "constraint") {
+			t.Fatalf("%s: %v", m.sql, err)
+		}
+		return false
+	}
+	if n, _ := result.RowsAffected(); n == 0 {
+		t.Fatalf("%s changed no row", m.sql)
+	}
+	return true
+}
+
+func openRaw(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+// table is a table's rows in full, ordered by its primary key.
+type table struct {
+	name, file string
+	columns    []string
+	key        []int // places of the primary key's columns
+	rows       [][]any
+}
+
+// mutations lists all changes to a database file.
+func (w *world) mutations(t *testing.T, file string) []mutation {
+	var list []mutation
+	old := tables(t, filepath.Join(w.old, file), file)
+	for name, now := range tables(t, filepath.Join(w.config.Data, file), file) {
+		if _, ok := free[name]; ok {
+			continue
+		}
+		if len(now.rows) == 0 {
+			t.Errorf("table %s is empty: nothing tests it", name)
+		}
+		list = append(list, now.changes()...)
+		list = append(list, now.deletions()...)
+		list = append(list, now.setBacks(old[name])...)
+	}
+	slices.SortFunc(list, func(a, b mutation) int { return strings.Compare(a.name, b.name) })
+	return list
+}
+
+func tables(t *testing.T, path, file string) map[string]*table {
+	t.Helper()
+	db := openRaw(t, path)
+	defer db.Close()
+	found := map[string]*table{}
+	names, err := db.Query(`SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for names.Next() {
+		tab := &table{file: file}
+		if err := names.Scan(&tab.name); err != nil {
+			t.Fatal(err)
+		}
+		found[tab.name] = tab
+	}
+	if err := names.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tab := range found {
+		tab.read(t, db)
+	}
+	return found
+}
+
+func (tab *table) read(t *testing.T, db *sql.DB) {
+	t.Helper()
+	info, err := db.Query(`SELECT name, pk FROM pragma_table_info(?) ORDER BY cid`, tab.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for info.Next() {
+		var name string
+		var pk int
+		if err := info.Scan(&name, &pk); err != nil {
+			t.Fatal(err)
+		}
+		if pk > 0 {
+			tab.key = append(tab.key, len(tab.columns))
+		}
+		tab.columns = append(tab.columns, name)
+	}
+	info.Close()
+	rows, err := db.Query(`SELECT * FROM ` + tab.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		row, refs := make([]any, len(tab.columns)), make([]any, len(tab.columns))
+		for i := range row {
+			refs[i] = &row[i]
+		}
+		if err := rows.Scan(refs...); err != nil {
+			t.Fatal(err)
+		}
+		if !tab.unused(row) {
+			tab.rows = append(tab.rows, row)
+		}
+	}
+}
+
+// unused are data keys that were made ahead: nothing has been sealed under them.
+func (tab *table) unused(row []any) bool {
+	if tab.name != "data_keys" {
+		return false
+	}
+	return row[slices.Index(tab.columns, "state")] == "ready"
+}
+
+// where selects a row by its primary key.
+func (tab *table) where(row []any) (string, []any) {
+	var terms []string
+	var args []any
+	for _, k := range tab.key {
+		terms = append(terms, tab.columns[k]+" = ?")
+		args = append(args, row[k])
+	}
+	return strings.Join(terms, " AND "), args
+}
+
+// changes changes each column, in the first and the last row: to another value,
+// and to the value of the other row.
+func (tab *table) changes() []mutation {
+	var list []mutation
+	for c, column := range tab.columns {
+		if _, ok := free[tab.name+"."+column]; ok || len(tab.rows) == 0 {
+			continue
+		}
+		first, last := tab.rows[0], tab.rows[len(tab.rows)-1]
+		for _, row := range [][]any{first, last} {
+			for i, value := range others(row[c]) {
+				list = append(list, tab.set(fmt.Sprintf("change %d", i), row, column, value))
+			}
+		}
+		if !equal(first[c], last[c]) {
+			list = append(list, tab.set("swap", first, column, last[c]))
+		}
+	}
+	return list
+}
+
+func (tab *table) set(what string, row []any, column string, value any) mutation {
+	where, args := tab.where(row)
+	return mutation{
+		name: fmt.Sprintf("%s.%s/%s/%s", tab.name, column, what, short(args)), file: tab.file,
+		sql:  fmt.Sprintf(`UPDATE %s SET %s = ? WHERE %s`, tab.name, column, where),
+		args: append([]any{value}, args...),
+	}
+}
+
+// others returns values to put in a value's place.
+func others(v any) []any {
+	switch v := v.(type) {
+	case nil:
+		return []any{int64(1)}
+	case int64:
+		return []any{v + 1, 1 - v}
+	case []byte:
+		changed := bytes.Clone(v)
+		if len(changed) == 0 {
+			return []any{[]byte{1}}
+		}
+		changed[len(changed)/2] ^= 1
+		return []any{changed}
+	case string:
+		for _, pair := range [][2]string{{"group", "user"}, {"instance", "definition"}, {"active", "failed"}, {"standard", "confidential"}} {
+			if v == pair[0] {
+				return []any{pair[1]}
+			}
+			if v == pair[1] {
+				return []any{pair[0]}
+			}
+		}
+		return []any{v + "x"}
+	}
+	panic(fmt.Sprintf("value of type %T", v))
+}
+
+// short names a row.
+func short(values []any) string {
+	var parts []string
+	for _, v := range values {
+		if data, ok := v.([]byte); ok {
+			v = fmt.Sprintf("%x", data[max(0, len(data)-4):])
+		}
+		parts = append(parts, fmt.Sprint(v))
+	}
+	return strings.Join(parts[:min(len(parts), 4)], ",")
+}
+
+func equal(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
+
+func (tab *table) deletions() []mutation {
+	var list []mutation
+	for _, row := range tab.rows {
+		where, args := tab.where(row)
+		list = append(list, mutation{
+			name: fmt.Sprintf("%s/delete/%s", tab.name, short(args)), file: tab.file,
+			sql: fmt.Sprintf(`DELETE FROM %s WHERE %s`, tab.name, where), args: args,
+		})
+	}
+	return list
+}
+
+// setBacks puts older states of rows back, also rows that are gone by now.
+func (tab *table) setBacks(old *table) []mutation {
+	var list []mutation
+	if _, ok := free[tab.name+"/set back"]; ok {
+		return nil
+	}
+	for _, row := range old.rows {
+		if slices.ContainsFunc(tab.rows, func(now []any) bool { return equal(now, row) }) {
+			continue
+		}
+		places := strings.TrimSuffix(strings.Repeat("?, ", len(row)), ", ")
+		list = append(list, mutation{
+			name: fmt.Sprintf("%s/set back/%s", tab.name, short(row)), file: tab.file,
+			sql: fmt.Sprintf(`INSERT OR REPLACE INTO %s VALUES (%s)`, tab.name, places), args: row,
+		})
+	}
+	return list
+}
