@@ -34,7 +34,8 @@ test:
 
 # One table per database; docs/performance.md explains the figures.
 bench: build
-	$(GO) run ./test/bench/onetask -binary bin/underseal $(ARGS)
+	$(GO) run ./test/bench/onetask $(ARGS)
+	$(GO) run ./test/bench/withpg $(GO) run ./test/bench/onetask -database env:UNDERSEAL_BENCH_POSTGRES $(ARGS)
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./envelope ./internal/process
 
 bench-big: build

@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -70,7 +73,11 @@ func diagnose(ctx context.Context, name, detail string, err error) diagnosis {
 		return diagnosis{Check: name, Status: "absent", Detail: detail + " is " + err.Error()}
 	}
 	p := describe(ctx, err)
-	return diagnosis{Check: name, Status: "failed", Detail: p.Error, Hint: p.Hint}
+	text := p.Error
+	for _, f := range p.Findings {
+		text += "; " + f.Place + ": " + f.Message
+	}
+	return diagnosis{Check: name, Status: "failed", Detail: text, Hint: p.Hint}
 }
 
 func writeDiagnoses(w io.Writer, all []diagnosis) {
@@ -87,7 +94,7 @@ func summary(first error) error {
 	if first == nil {
 		return nil
 	}
-	return fault.New(fault.KindOf(first), "something is wrong with this installation").WithCode("unhealthy")
+	return fault.New(kindOf(first), "something is wrong with this installation").WithCode("unhealthy")
 }
 
 // privateMode sees that only the owner can read what is there.
@@ -124,10 +131,16 @@ func probe(ctx context.Context, s *settings, path string) error {
 		return fault.New(fault.Unavailable, "the server does not answer: %w", err).WithHint("is it running? --server names another")
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithHint("the server's log says why")
+	if resp.StatusCode == http.StatusOK {
+		return nil
 	}
-	return nil
+	var health api.Health
+	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&health) // only to say more
+	missing := []fault.Detail{}
+	for _, name := range slices.Sorted(maps.Keys(health.Checks)) {
+		missing = append(missing, fault.Detail{Place: name, Message: health.Checks[name]})
+	}
+	return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithDetails(missing...).WithHint("the server's log says why")
 }
 
 // tryKey makes the cheapest call that needs the key.

@@ -28,6 +28,9 @@ func (c *startCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.IdempotencyKey != "" {
+		cl = cl.Idempotent(c.IdempotencyKey)
+	}
 	receipt, err := cl.Start(ctx, api.StartRequest{
 		Process: c.Process, Version: c.Version, BusinessKey: c.BusinessKey, Variables: variables,
 	})

@@ -29,6 +29,7 @@ type tasksListCmd struct {
 	Group      string `help:"Only for this group." placeholder:"NAME"`
 	User       string `help:"Only for this person." placeholder:"NAME"`
 	Unassigned bool   `help:"Only those that nobody has claimed."`
+	IDs        bool   `name:"ids" help:"Print only the ids, one on each line."`
 	pageFlags
 	clientFlags
 }
@@ -46,6 +47,12 @@ func (c *tasksListCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return e.result(list, func(w io.Writer) {
+		if c.IDs {
+			for _, t := range list.Items {
+				fmt.Fprintln(w, t.ID)
+			}
+			return
+		}
 		var rows [][]string
 		for _, t := range list.Items {
 			rows = append(rows, []string{t.ID, t.Process, t.Element, t.Assignee, strings.Join(append(t.Groups, t.Users...), " "), stamp(t.Created), stampOf(t.Due), t.Instance})

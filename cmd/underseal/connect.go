@@ -35,7 +35,11 @@ func (e *env) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Config{Server: e.settings.Server, Key: key, HTTP: &http.Client{Transport: transport}})
+	cl, err := client.New(client.Config{URL: e.settings.Server, Key: key, HTTPClient: &http.Client{Transport: transport}, Tries: 3})
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%w", err).WithCode("config_invalid")
+	}
+	return cl, nil
 }
 
 // transport trusts the authority of ca_file besides the system's own.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,7 +82,7 @@ func (d *demo) connect(context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.client, err = client.New(client.Config{Server: d.server.URL, Key: key, HTTP: &http.Client{Transport: &http.Transport{}}})
+	d.client, err = client.New(client.Config{URL: d.server.URL, Key: key})
 	return err
 }
 
@@ -134,17 +133,17 @@ func (d *demo) work(ctx context.Context) error {
 	ctx, enough := context.WithTimeout(ctx, 30*time.Second)
 	defer enough()
 	done := 0
-	w := d.client.NewWorker("demo-worker")
-	w.Handle("credit-check", func(_ context.Context, job api.Job) (client.Result, error) {
-		score, err := creditScore(job.Variables)
+	w := d.client.NewWorker(client.WorkerConfig{Name: "demo-worker", Concurrency: 1})
+	w.Handle("credit-check", func(_ context.Context, job client.Job) (client.Result, error) {
+		score, err := creditScore(job)
 		if err != nil {
-			return client.Result{}, err
+			return nil, err
 		}
-		d.tell("was given %s, answers %s", strings.Join(names(job.Variables), ", "), score)
+		d.tell("was given %s, answers score %d", strings.Join(names(job.Variables), ", "), score)
 		if done++; done == 2 {
 			enough()
 		}
-		return client.Result{Variables: score}, nil
+		return client.Result{"score": score}, nil
 	})
 	if err := w.Run(ctx); err != nil && done < 2 {
 		return err
@@ -156,16 +155,15 @@ func (d *demo) work(ctx context.Context) error {
 }
 
 // creditScore stands for a credit bureau.
-func creditScore(variables json.RawMessage) (json.RawMessage, error) {
+func creditScore(job client.Job) (int, error) {
 	var in struct{ Income, Amount float64 }
-	if err := json.Unmarshal(variables, &in); err != nil {
-		return nil, err
+	if err := job.Bind(&in); err != nil {
+		return 0, err
 	}
-	score := 700
 	if in.Amount > in.Income/4 {
-		score = 640
+		return 640, nil
 	}
-	return json.RawMessage(fmt.Sprintf(`{"score": %d}`, score)), nil
+	return 720, nil
 }
 
 // decide is the loan officer.
@@ -186,7 +184,7 @@ func (d *demo) decide(ctx context.Context) error {
 		return err
 	}
 	_, err = d.client.CompleteTask(ctx, d.task.ID, json.RawMessage(`{"approved": "yes"}`))
-	if !fault.Is(err, fault.Invalid) {
+	if !client.IsInvalid(err) {
 		return fault.New(fault.Internal, "an answer that does not fit the form was accepted: %v", err)
 	}
 	d.tell("an answer that does not fit the form is refused:")

@@ -78,3 +78,15 @@ func TestEveryFlagOfASettingNamesOne(t *testing.T) {
 		t.Errorf("looked at %d flags: %v", seen, err)
 	}
 }
+
+func TestTheOperationsPageListsEverySetting(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys() {
+		if row := fmt.Sprintf("\n| `%s` | %s | ", k.name, k.doc); !strings.Contains(string(page), row) {
+			t.Errorf("docs/operations.md has no row %q", strings.TrimSpace(row))
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/underseal/underseal/client"
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -29,6 +30,7 @@ type problem struct {
 	Code     string    `json:"code"` // stable, snake_case
 	Hint     string    `json:"hint,omitempty"`
 	Findings []finding `json:"findings,omitempty"`
+	Request  string    `json:"request,omitempty"` // id of the request in the server's log
 	Exit     int       `json:"exit"`
 }
 
@@ -64,6 +66,7 @@ func writeProblem(w io.Writer, p problem) {
 func describe(ctx context.Context, err error) problem {
 	var u *usage
 	var f *fault.Error
+	var refused *client.Error
 	switch {
 	case errors.As(err, &u):
 		return describeUsage(u)
@@ -71,6 +74,11 @@ func describe(ctx context.Context, err error) problem {
 		return problem{Error: "interrupted", Kind: "interrupted", Code: "interrupted", Exit: exitInterrupted}
 	case errors.As(err, &f):
 		return describeFault(f)
+	case errors.As(err, &refused):
+		return describeRefusal(refused)
+	case errors.Is(err, client.ErrUnreachable):
+		return describeFault(fault.New(fault.Unavailable, "%w", err).
+			WithHint("is the server running? --server or UNDERSEAL_SERVER names another"))
 	}
 	return problem{Error: err.Error(), Kind: fault.Internal.String(), Code: fault.Internal.String(), Exit: fault.Internal.ExitCode()}
 }
@@ -91,10 +99,32 @@ func describeFault(f *fault.Error) problem {
 	return p
 }
 
+// describeRefusal shows the server's answer as if the error had happened here. An
+// answer without a kind comes from something in between.
+func describeRefusal(r *client.Error) problem {
+	kind := fault.Unavailable
+	if r.Problem.Kind != "" {
+		kind = fault.Parse(r.Problem.Kind)
+	}
+	p := problem{Error: r.Detail, Kind: kind.String(), Code: r.Problem.Code, Hint: r.Hint, Exit: kind.ExitCode(), Request: r.Request}
+	if p.Code == "" {
+		p.Code = p.Kind
+	}
+	for _, f := range r.Errors {
+		p.Findings = append(p.Findings, finding(f))
+	}
+	return p
+}
+
 // writeJSON writes v as one JSON document. Numbers in raw messages keep their digits.
 func writeJSON(w io.Writer, v any, indent string) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", indent)
 	return enc.Encode(v)
+}
+
+// kindOf is the kind of an error wherever it happened.
+func kindOf(err error) fault.Kind {
+	return fault.Parse(describe(context.Background(), err).Kind)
 }

@@ -103,13 +103,13 @@ var rules = []rule{{
 	name:     "drivers and other heavy things sit at the edge",
 	because:  "a small core",
 	packages: []string{"..."},
-	except:   []string{"internal/store/...", "internal/node/...", "internal/testenv/...", "cmd/...", "test/..."},
+	except:   []string{"internal/store/...", "internal/node/...", "internal/testenv/...", "internal/pgtest", "cmd/...", "test/..."},
 	forbid:   []string{"github.com/jackc/pgx/...", "modernc.org/...", "github.com/pressly/goose/...", "go.temporal.io/..."},
 }, {
 	name:     "only the store speaks SQL",
 	because:  "SQL stands beside the function that runs it, in one package",
 	packages: []string{"..."},
-	except:   []string{"internal/store/...", "internal/node/...", "internal/testenv/...", "cmd/...", "test/..."},
+	except:   []string{"internal/store/...", "internal/node/...", "internal/testenv/...", "internal/pgtest", "cmd/...", "test/..."},
 	forbid:   []string{"database/sql", "database/sql/driver"},
 }, {
 	name:     "cmd is the top",

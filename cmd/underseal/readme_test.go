@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestTheReadmesSessionWorks runs what the README says to paste, line by line as
+// it stands there: the first block in one terminal, the second in another.
+func TestTheReadmesSessionWorks(t *testing.T) {
+	blocks := sessionOf(t, "../../README.md")
+	dir := t.TempDir()
+	environ := append(os.Environ(),
+		"XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "XDG_STATE_HOME="+filepath.Join(dir, "state"),
+		"UNDERSEAL_LISTEN=127.0.0.1:0", "UNDERSEAL_METRICS_LISTEN=off")
+	url := serveFrom(t, blocks[0], environ)
+	client := session(t.Context(), blocks[1], append(environ, "UNDERSEAL_SERVER="+url))
+	out, err := client.CombinedOutput()
+	if err != nil {
+		t.Fatalf("the session failed: %v\n%s", err, out)
+	}
+	for _, want := range []string{
+		`(?m)^deployed loan version 1, confidential$`,
+		`(?m)^status +completed$`,
+		`(?m)^applicant\.ssn +regulated +sealed +1 `,
+		`"score": 640`,
+	} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("the session does not show %s:\n%s", want, out)
+		}
+	}
+}
+
+// sessionOf returns the two blocks below "A session" without the line that
+// builds: the test is the binary.
+func sessionOf(t *testing.T, path string) []string {
+	t.Helper()
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "\n## A session\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(section, -1) {
+		blocks = append(blocks, strings.ReplaceAll(m[1], "make build\n", ""))
+	}
+	if !found || len(blocks) != 2 {
+		t.Fatalf("the README's session has %d blocks, want 2", len(blocks))
+	}
+	return blocks
+}
+
+func session(ctx context.Context, script string, environ []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = filepath.Join("..", "..")
+	cmd.Env = environ
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
+// serveFrom runs the block that ends with the server and returns its address.
+func serveFrom(t *testing.T, script string, environ []string) string {
+	t.Helper()
+	cmd := session(context.WithoutCancel(t.Context()), script, environ)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // the whole group: the server is a child of the shell
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // the shell tells of the signal, not of the server
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	m := regexp.MustCompile(`^underseal answers at (http://\S+), new data, API key in \S+\n$`).FindStringSubmatch(line)
+	if err != nil || m == nil {
+		t.Fatalf("serve wrote %q, %v\n%s", line, err, stderr.String())
+	}
+	return m[1]
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+//go:embed one_task.bpmn
+var model string
+
+const valueSize = 128 // bytes of each of the 8 variables
+
+// A load starts instances of one process and completes them.
+type load struct {
+	options options
+	client  *client.Client
+	mode    string
+	begin   time.Time // the origin of the times that instances carry
+	filler  string
+	answer  json.RawMessage
+}
+
+func newLoad(o options, c *client.Client, mode string) *load {
+	filler := strings.Repeat("x", valueSize)
+	answer, err := json.Marshal(map[string]string{"v7": strings.Repeat("y", valueSize), "v8": strings.Repeat("z", valueSize)})
+	if err != nil {
+		panic(err)
+	}
+	return &load{options: o, client: c, mode: mode, begin: time.Now(), filler: filler, answer: answer}
+}
+
+func (l *load) deploy(ctx context.Context) error {
+	content := []byte(strings.ReplaceAll(model, "MODE", l.mode))
+	made, err := l.client.Deploy(ctx, api.File{Name: "one_task_" + l.mode + ".bpmn", Content: content})
+	if err == nil && made.Processes[0].Mode != l.mode {
+		err = fmt.Errorf("the process is %s, not %s", made.Processes[0].Mode, l.mode)
+	}
+	return err
+}
+
+// full starts as much as the server completes, with at most the option's number
+// of instances open.
+func (l *load) full(ctx context.Context, length time.Duration) (sample, error) {
+	return l.run(ctx, length, func(context.Context) (time.Time, bool) { return time.Now(), true })
+}
+
+// paced starts at fixed times, rate per second, whatever the server does. An
+// instance that starts late because the server is slow counts from when it was due.
+func (l *load) paced(ctx context.Context, rate float64, length time.Duration) (sample, error) {
+	begin := time.Now()
+	var count atomic.Int64
+	return l.run(ctx, length, func(ctx context.Context) (time.Time, bool) {
+		due := begin.Add(time.Duration(float64(count.Add(1)) / rate * float64(time.Second)))
+		select {
+		case <-ctx.Done():
+			return due, false
+		case <-time.After(time.Until(due)):
+			return due, true
+		}
+	})
+}
+
+// run offers load for the given time, waits until all that was started is
+// completed, and returns what was completed within the time.
+func (l *load) run(ctx context.Context, length time.Duration, next func(context.Context) (time.Time, bool)) (sample, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	starting, endStarting := context.WithTimeout(ctx, length)
+	defer endStarting()
+	working, endWorking := context.WithCancel(ctx)
+	defer endWorking()
+	m := &meter{open: make(chan struct{}, l.options.open), until: time.Now().Add(length)}
+	begin := time.Now()
+	for range l.options.workers {
+		group.Go(func() error { return l.work(working, m) })
+	}
+	var starters errgroup.Group
+	for range l.options.starters {
+		starters.Go(func() error { return l.start(ctx, starting, m, next) })
+	}
+	group.Go(func() error {
+		defer endWorking()
+		return errors.Join(starters.Wait(), m.drained(ctx))
+	})
+	err := group.Wait()
+	return sample{took: min(time.Since(begin), length), times: m.times}, err
+}
+
+// start starts instances until its time is over. ctx outlives that time: a start
+// under way is finished, so that every instance is accounted for.
+func (l *load) start(ctx, starting context.Context, m *meter, next func(context.Context) (time.Time, bool)) error {
+	for {
+		due, ok := next(starting)
+		if !ok || !m.enter(starting) {
+			return ctx.Err()
+		}
+		_, err := l.client.Start(ctx, api.StartRequest{Process: "one_task_" + l.mode, Variables: l.variables(due)})
+		if err != nil {
+			return fmt.Errorf("start: %w", err)
+		}
+	}
+}
+
+// variables are 8 of 128 bytes; the first one begins with the time.
+func (l *load) variables(due time.Time) json.RawMessage {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"v1":"%-*d"`, valueSize, due.Sub(l.begin).Nanoseconds())
+	for i := 2; i <= 8; i++ {
+		fmt.Fprintf(&b, `,"v%d":"%s"`, i, l.filler)
+	}
+	b.WriteByte('}')
+	return json.RawMessage(b.String())
+}
+
+// work is one worker: it takes jobs in batches and completes them side by side.
+func (l *load) work(ctx context.Context, m *meter) error {
+	var running errgroup.Group
+	running.SetLimit(l.options.batch)
+	for ctx.Err() == nil {
+		jobs, err := l.client.ActivateJobs(ctx, api.ActivateRequest{
+			Type: "work-" + l.mode, Worker: "onetask", Max: l.options.batch, LeaseMS: 60_000, WaitMS: 1000,
+		})
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			return errors.Join(fmt.Errorf("activate: %w", err), running.Wait())
+		}
+		for _, job := range jobs.Items {
+			running.Go(func() error { return l.complete(context.WithoutCancel(ctx), m, job) })
+		}
+	}
+	return running.Wait()
+}
+
+func (l *load) complete(ctx context.Context, m *meter, job api.Job) error {
+	_, err := l.client.CompleteJob(ctx, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: l.answer})
+	if err != nil {
+		return fmt.Errorf("complete: %w", err)
+	}
+	now := time.Now()
+	var carried struct{ V1 string }
+	if err := json.Unmarshal(job.Variables, &carried); err != nil {
+		return err
+	}
+	var due int64
+	if _, err := fmt.Sscan(carried.V1, &due); err != nil {
+		return fmt.Errorf("the job does not carry its time: %w", err)
+	}
+	m.leave(now, now.Sub(l.begin.Add(time.Duration(due))))
+	return nil
+}
+
+// A meter counts open instances and collects the times of those completed.
+type meter struct {
+	open  chan struct{} // one for each open instance
+	until time.Time
+
+	mu    sync.Mutex // guards times
+	times []time.Duration
+}
+
+func (m *meter) enter(ctx context.Context) bool {
+	select {
+	case m.open <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (m *meter) leave(now time.Time, took time.Duration) {
+	if now.Before(m.until) {
+		m.mu.Lock()
+		m.times = append(m.times, took)
+		m.mu.Unlock()
+	}
+	<-m.open
+}
+
+// drained waits until no instance is open.
+func (m *meter) drained(ctx context.Context) error {
+	for range cap(m.open) {
+		if !m.enter(ctx) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
