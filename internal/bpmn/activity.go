@@ -38,7 +38,7 @@ func (g *graph) activity(n *Node, e *process.Element) {
 		e.Kind, e.User = process.UserTask, g.userTask(n)
 	case "scriptTask":
 		if zeebeVocabulary.child(n, "taskDefinition") != nil {
-			g.serviceTask(n, e)
+			g.scriptJob(n, e)
 			return
 		}
 		e.Kind, e.Script = process.ScriptTask, g.scriptTask(n)
@@ -64,7 +64,9 @@ func (g *graph) serviceTask(n *Node, e *process.Element) {
 	case definition != nil:
 		e.Job.Type = g.zeebeText(definition, "type", definition.Attr("type"))
 		e.Job.Retries = g.retries(definition)
-	case kind == "external" && topic != "":
+	case kind == "external" && topic == "":
+		g.add(n, `camunda:type="external" needs a camunda:topic`)
+	case kind == "external":
 		e.Job.Type = g.camundaText(n, "topic", topic)
 	case hasTopic && kind == "":
 		g.add(n, `camunda:topic needs camunda:type="external"`)
@@ -152,14 +154,23 @@ func (g *graph) formKey(n *Node) string {
 	return found
 }
 
+// scriptJob compiles a script task that a worker does, as Camunda 8 has it.
+func (g *graph) scriptJob(n *Node, e *process.Element) {
+	_, result := camundaVocabulary.attr(n, "resultVariable")
+	if n.First("script") != nil || zeebeVocabulary.child(n, "script") != nil || result {
+		g.add(n, "task has a job type and a script; keep one")
+	}
+	g.serviceTask(n, e)
+}
+
 func (g *graph) scriptTask(n *Node) *process.ScriptSpec {
 	spec := &process.ScriptSpec{}
 	script := n.First("script")
 	if s := zeebeVocabulary.child(n, "script"); s != nil {
 		spec.Expression = g.zeebeExpression(s, "script", s.Attr("expression"))
 		spec.Result = s.Attr("resultVariable")
-		if script != nil {
-			g.add(script, "task has a zeebe:script and a script; keep one")
+		if script != nil || languageOf(n.Attr("scriptFormat")) == foreign {
+			g.add(n, "task has a zeebe:script and a script in another format; keep one")
 		}
 	} else if script != nil {
 		spec.Expression = g.bpmnExpression(script, "script", script.Text, n.Attr("scriptFormat"))
@@ -168,6 +179,9 @@ func (g *graph) scriptTask(n *Node) *process.ScriptSpec {
 	}
 	if result, ok := camundaVocabulary.attr(n, "resultVariable"); ok {
 		spec.Result = result
+	}
+	if h := zeebeVocabulary.child(n, "taskHeaders"); h != nil {
+		g.add(h, "headers are for workers, and no worker does this task")
 	}
 	if spec.Result == "" {
 		g.add(n, `script's result goes nowhere: add camunda:resultVariable="..." or use zeebe:script with resultVariable`)

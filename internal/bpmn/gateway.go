@@ -32,6 +32,9 @@ func (g *graph) leave(n *Node, e *process.Element) {
 		flow := g.flows[f]
 		condition := flow.First("conditionExpression")
 		if condition == nil {
+			if e.Default >= 0 && f != e.Default && !n.Is("exclusiveGateway") {
+				g.add(flow, "flow is always taken, so the default flow of %q never would be: give it a condition", n.ID())
+			}
 			continue
 		}
 		switch {

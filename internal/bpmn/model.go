@@ -24,7 +24,6 @@ const (
 
 	namespaceXML   = "http://www.w3.org/XML/1998/namespace"
 	namespaceXMLNS = "http://www.w3.org/2000/xmlns/"
-	namespaceXSI   = "http://www.w3.org/2001/XMLSchema-instance"
 )
 
 // Model is one BPMN file. It is not changed after Parse.

@@ -91,6 +91,17 @@ func (r *policyReader) properties(n *Node, isProcess bool) {
 	}
 }
 
+// checkProperty refuses a setting where the policy is not read from.
+func (c *compiler) checkProperty(p *Node) {
+	name := p.Attr("name")
+	if p.Name != "property" || !strings.HasPrefix(name, "seal:") {
+		return
+	}
+	if host := p.Parent.host(); host != nil && !host.Is("process") && !slices.Contains(carriers, host.Name) {
+		c.add(p, "property %s does nothing on %s", name, article(host.Name))
+	}
+}
+
 func (r *policyReader) property(p *Node, isProcess bool) {
 	name, ours := strings.CutPrefix(p.Attr("name"), "seal:")
 	value := strings.TrimSpace(p.Attr("value"))

@@ -81,6 +81,8 @@ func TestRefusals(t *testing.T) {
 		{"nesting without end in JUEL", juel("${" + strings.Repeat("(", 200) + "a" + strings.Repeat(")", 200) + "}"), "t.bpmn:3 f2", "nested more than 100 deep"},
 		{"a text without end in JUEL", juel("${" + strings.Repeat("a||", 5000) + "a}"), "t.bpmn:3 f2", "are more than the 10000 allowed"},
 
+		{"a default beside what is always taken", inProcess(`<task id="x" default="f2"/><sequenceFlow id="f1" sourceRef="start" targetRef="x"/><sequenceFlow id="f2" sourceRef="x" targetRef="end"/><sequenceFlow id="f3" sourceRef="x" targetRef="end"/>`), "t.bpmn:3 f3", "flow is always taken, so the default flow"},
+
 		// elements that are not executed
 		{"a call activity", between(`<callActivity id="x" calledElement="q"/>`), "t.bpmn:3 x", "a callActivity is not executed in this version"},
 		{"a receive task", between(`<receiveTask id="x"/>`), "t.bpmn:3 x", "a receiveTask is not executed"},
@@ -146,6 +148,12 @@ func TestRefusals(t *testing.T) {
 		{"a due date that is none", between(`<userTask id="x" camunda:dueDate="soon"/>`), "t.bpmn:3 x", `dueDate "soon"`},
 		{"FEEL in a camunda text", between(`<userTask id="x" camunda:assignee="=owner"/>`), "t.bpmn:3 x", "an expression in ${...} only"},
 
+		{"a type without topic", between(`<serviceTask id="x" camunda:type="external"/>`), "t.bpmn:3 x", "needs a camunda:topic"},
+		{"a script and a worker", between(`<scriptTask id="x"><extensionElements><zeebe:taskDefinition type="q"/></extensionElements><script>1</script></scriptTask>`), "t.bpmn:3 x", "task has a job type and a script; keep one"},
+		{"headers for nobody", between(`<scriptTask id="x"><extensionElements><zeebe:script expression="=1" resultVariable="r"/><zeebe:taskHeaders/></extensionElements></scriptTask>`), "t.bpmn:3 x", "headers are for workers"},
+		{"a timer in a task", between(`<task id="x"><timerEventDefinition/></task>`), "t.bpmn:3 x", "a timerEventDefinition does nothing in a task"},
+		{"a task in a lane", inProcess(`<sequenceFlow id="f" sourceRef="start" targetRef="end"/><laneSet><lane id="l"><userTask id="x"/></lane></laneSet>`), "t.bpmn:3 x", "a userTask does nothing in a lane"},
+
 		// vocabularies
 		{"a zeebe element nobody knows", job(`<zeebe:taskDefinition type="q"/><zeebe:magic/>`), "t.bpmn:3 x", "zeebe:magic is not known here"},
 		{"a zeebe attribute nobody knows", job(`<zeebe:taskDefinition type="q" magic="1"/>`), "t.bpmn:3 x", "zeebe:taskDefinition magic is not known here"},
@@ -176,6 +184,7 @@ func TestRefusals(t *testing.T) {
 		{"a retention that is none", model("<process id=\"p\" isExecutable=\"true\" seal:retention=\"7 years\">\n<startEvent id=\"s\"/></process>"), "t.bpmn:2 p", `retention "7 years" is not a period`},
 		{"a retention twice", model("<process id=\"p\" isExecutable=\"true\" seal:retention=\"P1Y\"><extensionElements>\n<seal:policy retention=\"P2Y\"/></extensionElements><startEvent id=\"s\"/></process>"), "t.bpmn:3 p", "retention is declared twice"},
 		{"a property nobody knows", property("seal:magic", "1"), "t.bpmn:3 p", "property seal:magic is not known"},
+		{"a property on a task", between(`<task id="x"><extensionElements><zeebe:properties><zeebe:property name="seal:field" value="a class=public"/></zeebe:properties></extensionElements></task>`), "t.bpmn:3 x", "property seal:field does nothing on a task"},
 		{"a property's mode that is none", property("seal:mode", "secret"), "t.bpmn:3 p", `mode "secret" is not a mode`},
 		{"a property's class that is none", property("seal:field", "a class=secret"), "t.bpmn:3 p", `class "secret" is not a class`},
 		{"a property's search that is none", property("seal:field", "a class=public search=fuzzy"), "t.bpmn:3 p", `search="fuzzy" is not a kind of search`},

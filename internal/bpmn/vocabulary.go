@@ -122,6 +122,9 @@ func (c *compiler) checkElement(n *Node) (below bool) {
 		c.add(n, "%s %s", article(n.Name), e.why)
 		return scopes[n.Name]
 	}
+	if len(e.on) > 0 && !slices.Contains(e.on, n.Parent.Name) {
+		c.add(n, "%s does nothing in %s", article(n.Name), article(n.Parent.Name))
+	}
 	for _, a := range n.Attrs {
 		c.checkAttribute(n, e, a)
 	}
@@ -165,6 +168,7 @@ func (c *compiler) checkExtension(n *Node, v *vocabulary) (below bool) {
 		}
 	}
 	c.checkOnce(n, v)
+	c.checkProperty(n)
 	return true
 }
 

@@ -34,6 +34,11 @@ var (
 	carriers   = words("itemDefinition dataObject property message") // of seal: fields
 )
 
+const (
+	scopeNames = "process subProcess adHocSubProcess transaction"
+	eventNames = "startEvent endEvent intermediateCatchEvent boundaryEvent"
+)
+
 const laterVersion = "is not executed in this version"
 
 // activity is the row of an activity: what BPMN gives all, and its own.
@@ -47,11 +52,12 @@ func activity(own map[string]rule, refs ...string) element {
 	for name, row := range own {
 		attrs[name] = row
 	}
-	return element{rule: yes, attrs: attrs, refs: append(refs, "default")}
+	return executed(scopeNames, attrs, append(refs, "default")...)
 }
 
-func executed(attrs map[string]rule, refs ...string) element {
-	return element{rule: yes, attrs: attrs, refs: refs}
+// executed is the row of an element that is executed inside the given ones.
+func executed(inside string, attrs map[string]rule, refs ...string) element {
+	return element{rule: on(words(inside)...), attrs: attrs, refs: refs}
 }
 
 func later(refs ...string) element {
@@ -69,13 +75,13 @@ var (
 // Attributes have rows where the element is executed; all have id and name.
 var bpmnElements = map[string]element{
 	// executed
-	"definitions": executed(map[string]rule{"targetNamespace": yes, "expressionLanguage": yes, "typeLanguage": idle, "exporter": idle, "exporterVersion": idle}),
-	"process": executed(map[string]rule{"isExecutable": yes, "processType": idle, "isClosed": idle, "definitionalCollaborationRef": idle},
+	"definitions": executed("", map[string]rule{"targetNamespace": yes, "expressionLanguage": yes, "typeLanguage": idle, "exporter": idle, "exporterVersion": idle}),
+	"process": executed("definitions", map[string]rule{"isExecutable": yes, "processType": idle, "isClosed": idle, "definitionalCollaborationRef": idle},
 		"definitionalCollaborationRef"),
-	"startEvent":               executed(map[string]rule{"isInterrupting": idle, "parallelMultiple": singleEvent}),
-	"endEvent":                 executed(nil),
-	"intermediateCatchEvent":   executed(map[string]rule{"parallelMultiple": singleEvent}),
-	"boundaryEvent":            executed(map[string]rule{"attachedToRef": yes, "cancelActivity": yes, "parallelMultiple": singleEvent}, "attachedToRef"),
+	"startEvent":               executed(scopeNames, map[string]rule{"isInterrupting": idle, "parallelMultiple": singleEvent}),
+	"endEvent":                 executed(scopeNames, nil),
+	"intermediateCatchEvent":   executed(scopeNames, map[string]rule{"parallelMultiple": singleEvent}),
+	"boundaryEvent":            executed(scopeNames, map[string]rule{"attachedToRef": yes, "cancelActivity": yes, "parallelMultiple": singleEvent}, "attachedToRef"),
 	"task":                     activity(nil),
 	"manualTask":               activity(nil),
 	"userTask":                 activity(map[string]rule{"implementation": idle}),
@@ -84,22 +90,22 @@ var bpmnElements = map[string]element{
 	"sendTask":                 activity(map[string]rule{"implementation": idle, "operationRef": idle, "messageRef": idle}, "operationRef", "messageRef"),
 	"businessRuleTask":         activity(map[string]rule{"implementation": idle}),
 	"subProcess":               activity(map[string]rule{"triggeredByEvent": only("false", "is not executed: event subprocesses come in a later version")}),
-	"exclusiveGateway":         executed(map[string]rule{"gatewayDirection": idle, "default": yes}, "default"),
-	"inclusiveGateway":         executed(map[string]rule{"gatewayDirection": idle, "default": yes}, "default"),
-	"parallelGateway":          executed(map[string]rule{"gatewayDirection": idle}),
-	"sequenceFlow":             executed(map[string]rule{"sourceRef": yes, "targetRef": yes, "isImmediate": idle}, "sourceRef", "targetRef"),
-	"conditionExpression":      executed(expression),
-	"script":                   executed(nil),
-	"timerEventDefinition":     executed(nil),
-	"timeDate":                 executed(expression),
-	"timeDuration":             executed(expression),
-	"timeCycle":                executed(expression),
-	"errorEventDefinition":     executed(map[string]rule{"errorRef": yes}, "errorRef"),
-	"terminateEventDefinition": executed(nil),
-	"eventDefinitionRef":       executed(nil, "."),
-	"error":                    executed(map[string]rule{"errorCode": yes, "structureRef": idle}, "structureRef"),
-	"incoming":                 executed(nil, "."),
-	"outgoing":                 executed(nil, "."),
+	"exclusiveGateway":         executed(scopeNames, map[string]rule{"gatewayDirection": idle, "default": yes}, "default"),
+	"inclusiveGateway":         executed(scopeNames, map[string]rule{"gatewayDirection": idle, "default": yes}, "default"),
+	"parallelGateway":          executed(scopeNames, map[string]rule{"gatewayDirection": idle}),
+	"sequenceFlow":             executed(scopeNames, map[string]rule{"sourceRef": yes, "targetRef": yes, "isImmediate": idle}, "sourceRef", "targetRef"),
+	"conditionExpression":      executed("sequenceFlow", expression),
+	"script":                   executed("scriptTask", nil),
+	"timerEventDefinition":     executed(eventNames+" definitions", nil),
+	"timeDate":                 executed("timerEventDefinition", expression),
+	"timeDuration":             executed("timerEventDefinition", expression),
+	"timeCycle":                executed("timerEventDefinition", expression),
+	"errorEventDefinition":     executed(eventNames+" definitions", map[string]rule{"errorRef": yes}, "errorRef"),
+	"terminateEventDefinition": executed(eventNames+" definitions", nil),
+	"eventDefinitionRef":       executed(eventNames, nil, "."),
+	"error":                    executed("definitions", map[string]rule{"errorCode": yes, "structureRef": idle}, "structureRef"),
+	"incoming":                 executed("", nil, "."),
+	"outgoing":                 executed("", nil, "."),
 
 	// not executed
 	"callActivity":                     later(),
