@@ -93,7 +93,7 @@ func newMessage(keys []Key, ctx Context, plaintext []byte, salt [saltSize]byte) 
 		return message{}, fault.New(fault.Invalid, "value of %d bytes is too large to seal, at most %d", len(plaintext), MaxPlaintext)
 	}
 	flags, size := padding(len(plaintext))
-	m, err := newPrefix(keys, ctx, flags, salt, size)
+	m, err := newPrefix([4]byte{mark, version, suite, flags}, keys, ctx, salt, size)
 	if err != nil {
 		return message{}, err
 	}
@@ -105,11 +105,11 @@ func newMessage(keys []Key, ctx Context, plaintext []byte, salt [saltSize]byte) 
 }
 
 // newPrefix derives the message key and writes the bytes before the nonce,
-// leaving room for a plaintext of size bytes.
-func newPrefix(keys []Key, ctx Context, flags byte, salt [saltSize]byte, size int) (m message, err error) {
+// beginning with start and leaving room for a plaintext of size bytes.
+func newPrefix(start [4]byte, keys []Key, ctx Context, salt [saltSize]byte, size int) (m message, err error) {
 	prefixSize := headSize + len(keys)*idSize + saltSize + commitmentSize
 	m.prefix = make([]byte, 0, prefixSize+nonceSize+size+tagSize)
-	m.prefix = append(m.prefix, mark, version, suite, flags, byte(len(keys)))
+	m.prefix = append(append(m.prefix, start[:]...), byte(len(keys)))
 	for i := range keys {
 		m.prefix = append(m.prefix, keys[i].ID[:]...)
 	}

@@ -17,14 +17,21 @@ func SealFixed(t testing.TB, keys []Key, ctx Context, plaintext []byte, salt [16
 	return m.encrypt(t, nonce), nil
 }
 
-// SealRaw makes an authentic envelope that Seal would not: of any keys, flags
-// and padded bytes.
-func SealRaw(t testing.TB, keys []Key, ctx Context, flags byte, padded []byte, salt [16]byte, nonce [12]byte) []byte {
-	m, err := newPrefix(keys, ctx, flags, salt, len(padded))
+// Raw is an authentic envelope that Seal would not make.
+type Raw struct {
+	Start      [4]byte // mark, version, suite, flags
+	Padded     []byte
+	Commitment []byte // nil: the right one
+}
+
+// Seal encrypts with a given salt and nonce and checks nothing.
+func (r Raw) Seal(t testing.TB, keys []Key, ctx Context, salt [16]byte, nonce [12]byte) []byte {
+	m, err := newPrefix(r.Start, keys, ctx, salt, len(r.Padded))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.plaintext = padded
+	copy(m.prefix[len(m.prefix)-commitmentSize:], r.Commitment)
+	m.plaintext = r.Padded
 	return m.encrypt(t, nonce)
 }
 

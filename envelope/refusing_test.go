@@ -38,6 +38,7 @@ func makeRefusing(t *testing.T) []vector {
 	r.changedBytes()
 	r.cut()
 	r.keys()
+	r.heads()
 	r.keyLists()
 	r.contexts()
 	r.paddings()
@@ -98,6 +99,27 @@ func (r *refusals) keys() {
 	}
 }
 
+// start returns the first bytes of an envelope.
+func start(flags byte) [4]byte { return [4]byte{0xF5, 1, 1, flags} }
+
+// heads are envelopes that are authentic but not of suite 01, or commit to
+// another message key.
+func (r *refusals) heads() {
+	keys, ctx := fixture(1)
+	padded := append([]byte("x\x80"), make([]byte, 62)...)
+	for _, c := range []struct {
+		name string
+		raw  envelope.Raw
+	}{
+		{"authentic, mark F6", envelope.Raw{Start: [4]byte{0xF6, 1, 1, 1}, Padded: padded}},
+		{"authentic, version 2", envelope.Raw{Start: [4]byte{0xF5, 2, 1, 1}, Padded: padded}},
+		{"authentic, suite 2", envelope.Raw{Start: [4]byte{0xF5, 1, 2, 1}, Padded: padded}},
+		{"authentic, another commitment", envelope.Raw{Start: start(1), Padded: padded, Commitment: make([]byte, 32)}},
+	} {
+		r.add(c.name, keys, ctx, c.raw.Seal(r.t, keys, ctx, fixedSalt, fixedNonce))
+	}
+}
+
 // keyLists are envelopes that are authentic but name their keys in a way that
 // Seal does not.
 func (r *refusals) keyLists() {
@@ -113,7 +135,8 @@ func (r *refusals) keyLists() {
 		{"authentic, subjects descend", []envelope.Key{keys[0], keys[2], keys[1]}},
 		{"authentic, five keys", five},
 	} {
-		r.add(c.name, c.keys, ctx, envelope.SealRaw(r.t, c.keys, ctx, 1, padded, fixedSalt, fixedNonce))
+		raw := envelope.Raw{Start: start(1), Padded: padded}
+		r.add(c.name, c.keys, ctx, raw.Seal(r.t, c.keys, ctx, fixedSalt, fixedNonce))
 	}
 }
 
@@ -174,6 +197,7 @@ func (r *refusals) paddings() {
 		{"authentic, 255 bytes not padded", 0, []byte(x255)},
 		{"authentic, unknown flag", 2, pad("x\x80", 64)},
 	} {
-		r.add(c.name, keys, ctx, envelope.SealRaw(r.t, keys, ctx, c.flags, c.padded, fixedSalt, fixedNonce))
+		raw := envelope.Raw{Start: start(c.flags), Padded: c.padded}
+		r.add(c.name, keys, ctx, raw.Seal(r.t, keys, ctx, fixedSalt, fixedNonce))
 	}
 }
