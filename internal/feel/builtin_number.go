@@ -31,9 +31,6 @@ const (
 
 // rounder makes a function that rounds to a number of decimals.
 func rounder(rounding apd.Rounder) func(c *call) value {
-	ctx := decimals
-	ctx.Rounding = rounding
-	ctx.MaxExponent, ctx.MinExponent = wide.MaxExponent, wide.MinExponent
 	return func(c *call) value {
 		scale := int64(0)
 		if c.has(1) {
@@ -45,10 +42,28 @@ func rounder(rounding apd.Rounder) func(c *call) value {
 		if -scale <= int64(c.num(0).Exponent) {
 			return c.args[0]
 		}
-		d := new(apd.Decimal)
-		_, err := ctx.Quantize(d, c.num(0), int32(-scale))
-		return c.number(d, err)
+		return c.number(quantize(c.num(0), int32(-scale), rounding), nil)
 	}
+}
+
+// quantize rounds to a multiple of 10^exponent, which is more than that of x.
+// It is here because apd's own makes 0 of everything below a tenth of the unit,
+// in whatever direction it rounds.
+func quantize(x *apd.Decimal, exponent int32, rounding apd.Rounder) *apd.Decimal {
+	d := &apd.Decimal{Exponent: exponent, Negative: x.Negative}
+	dropped := int64(exponent) - int64(x.Exponent)
+	half, exact := -1, x.IsZero()
+	if dropped <= x.NumDigits() {
+		unit := new(apd.BigInt).Exp(apd.NewBigInt(10), apd.NewBigInt(dropped), nil)
+		rest := new(apd.BigInt)
+		d.Coeff.QuoRem(&x.Coeff, unit, rest)
+		exact = rest.Sign() == 0
+		half = rest.Lsh(rest, 1).Cmp(unit)
+	}
+	if !exact && rounding.ShouldAddOne(&d.Coeff, x.Negative, half) {
+		d.Coeff.Add(&d.Coeff, apd.NewBigInt(1))
+	}
+	return d
 }
 
 func absolute(c *call) value {

@@ -161,6 +161,7 @@ var equalities = map[string][][2]string{
 		{`modulo(-12, 5)`, `3`},
 		{`round half up(2.5, 0)`, `3`},
 		{`decimal(2.5, 0)`, `2`},
+		{`[floor(-0.09), ceiling(0.09), round up(0.004, 1), round up(5, -3), round half up(49, -2)]`, `[-1, 1, 0.1, 1000, 0]`},
 		{`string(1e20)`, `"100000000000000000000"`},
 		{`number("1 000,5", " ", ",")`, `1000.5`},
 	},
@@ -243,6 +244,15 @@ func TestParseRefuses(t *testing.T) {
 		{strings.Repeat("(", 1000), "1:401", "nested"},
 		{"1" + strings.Repeat("+1", 1000), "", "nested"},
 		{strings.Repeat("-", 1000) + "1", "", "nested"},
+		{strings.Repeat("[1..", 1000), "", "nested"},
+		{strings.Repeat("]1..", 1000), "", "nested"},
+		{strings.Repeat("(< ", 1000), "", "nested"},
+		{strings.Repeat("x in (", 1000), "", "nested"},
+		{strings.Repeat("{a:", 1000), "", "nested"},
+		{strings.Repeat("for x in ", 1000), "", "nested"},
+		{"a" + strings.Repeat(".a", 1000), "", "nested"},
+		{"a" + strings.Repeat("[1]", 1000), "", "nested"},
+		{"a" + strings.Repeat(" in a", 1000), "", "nested"},
 		{"x instance of " + strings.Repeat("list<", 1000), "", "nested"},
 	} {
 		_, err := feel.Parse(c.src, feel.Options{})

@@ -168,6 +168,8 @@ func (p *parser) parseParenthesis() node {
 
 // parseOperand reads an arithmetic expression in its own brackets' rules.
 func (p *parser) parseOperand() node {
+	p.enter()
+	defer p.leave(1)
 	outer := p.endpoint
 	p.endpoint = false
 	defer func() { p.endpoint = outer }()
@@ -176,6 +178,8 @@ func (p *parser) parseOperand() node {
 
 // parseRange reads what follows the lower end of a range.
 func (p *parser) parseRange(from int, low node, included bool) node {
+	p.enter()
+	defer p.leave(1)
 	p.expect("..")
 	outer := p.endpoint
 	p.endpoint = true
