@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/identity"
 )
 
@@ -19,20 +20,20 @@ type Engine interface {
 	Ready(ctx context.Context) map[string]error
 
 	Deploy(ctx context.Context, c identity.Caller, files []api.File, idem string) (api.Deployment, error)
-	Processes(ctx context.Context, c identity.Caller, p api.Page) (api.Processes, error)
+	Processes(ctx context.Context, c identity.Caller, p engine.Page) (api.Processes, error)
 	Process(ctx context.Context, c identity.Caller, id string, version int) (api.Process, error)
 	Model(ctx context.Context, c identity.Caller, id string, version int) ([]byte, error)
 	SetMode(ctx context.Context, c identity.Caller, process, mode, idem string) (api.Process, error)
 
 	Start(ctx context.Context, c identity.Caller, in api.StartRequest, idem string) (api.Receipt, error)
-	Instances(ctx context.Context, c identity.Caller, f api.InstanceFilter, p api.Page) (api.Instances, error)
+	Instances(ctx context.Context, c identity.Caller, f engine.InstanceFilter, p engine.Page) (api.Instances, error)
 	Instance(ctx context.Context, c identity.Caller, id string) (api.Instance, error)
-	Steps(ctx context.Context, c identity.Caller, id string, p api.Page) (api.Steps, error)
+	Steps(ctx context.Context, c identity.Caller, id string, p engine.Page) (api.Steps, error)
 	Export(ctx context.Context, c identity.Caller, id string) (api.Export, error)
 	Cancel(ctx context.Context, c identity.Caller, id, idem string) (api.Receipt, error)
 	SetVariables(ctx context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error)
 
-	Tasks(ctx context.Context, c identity.Caller, f api.TaskFilter, p api.Page) (api.Tasks, error)
+	Tasks(ctx context.Context, c identity.Caller, f engine.TaskFilter, p engine.Page) (api.Tasks, error)
 	Task(ctx context.Context, c identity.Caller, id string) (api.Task, error)
 	Claim(ctx context.Context, c identity.Caller, id, assignee, idem string) (api.Receipt, error)
 	Unclaim(ctx context.Context, c identity.Caller, id, idem string) (api.Receipt, error)
@@ -47,6 +48,8 @@ type Engine interface {
 	ErrorJob(ctx context.Context, c identity.Caller, id string, in api.ErrorJobRequest, idem string) (api.Receipt, error)
 	ExtendJob(ctx context.Context, c identity.Caller, id string, in api.ExtendJobRequest) (api.Lease, error)
 
-	Incidents(ctx context.Context, c identity.Caller, process string, p api.Page) (api.Incidents, error)
+	Incidents(ctx context.Context, c identity.Caller, process string, p engine.Page) (api.Incidents, error)
 	RetryIncident(ctx context.Context, c identity.Caller, id string, retries int, idem string) (api.Receipt, error)
 }
+
+var _ Engine = (*engine.Engine)(nil)

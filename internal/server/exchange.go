@@ -105,18 +105,15 @@ func (x *exchange) read(in reflect.Value) error {
 }
 
 // waitable returns a context for a call that waits on purpose: it may take wait
-// longer than others, outlives the connection's deadlines, and ends when the
-// server drains.
+// longer than others and ends when the server drains. The deadline for writing,
+// which the listener set when the request came, is moved as well; writers that
+// have none (in tests) need none.
 func (x *exchange) waitable(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
 	if wait == 0 {
 		return ctx, func() {}
 	}
 	limit := wait + x.server.config.Timeout
-	// The body has been read. A read deadline that passed now would look like
-	// a client that hung up. Writers without deadlines (tests) need none.
-	conn := http.NewResponseController(x.w)
-	_ = conn.SetReadDeadline(time.Time{})
-	_ = conn.SetWriteDeadline(time.Now().Add(limit))
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(limit))
 	ctx, cancel := context.WithTimeout(x.r.Context(), limit)
 	stop := context.AfterFunc(x.server.draining, cancel)
 	return ctx, func() { stop(); cancel() }

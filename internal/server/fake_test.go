@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/server"
@@ -69,8 +70,8 @@ func (e *fakeEngine) Deploy(_ context.Context, c identity.Caller, files []api.Fi
 	return api.Deployment{}, err
 }
 
-func (e *fakeEngine) Processes(_ context.Context, c identity.Caller, p api.Page) (api.Processes, error) {
-	_, err := e.note("Processes", c, "", "", p)
+func (e *fakeEngine) Processes(_ context.Context, c identity.Caller, p engine.Page) (api.Processes, error) {
+	_, err := e.note("Processes", c, "", "", api.Page(p))
 	return api.Processes{}, err
 }
 
@@ -93,8 +94,8 @@ func (e *fakeEngine) Start(_ context.Context, c identity.Caller, in api.StartReq
 	return e.note("Start", c, "", idem, in)
 }
 
-func (e *fakeEngine) Instances(_ context.Context, c identity.Caller, f api.InstanceFilter, p api.Page) (api.Instances, error) {
-	_, err := e.note("Instances", c, "", "", api.InstancesQuery{InstanceFilter: f, Page: p})
+func (e *fakeEngine) Instances(_ context.Context, c identity.Caller, f engine.InstanceFilter, p engine.Page) (api.Instances, error) {
+	_, err := e.note("Instances", c, "", "", api.InstancesQuery{InstanceFilter: api.InstanceFilter(f), Page: api.Page(p)})
 	return api.Instances{}, err
 }
 
@@ -103,8 +104,8 @@ func (e *fakeEngine) Instance(_ context.Context, c identity.Caller, id string) (
 	return api.Instance{ID: id}, err
 }
 
-func (e *fakeEngine) Steps(_ context.Context, c identity.Caller, id string, p api.Page) (api.Steps, error) {
-	_, err := e.note("Steps", c, id, "", p)
+func (e *fakeEngine) Steps(_ context.Context, c identity.Caller, id string, p engine.Page) (api.Steps, error) {
+	_, err := e.note("Steps", c, id, "", api.Page(p))
 	return api.Steps{}, err
 }
 
@@ -121,8 +122,8 @@ func (e *fakeEngine) SetVariables(_ context.Context, c identity.Caller, id strin
 	return e.note("SetVariables", c, id, idem, string(variables))
 }
 
-func (e *fakeEngine) Tasks(_ context.Context, c identity.Caller, f api.TaskFilter, p api.Page) (api.Tasks, error) {
-	_, err := e.note("Tasks", c, "", "", api.TasksQuery{TaskFilter: f, Page: p})
+func (e *fakeEngine) Tasks(_ context.Context, c identity.Caller, f engine.TaskFilter, p engine.Page) (api.Tasks, error) {
+	_, err := e.note("Tasks", c, "", "", api.TasksQuery{TaskFilter: api.TaskFilter(f), Page: api.Page(p)})
 	return api.Tasks{}, err
 }
 
@@ -172,8 +173,8 @@ func (e *fakeEngine) ExtendJob(_ context.Context, c identity.Caller, id string, 
 	return api.Lease{}, err
 }
 
-func (e *fakeEngine) Incidents(_ context.Context, c identity.Caller, process string, p api.Page) (api.Incidents, error) {
-	_, err := e.note("Incidents", c, "", "", api.IncidentsQuery{Process: process, Page: p})
+func (e *fakeEngine) Incidents(_ context.Context, c identity.Caller, process string, p engine.Page) (api.Incidents, error) {
+	_, err := e.note("Incidents", c, "", "", api.IncidentsQuery{Process: process, Page: api.Page(p)})
 	return api.Incidents{}, err
 }
 

@@ -67,7 +67,7 @@ func NewListener(config ListenConfig, handler http.Handler) (*Listener, error) {
 		TLSConfig:         config.TLS,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       config.ReadTimeout,
-		WriteTimeout:      config.ReadTimeout + time.Minute,
+		WriteTimeout:      config.ReadTimeout + 30*time.Second, // calls that wait move it
 		IdleTimeout:       config.IdleTimeout,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),

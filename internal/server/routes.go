@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) processRoutes() []*operation {
 		deploy,
 		newOperation("GET", "/v1/processes", "listProcesses", tag, "List the newest versions of all processes",
 			func(ctx context.Context, x *exchange, in api.Page) (api.Processes, error) {
-				out, err := e.Processes(ctx, x.caller, in)
+				out, err := e.Processes(ctx, x.caller, engine.Page(in))
 				out.Items = list(out.Items)
 				return out, err
 			}),
@@ -56,7 +57,7 @@ func (s *Server) instanceRoutes() []*operation {
 			}),
 		newOperation("GET", "/v1/instances", "listInstances", tag, "List instances, newest first",
 			func(ctx context.Context, x *exchange, in api.InstancesQuery) (api.Instances, error) {
-				out, err := e.Instances(ctx, x.caller, in.InstanceFilter, in.Page)
+				out, err := e.Instances(ctx, x.caller, engine.InstanceFilter(in.InstanceFilter), engine.Page(in.Page))
 				out.Items = list(out.Items)
 				return out, err
 			}),
@@ -66,7 +67,7 @@ func (s *Server) instanceRoutes() []*operation {
 			}),
 		newOperation("GET", "/v1/instances/{instance}/steps", "listSteps", tag, "List the steps of an instance, oldest first",
 			func(ctx context.Context, x *exchange, in api.Page) (api.Steps, error) {
-				out, err := e.Steps(ctx, x.caller, x.id, in)
+				out, err := e.Steps(ctx, x.caller, x.id, engine.Page(in))
 				out.Items = list(out.Items)
 				return out, err
 			}),
@@ -92,7 +93,7 @@ func (s *Server) taskRoutes() []*operation {
 	return []*operation{
 		newOperation("GET", "/v1/tasks", "listTasks", tag, "List open tasks, oldest first",
 			func(ctx context.Context, x *exchange, in api.TasksQuery) (api.Tasks, error) {
-				out, err := e.Tasks(ctx, x.caller, in.TaskFilter, in.Page)
+				out, err := e.Tasks(ctx, x.caller, engine.TaskFilter(in.TaskFilter), engine.Page(in.Page))
 				out.Items = list(out.Items)
 				return out, err
 			}),
@@ -162,7 +163,7 @@ func (s *Server) incidentRoutes() []*operation {
 	return []*operation{
 		newOperation("GET", "/v1/incidents", "listIncidents", tag, "List open incidents, oldest first",
 			func(ctx context.Context, x *exchange, in api.IncidentsQuery) (api.Incidents, error) {
-				out, err := e.Incidents(ctx, x.caller, in.Process, in.Page)
+				out, err := e.Incidents(ctx, x.caller, in.Process, engine.Page(in.Page))
 				out.Items = list(out.Items)
 				return out, err
 			}),

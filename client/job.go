@@ -1,0 +1,252 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/underseal/underseal/api"
+)
+
+// Job is work that this worker has leased.
+type Job struct {
+	api.Job
+}
+
+// Bind fills v, a pointer to a struct or map, from the job's variables, as
+// json.Unmarshal does; but a number that goes into an interface becomes a
+// json.Number and so keeps every digit.
+func (j Job) Bind(v any) error {
+	d := json.NewDecoder(bytes.NewReader(j.Variables))
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("variables of job %s: %w", j.ID, err)
+	}
+	return nil
+}
+
+// Result are the variables that a job gives back; nil is none.
+type Result map[string]any
+
+// BPMNError is returned by a handler to throw a BPMN error into the process.
+type BPMNError struct {
+	Code      string // the errorCode that a boundary event of the model catches
+	Message   string
+	Variables Result
+}
+
+// Error says which error is thrown.
+func (e BPMNError) Error() string { return fmt.Sprintf("BPMN error %q: %s", e.Code, e.Message) }
+
+// Fail is returned by a handler that knows how its job should be tried again.
+type Fail struct {
+	// Retries is how many tries are left; 0 makes an incident at once.
+	Retries int
+	// Backoff is the pause before the next try. 0 leaves it to the server (one
+	// second, doubled each time); a negative one is none at all.
+	Backoff time.Duration
+	Message string
+}
+
+// Error returns the message.
+func (f Fail) Error() string { return f.Message }
+
+// Causes of the end of a handler's context.
+var (
+	// ErrLeaseLost means that the job is no longer this worker's: it was done,
+	// canceled, or leased to another.
+	ErrLeaseLost = errors.New("the lease of the job is lost")
+	// ErrStopped means that the time to drain is over.
+	ErrStopped = errors.New("the worker has stopped")
+)
+
+// carryOut runs the handler of one job and reports what became of it.
+func (p *poller) carryOut(job api.Job) {
+	defer p.release(1)
+	ctx, cancel := context.WithCancelCause(p.handling)
+	defer cancel(nil)
+	defer p.keepLease(ctx, cancel, job)()
+	select {
+	case p.running <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	result, err := p.handle(ctx, Job{job})
+	<-p.running
+	if ctx.Err() == nil {
+		p.report(ctx, job, result, err)
+	}
+}
+
+// handle calls the handler and makes an error of its panic.
+func (p *poller) handle(ctx context.Context, job Job) (result Result, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the handler panicked: %v", v)
+			p.worker.config.Log.Error("handler panicked", "type", p.jobType, "job", job.ID,
+				"what", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+		}
+	}()
+	return p.handler(ctx, job)
+}
+
+// keepLease lengthens the lease whenever half of it is over, until the function
+// that it returns is called. It cancels the job when the lease is gone.
+func (p *poller) keepLease(ctx context.Context, cancel context.CancelCauseFunc, job api.Job) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.extendUntil(ctx, job); err != nil {
+			p.worker.config.Log.Warn("lease lost", "type", p.jobType, "job", job.ID, "error", err.Error())
+			cancel(ErrLeaseLost)
+		}
+	}()
+	return func() { cancel(nil); <-done }
+}
+
+// extendUntil returns nil when ctx ends, and why when the lease ends before.
+// A failed try is repeated as long as the lease may still be held.
+func (p *poller) extendUntil(ctx context.Context, job api.Job) error {
+	lease := p.worker.config.Lease
+	ends, timer := time.Now().Add(lease), time.NewTimer(lease/2)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		asked := time.Now()
+		err := p.extend(ctx, job)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			ends = asked.Add(lease)
+			timer.Reset(lease / 2)
+		case permanent(err) || !time.Now().Before(ends):
+			return err
+		default:
+			timer.Reset(lease / 20)
+		}
+	}
+}
+
+func (p *poller) extend(ctx context.Context, job api.Job) error {
+	r := send("POST", "/v1/jobs/{job}/extend", api.ExtendJobRequest{
+		Lease: job.Lease, LeaseMS: int(p.worker.config.Lease.Milliseconds()),
+	}, job.ID)
+	r.tries = 1
+	_, err := call[api.Lease](ctx, p.worker.client, r)
+	return err
+}
+
+// report tells the server what became of a job, as long as the lease is held:
+// the work is done, and giving up would have it done again. A result that the
+// server will never take makes the try a failed one, so that it shows.
+func (p *poller) report(ctx context.Context, job api.Job, result Result, outcome error) {
+	log := p.worker.config.Log.With("type", p.jobType, "job", job.ID)
+	if outcome != nil {
+		log.Info("job failed", "outcome", fmt.Sprintf("%T", outcome))
+	}
+	r, err := outcomeRequest(job, result, outcome)
+	if err == nil {
+		err = p.deliver(ctx, r)
+	}
+	if IsInvalid(err) || isEncoding(err) {
+		log.Warn("result not accepted", "error", err.Error())
+		err = p.deliver(ctx, failRequest(job, api.FailJobRequest{Message: "the result was not accepted: " + err.Error()}))
+	}
+	if err != nil {
+		log.Warn("job not reported", "error", err.Error())
+	}
+}
+
+// deliver repeats a report, always with the same key, until it is answered.
+func (p *poller) deliver(ctx context.Context, r request) error {
+	c := p.worker.client.Idempotent(uuid.NewString())
+	for failures := c.tries; ; failures++ {
+		_, err := call[api.Receipt](ctx, c, r)
+		if err == nil || ctx.Err() != nil || !repeatable(err) {
+			return err
+		}
+		pause(ctx, failures, 0)
+	}
+}
+
+// outcomeRequest is the report of what a handler returned.
+func outcomeRequest(job api.Job, result Result, outcome error) (request, error) {
+	var thrown BPMNError
+	var fail Fail
+	switch {
+	case outcome == nil:
+		variables, err := encode(result)
+		return send("POST", "/v1/jobs/{job}/complete", api.CompleteJobRequest{Lease: job.Lease, Variables: variables}, job.ID), err
+	case as(outcome, &thrown):
+		variables, err := encode(thrown.Variables)
+		return send("POST", "/v1/jobs/{job}/error", api.ErrorJobRequest{
+			Lease: job.Lease, Code: thrown.Code, Message: cut(thrown.Message), Variables: variables,
+		}, job.ID), err
+	case as(outcome, &fail):
+		in := api.FailJobRequest{Message: fail.Message, Retries: &fail.Retries}
+		if ms := max(int(fail.Backoff.Milliseconds()), 0); fail.Backoff != 0 {
+			in.BackoffMS = &ms
+		}
+		return failRequest(job, in), nil
+	}
+	return failRequest(job, api.FailJobRequest{Message: outcome.Error()}), nil
+}
+
+func failRequest(job api.Job, in api.FailJobRequest) request {
+	in.Lease, in.Message = job.Lease, cut(in.Message)
+	return send("POST", "/v1/jobs/{job}/fail", in, job.ID)
+}
+
+// encode returns no variables for no result.
+func encode(result Result) (json.RawMessage, error) {
+	if len(result) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(result)
+}
+
+// isEncoding reports whether a result is nothing that JSON can hold.
+func isEncoding(err error) bool {
+	var unsupportedType *json.UnsupportedTypeError
+	var unsupportedValue *json.UnsupportedValueError
+	var marshaler *json.MarshalerError
+	return errors.As(err, &unsupportedType) || errors.As(err, &unsupportedValue) || errors.As(err, &marshaler)
+}
+
+// as finds a T or a *T in err's chain.
+func as[T error, P interface {
+	*T
+	error
+}](err error, target *T) bool {
+	if errors.As(err, target) {
+		return true
+	}
+	var p P
+	if !errors.As(err, &p) || p == nil {
+		return false
+	}
+	*target = *p
+	return true
+}
+
+// maxMessage is how many characters of a message the server takes.
+const maxMessage = 10_000
+
+func cut(message string) string {
+	if utf8.RuneCountInString(message) <= maxMessage {
+		return message
+	}
+	return string([]rune(message)[:maxMessage])
+}
