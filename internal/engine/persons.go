@@ -59,9 +59,9 @@ func (e *Engine) fieldKeys(ctx context.Context, o *object, label process.Label) 
 
 // meetPersons gives a key to every person that the fields to be written are
 // about. A person whose id is not known yet gets a key without a name, which is
-// linked when the id appears. When a person turns out to be somebody else, the
-// interpreter has every field about them among those to be written.
-func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite) error {
+// linked when the id appears. It returns the paths of persons who are somebody
+// else after this step.
+func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite) (changed []string, err error) {
 	ids := map[string]canon.Value{}
 	var paths []string
 	for _, f := range fields {
@@ -70,11 +70,19 @@ func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite
 	}
 	slices.Sort(paths)
 	for _, path := range slices.Compact(paths) {
+		before, met := o.head.person(path)
+		key := 0
+		if met {
+			key = before.key
+		}
 		if err := e.meetPerson(ctx, o, path, ids[path]); err != nil {
-			return err
+			return nil, err
+		}
+		if now, _ := o.head.person(path); met && now.key != key {
+			changed = append(changed, path)
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 // meetPerson makes sure that the person named by the field at path has a key.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/underseal/underseal/internal/canon"
@@ -44,7 +45,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		}
 		s.tokens = append(s.tokens, token)
 	}
-	if err := e.meetPersons(ctx, &l.object, s.fields); err != nil {
+	if err := e.meetAll(ctx, l, &s); err != nil {
 		return nil, err
 	}
 	l.head.state = l.state.Encode()
@@ -54,6 +55,25 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	}
 	l.route(set, out.Commands)
 	return set, nil
+}
+
+// meetAll gives keys to all persons, and writes again every field about a
+// person who turned out to be somebody else: it must be sealed under their key.
+func (e *Engine) meetAll(ctx context.Context, l *Live, s *step) error {
+	changed, err := e.meetPersons(ctx, &l.object, s.fields)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	for _, path := range l.state.FieldPaths() {
+		label := l.state.Label(path)
+		if !slices.ContainsFunc(label.Subjects, func(p string) bool { return slices.Contains(changed, p) }) ||
+			slices.ContainsFunc(s.fields, func(w fieldWrite) bool { return w.path == path }) {
+			continue
+		}
+		value, _ := l.state.Field(path)
+		s.fields = append(s.fields, fieldWrite{path: path, value: value, label: label})
+	}
+	return nil
 }
 
 // searchToken makes a field findable by its exact value. Tokens of former

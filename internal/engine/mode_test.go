@@ -1,0 +1,133 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+const classified = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:seal="urn:underseal:bpmn:1" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" targetNamespace="x">
+<process id="classified" isExecutable="true">
+<extensionElements><seal:policy default="internal">
+<seal:field path="person.id" class="internal"/>
+<seal:field path="person.diagnosis" class="regulated" subject="person.id"/>
+<seal:field path="shoe" class="internal" subject="person.id"/>
+<seal:field path="salary" class="confidential"/>
+<seal:field path="room" class="public"/>
+</seal:policy></extensionElements>
+<startEvent id="start"/><sequenceFlow id="a" sourceRef="start" targetRef="derive"/>
+<scriptTask id="derive"><extensionElements><zeebe:script expression="=salary * 2" resultVariable="twice"/></extensionElements></scriptTask>
+<sequenceFlow id="a1" sourceRef="derive" targetRef="derive2"/>
+<scriptTask id="derive2"><extensionElements><zeebe:script expression="=person.diagnosis" resultVariable="copied"/></extensionElements></scriptTask>
+<sequenceFlow id="a2" sourceRef="derive2" targetRef="work"/>
+<serviceTask id="work"><extensionElements><zeebe:taskDefinition type="work"/></extensionElements></serviceTask>
+<sequenceFlow id="b" sourceRef="work" targetRef="ask"/><userTask id="ask"/>
+</process></definitions>`
+
+const somebody = `{"person": {"id": "p-1", "diagnosis": "flu"}, "shoe": 43, "salary": 1000, "room": "B2", "plain": "x"}`
+
+// sealedFields returns which fields of an instance are sealed, and their class.
+func sealedFields(t *testing.T, env *testenv.Env, id string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, f := range env.Instance(id).Fields {
+		found[f.Path] = f.Class
+		if f.Sealed {
+			found[f.Path] += ", sealed"
+		}
+		if len(f.Subjects) > 0 {
+			found[f.Path] += ", about " + strings.Join(f.Subjects, " ")
+		}
+	}
+	return found
+}
+
+func TestSealingRule(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	env.Work("work", `{"undeclared": "result"}`)
+	got := sealedFields(t, env, id)
+	for path, want := range map[string]string{
+		"person.id":        "internal, sealed, about person.id",
+		"person.diagnosis": "regulated, sealed, about person.id",
+		"shoe":             "internal, sealed, about person.id",
+		"salary":           "confidential, sealed",
+		"room":             "public",
+		"plain":            "internal",
+		"twice":            "confidential, sealed",
+		"copied":           "regulated, sealed, about person.id",
+		"undeclared":       "regulated, sealed, about person.id", // the worker was given everything
+	} {
+		if got[path] != want {
+			t.Errorf("field %s is %q, want %q", path, got[path], want)
+		}
+	}
+}
+
+func TestModeIsFixedWhenAnInstanceStarts(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	before := env.Start("classified", somebody)
+	set := func(mode string) {
+		t.Helper()
+		if _, err := env.Engine.SetMode(t.Context(), env.Ann, "classified", mode, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("confidential")
+	after := env.Start("classified", somebody)
+	env.Restart(nil)
+	env.Work("work", `{}`)
+	env.Work("work", `{}`)
+	if got := sealedFields(t, env, before)["plain"]; got != "internal" {
+		t.Errorf("started before: plain is %q, want it clear", got)
+	}
+	if got := sealedFields(t, env, after)["plain"]; got != "internal, sealed" {
+		t.Errorf("started after: plain is %q, want it sealed", got)
+	}
+	env.Deploy("c.bpmn", strings.ReplaceAll(classified, `"ask"`, `"ask2"`))
+	if got := env.Instance(env.Start("classified", somebody)); got.Mode != "confidential" || got.Version != 2 {
+		t.Errorf("a new version: version %d, mode %s, want the setting to stay", got.Version, got.Mode)
+	}
+	set("model")
+	if got := env.Instance(env.Start("classified", somebody)).Mode; got != "standard" {
+		t.Errorf("back to the model: %s, want standard", got)
+	}
+	if _, err := env.Engine.SetMode(t.Context(), env.Ann, "classified", "secret", ""); !fault.Is(err, fault.Invalid) {
+		t.Errorf("mode secret: %v, want Invalid", err)
+	}
+}
+
+func TestAPersonWhoseIdComesLater(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	nameless := env.Start("classified", `{"shoe": 43, "salary": 1, "person": {"diagnosis": "flu"}}`)
+	known := env.Start("classified", somebody)
+	env.Restart(nil)
+	for _, id := range []string{nameless, known} {
+		// The first becomes p-1, who has a key by now; the second becomes p-2.
+		name := map[string]string{nameless: "p-1", known: "p-2"}[id]
+		if _, err := env.Engine.SetVariables(t.Context(), env.Ann, id, []byte(`{"person": {"id": "`+name+`", "diagnosis": "flu"}}`), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env.Restart(nil)
+	for _, id := range []string{nameless, known} {
+		i := env.Instance(id)
+		if !strings.Contains(string(i.Variables), `"diagnosis":"flu"`) || !strings.Contains(string(i.Variables), `"shoe":43`) {
+			t.Errorf("variables are %s, want diagnosis and shoe as before", i.Variables)
+		}
+		for _, f := range i.Fields {
+			if len(f.Subjects) > 0 && f.Seq != i.Seq {
+				t.Errorf("field %s about a renamed person was not sealed anew (step %d of %d)", f.Path, f.Seq, i.Seq)
+			}
+		}
+		if _, err := env.Engine.Export(t.Context(), env.Ann, id); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+func TestARepeatedRequestGivesTheSameReceipt(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	ctx := t.Context()
+	request := api.StartRequest{Process: "loan", Variables: json.RawMessage(example(t, "application.json"))}
+	start := func(r api.StartRequest, key string) (api.Receipt, error) {
+		return env.Engine.Start(ctx, env.Ann, r, key)
+	}
+
+	first, err := start(request, "k1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := start(request, "k1"); err != nil || again != first {
+		t.Errorf("the same start again: %+v, %v, want %+v", again, err, first)
+	}
+	other := request
+	other.BusinessKey = "another"
+	if _, err := start(other, "k1"); fault.CodeOf(err) != "idempotency_mismatch" {
+		t.Errorf("another start with the same key: %v, want idempotency_mismatch", err)
+	}
+	if fresh, err := start(request, "k2"); err != nil || fresh.Instance == first.Instance {
+		t.Errorf("another key: %+v, %v, want a new instance", fresh, err)
+	}
+
+	job := env.Job("credit-check")
+	result := api.CompleteJobRequest{Lease: job.Lease, Variables: json.RawMessage(`{"score": 640}`)}
+	done, err := env.Engine.CompleteJob(ctx, env.Ann, job.ID, result, "j1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(nil)
+	if again, err := env.Engine.CompleteJob(ctx, env.Ann, job.ID, result, "j1"); err != nil || again != done {
+		t.Errorf("the same completion again: %+v, %v, want %+v", again, err, done)
+	}
+	if _, err := env.Engine.CompleteJob(ctx, env.Ann, job.ID, result, "j2"); !fault.Is(err, fault.Conflict) {
+		t.Errorf("completing a completed job: %v, want Conflict", err)
+	}
+}
+
+func TestManyRepeatedStartsAtOnceMakeOneInstance(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	var all sync.WaitGroup
+	receipts := make([]api.Receipt, 16)
+	for i := range receipts {
+		all.Go(func() {
+			var err error
+			receipts[i], err = env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "loan"}, "same")
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for _, r := range receipts {
+		if r != receipts[0] {
+			t.Errorf("receipts differ: %+v and %+v", r, receipts[0])
+		}
+	}
+	list, err := env.Engine.Instances(t.Context(), env.Ann, engine.InstanceFilter{}, pageOf(0))
+	if err != nil || len(list.Items) != 1 {
+		t.Errorf("%d instances, %v, want 1", len(list.Items), err)
+	}
+}
+
+func TestOneOfManyCompletionsWins(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	id := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	task := env.Task(id)
+	var all sync.WaitGroup
+	outcomes := make([]error, 16)
+	for i := range outcomes {
+		all.Go(func() {
+			_, outcomes[i] = env.Engine.CompleteTask(t.Context(), env.Ann, task.ID, []byte(example(t, "decision.json")), "")
+		})
+	}
+	all.Wait()
+	won := 0
+	for _, err := range outcomes {
+		switch {
+		case err == nil:
+			won++
+		case !fault.Is(err, fault.Conflict):
+			t.Errorf("a late completion: %v, want Conflict", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d completions succeeded, want 1", won)
+	}
+}
+
+func TestClaiming(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	id := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	task := env.Task(id).ID
+	ctx := t.Context()
+	if _, err := env.Engine.Claim(ctx, env.Ann, task, "bob", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.Claim(ctx, env.Ann, task, "carol", ""); !fault.Is(err, fault.Conflict) {
+		t.Errorf("claiming bob's task: %v, want Conflict", err)
+	}
+	if _, err := env.Engine.SaveTask(ctx, env.Ann, task, []byte(`{"reason": "half a thought"}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := env.Engine.Tasks(ctx, env.Ann, engine.TaskFilter{Assignee: "bob"}, pageOf(0))
+	if err != nil || len(mine.Items) != 1 || mine.Items[0].ID != task {
+		t.Errorf("bob's tasks: %+v, %v", mine.Items, err)
+	}
+	env.Restart(nil)
+	if got := env.Task(id); got.Assignee != "bob" || !strings.Contains(string(got.Draft), "half a thought") {
+		t.Errorf("after a restart: assignee %q, draft %s", got.Assignee, got.Draft)
+	}
+	if _, err := env.Engine.Unclaim(ctx, env.Ann, task, ""); err != nil {
+		t.Fatal(err)
+	}
+	env.Complete(id, example(t, "decision.json"))
+	if variables := string(env.Instance(id).Variables); strings.Contains(variables, "half a thought") {
+		t.Error("the draft of a completed task is still there")
+	}
+}
+
+func TestFormViolationsNameThePlace(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	id := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	_, err := env.Engine.CompleteTask(t.Context(), env.Ann, env.Task(id).ID, []byte(`{"approved": "secret-word"}`), "")
+	if fault.CodeOf(err) != "form_violation" || !strings.Contains(err.Error(), "/variables/approved: must be of type boolean") {
+		t.Errorf("error = %v, want a form violation at /variables/approved", err)
+	}
+	if strings.Contains(err.Error(), "secret-word") {
+		t.Error("the error quotes what was entered")
+	}
+	if got := env.Instance(id); got.Status != "active" || len(got.Waiting) != 1 {
+		t.Errorf("after a refused completion: %+v, want the task still open", got)
+	}
+}
