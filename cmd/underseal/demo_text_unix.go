@@ -22,10 +22,25 @@ func twoColumns(w io.Writer, header [2]string, rows [][2]string) {
 		fmt.Fprintf(w, "  %s  |  %s\n", left, right)
 	}
 	line(header[0], header[1])
-	fmt.Fprintf(w, "  %s--+--%s\n", strings.Repeat("-", width), strings.Repeat("-", 48))
+	fmt.Fprintf(w, "  %s--+--%s\n", strings.Repeat("-", width), strings.Repeat("-", 55))
 	for _, row := range rows {
 		line(printable(row[0]), row[1])
 	}
+}
+
+// sealedBytes shows how a sealed value begins (marker, version, suite, flags,
+// number of keys) and how it ends (ciphertext and tag).
+func sealedBytes(value []byte) string {
+	const head, tail = 5, 9
+	if len(value) < head+tail {
+		return fmt.Sprintf("% X", value)
+	}
+	return fmt.Sprintf("% X .. % X  %d bytes", value[:head], value[len(value)-tail:], len(value))
+}
+
+// hasParts reports whether parts of a field are fields of their own.
+func hasParts(stored []storedField, path string) bool {
+	return slices.ContainsFunc(stored, func(f storedField) bool { return strings.HasPrefix(f.path, path+".") })
 }
 
 // valueAt finds a field's value by its path, "applicant.ssn", as JSON text.

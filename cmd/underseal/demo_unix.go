@@ -229,14 +229,17 @@ func (d *demo) showInstance(ctx context.Context) error {
 		if f.value[0] != 0xF5 {
 			return fault.New(fault.Integrity, "field %s is not sealed in the database", f.path)
 		}
-		rows = append(rows, [2]string{fmt.Sprintf("%-18s %s", f.path, clear), fmt.Sprintf("% X .. %d bytes", f.value[:min(12, len(f.value))], len(f.value))})
+		if hasParts(stored, f.path) {
+			clear = "(what else it has)" // its parts are fields of their own, in the rows below
+		}
+		rows = append(rows, [2]string{fmt.Sprintf("%-18s %s", f.path, clear), sealedBytes(f.value)})
 	}
 	if len(rows) == 0 {
 		return fault.New(fault.Internal, "the database file shows no field of the instance")
 	}
 	d.say("The same fields, for a person and for who has the database file")
-	twoColumns(d.out, [2]string{"the loan officer sees", "the database holds (table fields)"}, rows)
-	d.tell("F5 begins every sealed value and no text; then version, suite, flags, the ids of the keys it needs")
+	twoColumns(d.out, [2]string{"the loan officer sees", "the database holds"}, rows)
+	d.tell("F5 begins every sealed value and no text; then come version, suite and how many keys it takes")
 	return nil
 }
 

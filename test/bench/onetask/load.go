@@ -42,7 +42,7 @@ func newLoad(o options, c *client.Client, mode string) *load {
 }
 
 func (l *load) deploy(ctx context.Context) error {
-	content := []byte(strings.ReplaceAll(model, "MODE", l.mode))
+	content := []byte(strings.ReplaceAll(model, "{mode}", l.mode))
 	made, err := l.client.Deploy(ctx, api.File{Name: "one_task_" + l.mode + ".bpmn", Content: content})
 	if err == nil && made.Processes[0].Mode != l.mode {
 		err = fmt.Errorf("the process is %s, not %s", made.Processes[0].Mode, l.mode)
