@@ -2,6 +2,7 @@ package bpmn_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,6 +138,21 @@ func takeOut(m *bpmn.Model, i int) (word bpmn.Word, ok bool) {
 		return true
 	})
 	return word, ok
+}
+
+func TestDesignPageNamesEveryHonoredWord(t *testing.T) {
+	page, err := os.ReadFile("../../docs/design/bpmn.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	does, _, _ := bpmn.Words()
+	for _, word := range does {
+		for name := range strings.FieldsSeq(strings.TrimPrefix(word.Name, "@")) {
+			if !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("docs/design/bpmn.md does not name %s of %s", name, word.Namespace)
+			}
+		}
+	}
 }
 
 func TestEveryRefusalHasAReason(t *testing.T) {
