@@ -135,10 +135,17 @@ func (c *Client) try(ctx context.Context, r request, body []byte, key string) (d
 	switch {
 	case err != nil:
 		return nil, 0, unreachable(ctx, r, err)
-	case res.StatusCode == http.StatusOK, r.route == "/readyz" && res.StatusCode == http.StatusServiceUnavailable:
+	case res.StatusCode == http.StatusOK, isUnready(r, res):
 		return data, 0, nil
 	}
 	return nil, retryAfter(res.Header), refusal(r, res, data)
+}
+
+// isUnready reports whether res is the server's own word that it is not ready,
+// which is no failure of the question.
+func isUnready(r request, res *http.Response) bool {
+	return r.route == "/readyz" && res.StatusCode == http.StatusServiceUnavailable &&
+		res.Header.Get("Content-Type") == "application/json"
 }
 
 func (c *Client) newRequest(ctx context.Context, r request, body []byte, key string) (*http.Request, error) {

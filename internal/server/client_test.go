@@ -1,0 +1,111 @@
+package server_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+// The public client must call every route that the server describes, in a way
+// that the server takes.
+func TestClientCallsEveryRoute(t *testing.T) {
+	s := newServer(t, &fakeEngine{})
+	var mu sync.Mutex
+	called := map[string]bool{}
+	c, err := client.New(client.Config{URL: "http://127.0.0.1", Key: goodKey, HTTPClient: &http.Client{Transport: inProcess(
+		func(r *http.Request) *http.Response {
+			w := serve(s, r)
+			mu.Lock()
+			defer mu.Unlock()
+			called[strings.ToLower(r.Method)+" "+r.Pattern] = true
+			return w.Result()
+		})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range callAll(t.Context(), c) {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for path, item := range readSpec(t).Paths {
+		for method := range item {
+			if pattern := method + " " + strings.ToUpper(method) + " " + path; !called[pattern] {
+				t.Errorf("no method of the client calls %s %s", method, path)
+			}
+		}
+	}
+}
+
+// inProcess hands requests to a handler without a network.
+type inProcess func(r *http.Request) *http.Response
+
+func (f inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.RequestURI = r.URL.RequestURI()
+	return f(r), nil
+}
+
+// callAll calls every method of the client once, with every option it has.
+func callAll(ctx context.Context, c *client.Client) map[string]error {
+	page, variables := api.Page{After: "c", Limit: 10}, json.RawMessage(`{"a":1}`)
+	errs := map[string]error{}
+	_, errs["Deploy"] = c.Deploy(ctx, api.File{Name: "a.bpmn", Content: []byte("<a/>")})
+	_, errs["Processes"] = c.Processes(ctx, page)
+	_, errs["Process"] = c.Process(ctx, "loan", 2)
+	_, errs["Model"] = c.Model(ctx, "loan", 0)
+	_, errs["SetMode"] = c.SetMode(ctx, "loan", "model")
+	_, errs["Start"] = c.Start(ctx, api.StartRequest{Process: "loan", Version: 1, BusinessKey: "b", Variables: client.Variables(map[string]int{"a": 1})})
+	_, errs["Instances"] = c.Instances(ctx, api.InstanceFilter{Process: "p", Status: "active", BusinessKey: "b & c", Field: "f", Value: "ü%"}, page)
+	_, errs["Instance"] = c.Instance(ctx, "1")
+	_, errs["Steps"] = c.Steps(ctx, "1", page)
+	_, errs["Export"] = c.Export(ctx, "1")
+	_, errs["Cancel"] = c.Cancel(ctx, "1")
+	_, errs["SetVariables"] = c.SetVariables(ctx, "1", variables)
+	_, errs["Tasks"] = c.Tasks(ctx, api.TaskFilter{Process: "p", Assignee: "a", Group: "g", User: "u", Unassigned: true}, page)
+	_, errs["Task"] = c.Task(ctx, "1")
+	_, errs["Claim"] = c.Claim(ctx, "1", "")
+	_, errs["Unclaim"] = c.Unclaim(ctx, "1")
+	_, errs["SaveTask"] = c.SaveTask(ctx, "1", variables)
+	_, errs["CompleteTask"] = c.CompleteTask(ctx, "1", nil)
+	_, errs["ActivateJobs"] = c.ActivateJobs(ctx, api.ActivateRequest{Type: "t", Worker: "w", Max: 1, LeaseMS: 1, WaitMS: 1})
+	_, errs["CompleteJob"] = c.CompleteJob(ctx, "1", api.CompleteJobRequest{Lease: "l", Variables: variables})
+	_, errs["FailJob"] = c.FailJob(ctx, "1", api.FailJobRequest{Lease: "l"})
+	_, errs["ErrorJob"] = c.ErrorJob(ctx, "1", api.ErrorJobRequest{Lease: "l", Code: "E"})
+	_, errs["ExtendJob"] = c.ExtendJob(ctx, "1", api.ExtendJobRequest{Lease: "l", LeaseMS: 1})
+	_, errs["Incidents"] = c.Incidents(ctx, "loan", page)
+	_, errs["RetryIncident"] = c.RetryIncident(ctx, "1", 0)
+	_, errs["Health"] = c.Health(ctx)
+	_, errs["Ready"] = c.Ready(ctx)
+	_, errs["OpenAPI"] = c.OpenAPI(ctx)
+	return errs
+}
+
+// BenchmarkLoopback is a start by the public client over TCP, both sides and
+// net/http included, with 32 starters.
+func BenchmarkLoopback(b *testing.B) {
+	ts := httptest.NewServer(newServer(b, &idleEngine{}))
+	defer ts.Close()
+	c, err := client.New(client.Config{URL: ts.URL, Key: goodKey})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	in := api.StartRequest{Process: "loan", BusinessKey: "order-4711", Variables: json.RawMessage(variables(8))}
+	b.ReportAllocs()
+	b.SetParallelism(16)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := c.Start(context.Background(), in); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
