@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/fault"
 )
@@ -29,6 +31,9 @@ func (db *DB) Commit(ctx context.Context, s Scope, sets ...*WriteSet) error {
 	if len(unit) == 0 {
 		return nil
 	}
+	if err := checkText(unit); err != nil {
+		return err
+	}
 	return db.data.apply(ctx, s.tenant, unit)
 }
 
@@ -40,6 +45,20 @@ func (w *WriteSet) check() error {
 		return fault.New(fault.Internal, "write set of unknown kind %q", w.Kind)
 	case len(w.Head) == 0 || len(w.Step) == 0 || len(w.Leaf.Body) == 0:
 		return fault.New(fault.Internal, "write set of %s without head, step or leaf", w.Object)
+	}
+	return nil
+}
+
+// checkText refuses what only one of the databases could keep: Postgres has no
+// text with a NUL or with bytes that are not UTF-8.
+func checkText(unit []statement) error {
+	for i := range unit {
+		for _, arg := range unit[i].args {
+			text, ok := arg.(string)
+			if ok && (strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text)) {
+				return fault.New(fault.Invalid, "store %q: a name must be UTF-8 without a NUL character", text)
+			}
+		}
 	}
 	return nil
 }

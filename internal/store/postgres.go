@@ -21,7 +21,7 @@ const (
 type postgresDB struct {
 	pool   *pgxpool.Pool
 	health *health
-	epoch  int64  // of the lease; only units that go through enter name it
+	lease  *lease // nil where units do not name its epoch
 	before string // runs first in every update
 }
 
@@ -43,14 +43,13 @@ func openPostgres(ctx context.Context, cfg Config) (_ *DB, err error) {
 	if err := prepareSchema(ctx, cfg.keysDSN(), keysSchema); err != nil {
 		return nil, err
 	}
-	epoch, err := lease.begin(ctx)
-	if err != nil {
+	if err := lease.begin(ctx); err != nil {
 		return nil, postgresOpenError(err)
 	}
-	return db, db.startPools(ctx, cfg, epoch)
+	return db, db.startPools(ctx, cfg, lease)
 }
 
-func (db *DB) startPools(ctx context.Context, cfg Config, epoch int64) error {
+func (db *DB) startPools(ctx context.Context, cfg Config, lease *lease) error {
 	connections := cfg.Connections
 	if connections == 0 {
 		connections = 16
@@ -59,7 +58,7 @@ func (db *DB) startPools(ctx context.Context, cfg Config, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	db.data = &postgresDB{pool: data, health: db.health, epoch: epoch}
+	db.data = &postgresDB{pool: data, health: db.health, lease: lease}
 	scans, err := startPool(ctx, cfg, cfg.DSN, dataSchema, "underseal_scan", scanConnections)
 	if err != nil {
 		return err
@@ -94,6 +93,7 @@ func startPool(ctx context.Context, cfg Config, dsn string, schema postgresSchem
 		c.ConnConfig.DialFunc = cfg.testingOnlyDial
 	}
 	c.ConnConfig.RuntimeParams["search_path"] = schema.name
+	c.ConnConfig.RuntimeParams["application_name"] = role
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		// A commit that does not wait for the disk is not one.
 		_, err := conn.Exec(ctx, `

@@ -40,7 +40,7 @@ func (db *postgresDB) applyOnce(ctx context.Context, tenant string, unit []state
 	}
 	defer conn.Release()
 	batch := &pgx.Batch{}
-	batch.Queue(`SELECT enter($1, $2)`, tenant, db.epoch)
+	batch.Queue(`SELECT enter($1, $2)`, tenant, db.lease.epoch)
 	for i := range unit {
 		batch.Queue(unit[i].postgres(), bind(unit[i].args)...)
 	}

@@ -29,10 +29,12 @@ const (
 type lease struct {
 	dsn    string
 	health *health
-	epoch  int64
+	epoch  int64 // set by begin
 	stop   context.CancelFunc
 	done   sync.WaitGroup
-	conn   *pgx.Conn // owned by watch once that runs
+
+	mu   sync.Mutex
+	conn *pgx.Conn // guarded by mu; nil while there is none
 }
 
 // takeLease takes the lock, or tells who has it.
@@ -77,23 +79,22 @@ func leaseHolder(ctx context.Context, conn *pgx.Conn) (holder string) {
 
 // begin raises the epoch, after the last unit of a former server, and starts to
 // watch the lock.
-func (l *lease) begin(ctx context.Context) (epoch int64, err error) {
-	err = pgx.BeginFunc(ctx, l.conn, func(t pgx.Tx) error {
+func (l *lease) begin(ctx context.Context) error {
+	err := pgx.BeginFunc(ctx, l.conn, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1, 2)`, lockClass); err != nil {
 			return err
 		}
 		return t.QueryRow(ctx, `
 			UPDATE lease SET epoch = epoch + 1, holder = $1, since = $2
-			RETURNING epoch`, holder(), time.Now().UnixMicro()).Scan(&epoch)
+			RETURNING epoch`, holder(), time.Now().UnixMicro()).Scan(&l.epoch)
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	l.epoch = epoch
 	watching, stop := context.WithCancel(context.Background())
 	l.stop = stop
 	l.done.Go(func() { l.watch(watching) })
-	return epoch, nil
+	return nil
 }
 
 // watch looks after the lock, and fails the database when another server has it.
@@ -119,6 +120,8 @@ func (l *lease) watch(ctx context.Context) {
 func (l *lease) hold(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*leaseInterval)
 	defer cancel()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.conn != nil && l.conn.Ping(ctx) == nil {
 		return nil
 	}

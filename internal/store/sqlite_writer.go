@@ -292,7 +292,7 @@ func (w *writer) unit(unit []statement) func(*sqliteConn) error {
 
 func (w *writer) statement(c *sqliteConn, s *statement) error {
 	if err := w.fault("statement"); err != nil {
-		return err
+		return classified(err)
 	}
 	n, err := c.run(s.text, s.args)
 	switch {
@@ -302,8 +302,6 @@ func (w *writer) statement(c *sqliteConn, s *statement) error {
 		return s.refused
 	case err == nil:
 		return fault.New(fault.Internal, "a statement changed %d rows instead of one", n)
-	case sqliteFatal(err):
-		return err
 	}
-	return fault.New(fault.Internal, "write to the database: %w", err)
+	return classified(err)
 }

@@ -27,6 +27,9 @@ func eachDialect(t *testing.T, run func(*testing.T, dialect)) {
 	for _, d := range dialects() {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
+			if d.name == "Postgres" && testing.Short() {
+				t.Skip("needs Postgres: left out by -short")
+			}
 			run(t, d)
 		})
 	}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"runtime"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Points at which SetFault's function is called by the SQLite writer.
+const (
+	FaultStatement = "statement" // before a statement of a unit
+	FaultCommit    = "commit"    // before the COMMIT
+	FaultCommitted = "committed" // after the COMMIT, before the callers know
+)
+
+// SetFault makes fault happen in the writer of a SQLite data file.
+func (db *DB) SetFault(fault func(point string) error) {
+	db.data.(*sqliteDB).writer.testingOnlyFault.Store(&fault)
+}
+
+// AwaitQueued returns when n units wait for the writer.
+func (db *DB) AwaitQueued(n int) {
+	for len(db.data.(*sqliteDB).writer.queue) < n {
+		runtime.Gosched()
+	}
+}
+
+// OnWriter runs SQL on the writing connection of a SQLite data file.
+func (db *DB) OnWriter(ctx context.Context, text string) error {
+	return db.data.(*sqliteDB).writer.between(ctx, func(c *sqliteConn) error {
+		return c.query(text, nil, func(row) error { return nil })
+	})
+}
+
+// Plans returns how SQLite finds the rows of each query that was used so far.
+func (db *DB) Plans(ctx context.Context) (map[string]string, error) {
+	data := db.data.(*sqliteDB)
+	plans := map[string]string{}
+	for text := range data.stmts {
+		rows, err := data.readers.QueryContext(ctx, "EXPLAIN QUERY PLAN "+numbered(text), make([]any, 9)...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				return nil, err
+			}
+			plans[text] += detail + "\n"
+		}
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return plans, nil
+}
+
+// CheckpointPages is when the WAL is copied.
+const CheckpointPages = checkpointPages
+
+// WithDial makes the connections to Postgres through dial.
+func (cfg Config) WithDial(dial pgconn.DialFunc) Config {
+	cfg.testingOnlyDial = dial
+	return cfg
+}
+
+// Settle closes the connections to Postgres that serve instances and waits until
+// the server is done with all of them, also with broken ones.
+func (db *DB) Settle(ctx context.Context) error {
+	pool := db.data.(*postgresDB).pool
+	pool.Reset()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	for others := 1; others > 0; {
+		err := conn.QueryRow(ctx, `
+			SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'underseal_app' AND pid <> pg_backend_pid()`).Scan(&others)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckLease looks after the lock now.
+func (db *DB) CheckLease(ctx context.Context) error { return db.data.(*postgresDB).lease.hold(ctx) }
