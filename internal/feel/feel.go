@@ -21,7 +21,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/canon"
-	"github.com/underseal/underseal/internal/fault"
 )
 
 // Options say how a text is to be parsed.
@@ -100,13 +99,12 @@ func (e *Expression) Unknown() []Call { return e.unknown }
 // Parse reads an expression or unary tests. Errors are fault.Invalid with one
 // detail whose place is "line:column".
 func Parse(src string, o Options) (*Expression, error) {
-	if len(src) > maxSource {
-		return nil, fault.New(fault.Invalid, "parse expression: %d bytes are more than the %d allowed", len(src), maxSource)
-	}
-	if !utf8.ValidString(src) {
-		return nil, fault.New(fault.Invalid, "parse expression: not valid UTF-8")
-	}
 	p := &parser{src: src, names: newNameTable(o.Names)}
+	if len(src) > maxSource {
+		p.fail(0, "%d bytes are more than the %d allowed", len(src), maxSource)
+	} else if !utf8.ValidString(src) {
+		p.fail(invalidAt(src), "the text is not UTF-8")
+	}
 	p.advance(0)
 	root := p.parseRoot(o.UnaryTests)
 	if p.failure != nil {
@@ -115,6 +113,16 @@ func Parse(src string, o Options) (*Expression, error) {
 	e := &Expression{src: src, root: root, unknown: p.unknown}
 	e.reads = readsOf(root, o.UnaryTests)
 	return e, nil
+}
+
+// invalidAt returns the offset of the first byte that is not UTF-8.
+func invalidAt(src string) int {
+	for i, r := range src {
+		if _, size := utf8.DecodeRuneInString(src[i:]); r == utf8.RuneError && size == 1 {
+			return i
+		}
+	}
+	return len(src)
 }
 
 // position returns the line and column, from 1, of a byte offset.

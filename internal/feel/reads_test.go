@@ -24,6 +24,7 @@ func TestReads(t *testing.T) {
 		{`(for p in people return p.address).city`, `people[].address.city`},
 		{`for i in 1..n return i`, `n`},
 		{`for i in xs return partial[1].a + i.b`, `xs[].b`},
+		{`(for x in xs return if partial[1].n = 1 then x else y).b`, `xs[] xs[].b y y.b`},
 		{`some p in people satisfies p.age > 3`, `people[].age`},
 		{`(if a then b else c).d`, `a b.d c.d`},
 		{`count(people)`, `people`},
