@@ -96,7 +96,7 @@ func (r *run) evaluateInputs(inputs []mapping, v *view) ([]variable, *problem) {
 		value, text := r.evaluate(m.source, v)
 		label := v.labelOf(m.source)
 		if text != "" {
-			return nil, &problem{"expression", "input " + m.generic + ": " + text, label}
+			return nil, &problem{"expression", "input " + m.target + ": " + text, label}
 		}
 		old := findVariable(own, m.variable)
 		own = put(own, r.d.putInside(old, r.s.last+1, m, value, r.d.fromExpression(label)))
@@ -200,7 +200,7 @@ func (r *run) applyOutputs(t *token, n *node, results *canon.Context, o origin) 
 		values[i], text = r.evaluate(m.source, v)
 		labels[i] = v.labelOf(m.source)
 		if text != "" {
-			return &problem{"expression", "output " + m.generic + ": " + text, labels[i]}
+			return &problem{"expression", "output " + m.target + ": " + text, labels[i]}
 		}
 	}
 	for i := range n.outputs {

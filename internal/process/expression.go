@@ -15,9 +15,9 @@ type expression struct {
 	constant canon.Value // of a literal, else nil
 }
 
-// read is one path that an expression reads, cut into the variable and the whole
-// generic path ("applicant", "applicant.ssn").
-type read struct{ variable, path string }
+// read is one path that an expression reads, cut into the variable and the generic
+// place inside it: "applicant" and ".ssn".
+type read struct{ variable, place string }
 
 func newExpression(e *feel.Expression) *expression {
 	if e == nil {
@@ -25,15 +25,21 @@ func newExpression(e *feel.Expression) *expression {
 	}
 	x := &expression{Expression: e, constant: literal(e.Source())}
 	for _, path := range e.Reads() {
-		x.reads = append(x.reads, newRead(string(path)))
+		x.reads = appendReads(x.reads, string(path))
 	}
 	return x
 }
 
-func newRead(path string) read {
+// appendReads cuts "applicant.ssn" at every dot, since a variable's name may hold
+// dots itself: those that no variable has do no harm.
+func appendReads(list []read, path string) []read {
 	path = generic(path)
-	variable, _, _ := strings.Cut(path, ".")
-	return read{variable, path}
+	for i := range len(path) {
+		if path[i] == '.' {
+			list = append(list, read{path[:i], path[i:]})
+		}
+	}
+	return append(list, read{path, ""})
 }
 
 // literal returns the value of a text literal without escapes, which is what job
@@ -79,7 +85,7 @@ func (v *view) labelOf(x *expression) *Label {
 	var l *Label
 	for _, r := range x.reads {
 		if found := v.find(r.variable); found != nil {
-			l = join(l, found.labelOfRead(r.path))
+			l = join(l, found.labelOfRead(r.place))
 		}
 	}
 	return l
@@ -104,13 +110,16 @@ func (r *run) evaluateAll(x *expression, v *view) (canon.Value, []feel.Warning, 
 	return result.Value, result.Warnings, ""
 }
 
-// mismatch says that an expression gave a value of the wrong type, and why.
-func mismatch(x *expression, want string, v canon.Value, warnings []feel.Warning) string {
-	text := quote(x) + " gave " + canon.TypeName(v) + ", want " + want
-	for _, w := range warnings {
-		text += "; " + w.Message
+// mistyped is the problem of an expression that gave a value of the wrong type or,
+// if trouble says so, none at all.
+func (v *view) mistyped(what string, x *expression, want string, value canon.Value, warnings []feel.Warning, trouble string) *problem {
+	if trouble == "" {
+		trouble = quote(x) + " gave " + canon.TypeName(value) + ", want " + want
+		for _, w := range warnings {
+			trouble += "; " + w.Message
+		}
 	}
-	return text
+	return &problem{"expression", what + ": " + trouble, v.labelOf(x)}
 }
 
 // quote shows an expression's source, which is the model's and no secret.

@@ -139,8 +139,5 @@ func (r *run) holds(flow int, scope uint64) (bool, *problem) {
 	if holds, ok := value.(canon.Bool); ok {
 		return bool(holds), nil
 	}
-	if trouble == "" {
-		trouble = mismatch(x, "boolean", value, warnings)
-	}
-	return false, &problem{"expression", "flow " + r.d.Flows[flow].ID + ": " + trouble, v.labelOf(x)}
+	return false, v.mistyped("flow "+r.d.Flows[flow].ID, x, "boolean", value, warnings, trouble)
 }

@@ -40,7 +40,8 @@ type mapping struct {
 	source   *expression
 	variable string
 	steps    []pathStep
-	generic  string // generic path of the target
+	place    string // the steps as they stand in paths, ".name"
+	target   string // whole, for incidents
 }
 
 // Seal checks the graph, links boundary events to their activities and computes
@@ -126,7 +127,7 @@ func (d *Definition) mappings(list []Mapping) []mapping {
 	prepared := make([]mapping, len(list))
 	for i, m := range list {
 		name, steps, _ := splitPath(m.Target)
-		prepared[i] = mapping{d.expression(m.Source), d.name(name), steps, m.Target}
+		prepared[i] = mapping{d.expression(m.Source), d.name(name), steps, m.Target[len(escape(name)):], m.Target}
 	}
 	return prepared
 }

@@ -33,6 +33,7 @@ func TestExpressionsThatFailWaitAtTheSamePoint(t *testing.T) {
 		{"job retries", "service a | retries n", `{"n":"many"}`, `{"n":2}`, "a"},
 		{"no retries", "service a | retries n", `{"n":0}`, `{"n":"4"}`, "a"},
 		{"assignee", "user a | assignee who", `{"who":7}`, `{"who":"ann"}`, "a"},
+		{"two assignees", "user a | assignee who", `{"who":["ann","bob"]}`, `{"who":["ann"]}`, "a"},
 		{"candidate groups", "user a | groups g", `{"g":["x",1]}`, `{"g":["x"]}`, "a"},
 		{"candidate users", "user a | users g", `{"g":{}}`, `{"g":null}`, "a"},
 		{"due date", "user a | due d", `{"d":"soon"}`, `{"d":"2027-01-01T00:00:00Z"}`, "a"},

@@ -13,28 +13,20 @@ const maxRetries = 1_000_000
 
 // prepareJob evaluates a job's type and retries.
 func (r *run) prepareJob(j *job, n *node, v *view) *problem {
-	value, warnings, text := r.evaluateAll(n.jobType, v)
-	if name, ok := value.(canon.String); ok && name != "" {
-		j.typ = string(name)
-	} else {
-		if text == "" {
-			text = mismatch(n.jobType, "a text that is not empty", value, warnings)
-		}
-		return &problem{"expression", "job type: " + text, v.labelOf(n.jobType)}
+	value, warnings, trouble := r.evaluateAll(n.jobType, v)
+	name, ok := value.(canon.String)
+	if !ok || name == "" {
+		return v.mistyped("job type", n.jobType, "a text that is not empty", value, warnings, trouble)
 	}
-	j.retries = DefaultRetries
+	j.typ, j.retries = string(name), DefaultRetries
 	if n.retries == nil {
 		return nil
 	}
-	value, warnings, text = r.evaluateAll(n.retries, v)
-	count, ok := wholeNumber(value)
-	if !ok || count < 1 || count > maxRetries {
-		if text == "" {
-			text = mismatch(n.retries, "a whole number from 1 to 1000000", value, warnings)
-		}
-		return &problem{"expression", "job retries: " + text, v.labelOf(n.retries)}
+	value, warnings, trouble = r.evaluateAll(n.retries, v)
+	j.retries, ok = wholeNumber(value)
+	if !ok || j.retries < 1 || j.retries > maxRetries {
+		return v.mistyped("job retries", n.retries, "a whole number from 1 to 1000000", value, warnings, trouble)
 	}
-	j.retries = count
 	return nil
 }
 
@@ -82,7 +74,7 @@ func (r *run) jobCompleted(e JobCompleted) error {
 		return err
 	}
 	token := j.token
-	o := r.d.fromWork(r.s.labelGiven(r.s.token(token), false))
+	o := r.worked(token, e.Variables, false)
 	r.closeJob(e.Job)
 	r.complete(token, e.Variables, o)
 	return nil
@@ -144,7 +136,7 @@ func (r *run) jobErrored(e JobErrored) error {
 		r.failJob(j, "unhandled_error", "error "+strconv.Quote(e.Code)+" is not caught: "+e.Message)
 		return nil
 	}
-	o := r.d.fromWork(r.s.labelGiven(r.s.token(j.token), false))
+	o := r.worked(j.token, e.Variables, false)
 	scope := r.interrupt(host, boundary)
 	r.merge(scope, e.Variables, o)
 	return nil

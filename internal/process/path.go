@@ -156,9 +156,8 @@ func isPseudo(path string) bool {
 	return strings.HasPrefix(path, "$") || strings.HasPrefix(path, "@") && strings.Contains(path, "/$")
 }
 
-// generic takes the indices out of a path: "people[0].phone" becomes
-// "people.phone". Two paths that concern the same data have generic paths of
-// which one begins the other.
+// generic takes the indices out of a path or suffix: "[0].phone" becomes ".phone".
+// Two that concern the same data have generic ones of which one begins the other.
 func generic(path string) string {
 	if !strings.Contains(path, "[") {
 		return path

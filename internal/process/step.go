@@ -215,7 +215,12 @@ func (r *run) trail(element, what string) {
 	r.out.Trail = append(r.out.Trail, Transition{element, what})
 }
 
-func (r *run) command(c Command) { r.out.Commands = append(r.out.Commands, c) }
+func (r *run) command(c Command) {
+	if r.out.Commands == nil {
+		r.out.Commands = make([]Command, 0, 2)
+	}
+	r.out.Commands = append(r.out.Commands, c)
+}
 
 // withdraw adds the command that closes something, or takes the one that opened
 // it back if that was in this step: nobody has seen it.

@@ -9,71 +9,66 @@ import (
 
 // prepareTask evaluates who may do a user task and by when.
 func (r *run) prepareTask(t *task, n *node, v *view) *problem {
-	steps := []struct {
-		what string
-		x    *expression
-		want string
-		take func(canon.Value) bool
-	}{
-		{"assignee", n.user.assignee, "a text", func(value canon.Value) bool { return takeText(&t.assignee, value) }},
-		{"candidate groups", n.user.groups, "a list of texts", func(value canon.Value) bool { return takeTexts(&t.groups, value) }},
-		{"candidate users", n.user.users, "a list of texts", func(value canon.Value) bool { return takeTexts(&t.users, value) }},
-		{"due date", n.user.due, "a date and time", func(value canon.Value) bool { return r.takeDue(&t.due, value) }},
+	u := &n.user
+	assignees, trouble := r.texts("assignee", u.assignee, v)
+	switch {
+	case len(assignees) > 1:
+		trouble = v.mistyped("assignee", u.assignee, "one text", canon.List{}, nil, "")
+	case len(assignees) == 1:
+		t.assignee = assignees[0]
 	}
-	for _, s := range steps {
-		if s.x == nil {
-			continue
-		}
-		value, warnings, text := r.evaluateAll(s.x, v)
-		if text == "" && !s.take(value) {
-			text = mismatch(s.x, s.want, value, warnings)
-		}
-		if text != "" {
-			return &problem{"expression", s.what + ": " + text, v.labelOf(s.x)}
-		}
+	if trouble == nil {
+		t.groups, trouble = r.texts("candidate groups", u.groups, v)
 	}
-	return nil
+	if trouble == nil {
+		t.users, trouble = r.texts("candidate users", u.users, v)
+	}
+	if trouble == nil {
+		t.due, trouble = r.dueDate(u.due, v)
+	}
+	return trouble
 }
 
-// takeText accepts a text; null is none.
-func takeText(to *string, v canon.Value) bool {
-	switch v := v.(type) {
-	case canon.String:
-		*to = string(v)
-		return true
-	case canon.Null:
-		return true
+// texts evaluates to a list of texts, sorted and unique. One text stands for a
+// list of it; null and "" are nobody.
+func (r *run) texts(what string, x *expression, v *view) ([]string, *problem) {
+	if x == nil {
+		return nil, nil
 	}
-	return false
-}
-
-// takeTexts accepts a list of texts, one text, or null.
-func takeTexts(to *[]string, v canon.Value) bool {
-	list, ok := v.(canon.List)
+	value, warnings, trouble := r.evaluateAll(x, v)
+	list, ok := value.(canon.List)
 	if !ok {
-		list = canon.List{v}
+		list = canon.List{value}
 	}
+	var texts []string
 	for _, item := range list {
-		var text string
-		if !takeText(&text, item) {
-			return false
+		text, isText := item.(canon.String)
+		_, isNull := item.(canon.Null)
+		if !isText && !isNull {
+			return nil, v.mistyped(what, x, "text or a list of texts", value, warnings, trouble)
 		}
 		if text != "" {
-			*to = append(*to, text)
+			texts = append(texts, string(text))
 		}
 	}
-	slices.Sort(*to)
-	*to = slices.Compact(*to)
-	return true
+	slices.Sort(texts)
+	return slices.Compact(texts), nil
 }
 
-func (r *run) takeDue(to *int64, v canon.Value) bool {
-	if _, null := v.(canon.Null); null {
-		return true
+// dueDate evaluates to a date and time in microseconds, 0 for null.
+func (r *run) dueDate(x *expression, v *view) (int64, *problem) {
+	if x == nil {
+		return 0, nil
 	}
-	due, ok := r.dateTime(v)
-	*to = due
-	return ok
+	value, warnings, trouble := r.evaluateAll(x, v)
+	if _, null := value.(canon.Null); null {
+		return 0, nil
+	}
+	due, ok := r.dateTime(value)
+	if !ok {
+		return 0, v.mistyped("due date", x, "a date and time", value, warnings, trouble)
+	}
+	return due, nil
 }
 
 func (r *run) openTask(token uint64, t task) {
@@ -153,7 +148,7 @@ func (r *run) taskCompleted(e TaskCompleted) error {
 		return err
 	}
 	token := t.token
-	o := r.d.fromWork(r.s.labelGiven(r.s.token(token), true))
+	o := r.worked(token, e.Variables, true)
 	r.closeTask(e.Task)
 	r.complete(token, e.Variables, o)
 	return nil

@@ -12,17 +12,14 @@ import (
 // prepareTimer evaluates a timer's expression and adds the timer to the plan.
 func (r *run) prepareTimer(p *plan, element int32, v *view) *problem {
 	x := r.d.nodes[element].timer
-	value, warnings, text := r.evaluateAll(x, v)
+	value, warnings, trouble := r.evaluateAll(x, v)
 	t := timer{element: element}
-	if text == "" {
-		want, ok := r.schedule(&t, r.d.Elements[element].Timer.Kind, value)
-		if ok {
-			p.timers = append(p.timers, t)
-			return nil
-		}
-		text = mismatch(x, want, value, warnings)
+	want, ok := r.schedule(&t, r.d.Elements[element].Timer.Kind, value)
+	if !ok {
+		return v.mistyped("timer "+r.d.Elements[element].ID, x, want, value, warnings, trouble)
 	}
-	return &problem{"expression", "timer " + r.d.Elements[element].ID + ": " + text, v.labelOf(x)}
+	p.timers = append(p.timers, t)
+	return nil
 }
 
 // schedule fills in when a timer is due, or says what it wants instead.

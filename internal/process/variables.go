@@ -62,27 +62,39 @@ func (s *State) resolve(from uint64, name string) (holder uint64, v *variable) {
 	}
 }
 
-// labelOfRead joins the labels of the fields that a read of the generic path
-// touches: the longest that the path lies in, and all that lie in the path.
-func (v *variable) labelOfRead(path string) *Label {
+// labelOfRead joins the labels of the fields that a read inside the variable
+// touches, its place given as a generic suffix: the longest field that holds the
+// place, and all inside it. Expressions do not escape names, so with a declared
+// name that needs it every field counts.
+func (v *variable) labelOfRead(place string) *Label {
 	if len(v.parts) == 0 {
 		return v.label
 	}
-	base := escape(v.name)
-	inside, longest := v.label, len(base)
-	var below *Label
+	if slices.ContainsFunc(v.parts, func(p part) bool { return strings.Contains(p.suffix, "%") }) {
+		return v.labelOfAll()
+	}
+	owner := v.owner(place)
+	var l *Label
+	if owner == "" {
+		l = v.label
+	}
 	for _, p := range v.parts {
-		field := base + generic(p.suffix)
-		switch {
-		case field != path && within(field, path):
-			below = join(below, p.label)
-		case within(path, field) && len(field) > longest:
-			inside, longest = p.label, len(field)
-		case within(path, field) && len(field) == longest:
-			inside = join(inside, p.label)
+		if suffix := generic(p.suffix); suffix == owner || within(suffix, place) {
+			l = join(l, p.label)
 		}
 	}
-	return join(inside, below)
+	return l
+}
+
+// owner returns the generic suffix of the longest field that holds a place.
+func (v *variable) owner(place string) string {
+	owner := ""
+	for _, p := range v.parts {
+		if suffix := generic(p.suffix); len(suffix) > len(owner) && within(place, suffix) {
+			owner = suffix
+		}
+	}
+	return owner
 }
 
 // labelOfAll joins the labels of all fields of the variable.
@@ -104,6 +116,14 @@ func (d *Definition) fromOutside() origin { return origin{loose: d.Policy.tree.s
 // fromWork is the origin of results of somebody who was given inputs with the label.
 func (d *Definition) fromWork(given *Label) origin {
 	return origin{loose: join(d.Policy.tree.standard, given)}
+}
+
+// worked is the origin of the results of the work at a token, see labelGiven.
+func (r *run) worked(token uint64, results *canon.Context, all bool) origin {
+	if results.Len() == 0 {
+		return origin{}
+	}
+	return r.d.fromWork(r.s.labelGiven(r.s.token(token), all))
 }
 
 // fromExpression is the origin of what was computed from fields with the label.
@@ -138,8 +158,8 @@ func (d *Definition) labelOf(p *piece, scope uint64, name string, o origin) *Lab
 }
 
 // putInside makes the variable that results from writing a value at a place
-// inside old, which may be nil. Fields that the place does not concern keep
-// their labels; those it lies in hold old data too and keep theirs joined.
+// inside old, which may be nil. Fields inside the place get new labels; the one
+// that holds it holds old data too and keeps its label, joined; others keep theirs.
 func (d *Definition) putInside(old *variable, scope uint64, m *mapping, value canon.Value, o origin) variable {
 	if len(m.steps) == 0 {
 		return d.newVariable(scope, m.variable, value, o)
@@ -152,21 +172,20 @@ func (d *Definition) putInside(old *variable, scope uint64, m *mapping, value ca
 	if old == nil {
 		return v
 	}
-	base := escape(v.name)
-	v.label = keepLabel(v.label, old, "", base, m.generic)
+	owner := v.owner(m.place)
+	v.label = keepLabel(v.label, old.label, "", m.place, owner)
 	for i, p := range v.parts {
-		v.parts[i].label = keepLabel(p.label, old, p.suffix, base+generic(p.suffix), m.generic)
+		v.parts[i].label = keepLabel(p.label, old.labelOfPart(p.suffix), generic(p.suffix), m.place, owner)
 	}
 	return v
 }
 
 // keepLabel decides between a field's new label and the one it had.
-func keepLabel(label *Label, old *variable, suffix, field, target string) *Label {
-	had := old.labelOfPart(suffix)
+func keepLabel(label, had *Label, field, place, owner string) *Label {
 	switch {
-	case had == nil || within(field, target):
+	case had == nil || field != "" && within(field, place):
 		return label
-	case within(target, field):
+	case field == owner:
 		return join(label, had)
 	}
 	return had
