@@ -3,11 +3,18 @@ package process_test
 import (
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/underseal/underseal/internal/feel"
 	"github.com/underseal/underseal/internal/process"
 )
+
+// tester is what helpers need of *testing.T, *testing.B and *rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
 
 // define builds a process from a text of one line per element, flow or declared
 // field, in document order. An element is a kind, an id and properties after
@@ -17,7 +24,7 @@ import (
 //	service check | type "credit" | input ssn = applicant.ssn
 //	gate -> ship if amount > 10
 //	field applicant.ssn regulated about applicant.id
-func define(t testing.TB, text string) *process.Definition {
+func define(t tester, text string) *process.Definition {
 	t.Helper()
 	d := draft(t, text)
 	if err := d.Seal(); err != nil {
@@ -27,7 +34,7 @@ func define(t testing.TB, text string) *process.Definition {
 }
 
 // draft is define before Seal.
-func draft(t testing.TB, text string) *process.Definition {
+func draft(t tester, text string) *process.Definition {
 	t.Helper()
 	b := builder{t: t, d: &process.Definition{ID: "p", Version: 1}, ids: map[string]int{}}
 	b.d.Policy.Default = process.Internal
@@ -47,7 +54,7 @@ func draft(t testing.TB, text string) *process.Definition {
 }
 
 type builder struct {
-	t   testing.TB
+	t   tester
 	d   *process.Definition
 	ids map[string]int
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/underseal/underseal/internal/process"
 )
 
-func policy(t testing.TB, lines string) *process.Policy {
+func policy(t tester, lines string) *process.Policy {
 	d := draft(t, lines)
 	return &d.Policy
 }
 
-func json(t testing.TB, text string) canon.Value {
+func json(t tester, text string) canon.Value {
 	t.Helper()
 	v, err := canon.DecodeJSON([]byte(text))
 	if err != nil {

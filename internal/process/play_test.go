@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/underseal/underseal/internal/canon"
@@ -17,7 +16,7 @@ import (
 // changes it is told, and before every step loads a second instance from the
 // encoded structure and those fields. Both must do the same.
 type player struct {
-	t      testing.TB
+	t      tester
 	d      *process.Definition
 	s      *process.State
 	now    time.Time
@@ -27,7 +26,7 @@ type player struct {
 
 var begin = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func play(t testing.TB, d *process.Definition, variables string) *player {
+func play(t tester, d *process.Definition, variables string) *player {
 	t.Helper()
 	p := &player{t: t, d: d, s: process.NewState(), now: begin, fields: map[string]process.Change{}}
 	p.step(process.Start{Variables: vars(t, variables)})
@@ -35,7 +34,7 @@ func play(t testing.TB, d *process.Definition, variables string) *player {
 }
 
 // vars reads a context from JSON.
-func vars(t testing.TB, text string) *canon.Context {
+func vars(t tester, text string) *canon.Context {
 	t.Helper()
 	if text == "" {
 		return nil
