@@ -7,6 +7,19 @@ import (
 	"github.com/underseal/underseal/internal/feel"
 )
 
+// TestConditionsAllocateLittle guards the hot path: an evaluation allocates its
+// machine and its environment, nothing else.
+func TestConditionsAllocateLittle(t *testing.T) {
+	e, err := feel.Parse("amount > 1000 and approved = true", feel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s feel.Scope = scope{"amount": canon.NewNumber(2500), "approved": canon.Bool(true)}
+	if n := testing.AllocsPerRun(100, func() { _, err = e.Eval(s, testEnv) }); n > 2 || err != nil {
+		t.Errorf("%v allocations, %v", n, err)
+	}
+}
+
 func BenchmarkCondition(b *testing.B) {
 	e, err := feel.Parse("amount > 1000 and approved = true", feel.Options{})
 	if err != nil {

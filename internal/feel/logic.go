@@ -7,9 +7,13 @@ import "github.com/underseal/underseal/internal/canon"
 func (n *logicNode) eval(m *machine) canon.Value {
 	unknown := false
 	for _, item := range n.items {
-		b, ok := m.eval(item).(canon.Bool)
+		v := m.eval(item)
+		b, ok := v.(canon.Bool)
 		if ok && bool(b) == n.or {
 			return b
+		}
+		if !ok && !isNull(v) {
+			m.warn(item.at(), "a %s is neither true nor false", typeName(v))
 		}
 		unknown = unknown || !ok
 	}

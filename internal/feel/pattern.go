@@ -155,14 +155,14 @@ var classEscapes = map[byte]string{
 	'd': `\p{Nd}`, 'D': `\P{Nd}`,
 	's': ` \t\n\r`, 'S': `\x00-\x08\x0b\x0c\x0e-\x1f\x21-\x{10ffff}`,
 	'w': `\p{L}\p{M}\p{N}\p{S}`, 'W': `\p{P}\p{Z}\p{C}`,
-	'i': `\p{L}_:`, 'I': `\x00-9;-@\[-\^` + "`" + `\x{7b}-\x{a9}`,
+	'i': `\p{L}_:`,
 	'c': `\p{L}\p{Nd}\-._:`,
 }
 
 // escape takes one escape off the source and returns it outside a class.
 func (t *translator) escape() string {
 	member := t.member()
-	if len(member) == 2 && member[0] == '\\' || strings.HasPrefix(member, `\x{`) {
+	if len(member) == 2 && member[0] == '\\' {
 		return member
 	}
 	return "[" + member + "]"
@@ -248,6 +248,9 @@ func (t *translator) classParts() (members, subtracted string) {
 	if strings.HasPrefix(t.src, "^") {
 		b.WriteByte('^')
 		t.src = t.src[1:]
+	}
+	if strings.HasPrefix(t.src, "]") {
+		return t.fail("the pattern has an empty class"), ""
 	}
 	for t.src != "" {
 		switch {
