@@ -234,16 +234,30 @@ func (c *compiler) constantTime(n *Node, what, text string, kind process.TimerKi
 	return c.feel(n, what, src)
 }
 
-var cycle = regexp.MustCompile(`^R[0-9]{0,6}/([^/]+)$`)
+var cycle = regexp.MustCompile(`^R(?:[1-9][0-9]{0,5})?/(?:([^/]+)/)?([^/]+)$`)
 
-// checkCycle accepts ISO 8601 repetitions of a duration: "R3/PT1H", "R/PT1H".
+// checkCycle accepts ISO 8601 repetitions: "R3/PT1H", "R/PT1H" without end, and
+// "R3/2030-01-01T00:00:00Z/PT1H" from a given time on.
 func checkCycle(text string) error {
 	found := cycle.FindStringSubmatch(text)
 	if found == nil {
 		return errors.New("cycle is not accepted: want the form R3/PT1H or R/PT1H")
 	}
-	_, err := canon.ParseDuration(found[1])
-	return err
+	if found[1] != "" {
+		if _, err := canon.ParseDateTime(found[1]); err != nil {
+			return err
+		}
+	}
+	interval, err := canon.ParseDuration(found[2])
+	if err != nil {
+		return err
+	}
+	days, _ := interval.(canon.DayTimeDuration)
+	months, _ := interval.(canon.YearMonthDuration)
+	if days.Nanoseconds <= 0 && months.Months <= 0 {
+		return errors.New("cycle's interval is not longer than nothing")
+	}
+	return nil
 }
 
 var namePath = regexp.MustCompile(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*$`)
