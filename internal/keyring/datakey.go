@@ -41,7 +41,7 @@ func (r *Ring) key(ctx context.Context, t *tenant, id envelope.KeyID) (dataKey, 
 		return dataKey{}, err
 	}
 	if row.ID != id {
-		return dataKey{}, fault.New(fault.Integrity, "data key %s of tenant %q: the row of key %s came instead", id, t.name, envelope.KeyID(row.ID))
+		return dataKey{}, changed(row, "it came for key "+id.String())
 	}
 	return r.openRow(ctx, t, row, epoch)
 }
@@ -62,7 +62,9 @@ func (r *Ring) cachedKey(ctx context.Context, t *tenant, id envelope.KeyID) (dat
 
 // openRow authenticates a stored row of the tenant and caches its key.
 func (r *Ring) openRow(ctx context.Context, t *tenant, row DataKeyRow, epoch uint64) (dataKey, error) {
-	row.Tenant = t.name // what it must be bound to, whatever the row says
+	if row.Tenant != t.name {
+		return dataKey{}, changed(row, "it came for another tenant")
+	}
 	s, err := t.version(row.KeyVersion).use(ctx)
 	if err != nil {
 		return dataKey{}, err

@@ -112,6 +112,15 @@ func TestATombstoneIsBoundToItsRow(t *testing.T) {
 		row.Tombstone = other.Tombstone
 	})
 	want(t, "another key's tombstone beside live bytes", v.use("key"), fault.Integrity)
+	v.editKey(func(row, _, _ *keyring.DataKeyRow) { *row = live })
+	v.restart()
+	if err := v.Destroy(t.Context(), "main", v.key); err != nil {
+		t.Fatal(err)
+	}
+	v.editKey(func(row, _, _ *keyring.DataKeyRow) { row.Wrapped = live.Wrapped })
+	want(t, "its own tombstone beside the old bytes", v.use("key"), fault.Integrity)
+	v.editKey(func(row, _, _ *keyring.DataKeyRow) { row.Wrapped, row.State = nil, keyrow.Assigned })
+	want(t, "its own tombstone on a key called assigned", v.use("key"), fault.Integrity)
 }
 
 func TestDestroyNeedsTheTenantKeyAndCanBeRepeated(t *testing.T) {

@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,6 +234,20 @@ func TestAClockThatIsSetBackMakesNothingYounger(t *testing.T) {
 	e.service.Unreachable()
 	_, err := e.Key(t.Context(), "main", id)
 	want(t, "Key", err, fault.Unavailable)
+}
+
+func TestAKeyReadBeforeTheClockWasSetBackIsReadAgain(t *testing.T) {
+	t.Parallel()
+	var minutes atomic.Int64
+	e := setup(t, func(c *keyring.Config) { c.Now = func() time.Time { return time.Unix(60*minutes.Load(), 0) } })
+	id := e.newKey().ID
+	for i, at := range []int64{3, 1} {
+		minutes.Store(at)
+		must(e.Key(t.Context(), "main", id))(t)
+		if n := e.storage.Calls("DataKey"); n != i+1 {
+			t.Errorf("at minute %d the row had been read %d times, want %d", at, n, i+1)
+		}
+	}
 }
 
 func TestReadinessIsARealUnwrapAtMostTenSecondsOld(t *testing.T) {

@@ -32,9 +32,8 @@ type pool struct {
 
 // A batch is keys made at once.
 type batch struct {
-	keys  []envelope.Key
-	made  time.Time
-	under *secrets
+	keys []envelope.Key
+	made time.Time
 }
 
 // A fill is the making of a batch that callers may wait for.
@@ -84,7 +83,7 @@ func (t *tenant) take(k *tenantKey, s *secrets) (envelope.Key, *fill) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.ring.config.Now()
-	left := t.pool.trim(now, s)
+	left := t.pool.trim(now)
 	if left == 0 {
 		return envelope.Key{}, t.fill(k, s)
 	}
@@ -98,10 +97,10 @@ func (t *tenant) take(k *tenantKey, s *secrets) (envelope.Key, *fill) {
 }
 
 // trim drops what must not be handed out any more and returns how many are left.
-func (p *pool) trim(now time.Time, s *secrets) (left int) {
+func (p *pool) trim(now time.Time) (left int) {
 	p.batches = slices.DeleteFunc(p.batches, func(b batch) bool {
 		age := now.Sub(b.made)
-		return len(b.keys) == 0 || b.under != s || age < 0 || age >= poolAge
+		return len(b.keys) == 0 || age < 0 || age >= poolAge
 	})
 	for _, b := range p.batches {
 		left += len(b.keys)
@@ -140,7 +139,7 @@ func (t *tenant) fillNow(ctx context.Context, f *fill, k *tenantKey, s *secrets,
 		t.pool.retry = now.Add(retryAfter)
 	} else {
 		t.pool.size = size
-		t.pool.batches = append(t.pool.batches, batch{keys: keys, made: now, under: s})
+		t.pool.batches = append(t.pool.batches, batch{keys: keys, made: now})
 	}
 	close(f.done)
 }

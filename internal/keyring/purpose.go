@@ -56,13 +56,13 @@ func (t *tenant) purpose(purpose Purpose) envelope.KeyID {
 	return t.purposes[purpose]
 }
 
-// purposeRow reads the row of the key for a purpose; it has the right scope.
+// purposeRow reads the row of the key for a purpose.
 func (t *tenant) purposeRow(ctx context.Context, purpose Purpose) (DataKeyRow, error) {
 	if _, err := t.current(ctx); err != nil {
 		return DataKeyRow{}, err
 	}
 	row, err := t.ring.config.Storage.ScopeKey(ctx, t.name, string(purpose))
-	if fault.Is(err, fault.NotFound) || err == nil && row.Scope != string(purpose) {
+	if fault.Is(err, fault.NotFound) {
 		return DataKeyRow{}, fault.New(fault.Integrity, "tenant %q: its %s key was made with its tenant key and is gone", t.name, purpose)
 	}
 	return row, err

@@ -240,6 +240,27 @@ func TestNoStartWaitsWhileABatchIsStored(t *testing.T) {
 	})
 }
 
+func TestBatchesAreMadeBeforeTheyAreNeeded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := setup(t)
+		e.newKey()
+		e.storage.Hooks(func(_ context.Context, method string) error {
+			if method == "AddDataKeys" {
+				time.Sleep(10 * time.Second)
+			}
+			return nil
+		}, nil)
+		for range 1000 {
+			began := time.Now()
+			e.newKey()
+			if waited := time.Since(began); waited != 0 {
+				t.Fatalf("a start waited %s", waited)
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
+
 func TestABatchThatCannotBeStored(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := setup(t, func(c *keyring.Config) { c.PoolSize = 64 })

@@ -117,12 +117,11 @@ func (r *Ring) link(ctx context.Context, t *tenant, id envelope.KeyID, token [32
 
 // checkSubject returns Integrity when a person's row is not as we wrote it.
 func (r *Ring) checkSubject(ctx context.Context, t *tenant, token [32]byte, row SubjectRow) error {
-	row.Tenant, row.Token = t.name, token // what it must be bound to
 	s, err := t.version(row.KeyVersion).use(ctx)
 	if err != nil {
 		return err
 	}
-	if !hmac.Equal(row.MAC, r.config.subjectMAC(s, row)) {
+	if row.Tenant != t.name || row.Token != token || !hmac.Equal(row.MAC, r.config.subjectMAC(s, row)) {
 		return fault.New(fault.Integrity, "tenant %q: the row that gives a person data key %s was changed", t.name, envelope.KeyID(row.KeyID))
 	}
 	return nil

@@ -116,7 +116,7 @@ var dataKeyChanges = map[string]map[string]func(row, other, foreign *keyring.Dat
 			*row = *foreign
 			row.ID, row.Tenant = id, "main"
 		},
-		"another tenant's name": func(row, _, _ *keyring.DataKeyRow) { row.Tenant = "other"; row.Wrapped = flip(row.Wrapped) },
+		"another tenant's name": func(row, _, _ *keyring.DataKeyRow) { row.Tenant = "other" },
 	},
 	"ID": {
 		"another row":               func(row, other, _ *keyring.DataKeyRow) { *row = *other },
@@ -156,6 +156,7 @@ func invented(row keyring.DataKeyRow) keyring.DataKeyRow {
 var subjectChanges = map[string]map[string]func(row, other, foreign *keyring.SubjectRow){
 	"Tenant": {
 		"another tenant's row":                func(row, _, foreign *keyring.SubjectRow) { *row = *foreign },
+		"another tenant's name":               func(row, _, _ *keyring.SubjectRow) { row.Tenant = "other" },
 		"another tenant's row with this name": func(row, _, foreign *keyring.SubjectRow) { *row = *foreign; row.Tenant = "main" },
 	},
 	"Token": {
@@ -180,7 +181,8 @@ var subjectChanges = map[string]map[string]func(row, other, foreign *keyring.Sub
 
 var tenantKeyChanges = map[string]map[string]func(row, foreign *keyring.TenantKeyRow){
 	"Tenant": {
-		"another tenant's row": func(row, foreign *keyring.TenantKeyRow) { *row = *foreign },
+		"another tenant's row":  func(row, foreign *keyring.TenantKeyRow) { *row = *foreign },
+		"another tenant's name": func(row, _ *keyring.TenantKeyRow) { row.Tenant = "other" },
 	},
 	"Version": {
 		"another version": func(row, _ *keyring.TenantKeyRow) { row.Version = 2 },

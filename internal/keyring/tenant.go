@@ -219,7 +219,7 @@ func (k *tenantKey) unwrap(ctx context.Context) (*secrets, error) {
 		return nil, err
 	}
 	for _, row := range rows {
-		if row.Version == k.version {
+		if row.Tenant == k.tenant && row.Version == k.version {
 			return k.ring.unwrap(ctx, k.tenant, row)
 		}
 	}
