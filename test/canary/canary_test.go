@@ -1,0 +1,325 @@
+// Package canary_test looks for plaintext at rest: it puts marks into everything
+// a confidential instance can hold, runs the real binary, and searches every
+// file and stream the server leaves behind.
+package canary_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+const model = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:seal="urn:underseal:bpmn:1" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" targetNamespace="x">
+<process id="canary" isExecutable="true" seal:mode="confidential">
+<extensionElements><seal:policy default="internal">
+<seal:field path="person.id" class="internal" search="exact"/>
+<seal:field path="person.note" class="regulated" subject="person.id"/>
+</seal:policy></extensionElements>
+<startEvent id="start"/><sequenceFlow id="a" sourceRef="start" targetRef="derive"/>
+<scriptTask id="derive"><extensionElements><zeebe:script expression="=&quot;derived &quot; + person.note" resultVariable="derived"/></extensionElements></scriptTask>
+<sequenceFlow id="b" sourceRef="derive" targetRef="split"/><parallelGateway id="split"/>
+<sequenceFlow id="c1" sourceRef="split" targetRef="ask"/><sequenceFlow id="c2" sourceRef="split" targetRef="works"/>
+<sequenceFlow id="c3" sourceRef="split" targetRef="fails"/><sequenceFlow id="c4" sourceRef="split" targetRef="errs"/>
+<sequenceFlow id="c5" sourceRef="split" targetRef="bad"/>
+<userTask id="ask"><extensionElements><zeebe:formDefinition formKey="ask.json"/></extensionElements></userTask>
+<serviceTask id="works"><extensionElements><zeebe:taskDefinition type="works"/></extensionElements></serviceTask>
+<serviceTask id="fails"><extensionElements><zeebe:taskDefinition type="fails"/></extensionElements></serviceTask>
+<serviceTask id="errs"><extensionElements><zeebe:taskDefinition type="errs"/></extensionElements></serviceTask>
+<exclusiveGateway id="bad"/><sequenceFlow id="d" sourceRef="bad" targetRef="end"><conditionExpression>=person.note + 1 &gt; 2</conditionExpression></sequenceFlow>
+<endEvent id="end"/>
+</process></definitions>`
+
+const form = `{"type": "object", "required": ["answer"], "properties": {"answer": {"type": "string", "maxLength": 60}}}`
+
+// mark returns a text that is nowhere else.
+func mark(place string) string { return "CANARY-" + place + "-7f3a91" }
+
+// places are where marks are put; each must not be found at rest.
+var places = []string{
+	"variable", "number-like", "subject", "nested", "list", "business-key", "idempotency", "job-result", "job-failure", "error-code",
+	"error-message", "error-variable", "draft", "form-answer", "refused-answer", "refused-variable", "set-variable", "search", "malformed",
+}
+
+func TestNothingSealedIsAtRestInClear(t *testing.T) {
+	s := start(t)
+	s.fill(t)
+	s.kill(t) // so that the write-ahead log is searched too
+	s.again(t)
+	s.read(t)
+	metrics := s.metrics(t)
+	s.stop(t)
+
+	searched := 0
+	for _, place := range places {
+		searched += s.search(t, mark(place), metrics)
+	}
+	searched += s.search(t, s.apiKey, metrics)
+	if searched < 4*len(places) {
+		t.Errorf("%d places searched, want at least database, keys, log and metrics each time", searched)
+	}
+	if !s.holds(t, "data.db", "works") { // an element's id is clear
+		t.Error("the search does not find what must be there")
+	}
+}
+
+// fill puts a mark into everything an instance can hold.
+func (s *server) fill(t *testing.T) {
+	ctx, c := t.Context(), s.client
+	_, err := c.Deploy(ctx, api.File{Name: "canary.bpmn", Content: []byte(model)}, api.File{Name: "ask.json", Content: []byte(form)})
+	ok(t, err)
+	started, err := c.Idempotent(mark("idempotency")).Start(ctx, api.StartRequest{
+		Process: "canary", BusinessKey: mark("business-key"), Variables: client.Variables(map[string]any{
+			"plain":  mark("variable"),
+			"nested": map[string]any{"deep": mark("nested"), "list": []any{mark("list")}},
+			"person": map[string]any{"id": mark("subject"), "note": mark("number-like")},
+		}),
+	})
+	ok(t, err)
+	s.work(t, "works", func(job api.Job) any {
+		return api.CompleteJobRequest{Lease: job.Lease, Variables: client.Variables(map[string]any{"result": mark("job-result")})}
+	}, "complete")
+	none := 0
+	s.work(t, "fails", func(job api.Job) any {
+		return api.FailJobRequest{Lease: job.Lease, Message: mark("job-failure"), Retries: &none}
+	}, "fail")
+	s.work(t, "errs", func(job api.Job) any {
+		return api.ErrorJobRequest{Lease: job.Lease, Code: mark("error-code"), Message: mark("error-message"), Variables: client.Variables(map[string]any{"why": mark("error-variable")})}
+	}, "error")
+	tasks, err := c.Tasks(ctx, api.TaskFilter{Process: "canary"}, api.Page{})
+	ok(t, err)
+	if len(tasks.Items) != 1 {
+		t.Fatalf("%d tasks, want 1", len(tasks.Items))
+	}
+	task := "/v1/tasks/" + tasks.Items[0].ID
+	s.post(t, "PUT", task+"/draft", map[string]any{"draft": map[string]any{"answer": mark("draft")}}, 200)
+	s.post(t, "POST", task+"/complete", map[string]any{"variables": map[string]any{"answer": strings.Repeat(mark("refused-answer"), 9)}}, 400)
+	s.post(t, "POST", task+"/complete", map[string]any{"variables": map[string]any{"answer": mark("form-answer")}}, 200)
+	s.post(t, "PATCH", "/v1/instances/"+started.Instance+"/variables", map[string]any{"variables": map[string]any{"plain": mark("set-variable")}}, 200)
+	s.post(t, "PATCH", "/v1/instances/"+started.Instance+"/variables", map[string]any{"variables": map[string]any{"$" + mark("refused-variable"): 1}}, 400)
+	s.raw(t, "POST", "/v1/instances", []byte(`{"process": "canary", "variables": {"`+mark("malformed")+`": 1, "`+mark("malformed")+`": 2}}`), 400)
+	s.raw(t, "GET", "/v1/instances?process=canary&field=person.id&value="+mark("search"), nil, 200)
+	s.instance = started.Instance
+}
+
+// read shows everything again, after a restart.
+func (s *server) read(t *testing.T) {
+	ctx := t.Context()
+	export, err := s.client.Export(ctx, s.instance)
+	ok(t, err)
+	text, err := json.Marshal(export)
+	ok(t, err)
+	for _, place := range []string{"subject", "nested", "list", "business-key", "job-result", "form-answer", "set-variable"} {
+		if !bytes.Contains(text, []byte(mark(place))) {
+			t.Errorf("the export lacks the mark put into %s", place)
+		}
+	}
+	incidents, err := s.client.Incidents(ctx, "canary", api.Page{})
+	ok(t, err)
+	if len(incidents.Items) != 3 {
+		t.Errorf("%d incidents, want 3", len(incidents.Items))
+	}
+}
+
+// forms are the ways in which a mark could be written down.
+func forms(text string) [][]byte {
+	sixteen := make([]byte, 0, 2*len(text))
+	for _, b := range []byte(text) {
+		sixteen = append(sixteen, b, 0)
+	}
+	std := base64.StdEncoding.EncodeToString([]byte(text))
+	return [][]byte{[]byte(text), sixteen, []byte(hex.EncodeToString([]byte(text))), []byte(std[:len(std)-4])}
+}
+
+// search looks for a text in all that the server left behind and returns how
+// many files and streams it looked at.
+func (s *server) search(t *testing.T, text string, metrics []byte) int {
+	t.Helper()
+	searched := 0
+	look := func(name string, data []byte) {
+		searched++
+		for _, form := range forms(text) {
+			if bytes.Contains(data, form) {
+				t.Errorf("%s is in %s", text[:min(len(text), 20)], name)
+			}
+		}
+	}
+	err := filepath.WalkDir(s.dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path == s.keyPath {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		look(path, data)
+		return err
+	})
+	ok(t, err)
+	look("metrics", metrics)
+	return searched
+}
+
+func (s *server) holds(t *testing.T, file, text string) bool {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.dir, "data", file))
+	ok(t, err)
+	return bytes.Contains(data, []byte(text))
+}
+
+// server is the real binary with all its files below one directory.
+type server struct {
+	dir, binary, address, metricsAddress string
+	keyPath, apiKey, instance            string
+	process                              *os.Process
+	exited                               chan error // receives when the process has ended
+	client                               *client.Client
+}
+
+func start(t *testing.T) *server {
+	t.Helper()
+	dir := t.TempDir()
+	s := &server{dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), address: free(t), metricsAddress: free(t), keyPath: filepath.Join(dir, "admin.key")}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/underseal/underseal/cmd/underseal")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	ok(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
+	s.again(t)
+	key, err := os.ReadFile(s.keyPath)
+	ok(t, err)
+	s.apiKey = strings.TrimSpace(string(key))
+	s.client, err = client.New(client.Config{URL: "http://" + s.address, Key: s.apiKey})
+	ok(t, err)
+	t.Cleanup(s.client.Close)
+	return s
+}
+
+// again starts the server and waits until it is ready.
+func (s *server) again(t *testing.T) {
+	t.Helper()
+	command := exec.Command(s.binary, "serve", "--listen", s.address, "--metrics-listen", s.metricsAddress, "--log-level", "debug",
+		"--data", filepath.Join(s.dir, "data"), "--root-key-file", filepath.Join(s.dir, "root.key"), "--key-file", s.keyPath)
+	command.Env = append(os.Environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"))
+	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ok(t, err)
+	defer log.Close()
+	command.Stdout, command.Stderr = log, log
+	ok(t, command.Start())
+	s.process, s.exited = command.Process, make(chan error, 1)
+	go func() { s.exited <- command.Wait() }()
+	t.Cleanup(func() { _ = command.Process.Kill() })
+	s.awaitReady(t)
+}
+
+func (s *server) awaitReady(t *testing.T) {
+	t.Helper()
+	for {
+		select {
+		case err := <-s.exited:
+			log, _ := os.ReadFile(filepath.Join(s.dir, "server.log"))
+			t.Fatalf("the server ended: %v\n%s", err, log)
+		case <-t.Context().Done():
+			t.Fatal(context.Cause(t.Context()))
+		default:
+		}
+		res, err := http.Get("http://" + s.address + "/readyz")
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return
+			}
+		}
+	}
+}
+
+// kill ends the server as a crash would.
+func (s *server) kill(t *testing.T) {
+	t.Helper()
+	ok(t, s.process.Kill())
+	<-s.exited
+}
+
+// stop ends the server in order.
+func (s *server) stop(t *testing.T) {
+	t.Helper()
+	ok(t, s.process.Signal(syscall.SIGTERM))
+	ok(t, <-s.exited)
+}
+
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *server) work(t *testing.T, kind string, outcome func(api.Job) any, verb string) {
+	t.Helper()
+	var jobs api.Jobs
+	answer := s.post(t, "POST", "/v1/jobs/activate", api.ActivateRequest{Type: kind, Worker: "w", WaitMS: 10_000}, 200)
+	ok(t, json.Unmarshal(answer, &jobs))
+	if len(jobs.Items) != 1 {
+		t.Fatalf("%d jobs of type %s, want 1", len(jobs.Items), kind)
+	}
+	s.post(t, "POST", "/v1/jobs/"+jobs.Items[0].ID+"/"+verb, outcome(jobs.Items[0]), 200)
+}
+
+func (s *server) post(t *testing.T, method, path string, body any, status int) []byte {
+	t.Helper()
+	data, err := json.Marshal(body)
+	ok(t, err)
+	return s.raw(t, method, path, data, status)
+}
+
+func (s *server) raw(t *testing.T, method, path string, body []byte, status int) []byte {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.address+path, bytes.NewReader(body))
+	ok(t, err)
+	req.Header.Set("Authorization", "Bearer "+s.apiKey)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := http.DefaultClient.Do(req)
+	ok(t, err)
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	ok(t, err)
+	if res.StatusCode != status {
+		t.Fatalf("%s %s: %d %s, want %d", method, path, res.StatusCode, answer, status)
+	}
+	return answer
+}
+
+func (s *server) metrics(t *testing.T) []byte {
+	t.Helper()
+	res, err := http.Get("http://" + s.metricsAddress + "/metrics")
+	ok(t, err)
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	ok(t, err)
+	if !bytes.Contains(data, []byte("underseal_")) {
+		t.Error("the metrics name nothing of underseal")
+	}
+	return data
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
