@@ -24,8 +24,9 @@ func example(t *testing.T, name string) string {
 	return string(data)
 }
 
-func TestLoanRunsToItsEnd(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestLoanRunsToItsEnd(t *testing.T) { onBoth(t, loanRunsToItsEnd) }
+
+func loanRunsToItsEnd(t *testing.T, env *testenv.Env) {
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
 
@@ -61,8 +62,9 @@ func TestLoanRunsToItsEnd(t *testing.T) {
 	}
 }
 
-func TestRestartContinues(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestRestartContinues(t *testing.T) { onBoth(t, restartContinues) }
+
+func restartContinues(t *testing.T, env *testenv.Env) {
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
 	env.Restart(nil)

@@ -45,8 +45,9 @@ func sealedFields(t *testing.T, env *testenv.Env, id string) map[string]string {
 	return found
 }
 
-func TestSealingRule(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestSealingRule(t *testing.T) { onBoth(t, sealingRule) }
+
+func sealingRule(t *testing.T, env *testenv.Env) {
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
 	env.Work("work", `{"undeclared": "result"}`)
@@ -68,8 +69,9 @@ func TestSealingRule(t *testing.T) {
 	}
 }
 
-func TestModeIsFixedWhenAnInstanceStarts(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestModeIsFixedWhenAnInstanceStarts(t *testing.T) { onBoth(t, modeIsFixedWhenAnInstanceStarts) }
+
+func modeIsFixedWhenAnInstanceStarts(t *testing.T, env *testenv.Env) {
 	env.Deploy("c.bpmn", classified)
 	before := env.Start("classified", somebody)
 	set := func(mode string) {
@@ -102,8 +104,9 @@ func TestModeIsFixedWhenAnInstanceStarts(t *testing.T) {
 	}
 }
 
-func TestAPersonWhoseIdComesLater(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestAPersonWhoseIdComesLater(t *testing.T) { onBoth(t, aPersonWhoseIdComesLater) }
+
+func aPersonWhoseIdComesLater(t *testing.T, env *testenv.Env) {
 	env.Deploy("c.bpmn", classified)
 	nameless := env.Start("classified", `{"shoe": 43, "salary": 1, "person": {"diagnosis": "flu"}}`)
 	known := env.Start("classified", somebody)

@@ -13,7 +13,10 @@ import (
 )
 
 func TestARepeatedRequestGivesTheSameReceipt(t *testing.T) {
-	env := testenv.New(t, nil)
+	onBoth(t, aRepeatedRequestGivesTheSameReceipt)
+}
+
+func aRepeatedRequestGivesTheSameReceipt(t *testing.T, env *testenv.Env) {
 	deployLoan(t, env)
 	ctx := t.Context()
 	request := api.StartRequest{Process: "loan", Variables: json.RawMessage(example(t, "application.json"))}
@@ -53,7 +56,10 @@ func TestARepeatedRequestGivesTheSameReceipt(t *testing.T) {
 }
 
 func TestManyRepeatedStartsAtOnceMakeOneInstance(t *testing.T) {
-	env := testenv.New(t, nil)
+	onBoth(t, manyRepeatedStartsAtOnceMakeOneInstance)
+}
+
+func manyRepeatedStartsAtOnceMakeOneInstance(t *testing.T, env *testenv.Env) {
 	deployLoan(t, env)
 	var all sync.WaitGroup
 	receipts := make([]api.Receipt, 16)
@@ -78,8 +84,9 @@ func TestManyRepeatedStartsAtOnceMakeOneInstance(t *testing.T) {
 	}
 }
 
-func TestOneOfManyCompletionsWins(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestOneOfManyCompletionsWins(t *testing.T) { onBoth(t, oneOfManyCompletionsWins) }
+
+func oneOfManyCompletionsWins(t *testing.T, env *testenv.Env) {
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
 	env.Work("credit-check", `{"score": 640}`)
@@ -106,8 +113,9 @@ func TestOneOfManyCompletionsWins(t *testing.T) {
 	}
 }
 
-func TestClaiming(t *testing.T) {
-	env := testenv.New(t, nil)
+func TestClaiming(t *testing.T) { onBoth(t, claiming) }
+
+func claiming(t *testing.T, env *testenv.Env) {
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
 	env.Work("credit-check", `{"score": 640}`)

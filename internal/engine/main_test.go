@@ -1,0 +1,21 @@
+package engine_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/pgtest"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// onBoth runs a test on SQLite and on Postgres.
+func onBoth(t *testing.T, f func(t *testing.T, env *testenv.Env)) {
+	t.Run("SQLite", func(t *testing.T) { f(t, testenv.New(t, nil)) })
+	t.Run("Postgres", func(t *testing.T) {
+		dsn := pgtest.Database(t)
+		f(t, testenv.New(t, func(c *node.Config) { c.DSN = dsn }))
+	})
+}
