@@ -186,6 +186,39 @@ func TestAnOutageDoesNotFloodTheKeyService(t *testing.T) {
 	})
 }
 
+func TestTheHardAgeCountsFromTheBeginningOfTheCall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := setup(t)
+		id := e.warm()
+		time.Sleep(6 * time.Minute)
+		e.service.Hook(func(context.Context) error { time.Sleep(4 * time.Second); return nil })
+		began := time.Now()
+		must(e.Key(t.Context(), "main", id))(t)
+		e.service.Unreachable()
+		time.Sleep(time.Until(began.Add(time.Hour)))
+		_, err := e.Key(t.Context(), "main", id)
+		want(t, "Key", err, fault.Unavailable)
+	})
+}
+
+func TestWhatWasOpenedBeforeARevocationIsOpenedAgainAfterIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := setup(t, func(c *keyring.Config) { c.CacheAge = time.Hour })
+		id := e.warm()
+		e.service.Deny()
+		time.Sleep(6 * time.Minute)
+		_, err := e.Key(t.Context(), "main", id)
+		want(t, "Key", err, fault.Unavailable)
+		e.service.Restore()
+		time.Sleep(time.Second)
+		reads := e.storage.Calls("DataKey")
+		must(e.Key(t.Context(), "main", id))(t)
+		if n := e.storage.Calls("DataKey") - reads; n != 1 {
+			t.Errorf("the row was read %d times, want 1", n)
+		}
+	})
+}
+
 func TestTheCacheForgetsByAgeCountAndUses(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := setup(t, func(c *keyring.Config) { c.CacheSize, c.CacheAge, c.CacheUses = 2, time.Minute, 5 })
