@@ -185,6 +185,7 @@ func (r *reader) check() {
 	}
 	for _, t := range s.timers {
 		r.require(hasToken(t.token) && r.d.Elements[t.element].Kind.hasTimer(), "a timer has no token or no element")
+		r.require(t.valid(), "a timer has no possible time or interval")
 	}
 	for _, i := range s.incidents {
 		r.require(hasToken(i.token) && (i.job == 0 || find(s.jobs, i.job) >= 0), "an incident has no token or no job")
@@ -286,11 +287,11 @@ func (d *Definition) sharedLabel(class Class, subjects []string) *Label {
 	return &Label{class, subjects}
 }
 
-// place files a variable or note. Its value must split into just these fields.
+// place files a variable or note.
 func (r *reader) place(fields []field) {
 	path := fields[0].path
 	if isPseudo(path) {
-		r.s.notes = append(r.s.notes, variable{name: path, value: fields[0].value, label: fields[0].label})
+		r.append(&r.s.notes, variable{name: path, value: fields[0].value, label: fields[0].label})
 		return
 	}
 	scope, name, suffix, err := parseFieldPath(path)
@@ -306,8 +307,25 @@ func (r *reader) place(fields []field) {
 		v.value = putAt(v.value, steps, f.value)
 		v.parts = append(v.parts, part{suffix, f.label})
 	}
-	pieces := split(r.d.Policy.tree.roots[name], scope, name, v.value)
-	r.require(slices.EqualFunc(pieces[1:], v.parts, func(a piece, b part) bool { return a.suffix == b.suffix }),
-		"the fields of a variable are not those of the policy")
+	r.require(r.splits(&v, scope, fields), "the fields of a variable are not those of the policy")
+	r.append(list, v)
+}
+
+// append adds a variable behind those before it in order.
+func (r *reader) append(list *[]variable, v variable) {
+	last := len(*list) - 1
+	r.require(last < 0 || (*list)[last].name < v.name, "fields are not in order")
 	*list = append(*list, v)
+}
+
+// splits reports whether a variable splits into just the fields it was made of.
+func (r *reader) splits(v *variable, scope uint64, fields []field) bool {
+	node := r.d.Policy.tree.roots[v.name]
+	if !node.inside() {
+		return len(fields) == 1
+	}
+	pieces := split(node, scope, v.name, v.value)
+	return slices.EqualFunc(pieces, fields, func(p piece, f field) bool {
+		return p.suffix == f.path[len(fields[0].path):] && canon.Equal(p.value, f.value)
+	})
 }

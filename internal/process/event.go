@@ -93,13 +93,15 @@ type Input struct {
 type Outcome struct {
 	// Rejected is non-nil when the event no longer fits (the job, task or timer
 	// does not wait, another holds the task). The step is recorded, nothing else
-	// happens. Its kind is fault.Conflict or fault.NotFound.
+	// happens. Its kind is fault.Conflict, or fault.NotFound for a number that was
+	// never given.
 	Rejected error
 	// Element is the BPMN id of the element that the event concerned, or "".
 	Element string
 	// Changes are the fields written or removed, in path order, one per path.
 	Changes []Change
-	// Commands are what is to be done after the commit, in order.
+	// Commands are what is to be done after the commit, in order. What was opened
+	// and closed again within the step is in neither.
 	Commands []Command
 	// Trail lists the transitions (element ids with entered, completed,
 	// terminated, flow taken), for the step's record: clear, no values.
@@ -130,10 +132,11 @@ type (
 	OpenTask   struct{ Task uint64 }
 	ChangeTask struct{ Task uint64 }
 	CloseTask  struct{ Task uint64 }
-	// OfferJob puts the job's row (new, or waiting again); CloseJob removes it.
+	// OfferJob puts the job's row (new, waiting again, or failed and not to be
+	// offered until its incident is retried); CloseJob removes it.
 	OfferJob struct{ Job uint64 }
 	CloseJob struct{ Job uint64 }
-	// SetTimer puts a timer's row; CloseTimer removes it.
+	// SetTimer puts a timer's row (new, or a cycle's next time); CloseTimer removes it.
 	SetTimer   struct{ Timer uint64 }
 	CloseTimer struct{ Timer uint64 }
 	// RaiseIncident puts an incident's row; CloseIncident removes it.

@@ -56,8 +56,7 @@ func (d *Definition) Seal() error {
 	for _, problem := range problems {
 		c.report("policy", "%s", problem)
 	}
-	c.index()
-	if len(c.details) == 0 {
+	if c.index() {
 		c.elements()
 	}
 	if len(c.details) > 0 {
@@ -78,8 +77,9 @@ func (d *Definition) Element(id string) (int, bool) {
 // prepare fills the graph of a definition that was checked.
 func (d *Definition) prepare() {
 	d.names = map[string]string{}
-	for name := range d.Policy.tree.roots {
-		d.names[name] = name
+	for _, f := range d.Policy.Fields {
+		name, _, _ := splitPath(f.Path)
+		d.name(name)
 	}
 	d.nodes = make([]node, len(d.Elements))
 	for i := range d.Elements {
@@ -159,9 +159,10 @@ func (c *checker) report(place, format string, args ...any) {
 	c.details = append(c.details, fault.Detail{Place: place, Message: fmt.Sprintf(format, args...)})
 }
 
-// index checks ids and that every number points somewhere.
-func (c *checker) index() {
-	d := c.d
+// index checks ids and that every number points somewhere; nothing else can be
+// checked when it is false.
+func (c *checker) index() bool {
+	d, before := c.d, len(c.details)
 	d.byID, d.flowByID = make(map[string]int, len(d.Elements)), make(map[string]int, len(d.Flows))
 	for i := range d.Elements {
 		e := &d.Elements[i]
@@ -181,6 +182,7 @@ func (c *checker) index() {
 		d.flowByID[f.ID] = i
 		c.flow(i, f)
 	}
+	return len(c.details) == before
 }
 
 func (c *checker) flow(i int, f Flow) {

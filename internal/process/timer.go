@@ -9,13 +9,24 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
+// maxInstant bounds the times of timers: microseconds to about the year 10,000
+// before and after 1970.
+const maxInstant = 10_000 * 366 * 24 * 3600 * 1_000_000
+
+// valid reports whether a timer has a time within bounds and, if it is a cycle's,
+// an interval that goes forward.
+func (t *timer) valid() bool {
+	next, ok := addDuration(0, canon.String(t.every))
+	return t.due >= -maxInstant && t.due <= maxInstant && t.left >= -1 && (t.every == "" || ok && next > 0)
+}
+
 // prepareTimer evaluates a timer's expression and adds the timer to the plan.
 func (r *run) prepareTimer(p *plan, element int32, v *view) *problem {
 	x := r.d.nodes[element].timer
 	value, warnings, trouble := r.evaluateAll(x, v)
 	t := timer{element: element}
 	want, ok := r.schedule(&t, r.d.Elements[element].Timer.Kind, value)
-	if !ok {
+	if !ok || !t.valid() {
 		return v.mistyped("timer "+r.d.Elements[element].ID, x, want, value, warnings, trouble)
 	}
 	p.timers = append(p.timers, t)
@@ -53,12 +64,8 @@ func (r *run) cycle(t *timer, text string) bool {
 		t.left = n - 1
 	}
 	t.every = parts[len(parts)-1]
-	interval := canon.String(t.every)
 	var ok bool
-	if t.due, ok = addDuration(r.at, interval); !ok || t.due <= r.at {
-		return false
-	}
-	if len(parts) == 3 {
+	if t.due, ok = addDuration(r.at, canon.String(t.every)); ok && len(parts) == 3 {
 		t.due, ok = r.dateTime(canon.String(parts[1]))
 	}
 	return ok
@@ -78,7 +85,7 @@ func (t *timer) again(now int64) bool {
 		next, ok := addDuration(t.due, interval)
 		if !ok || next > now {
 			t.due = next
-			return ok
+			return ok && t.valid()
 		}
 		if _, days := interval.(canon.DayTimeDuration); days {
 			next += (now - next) / (next - t.due) * (next - t.due)
