@@ -10,7 +10,6 @@ package engine
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -32,7 +31,6 @@ type Config struct {
 	Identity   *identity.Directory
 	Deployment string           // id of the deployment, bound into everything sealed
 	Now        func() time.Time // nil: time.Now
-	Log        *slog.Logger
 }
 
 // Engine is the use cases of one node. It is safe for concurrent use. Before
@@ -43,7 +41,6 @@ type Engine struct {
 	identity   *identity.Directory
 	deployment string
 	now        func() time.Time
-	log        *slog.Logger
 	policies   *access.Policies
 	runner     Runner
 	zones      zones
@@ -104,7 +101,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
-		now: cfg.Now, log: cfg.Log, policies: policies,
+		now: cfg.Now, policies: policies,
 	}, nil
 }
 

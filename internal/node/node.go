@@ -118,7 +118,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	}
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
 	n.Engine, err = engine.New(engine.Config{
-		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now, Log: cfg.Log,
+		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
 	})
 	if err != nil {
 		return err
