@@ -37,6 +37,9 @@ func (r *Ring) key(ctx context.Context, t *tenant, id envelope.KeyID) (dataKey, 
 		return k, err
 	}
 	row, err := r.config.Storage.DataKey(ctx, t.name, id)
+	if fault.Is(err, fault.NotFound) {
+		return dataKey{}, fault.New(fault.NotFound, "tenant %q has no data key %s", t.name, id)
+	}
 	if err != nil {
 		return dataKey{}, err
 	}
@@ -77,7 +80,7 @@ func (r *Ring) openRow(ctx context.Context, t *tenant, row DataKeyRow, epoch uin
 
 // Destroy makes all that was sealed under a data key unreadable: its row is
 // overwritten by a tombstone, a person's link to it is deleted, and the key is
-// dropped from memory, all before it returns. Destroying again does nothing.
+// dropped from memory, all before it returns. Destroying again does it again.
 // The caller has written down the order to destroy, and repeats it after an
 // error.
 func (r *Ring) Destroy(ctx context.Context, tenant string, id envelope.KeyID) error {
@@ -85,12 +88,6 @@ func (r *Ring) Destroy(ctx context.Context, tenant string, id envelope.KeyID) er
 	row, err := r.config.Storage.DataKey(ctx, tenant, id)
 	if err != nil {
 		return err
-	}
-	if row.State == keyrow.Destroyed {
-		if _, err = r.openRow(ctx, t, row, 0); fault.Is(err, fault.Sealed) {
-			return nil
-		}
-		// It is only called destroyed, and its bytes may be elsewhere in the row.
 	}
 	tomb, err := r.tombstone(ctx, t, row)
 	if err != nil {
@@ -101,8 +98,10 @@ func (r *Ring) Destroy(ctx context.Context, tenant string, id envelope.KeyID) er
 	return r.config.Storage.DestroyDataKey(ctx, tomb)
 }
 
-// tombstone returns what takes the place of a row. The row's own bytes need not
-// open: a damaged key must be erasable too.
+// tombstone returns what takes the place of a row, which may be destroyed
+// already: then the last try may have left old bytes in a journal, and only
+// storage knows. The row's own bytes need not open: a damaged key must be
+// erasable too.
 func (r *Ring) tombstone(ctx context.Context, t *tenant, row DataKeyRow) (DataKeyRow, error) {
 	k, err := t.current(ctx)
 	if err != nil {

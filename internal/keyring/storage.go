@@ -62,8 +62,9 @@ type Storage interface {
 	// DestroyDataKey overwrites the row of (tomb.Tenant, tomb.ID) by tomb, whose
 	// State is Destroyed and whose Wrapped is empty, and deletes the subject row
 	// that points to it, if any, whatever stood in the row. The old bytes must
-	// not stay in free pages (SQLite: secure_delete). NotFound when there is no
-	// such key.
+	// not stay in free pages or a journal of the database: where that cannot be
+	// had at once, the error is Unavailable, and the caller calls again. NotFound
+	// when there is no such key.
 	DestroyDataKey(ctx context.Context, tomb DataKeyRow) error
 
 	// Subject returns the row of a token. NotFound when there is none.
