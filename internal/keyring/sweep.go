@@ -11,8 +11,9 @@ import (
 type InUse func(ctx context.Context, tenant string, ids []envelope.KeyID) (map[envelope.KeyID]bool, error)
 
 // SweepUnassigned deletes keys made ahead over a day ago that nothing uses, and
-// returns how many. Such keys are left over by every restart. inUse decides, not
-// the flag in the row, which is behind after a crash and could be changed; keys
+// returns how many. Such keys are left over by every restart. The flag in the row
+// is behind after a crash and could be changed, so inUse is asked about every key
+// that the flag would give up, and must know all uses that are not reserved; keys
 // in use are marked so.
 func (r *Ring) SweepUnassigned(ctx context.Context, inUse InUse) (deleted int, err error) {
 	tenants, err := r.config.Storage.Tenants(ctx)
