@@ -11,7 +11,7 @@ FUZZTIME ?= 20s
 
 build:
 	@echo "building bin/underseal (the first time, Go downloads and compiles the dependencies: a few minutes)"
-	@$(GO) build -trimpath -o bin/underseal ./cmd/underseal
+	@$(GO) build -o bin/underseal ./cmd/underseal
 
 demo: build
 	@bin/underseal demo $(ARGS)
@@ -50,10 +50,10 @@ fuzz:
 	@test/fuzz $(FUZZTIME)
 
 cross:
-	@for os in linux darwin windows; do for arch in amd64 arm64; do \
-	  echo "building for $$os/$$arch"; \
-	  GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -o bin/cross/underseal-$$os-$$arch ./cmd/underseal || exit 1; \
-	done; done
+	@for target in linux/amd64 linux/arm64 darwin/arm64 windows/amd64; do \
+	  echo "building for $$target"; \
+	  GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -o bin/cross/ ./cmd/underseal || exit 1; \
+	done
 
 clean:
 	rm -rf bin

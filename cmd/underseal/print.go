@@ -22,13 +22,6 @@ func (e *env) result(v any, human func(w io.Writer)) error {
 	return err
 }
 
-// note tells the person at the terminal something that is not a result.
-func (e *env) note(format string, args ...any) {
-	if !e.json {
-		fmt.Fprintf(e.stderr, format+"\n", args...)
-	}
-}
-
 // table writes aligned columns under a header.
 func table(w io.Writer, header []string, rows [][]string) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -23,7 +23,7 @@ func main() {
 
 func run(ctx context.Context, command []string) (err error) {
 	if len(command) == 0 {
-		return errors.New("usage: withpg COMMAND ARGS..")
+		return errors.New("usage: withpg COMMAND [ARGUMENT]")
 	}
 	cluster, err := pgtest.Start()
 	if err != nil {
