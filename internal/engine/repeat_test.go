@@ -55,6 +55,32 @@ func aRepeatedRequestGivesTheSameReceipt(t *testing.T, env *testenv.Env) {
 	}
 }
 
+func TestARepeatedRequestThatWasRefusedIsRefusedAgain(t *testing.T) {
+	onBoth(t, aRepeatedRequestThatWasRefusedIsRefusedAgain)
+}
+
+// The answer to the first try may have been lost on the way.
+func aRepeatedRequestThatWasRefusedIsRefusedAgain(t *testing.T, env *testenv.Env) {
+	deployLoan(t, env)
+	id := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	task, decision := env.Task(id).ID, []byte(example(t, "decision.json"))
+	if _, err := env.Engine.Claim(t.Context(), env.Ann, task, "bob", ""); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if receipt, err := env.Engine.Claim(t.Context(), env.Ann, task, "carol", "c1"); !fault.Is(err, fault.Conflict) {
+			t.Errorf("claiming bob's task: %+v, %v, want Conflict", receipt, err)
+		}
+	}
+	env.Complete(id, string(decision))
+	for range 2 {
+		if receipt, err := env.Engine.CompleteTask(t.Context(), env.Ann, task, decision, "t1"); !fault.Is(err, fault.Conflict) {
+			t.Errorf("completing a completed task: %+v, %v, want Conflict", receipt, err)
+		}
+	}
+}
+
 func TestManyRepeatedStartsAtOnceMakeOneInstance(t *testing.T) {
 	onBoth(t, manyRepeatedStartsAtOnceMakeOneInstance)
 }

@@ -38,7 +38,9 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 			s.tokens = append(s.tokens, token)
 		}
 	}
-	if h.again != nil {
+	// A request that was refused did nothing: repeated, it is refused again, and
+	// never found under its key as if it had been carried out.
+	if h.again != nil && out.Rejected == nil {
 		token, err := e.row(ctx, h.again, l.scope, l.id, l.head.seq+1)
 		if err != nil {
 			return nil, err
