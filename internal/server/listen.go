@@ -120,6 +120,14 @@ func (l *Listener) Addr() net.Addr {
 	return l.socket.Addr()
 }
 
+// Done returns a channel that is closed when serving has ended, by Stop or by
+// itself (Stop then says why). It must not be called before Start.
+func (l *Listener) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done
+}
+
 // Stop drains: it takes no new connections and waits for the requests under
 // way, until ctx ends, when it closes their connections. It returns why
 // serving ended if that was before Stop. It may be called again.

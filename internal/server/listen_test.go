@@ -98,6 +98,7 @@ func TestServesUntilItIsStopped(t *testing.T) {
 	if err := l.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	<-l.Done()
 	if _, err := post(url+"/v1/instances", `{"process":"loan"}`); err == nil {
 		t.Error("a stopped listener still answers")
 	}
