@@ -263,6 +263,33 @@ func TestInclusiveJoinInALoopWaitsForTheWholeRound(t *testing.T) {
 	p.complete("a", "").wantOpen("b").complete("b", "").wantOpen("a b")
 }
 
+func TestInclusiveJoinDoesNotWaitForWhatMustPassItFirst(t *testing.T) {
+	// b can come by the flow that holds a token, or round the loop, which leads
+	// through the join itself.
+	p := play(t, define(t, `
+		start s
+		and fork
+		service a
+		service b
+		xor merge
+		or join
+		service last
+		xor again
+		end e
+		s -> fork
+		fork -> a
+		fork -> b
+		a -> merge
+		b -> merge
+		merge -> join
+		join -> last
+		last -> again
+		again -> join if more
+		again -> e default
+	`), `{"more":false}`)
+	p.complete("a", "").wantOpen("b last")
+}
+
 func TestInclusiveJoinsThatBlockEachOtherFireInDocumentOrder(t *testing.T) {
 	// Each join's empty flow can be reached only from the other join.
 	const text = `

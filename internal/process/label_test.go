@@ -62,6 +62,16 @@ func TestDerivedValuesTakeTheLabelsOfWhatWasRead(t *testing.T) {
 		p = through(t, "task a | output applicant.name = income", person)
 		p.wantLabel("applicant", process.Confident).wantLabel("applicant.id", process.Internal, "applicant.id")
 	})
+	t.Run("output into a context that holds stricter data keeps its label", func(t *testing.T) {
+		p := play(t, define(t, declared+`
+			start s
+			task a | output box.copy = applicant.ssn
+			task b | output box.other = plain
+			s -> a
+			a -> b
+		`), person)
+		p.wantLabel("box", process.Regulated, "applicant.id")
+	})
 	t.Run("input mapping, result and output mapping", func(t *testing.T) {
 		p := through(t, "service a | input number = applicant.ssn | output found = hit", person)
 		p.wantLabel("@2/number", process.Regulated, "applicant.id")

@@ -114,7 +114,7 @@ func (r *run) work() {
 			return
 		case !ok:
 		case r.spent == MaxTransitions:
-			r.raise(id, "loop_limit", "the step took more than its internal transitions: look for a loop without a wait", nil, 0)
+			r.raise(id, "loop_limit", "the step made more than 10,000 internal transitions: look for a loop without a wait", nil, 0)
 		default:
 			r.spent++
 			r.arrive(id)
