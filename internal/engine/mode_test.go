@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -131,6 +134,31 @@ func aPersonWhoseIdComesLater(t *testing.T, env *testenv.Env) {
 		}
 		if _, err := env.Engine.Export(t.Context(), env.Ann, id); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestTheSweepSparesKeysInUse(t *testing.T) {
+	now := time.Now()
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+	env.Deploy("c.bpmn", classified)
+	nameless := env.Start("classified", `{"shoe": 43, "salary": 1, "person": {"diagnosis": "flu"}}`)
+	named := env.Start("classified", somebody)
+	env.Restart(func() { // as an older backup of the keys would have it
+		db := openRaw(t, filepath.Join(env.Config.Data, "keys.db"))
+		defer db.Close()
+		if _, err := db.Exec(`UPDATE data_keys SET state = 'ready' WHERE scope = 'pool'`); err != nil {
+			t.Fatal(err)
+		}
+	})
+	now = now.Add(48 * time.Hour)
+	if swept, err := env.Node.SweepKeys(t.Context()); err != nil || swept == 0 {
+		t.Fatalf("%d keys swept, %v, want those that were made ahead", swept, err)
+	}
+	env.Restart(nil)
+	for _, id := range []string{nameless, named} {
+		if got := string(env.Instance(id).Variables); !strings.Contains(got, `"diagnosis":"flu"`) {
+			t.Errorf("variables are %s, want the diagnosis", got)
 		}
 	}
 }

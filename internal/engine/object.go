@@ -27,6 +27,8 @@ type object struct {
 	kind  store.Kind
 	owner envelope.Key // seals the head and every field; head.keys[0]
 	head  *head
+
+	nameless []store.ID // keys given in the step under way to persons without a name
 }
 
 // step is what happens to an object once: what is recorded and what is written.
@@ -72,7 +74,8 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	seq, prev := o.head.seq+1, o.head.leaf
 	o.head.seq = seq
 	shardIndex := o.head.enter(e.shardAt(o.scope.Tenant(), s.at))
-	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: s.tokens}
+	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: s.tokens, Keys: o.nameless}
+	o.nameless = nil
 
 	slices.SortFunc(s.fields, func(a, b fieldWrite) int { return strings.Compare(a.path, b.path) })
 	commitments := make([]ledger.Hash, 0, len(s.fields))

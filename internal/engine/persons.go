@@ -11,6 +11,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
 )
 
 // maxPersons is how many persons one field can be about: an envelope takes four
@@ -113,16 +114,14 @@ func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id cano
 }
 
 // meetNameless gives a key to a person whose id is not known yet. Only the sealed
-// head will name that key, so it is reserved first: the sweep of unused keys
-// could not find out that it is in use.
+// head will name that key, so the write set says that it is in use: the sweep of
+// unused keys could not find out otherwise.
 func (e *Engine) meetNameless(ctx context.Context, o *object, path string) error {
 	key, err := e.ring.NewKey(ctx, o.scope.Tenant())
 	if err != nil {
 		return err
 	}
-	if err := e.ring.Reserve(ctx, o.scope.Tenant(), key.ID); err != nil {
-		return err
-	}
+	o.nameless = append(o.nameless, store.ID(key.ID))
 	o.head.putPerson(person{path: path, key: o.head.keyIndex(key.ID)})
 	return nil
 }

@@ -25,6 +25,7 @@ var free = map[string]string{
 	"goose_db_version":         "bookkeeping of migrations; a wrong one fails at start or changes nothing",
 	"sqlite_sequence":          "bookkeeping of the database",
 	"tokens":                   "finding only: what is found is compared with the sealed data",
+	"person_keys":              "only keeps keys from being swept; whoever deletes a row could delete the key",
 	"unique_tokens":            "a repeated request becomes a request of its own, or is refused",
 	"task_candidates/set back": "a candidate of a task that is closed leads nowhere",
 	"data_keys.state":          "what is swept is decided by use, not by the flag",

@@ -173,11 +173,17 @@ func (n *Node) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if _, err := n.ring.SweepUnassigned(ctx, n.Engine.KeysInUse); err != nil && ctx.Err() == nil {
+			if _, err := n.SweepKeys(ctx); err != nil && ctx.Err() == nil {
 				n.log.Error("unused keys not swept", "error", err)
 			}
 		}
 	}
+}
+
+// SweepKeys deletes keys that were made ahead over a day ago and never used, and
+// returns how many. The node does so by itself every hour.
+func (n *Node) SweepKeys(ctx context.Context) (int, error) {
+	return n.ring.SweepUnassigned(ctx, n.Engine.KeysInUse)
 }
 
 // CreateAPIKey makes an administrator's API key and returns its text.

@@ -74,6 +74,9 @@ func (w *WriteSet) statements(unit []statement, s Scope) []statement {
 	unit = append(unit, insertStep(s, w.Object, seq, w.Step), insertLeaf(s, w.Object, seq, &w.Leaf))
 	unit = insertFields(unit, s, w.Object, seq, w.Fields)
 	unit = w.routing(unit, s)
+	for _, key := range w.Keys {
+		unit = append(unit, insertPersonKey(s, w.Object, key))
+	}
 	for i := range w.Tokens {
 		unit = append(unit, insertToken(s, w.Object, seq, &w.Tokens[i]))
 	}

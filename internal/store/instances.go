@@ -60,14 +60,24 @@ func (db *DB) Instances(ctx context.Context, s Scope, f InstanceFilter) ([]Liste
 	return found, err
 }
 
-// KeysInUse returns those of the ids that are the data key of an instance.
+func insertPersonKey(s Scope, object, key ID) statement {
+	return statement{
+		text: `INSERT INTO person_keys (tenant, data_key, object) VALUES ($1, $2, $3)`,
+		args: []any{s.tenant, key, object},
+	}
+}
+
+// KeysInUse returns those of the ids that are the data key of an instance, or of
+// a person whom an instance met without a name.
 func (db *DB) KeysInUse(ctx context.Context, s Scope, ids []ID) (map[ID]bool, error) {
 	args := make([][]any, len(ids))
 	for i, id := range ids {
 		args[i] = []any{s.tenant, id}
 	}
 	used := map[ID]bool{}
-	err := db.data.eachOf(ctx, s.tenant, `SELECT 1 FROM instances WHERE tenant = $1 AND data_key = $2`,
+	err := db.data.eachOf(ctx, s.tenant, `
+		SELECT 1 FROM instances WHERE tenant = $1 AND data_key = $2
+		UNION ALL SELECT 1 FROM person_keys WHERE tenant = $1 AND data_key = $2`,
 		args, func(i int, _ row) error {
 			used[ids[i]] = true
 			return nil

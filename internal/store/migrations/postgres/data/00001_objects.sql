@@ -165,6 +165,15 @@ CREATE TABLE unique_tokens (
     PRIMARY KEY (tenant, kind, token)
 );
 
+-- Data keys of persons who were met without a name: only sealed heads name them
+-- besides, and the sweep of unused keys must know that they are in use.
+CREATE TABLE person_keys (
+    tenant   text COLLATE "C" NOT NULL,
+    data_key bytea NOT NULL CHECK (octet_length(data_key) = 16),
+    object   bytea NOT NULL CHECK (octet_length(object) = 16),
+    PRIMARY KEY (tenant, data_key)
+);
+
 -- Files of deployments, clear, named by the SHA-256 of their bytes.
 CREATE TABLE resources (
     tenant text COLLATE "C" NOT NULL,
@@ -220,7 +229,7 @@ END $$;
 -- underseal_scan sees the routing columns of what waits, of all tenants.
 GRANT USAGE ON SCHEMA underseal TO underseal_app, underseal_scan;
 GRANT SELECT ON lease TO underseal_app;
-GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens, resources TO underseal_app;
+GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens, person_keys, resources TO underseal_app;
 GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, api_keys TO underseal_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents TO underseal_app;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
@@ -252,6 +261,8 @@ ALTER TABLE tokens ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON tokens TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE unique_tokens ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON unique_tokens TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE person_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON person_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE resources ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON resources TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;

@@ -170,6 +170,15 @@ CREATE TABLE unique_tokens (
     PRIMARY KEY (tenant, kind, token)
 ) STRICT, WITHOUT ROWID;
 
+-- Data keys of persons who were met without a name: only sealed heads name them
+-- besides, and the sweep of unused keys must know that they are in use.
+CREATE TABLE person_keys (
+    tenant   TEXT NOT NULL,
+    data_key BLOB NOT NULL CHECK (length(data_key) = 16),
+    object   BLOB NOT NULL CHECK (length(object) = 16),
+    PRIMARY KEY (tenant, data_key)
+) STRICT, WITHOUT ROWID;
+
 -- Files of deployments, clear, named by the SHA-256 of their bytes.
 CREATE TABLE resources (
     tenant TEXT NOT NULL,

@@ -7,13 +7,6 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// Reserve marks a key as in use before anything uses it, durably, so that it is
-// never swept. It is for keys whose use cannot be looked up later; a key that is
-// reserved and then not used is only a row too many.
-func (r *Ring) Reserve(ctx context.Context, tenant string, id envelope.KeyID) error {
-	return r.config.Storage.MarkAssigned(ctx, tenant, [][16]byte{id})
-}
-
 // CheckSubject returns Integrity when the person with this token does not have
 // the key that something was sealed under for them: then the row that says whose
 // key it is was deleted, and erasing the person would miss the key. A key that
