@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -63,22 +62,19 @@ func hash() (h [32]byte) {
 }
 
 // BenchmarkOneTask commits the two units of an instance, with as many
-// committers at a time as there are callers in the product's benchmark.
+// committers at a time as there are callers in the product's benchmark, and with
+// one and with many.
 func BenchmarkOneTask(b *testing.B) {
-	for _, committers := range []int{1, 36, 128} {
-		b.Run(fmt.Sprintf("committers=%d", committers), func(b *testing.B) {
-			db, err := store.Open(context.Background(), store.Config{Path: b.TempDir()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer db.Close()
-			benchmarkOneTask(b, db, committers)
-		})
+	for _, d := range dialects() {
+		for _, committers := range []int{1, 36, 128} {
+			b.Run(fmt.Sprintf("%s/committers=%d", d.name, committers), func(b *testing.B) {
+				benchmarkOneTask(b, d.open(b), committers)
+			})
+		}
 	}
 }
 
 func benchmarkOneTask(b *testing.B, db *store.DB, committers int) {
-	scope := store.NewScope("main")
 	var n atomic.Int64
 	var wg sync.WaitGroup
 	b.ResetTimer()
@@ -87,7 +83,7 @@ func benchmarkOneTask(b *testing.B, db *store.DB, committers int) {
 			for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
 				start, complete := oneTask(uint64(i))
 				for _, set := range []*store.WriteSet{start, complete} {
-					if err := db.Commit(context.Background(), scope, set); err != nil {
+					if err := db.Commit(b.Context(), main, set); err != nil {
 						b.Error(err)
 						return
 					}

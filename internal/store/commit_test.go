@@ -46,6 +46,9 @@ func full(object store.ID) *store.WriteSet {
 		{Kind: store.IdempotencyToken, Token: [32]byte{1, object[0]}, Unique: true, Print: []byte("print")},
 		{Kind: store.BusinessKeyToken, Token: [32]byte{2}},
 	}
+	key := object
+	key[15] = 0xee
+	set.Keys = []store.ID{key}
 	set.Resources = []store.Resource{{Hash: [32]byte{7}, Data: []byte("<bpmn/>")}}
 	return set
 }
@@ -124,7 +127,8 @@ func checkFull(t *testing.T, db *store.DB, set *store.WriteSet) {
 	same(t, "FindToken", must[[]store.TokenRow](t)(db.FindToken(ctx, main, store.BusinessKeyToken, set.Tokens[1].Token)),
 		[]store.TokenRow{{Object: id, Seq: 1, Print: []byte{}}})
 	same(t, "Resource", must[[]byte](t)(db.Resource(ctx, main, [32]byte{7})), set.Resources[0].Data)
-	same(t, "KeysInUse", must[map[store.ID]bool](t)(db.KeysInUse(ctx, main, []store.ID{{5}, id})), map[store.ID]bool{id: true})
+	same(t, "KeysInUse", must[map[store.ID]bool](t)(db.KeysInUse(ctx, main, []store.ID{{5}, id, set.Keys[0]})),
+		map[store.ID]bool{id: true, set.Keys[0]: true})
 }
 
 func TestCommitReplacesRoutingRowsAndKeepsThePast(t *testing.T) {
@@ -338,7 +342,7 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		same(t, "Instances", len(must[[]store.ListedInstance](t)(db.Instances(ctx, other, store.InstanceFilter{Limit: 9}))), 0)
 		same(t, "Tasks", len(must[[]store.ListedTask](t)(db.Tasks(ctx, other, store.TaskFilter{Limit: 9}))), 0)
 		same(t, "Incidents", len(must[[]store.ListedIncident](t)(db.Incidents(ctx, other, store.IncidentFilter{Limit: 9}))), 0)
-		same(t, "KeysInUse", len(must[map[store.ID]bool](t)(db.KeysInUse(ctx, other, []store.ID{{1}}))), 0)
+		same(t, "KeysInUse", len(must[map[store.ID]bool](t)(db.KeysInUse(ctx, other, []store.ID{{1}, set.Keys[0]}))), 0)
 		_, err := db.Resource(ctx, other, [32]byte{7})
 		is(t, "Resource", err, fault.NotFound, "")
 		_, err = db.APIKey(ctx, other, [32]byte{1})

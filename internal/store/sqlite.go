@@ -176,11 +176,12 @@ func (db *sqliteDB) apply(ctx context.Context, _ string, unit []statement) error
 	return db.writer.do(ctx, sizeOf(unit), db.writer.unit(unit))
 }
 
-// sizeOf returns about how many bytes a unit writes.
+// sizeOf returns about how many bytes a unit writes. It also binds the arguments,
+// which is better done here than by the writer, for whom all wait.
 func sizeOf(unit []statement) int {
 	size := 0
 	for i := range unit {
-		for _, arg := range unit[i].args {
+		for _, arg := range bind(unit[i].args) {
 			switch v := arg.(type) {
 			case []byte:
 				size += len(v)
