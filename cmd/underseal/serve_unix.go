@@ -16,6 +16,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/server"
+	"github.com/underseal/underseal/internal/tracing"
 )
 
 // drainTime bounds how long requests under way may take once the server is asked
@@ -23,7 +24,7 @@ import (
 const drainTime = 20 * time.Second
 
 // serve runs the server until ctx ends or the database cannot be trusted any more.
-func serve(ctx context.Context, e *env) error {
+func serve(ctx context.Context, e *env) (err error) {
 	if err := e.settings.check(); err != nil {
 		return err
 	}
@@ -35,6 +36,11 @@ func serve(ctx context.Context, e *env) error {
 	if err := server.CheckListen(e.settings.Listen, certificate != nil, e.settings.BehindProxy); err != nil {
 		return err
 	}
+	stopTracing, err := tracing.Start(ctx, buildVersion().Version)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopTracing(context.WithoutCancel(ctx))) }()
 	log := e.logger()
 	n, err := e.openNode(ctx, log)
 	if err != nil {

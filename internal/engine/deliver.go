@@ -5,6 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/codes"
+
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
@@ -30,6 +33,20 @@ type happening struct {
 // a rejected step, changes nothing, and is a Conflict. On any other error the
 // instance is dirty and nothing of the step counts.
 func (e *Engine) deliver(ctx context.Context, l *Live, h happening) (api.Receipt, error) {
+	ctx, span := tracer.Start(ctx, "deliver "+h.name)
+	receipt, err := e.deliverNow(ctx, l, h)
+	if err != nil {
+		span.SetStatus(codes.Error, fault.KindOf(err).String())
+	}
+	span.End()
+	return receipt, err
+}
+
+// tracer makes a span of each delivery; it does nothing until the process names
+// a collector. Spans carry names of events and kinds of errors, never values.
+var tracer = otel.Tracer("github.com/underseal/underseal/internal/engine")
+
+func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Receipt, error) {
 	at := e.moment()
 	l.dirty = true
 	out, err := process.Step(l.def.compiled, l.state, process.Input{Event: h.event, At: at, Zone: e.zones.lookup})

@@ -13,20 +13,31 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/underseal/underseal/internal/fault"
 )
+
+// tracer makes a span of each request; it does nothing until the process names
+// a collector. Spans carry routes and statuses, never paths or values.
+var tracer = otel.Tracer("github.com/underseal/underseal/internal/server")
 
 // observe serves one request: it recovers panics, and counts and logs the
 // request by its route, never by its path, query or body, which hold values.
 func (s *Server) observe(o *operation, w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	x := &exchange{server: s, op: o, w: w, r: r, request: s.requests.next()}
+	ctx, span := tracer.Start(r.Context(), o.method+" "+o.path, trace.WithSpanKind(trace.SpanKindServer))
+	x := &exchange{server: s, op: o, w: w, r: r.WithContext(ctx), request: s.requests.next()}
 	setHeaders(w.Header(), r, x.request)
 	s.metrics.inFlight.Inc()
 	defer func() {
 		s.metrics.inFlight.Dec()
 		took := time.Since(start)
 		o.series.observe(x.status, took)
+		span.SetAttributes(attribute.Int("http.response.status_code", x.status))
+		span.End()
 		x.log(took)
 	}()
 	defer x.recover()
