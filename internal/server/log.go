@@ -28,7 +28,10 @@ var tracer = otel.Tracer("github.com/underseal/underseal/internal/server")
 // request by its route, never by its path, query or body, which hold values.
 func (s *Server) observe(o *operation, w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	ctx, span := tracer.Start(r.Context(), o.method+" "+o.path, trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := r.Context(), trace.SpanFromContext(r.Context())
+	if !o.public { // health checks would drown the rest
+		ctx, span = tracer.Start(ctx, o.method+" "+o.path, trace.WithSpanKind(trace.SpanKindServer))
+	}
 	x := &exchange{server: s, op: o, w: w, r: r.WithContext(ctx), request: s.requests.next()}
 	setHeaders(w.Header(), r, x.request)
 	s.metrics.inFlight.Inc()

@@ -13,10 +13,12 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -62,16 +64,17 @@ func TestNothingSealedIsAtRestInClear(t *testing.T) {
 	s.kill(t) // so that the write-ahead log is searched too
 	s.again(t)
 	s.read(t)
-	metrics := s.metrics(t)
+	streams := map[string][]byte{"metrics": s.metrics(t)}
 	s.stop(t)
+	streams["traces"] = s.traces.received(t)
 
 	searched := 0
 	for _, place := range places {
-		searched += s.search(t, mark(place), metrics)
+		searched += s.search(t, mark(place), streams)
 	}
-	searched += s.search(t, s.apiKey, metrics)
-	if searched < 4*len(places) {
-		t.Errorf("%d places searched, want at least database, keys, log and metrics each time", searched)
+	searched += s.search(t, s.apiKey, streams)
+	if searched < 5*len(places) {
+		t.Errorf("%d places searched, want at least database, keys, log, metrics and traces each time", searched)
 	}
 	if !s.holds(t, "data.db", "works") { // an element's id is clear
 		t.Error("the search does not find what must be there")
@@ -148,7 +151,7 @@ func forms(text string) [][]byte {
 
 // search looks for a text in all that the server left behind and returns how
 // many files and streams it looked at.
-func (s *server) search(t *testing.T, text string, metrics []byte) int {
+func (s *server) search(t *testing.T, text string, streams map[string][]byte) int {
 	t.Helper()
 	searched := 0
 	look := func(name string, data []byte) {
@@ -168,7 +171,9 @@ func (s *server) search(t *testing.T, text string, metrics []byte) int {
 		return err
 	})
 	ok(t, err)
-	look("metrics", metrics)
+	for name, data := range streams {
+		look(name, data)
+	}
 	return searched
 }
 
@@ -186,12 +191,43 @@ type server struct {
 	process                              *os.Process
 	exited                               chan error // receives when the process has ended
 	client                               *client.Client
+	traces                               *collector
+}
+
+// collector is an OpenTelemetry collector that only keeps what it is sent.
+type collector struct {
+	*httptest.Server
+	mu   sync.Mutex // guards data
+	data []byte
+}
+
+func newCollector(t *testing.T) *collector {
+	c := &collector{}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.data = append(c.data, body...); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *collector) received(t *testing.T) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !bytes.Contains(c.data, []byte("deliver job_completed")) && !bytes.Contains(c.data, []byte("GET /v1/instances/{id}/export")) {
+		t.Error("the collector was sent no span of a request")
+	}
+	return c.data
 }
 
 func start(t *testing.T) *server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &server{dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), address: free(t), metricsAddress: free(t), keyPath: filepath.Join(dir, "admin.key")}
+	s := &server{dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), address: free(t), metricsAddress: free(t), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/underseal/underseal/cmd/underseal")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -212,7 +248,7 @@ func (s *server) again(t *testing.T) {
 	t.Helper()
 	command := exec.Command(s.binary, "serve", "--listen", s.address, "--metrics-listen", s.metricsAddress, "--log-level", "debug",
 		"--data", filepath.Join(s.dir, "data"), "--root-key-file", filepath.Join(s.dir, "root.key"), "--key-file", s.keyPath)
-	command.Env = append(os.Environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"))
+	command.Env = append(os.Environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"), "OTEL_EXPORTER_OTLP_ENDPOINT="+s.traces.URL)
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ok(t, err)
 	defer log.Close()
