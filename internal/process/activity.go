@@ -59,7 +59,7 @@ func (r *run) enter(id uint64) {
 
 // prepare evaluates everything that entering needs, in the activity's own scope.
 func (r *run) prepare(p *plan, t *token, e *Element, n *node) *problem {
-	v := &view{s: r.s, scope: t.scope}
+	v := r.look(t.scope)
 	var trouble *problem
 	if p.own, trouble = r.evaluateInputs(n.inputs, v); trouble != nil {
 		return trouble
@@ -191,7 +191,8 @@ func (r *run) complete(id uint64, results *canon.Context, o origin) {
 // applyOutputs evaluates all output mappings over the results and the activity's
 // variables, then writes what they gave.
 func (r *run) applyOutputs(t *token, n *node, results *canon.Context, o origin) *problem {
-	v := &view{s: r.s, scope: max(t.scope, t.inner), locals: r.asVariables(max(t.scope, t.inner), results, o)}
+	v := r.look(max(t.scope, t.inner))
+	v.locals = r.asVariables(v.scope, results, o)
 	values := make([]canon.Value, len(n.outputs))
 	labels := make([]*Label, len(n.outputs))
 	for i := range n.outputs {

@@ -76,7 +76,8 @@ func Decode(d *Definition, data []byte, field func(path string) (canon.Value, er
 	if in.Status == "" {
 		return emptyState(d, data)
 	}
-	r := reader{d: d, s: &State{d: d, status: in.Status, last: in.Last}}
+	r := reader{d: d, s: NewState()}
+	r.s.d, r.s.status, r.s.last = d, in.Status, in.Last
 	r.read(&in)
 	if r.problem == "" {
 		if err := r.readFields(in.Fields, field); err != nil {
@@ -114,35 +115,31 @@ func (r *reader) require(ok bool, problem string) {
 
 func (r *reader) read(in *structure) {
 	r.require(in.Status == Active || in.Status == Completed || in.Status == Terminated, "its status is unknown")
-	r.s.scopes = append(make([]scope, 0, 1+len(in.Scopes)), scope{})
-	for _, x := range in.Scopes {
-		r.s.scopes = append(r.s.scopes, scope{id: x.ID, parent: x.Parent, host: x.Host})
-	}
-	r.s.tokens = convert(in.Tokens, r.token)
-	r.s.jobs = convert(in.Jobs, func(x jobStructure) job {
+	r.s.scopes = convert(append(r.s.scopes, scope{}), in.Scopes, func(x scopeStructure) scope {
+		return scope{id: x.ID, parent: x.Parent, host: x.Host}
+	})
+	r.s.tokens = convert(r.s.tokens, in.Tokens, r.token)
+	r.s.jobs = convert(r.s.jobs, in.Jobs, func(x jobStructure) job {
 		return job{x.ID, x.Token, x.Type, x.Retries, x.Tries, x.NotBefore, x.Created, x.Failed}
 	})
-	r.s.tasks = convert(in.Tasks, func(x taskStructure) task {
+	r.s.tasks = convert(r.s.tasks, in.Tasks, func(x taskStructure) task {
 		return task{x.ID, x.Token, x.Assignee, x.Groups, x.Users, x.Created, x.Due}
 	})
-	r.s.timers = convert(in.Timers, func(x timerStructure) timer {
+	r.s.timers = convert(r.s.timers, in.Timers, func(x timerStructure) timer {
 		return timer{x.ID, x.Token, r.element(x.Element), x.Left, x.Due, x.Every}
 	})
-	r.s.incidents = convert(in.Incidents, func(x incidentStructure) incident {
+	r.s.incidents = convert(r.s.incidents, in.Incidents, func(x incidentStructure) incident {
 		return incident{x.ID, x.Token, x.Code, x.Job, x.Created}
 	})
 	r.check()
 }
 
-func convert[T, U any](list []T, one func(T) U) []U {
-	if len(list) == 0 {
-		return nil
+func convert[T, U any](to []U, list []T, one func(T) U) []U {
+	to = slices.Grow(to, len(list))
+	for _, x := range list {
+		to = append(to, one(x))
 	}
-	out := make([]U, len(list))
-	for i := range list {
-		out[i] = one(list[i])
-	}
-	return out
+	return to
 }
 
 func (r *reader) token(x tokenStructure) token {

@@ -80,6 +80,15 @@ func (v *view) find(name string) *variable {
 	return found
 }
 
+// look returns what a scope sees. There is one view per step, used until the next look.
+func (r *run) look(scope uint64) *view {
+	if r.scratch == nil {
+		r.scratch = &view{s: r.s}
+	}
+	r.scratch.scope, r.scratch.locals = scope, nil
+	return r.scratch
+}
+
 // labelOf joins the labels of all that an expression reads.
 func (v *view) labelOf(x *expression) *Label {
 	var l *Label

@@ -134,7 +134,7 @@ func (r *run) holds(flow int, scope uint64) (bool, *problem) {
 	if x == nil {
 		return true, nil
 	}
-	v := &view{s: r.s, scope: scope}
+	v := r.look(scope)
 	value, warnings, trouble := r.evaluateAll(x, v)
 	if holds, ok := value.(canon.Bool); ok {
 		return bool(holds), nil

@@ -72,6 +72,15 @@ type State struct {
 	timers    []timer
 	incidents []incident
 	notes     []variable // pseudo-fields, named by their paths
+
+	// Room for the one scope, token and job that most instances have, so that a
+	// step finds them where the State is: with many instances in memory, looking
+	// elsewhere is what takes the time.
+	room struct {
+		scopes [1]scope
+		tokens [1]token
+		jobs   [1]job
+	}
 }
 
 // scope is one run of the process (id 0), of a subprocess, or an activity that
@@ -137,7 +146,11 @@ type incident struct {
 }
 
 // NewState returns an instance that waits for its Start.
-func NewState() *State { return &State{} }
+func NewState() *State {
+	s := &State{}
+	s.scopes, s.tokens, s.jobs = s.room.scopes[:0], s.room.tokens[:0], s.room.jobs[:0]
+	return s
+}
 
 // Status says whether the instance runs; it is "" before the Start.
 func (s *State) Status() Status { return s.status }

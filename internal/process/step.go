@@ -16,6 +16,7 @@ type run struct {
 	ready   []uint64 // tokens to be moved on, first come first served
 	spent   int      // internal transitions
 	journal []journaled
+	scratch *view // see look
 	out     Outcome
 }
 
@@ -98,7 +99,7 @@ func (r *run) begin(variables *canon.Context) error {
 		return fault.New(fault.Conflict, "instance has been started before")
 	}
 	r.s.d, r.s.status = r.d, Active
-	r.s.scopes = []scope{{}}
+	r.s.scopes = append(r.s.scopes, scope{})
 	r.merge(0, variables, r.d.fromOutside())
 	r.spawn(0, r.d.start, -1)
 	return nil
@@ -210,7 +211,7 @@ func (r *run) finishScope(id uint64) {
 
 func (r *run) trail(element, what string) {
 	if r.out.Trail == nil {
-		r.out.Trail = make([]Transition, 0, 8)
+		r.out.Trail = make([]Transition, 0, 6)
 	}
 	r.out.Trail = append(r.out.Trail, Transition{element, what})
 }
