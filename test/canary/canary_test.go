@@ -137,6 +137,8 @@ func (s *server) read(t *testing.T) {
 	if len(incidents.Items) != 3 {
 		t.Errorf("%d incidents, want 3", len(incidents.Items))
 	}
+	_, err = s.client.SetVariables(ctx, s.instance, client.Variables(map[string]any{"plain": mark("variable")}))
+	ok(t, err)
 }
 
 // forms are the ways in which a mark could be written down.
@@ -218,8 +220,10 @@ func newCollector(t *testing.T) *collector {
 func (c *collector) received(t *testing.T) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !bytes.Contains(c.data, []byte("deliver job_completed")) && !bytes.Contains(c.data, []byte("GET /v1/instances/{id}/export")) {
-		t.Error("the collector was sent no span of a request")
+	for _, span := range []string{"deliver variables_set", "GET /v1/instances/{instance}/export"} {
+		if !bytes.Contains(c.data, []byte(span)) {
+			t.Errorf("the collector was sent no span %q", span)
+		}
 	}
 	return c.data
 }
