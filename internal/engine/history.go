@@ -165,25 +165,14 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 	return actor, nil
 }
 
-// openPast opens a field version by the keys that its own envelope names: the
+// openPast opens a field version by the keys that its own envelopes name: the
 // head knows those of the newest version only. What they must be follows from
 // the leaf, which commits to the value under them.
 func (e *Engine) openPast(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) ([]envelope.Key, []byte, error) {
 	if !f.Sealed {
 		return []envelope.Key{o.owner}, f.Value, nil
 	}
-	ids, err := envelope.KeyIDs(f.Value)
-	if err != nil {
-		return nil, nil, err
-	}
-	keys := make([]envelope.Key, len(ids))
-	for i, id := range ids {
-		if keys[i], err = e.ring.Key(ctx, o.scope.Tenant(), id); err != nil {
-			return nil, nil, err
-		}
-	}
-	plain, err := envelope.Open(keys, e.context(o, leaf.Log, "field", f.Path, f.Seq), f.Value)
-	return keys, plain, err
+	return e.openNamed(ctx, o, leaf.Log, f.Path, f.Seq, f.Value)
 }
 
 func principalOf(actor canon.Value) string {

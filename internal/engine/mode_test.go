@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -160,5 +161,40 @@ func TestTheSweepSparesKeysInUse(t *testing.T) {
 		if got := string(env.Instance(id).Variables); !strings.Contains(got, `"diagnosis":"flu"`) {
 			t.Errorf("variables are %s, want the diagnosis", got)
 		}
+	}
+}
+
+const crowd = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:seal="urn:underseal:bpmn:1" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" targetNamespace="x">
+<process id="crowd" isExecutable="true">
+<extensionElements><seal:policy default="internal">
+<seal:field path="people[].phone" class="confidential" subject="people[].id"/>
+</seal:policy></extensionElements>
+<startEvent id="start"/><sequenceFlow id="a" sourceRef="start" targetRef="work"/>
+<serviceTask id="work"><extensionElements><zeebe:taskDefinition type="work"/></extensionElements></serviceTask>
+<sequenceFlow id="b" sourceRef="work" targetRef="ask"/><userTask id="ask"/>
+</process></definitions>`
+
+func TestAFieldAboutManyPersons(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("crowd.bpmn", crowd)
+	var people []string
+	for i := range 11 {
+		people = append(people, fmt.Sprintf(`{"id": "p-%d", "phone": "55-%d"}`, i, i))
+	}
+	id := env.Start("crowd", `{"people": [`+strings.Join(people, ",")+`]}`)
+	env.Work("work", `{"summary": "eleven people"}`)
+	env.Restart(nil)
+	i := env.Instance(id)
+	if !strings.Contains(string(i.Variables), "eleven people") || !strings.Contains(string(i.Variables), `"phone":"55-10"`) {
+		t.Errorf("variables are %s, want the summary and all phones", i.Variables)
+	}
+	for _, f := range i.Fields {
+		if f.Path == "summary" && (len(f.Subjects) != 11 || !f.Sealed) {
+			t.Errorf("summary is %+v, want it sealed and about 11 persons", f)
+		}
+	}
+	if _, err := env.Engine.Export(t.Context(), env.Ann, id); err != nil {
+		t.Error(err)
 	}
 }

@@ -123,12 +123,12 @@ func (e *Engine) writeField(ctx context.Context, o *object, f fieldWrite, shard 
 	}
 	plain := canon.EncodeItems(canon.String(canon.TypeName(f.value)), f.value)
 	row := store.Field{Path: f.path, Sealed: entry.sealed, Value: plain}
-	if len(plain) > envelope.MaxPlaintext {
-		return row, entry, ledger.Hash{}, fault.New(fault.Invalid, "field %q takes %d bytes; at most %d fit", f.path, len(plain), envelope.MaxPlaintext).
+	if most := maxField - layerSize*len(entry.keys)/personsPerLayer; len(plain) > most {
+		return row, entry, ledger.Hash{}, fault.New(fault.Invalid, "field %q takes %d bytes; at most %d fit", f.path, len(plain), most).
 			WithCode("field_too_large").WithHint("split the value, or keep the large part elsewhere and store its reference")
 	}
 	if entry.sealed {
-		sealed, err := envelope.Seal(keys, e.context(o, o.head.shards[shard], "field", f.path, entry.seq), plain)
+		sealed, err := e.sealField(o, keys, o.head.shards[shard], f.path, entry.seq, plain)
 		if err != nil {
 			return row, entry, ledger.Hash{}, err
 		}
@@ -299,7 +299,7 @@ func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.
 		if err != nil {
 			return nil, err
 		}
-		if plain, err = envelope.Open(keys, e.context(o, o.head.shards[f.shard], "field", f.path, f.seq), row.Value); err != nil {
+		if plain, err = e.openSealed(o, keys, o.head.shards[f.shard], f.path, f.seq, row.Value); err != nil {
 			return nil, err
 		}
 	}

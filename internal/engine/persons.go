@@ -14,10 +14,6 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// maxPersons is how many persons one field can be about: an envelope takes four
-// keys and the first is the object's own.
-const maxPersons = 3
-
 // keys returns the object's key and the others named by their places in the
 // head, in the order in which an envelope takes them.
 func (e *Engine) keys(ctx context.Context, o *object, places []int) ([]envelope.Key, error) {
@@ -50,8 +46,8 @@ func (e *Engine) fieldKeys(ctx context.Context, o *object, label process.Label) 
 		}
 	}
 	if len(places) > maxPersons {
-		return nil, nil, fault.New(fault.Invalid, "a field would be about %d persons (%q); at most %d can be", len(places), label.Subjects, maxPersons).
-			WithCode("too_many_subjects").WithHint("write what concerns each person into a field of its own")
+		return nil, nil, fault.New(fault.Invalid, "a field would be about %d persons; at most %d can be", len(places), maxPersons).
+			WithCode("too_many_subjects").WithHint("give jobs only what they need by input mappings, and write what concerns each person into a field of its own")
 	}
 	slices.SortFunc(places, func(a, b int) int { return bytes.Compare(o.head.keys[a][:], o.head.keys[b][:]) })
 	keys, err := e.keys(ctx, o, places)
