@@ -7,7 +7,6 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
-	"github.com/underseal/underseal/internal/store"
 )
 
 // Processes lists the newest version of every process.
@@ -19,38 +18,21 @@ func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes
 	if err != nil {
 		return api.Processes{}, err
 	}
-	var result api.Processes
-	// All versions are listed, newest first within a process; the cursor steps
-	// over the older ones.
-	after := store.DefinitionCursor{Process: p.After}
-	if p.After != "" {
-		after.Version = 0
+	rows, err := e.store.Newest(ctx, c.Scope, p.After, limit+1)
+	if err != nil {
+		return api.Processes{}, err
 	}
-	for len(result.Items) <= limit {
-		rows, err := e.store.Definitions(ctx, c.Scope, store.DefinitionFilter{After: after, Limit: limit + 1})
+	result := api.Processes{Items: []api.Process{}}
+	for i, row := range rows {
+		if i == limit {
+			result.Next = rows[i-1].Process
+			break
+		}
+		d, err := e.version(ctx, c.Scope, row.Process, row.Version)
 		if err != nil {
 			return api.Processes{}, err
 		}
-		if len(rows) == 0 {
-			return result, nil
-		}
-		for _, row := range rows {
-			if row.Process == after.Process {
-				continue
-			}
-			d, err := e.version(ctx, c.Scope, row.Process, 0)
-			if err != nil {
-				return api.Processes{}, err
-			}
-			if len(result.Items) == limit {
-				result.Next = result.Items[limit-1].ID
-				return result, nil
-			}
-			result.Items = append(result.Items, d.wire())
-			after = store.DefinitionCursor{Process: row.Process}
-		}
-		last := rows[len(rows)-1]
-		after = store.DefinitionCursor{Process: last.Process, Version: last.Version}
+		result.Items = append(result.Items, d.wire())
 	}
 	return result, nil
 }

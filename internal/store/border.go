@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql/driver"
 	"fmt"
 	"time"
@@ -91,6 +92,23 @@ func (r row) scan(dest ...any) error {
 		return fault.New(fault.Integrity, "read a row of the database: %w", err)
 	}
 	return nil
+}
+
+// collect returns the rows of a query, each read by read.
+func collect[T any](ctx context.Context, b backend, tenant, text string, args []any, read func(row, *T) error) ([]T, error) {
+	var all []T
+	err := b.each(ctx, tenant, text, args, func(r row) error {
+		var v T
+		if err := read(r, &v); err != nil {
+			return err
+		}
+		all = append(all, v)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // fixed receives a value of exactly its length.

@@ -12,19 +12,6 @@ type StoredDefinition struct {
 	DefinitionRow
 }
 
-// DefinitionFilter selects definitions.
-type DefinitionFilter struct {
-	Process string // "": all
-	After   DefinitionCursor
-	Limit   int
-}
-
-// DefinitionCursor is the last definition of the page before; zero: begin.
-type DefinitionCursor struct {
-	Process string
-	Version int
-}
-
 // Definition returns a process's definition; version 0 is the newest. NotFound
 // when the tenant has no such definition.
 func (db *DB) Definition(ctx context.Context, s Scope, process string, version int) (StoredDefinition, error) {
@@ -42,25 +29,21 @@ func (db *DB) Definition(ctx context.Context, s Scope, process string, version i
 	return found[0], nil
 }
 
-// Definitions lists definitions by process (by bytes), newest version first.
-func (db *DB) Definitions(ctx context.Context, s Scope, f DefinitionFilter) ([]StoredDefinition, error) {
+// Newest lists the newest definition of each process, by process (by bytes),
+// after a process ("": from the beginning).
+func (db *DB) Newest(ctx context.Context, s Scope, after string, limit int) ([]StoredDefinition, error) {
 	return db.definitions(ctx, s, `
-		SELECT object, process, version, name, resource, deployed FROM definitions
-		WHERE tenant = $1 AND ($2 = '' OR process = $2)
-			AND (process > $3 OR (process = $3 AND version < $4))
-		ORDER BY process, version DESC
-		LIMIT $5`, f.Process, f.After.Process, f.After.Version, f.Limit)
+		SELECT object, process, version, name, resource, deployed FROM definitions d
+		WHERE tenant = $1 AND process > $2 AND version = (
+			SELECT max(version) FROM definitions WHERE tenant = $1 AND process = d.process)
+		ORDER BY process
+		LIMIT $3`, after, limit)
 }
 
 func (db *DB) definitions(ctx context.Context, s Scope, text string, args ...any) ([]StoredDefinition, error) {
-	var found []StoredDefinition
-	err := db.data.each(ctx, s.tenant, text, append([]any{s.tenant}, args...), func(r row) error {
-		var d StoredDefinition
-		err := r.scan(&d.ID, &d.Process, &d.Version, &d.Name, &d.Resource, &d.Deployed)
-		found = append(found, d)
-		return err
+	return collect(ctx, db.data, s.tenant, text, append([]any{s.tenant}, args...), func(r row, d *StoredDefinition) error {
+		return r.scan(&d.ID, &d.Process, &d.Version, &d.Name, &d.Resource, &d.Deployed)
 	})
-	return found, err
 }
 
 func putDefinition(s Scope, object ID, d *DefinitionRow) statement {

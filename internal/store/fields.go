@@ -39,18 +39,13 @@ func (db *DB) Fields(ctx context.Context, s Scope, object ID, refs []FieldRef) (
 
 // StepFields returns what one step wrote, in path order (by bytes).
 func (db *DB) StepFields(ctx context.Context, s Scope, object ID, seq uint64) ([]StoredField, error) {
-	var fields []StoredField
-	err := db.data.each(ctx, s.tenant, `
+	return collect(ctx, db.data, s.tenant, `
 		SELECT path, seq, sealed, value FROM fields
 		WHERE tenant = $1 AND object = $2 AND seq = $3
 		ORDER BY path`,
-		[]any{s.tenant, object, seq}, func(r row) error {
-			var f StoredField
-			err := r.scan(&f.Path, &f.Seq, &f.Sealed, &f.Value)
-			fields = append(fields, f)
-			return err
+		[]any{s.tenant, object, seq}, func(r row, f *StoredField) error {
+			return r.scan(&f.Path, &f.Seq, &f.Sealed, &f.Value)
 		})
-	return fields, err
 }
 
 // maxFieldRows is how many fields one statement inserts. Steps write a handful,

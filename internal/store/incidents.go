@@ -34,14 +34,9 @@ func (db *DB) Incidents(ctx context.Context, s Scope, f IncidentFilter) ([]Liste
 	}
 	q.end("ORDER BY instance, id LIMIT $", f.Limit)
 
-	var found []ListedIncident
-	err := db.data.each(ctx, s.tenant, q.text.String(), q.args, func(r row) error {
-		var i ListedIncident
-		err := r.scan(append([]any{&i.Instance}, i.targets()...)...)
-		found = append(found, i)
-		return err
+	return collect(ctx, db.data, s.tenant, q.text.String(), q.args, func(r row, i *ListedIncident) error {
+		return r.scan(append([]any{&i.Instance}, i.targets()...)...)
 	})
-	return found, err
 }
 
 const deleteIncident = `DELETE FROM incidents WHERE tenant = $1 AND instance = $2 AND id = $3`

@@ -50,14 +50,9 @@ func (db *DB) Instances(ctx context.Context, s Scope, f InstanceFilter) ([]Liste
 	}
 	q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
 
-	var found []ListedInstance
-	err := db.data.each(ctx, s.tenant, q.text.String(), q.args, func(r row) error {
-		var i ListedInstance
-		err := r.scan(append([]any{&i.ID}, i.targets()...)...)
-		found = append(found, i)
-		return err
+	return collect(ctx, db.data, s.tenant, q.text.String(), q.args, func(r row, i *ListedInstance) error {
+		return r.scan(append([]any{&i.ID}, i.targets()...)...)
 	})
-	return found, err
 }
 
 func insertPersonKey(s Scope, object, key ID) statement {

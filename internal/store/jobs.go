@@ -28,19 +28,14 @@ func (j *JobRow) targets() []any {
 // ScanJobs returns up to limit jobs of all tenants after the cursor, also failed
 // ones, ascending by tenant, instance and number. For the runner alone.
 func (db *DB) ScanJobs(ctx context.Context, after JobCursor, limit int) ([]ScannedJob, error) {
-	var jobs []ScannedJob
-	err := db.scans.each(ctx, "", `
+	return collect(ctx, db.scans, "", `
 		SELECT tenant, instance, `+jobColumns+` FROM jobs
 		WHERE (tenant, instance, id) > ($1, $2, $3)
 		ORDER BY tenant, instance, id
 		LIMIT $4`,
-		[]any{after.Tenant, after.Instance, after.ID, limit}, func(r row) error {
-			var j ScannedJob
-			err := r.scan(append([]any{&j.Tenant, &j.Instance}, j.targets()...)...)
-			jobs = append(jobs, j)
-			return err
+		[]any{after.Tenant, after.Instance, after.ID, limit}, func(r row, j *ScannedJob) error {
+			return r.scan(append([]any{&j.Tenant, &j.Instance}, j.targets()...)...)
 		})
-	return jobs, err
 }
 
 const deleteJob = `DELETE FROM jobs WHERE tenant = $1 AND instance = $2 AND id = $3`

@@ -18,14 +18,8 @@ func (db *DB) Keys() *Keys { return &Keys{db.keys} }
 
 // Tenants implements keyring.Storage.
 func (k *Keys) Tenants(ctx context.Context) ([]string, error) {
-	var tenants []string
-	err := k.keys.each(ctx, "", `SELECT DISTINCT tenant FROM tenant_keys ORDER BY tenant`, nil, func(r row) error {
-		var t string
-		err := r.scan(&t)
-		tenants = append(tenants, t)
-		return err
-	})
-	return tenants, err
+	return collect(ctx, k.keys, "", `SELECT DISTINCT tenant FROM tenant_keys ORDER BY tenant`, nil,
+		func(r row, tenant *string) error { return r.scan(tenant) })
 }
 
 // Found implements keyring.Storage.
@@ -75,18 +69,13 @@ func checkDataKeys(tenant string, rows []keyrow.DataKey) error {
 
 // TenantKeys implements keyring.Storage.
 func (k *Keys) TenantKeys(ctx context.Context, tenant string) ([]keyrow.TenantKey, error) {
-	keys := []keyrow.TenantKey{}
-	err := k.keys.each(ctx, "", `
+	return collect(ctx, k.keys, "", `
 		SELECT tenant, version, wrapped FROM tenant_keys
 		WHERE tenant = $1
 		ORDER BY version`,
-		[]any{tenant}, func(r row) error {
-			var key keyrow.TenantKey
-			err := r.scan(&key.Tenant, &key.Version, &key.Wrapped)
-			keys = append(keys, key)
-			return err
+		[]any{tenant}, func(r row, key *keyrow.TenantKey) error {
+			return r.scan(&key.Tenant, &key.Version, &key.Wrapped)
 		})
-	return keys, err
 }
 
 // AddDataKeys implements keyring.Storage.
@@ -272,20 +261,13 @@ func linkSubject(t tx, subject keyrow.Subject) (standing keyrow.Subject, err err
 
 // Unassigned implements keyring.Storage.
 func (k *Keys) Unassigned(ctx context.Context, tenant string, after, before [16]byte, limit int) ([][16]byte, error) {
-	var ids [][16]byte
-	err := k.keys.each(ctx, "", `
+	return collect(ctx, k.keys, "", `
 		SELECT id FROM data_keys k
 		WHERE tenant = $1 AND scope = 'pool' AND state = 'ready' AND id > $2 AND id < $3
 			AND NOT EXISTS (SELECT 1 FROM subjects s WHERE s.tenant = k.tenant AND s.key_id = k.id)
 		ORDER BY id
 		LIMIT $4`,
-		[]any{tenant, after, before, limit}, func(r row) error {
-			var id [16]byte
-			err := r.scan(&id)
-			ids = append(ids, id)
-			return err
-		})
-	return ids, err
+		[]any{tenant, after, before, limit}, func(r row, id *[16]byte) error { return r.scan(id) })
 }
 
 // DeleteUnassigned implements keyring.Storage.

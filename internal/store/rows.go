@@ -14,52 +14,52 @@ type Rows struct {
 
 // Rows returns an instance's routing rows. They are not all of one moment: a
 // step that commits meanwhile may show in some of them only.
-func (db *DB) Rows(ctx context.Context, s Scope, instance ID) (Rows, error) {
-	var rows Rows
-	one := []any{s.tenant, instance}
-	list := func(text string, fn func(row) error) error {
-		return db.data.each(ctx, s.tenant, text, append([]any(nil), one...), fn)
-	}
-	if err := list(`SELECT `+instanceColumns+` FROM instances i WHERE i.tenant = $1 AND i.object = $2`,
-		func(r row) error {
-			rows.Instance = new(InstanceRow)
-			return r.scan(rows.Instance.targets()...)
-		}); err != nil {
+func (db *DB) Rows(ctx context.Context, s Scope, instance ID) (rows Rows, err error) {
+	if rows.Instance, err = db.instanceRow(ctx, s, instance); err != nil {
 		return Rows{}, err
 	}
+	if rows.Tasks, err = db.instanceTasks(ctx, s, instance); err != nil {
+		return Rows{}, err
+	}
+	if rows.Jobs, err = collect(ctx, db.data, s.tenant,
+		`SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND instance = $2 ORDER BY id`,
+		[]any{s.tenant, instance},
+		func(r row, j *JobRow) error { return r.scan(j.targets()...) }); err != nil {
+		return Rows{}, err
+	}
+	if rows.Timers, err = collect(ctx, db.data, s.tenant,
+		`SELECT id, element, due FROM timers WHERE tenant = $1 AND instance = $2 ORDER BY id`,
+		[]any{s.tenant, instance},
+		func(r row, t *TimerRow) error { return r.scan(&t.ID, &t.Element, &t.Due) }); err != nil {
+		return Rows{}, err
+	}
+	if rows.Incidents, err = collect(ctx, db.data, s.tenant,
+		`SELECT `+incidentColumns+` FROM incidents WHERE tenant = $1 AND instance = $2 ORDER BY id`,
+		[]any{s.tenant, instance},
+		func(r row, i *IncidentRow) error { return r.scan(i.targets()...) }); err != nil {
+		return Rows{}, err
+	}
+	return rows, nil
+}
+
+// instanceRow returns nil when there is none.
+func (db *DB) instanceRow(ctx context.Context, s Scope, instance ID) (*InstanceRow, error) {
+	found, err := collect(ctx, db.data, s.tenant,
+		`SELECT `+instanceColumns+` FROM instances i WHERE i.tenant = $1 AND i.object = $2`,
+		[]any{s.tenant, instance},
+		func(r row, i *InstanceRow) error { return r.scan(i.targets()...) })
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+func (db *DB) instanceTasks(ctx context.Context, s Scope, instance ID) (tasks []TaskRow, err error) {
 	q := newQuery(`SELECT t.* FROM tasks t WHERE t.tenant = $1`, s.tenant)
 	q.where("t.instance = $", instance)
-	tasks, err := db.tasks(ctx, s, q)
-	if err != nil {
-		return Rows{}, err
+	found, err := db.tasks(ctx, s, q)
+	for i := range found {
+		tasks = append(tasks, found[i].TaskRow)
 	}
-	for i := range tasks {
-		rows.Tasks = append(rows.Tasks, tasks[i].TaskRow)
-	}
-	if err := list(`SELECT `+jobColumns+` FROM jobs WHERE tenant = $1 AND instance = $2 ORDER BY id`,
-		func(r row) error {
-			var j JobRow
-			err := r.scan(j.targets()...)
-			rows.Jobs = append(rows.Jobs, j)
-			return err
-		}); err != nil {
-		return Rows{}, err
-	}
-	if err := list(`SELECT id, element, due FROM timers WHERE tenant = $1 AND instance = $2 ORDER BY id`,
-		func(r row) error {
-			var t TimerRow
-			err := r.scan(&t.ID, &t.Element, &t.Due)
-			rows.Timers = append(rows.Timers, t)
-			return err
-		}); err != nil {
-		return Rows{}, err
-	}
-	err = list(`SELECT `+incidentColumns+` FROM incidents WHERE tenant = $1 AND instance = $2 ORDER BY id`,
-		func(r row) error {
-			var i IncidentRow
-			err := r.scan(i.targets()...)
-			rows.Incidents = append(rows.Incidents, i)
-			return err
-		})
-	return rows, err
+	return tasks, err
 }

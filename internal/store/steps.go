@@ -12,21 +12,16 @@ type StepRow struct {
 // Steps returns up to limit steps of an object with a seq above after,
 // ascending.
 func (db *DB) Steps(ctx context.Context, s Scope, object ID, after uint64, limit int) ([]StepRow, error) {
-	var steps []StepRow
-	err := db.data.each(ctx, s.tenant, `
+	return collect(ctx, db.data, s.tenant, `
 		SELECT t.seq, t.body, l.hash, l.body
 		FROM steps t
 		LEFT JOIN leaves l ON l.tenant = t.tenant AND l.object = t.object AND l.seq = t.seq
 		WHERE t.tenant = $1 AND t.object = $2 AND t.seq > $3
 		ORDER BY t.seq
 		LIMIT $4`,
-		[]any{s.tenant, object, after, limit}, func(r row) error {
-			var t StepRow
-			err := r.scan(&t.Seq, &t.Body, (*optionalHash)(&t.Leaf.Hash), &t.Leaf.Body)
-			steps = append(steps, t)
-			return err
+		[]any{s.tenant, object, after, limit}, func(r row, t *StepRow) error {
+			return r.scan(&t.Seq, &t.Body, (*optionalHash)(&t.Leaf.Hash), &t.Leaf.Body)
 		})
-	return steps, err
 }
 
 func insertStep(s Scope, object ID, seq uint64, body []byte) statement {

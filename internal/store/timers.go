@@ -27,19 +27,14 @@ func (t *ScannedTimer) Cursor() TimerCursor { return TimerCursor{t.Due, t.Tenant
 // time, after the cursor, ascending by due time, tenant, instance and number.
 // For the runner alone.
 func (db *DB) ScanTimers(ctx context.Context, dueBefore time.Time, after TimerCursor, limit int) ([]ScannedTimer, error) {
-	var timers []ScannedTimer
-	err := db.scans.each(ctx, "", `
+	return collect(ctx, db.scans, "", `
 		SELECT tenant, instance, id, element, due FROM timers
 		WHERE due < $1 AND (due, tenant, instance, id) > ($2, $3, $4, $5)
 		ORDER BY due, tenant, instance, id
 		LIMIT $6`,
-		[]any{dueBefore.UnixMicro(), after.due(), after.Tenant, after.Instance, after.ID, limit}, func(r row) error {
-			var t ScannedTimer
-			err := r.scan(&t.Tenant, &t.Instance, &t.ID, &t.Element, &t.Due)
-			timers = append(timers, t)
-			return err
+		[]any{dueBefore.UnixMicro(), after.due(), after.Tenant, after.Instance, after.ID, limit}, func(r row, t *ScannedTimer) error {
+			return r.scan(&t.Tenant, &t.Instance, &t.ID, &t.Element, &t.Due)
 		})
-	return timers, err
 }
 
 // due of the zero cursor lies before every time.

@@ -15,19 +15,14 @@ type TokenRow struct {
 
 // FindToken returns who has the token, ascending by object and seq.
 func (db *DB) FindToken(ctx context.Context, s Scope, kind TokenKind, token [32]byte) ([]TokenRow, error) {
-	var found []TokenRow
-	err := db.data.each(ctx, s.tenant, `
+	return collect(ctx, db.data, s.tenant, `
 		SELECT object, seq, print FROM unique_tokens WHERE tenant = $1 AND kind = $2 AND token = $3
 		UNION ALL
 		SELECT object, seq, print FROM tokens WHERE tenant = $1 AND kind = $2 AND token = $3
 		ORDER BY object, seq`,
-		[]any{s.tenant, kind, token}, func(r row) error {
-			var t TokenRow
-			err := r.scan(&t.Object, &t.Seq, &t.Print)
-			found = append(found, t)
-			return err
+		[]any{s.tenant, kind, token}, func(r row, t *TokenRow) error {
+			return r.scan(&t.Object, &t.Seq, &t.Print)
 		})
-	return found, err
 }
 
 func insertToken(s Scope, object ID, seq uint64, t *Token) statement {
