@@ -93,6 +93,20 @@ func TestOpenRefusesAnotherContext(t *testing.T) {
 	})
 }
 
+// Vectors cannot show that an item is bound at all: what was sealed without it
+// opens under none of their contexts.
+func TestOpenRefusesEveryOtherPlaceAndTime(t *testing.T) {
+	keys, ctx := fixture(1)
+	sealed := seal(t, keys, ctx, []byte("x"))
+	for _, c := range contextChanges {
+		t.Run(c.name, func(t *testing.T) {
+			other := ctx
+			c.change(&other)
+			refused(t, keys, other, sealed)
+		})
+	}
+}
+
 func TestOpenRefusesEveryResplitContext(t *testing.T) {
 	keys, ctx := fixture(1)
 	sealed := seal(t, keys, ctx, []byte("x"))

@@ -96,6 +96,10 @@ func (r *refusals) keys() {
 		other := slices.Clone(keys)
 		other[i].Secret[31] ^= 1
 		r.add("another secret of key "+itoa(i), other, ctx, sealed)
+
+		other = slices.Clone(keys)
+		other[i].ID[15]++
+		r.add("another id of key "+itoa(i), other, ctx, sealed)
 	}
 }
 
