@@ -105,7 +105,7 @@ func (e *env) makeAPIKey(ctx context.Context, n *node.Node) (err error) {
 			os.Remove(path)
 		}
 	}()
-	key, err := n.CreateAPIKey(ctx, firstPrincipal)
+	key, err := n.CreateAPIKey(ctx, firstPrincipal, "Admin")
 	if err != nil {
 		return err
 	}

@@ -29,11 +29,8 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 		return api.Incidents{}, err
 	}
 	result := api.Incidents{Items: []api.Incident{}}
-	for i, row := range rows {
-		if i == limit {
-			result.Next = refText(rows[i-1].Instance, rows[i-1].ID)
-			break
-		}
+	rows, result.Next = cut(rows, limit, func(r store.ListedIncident) string { return refText(r.Instance, r.ID) })
+	for _, row := range rows {
 		if err := e.listedIncident(ctx, c, row, &result); err != nil {
 			return api.Incidents{}, err
 		}

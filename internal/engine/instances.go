@@ -164,11 +164,8 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 		return api.Instances{}, err
 	}
 	result := api.Instances{Items: []api.Instance{}}
-	for i, row := range rows {
-		if i == limit {
-			result.Next = textID(rows[i-1].ID)
-			break
-		}
+	rows, result.Next = cut(rows, limit, func(r store.ListedInstance) string { return textID(r.ID) })
+	for _, row := range rows {
 		item, matches, err := e.listed(ctx, c, row, f)
 		if err != nil {
 			return api.Instances{}, err

@@ -24,6 +24,15 @@ func (p Page) limit() (int, error) {
 	return p.Limit, nil
 }
 
+// cut cuts rows, of which one more than the limit was asked for, to a page, and
+// returns the cursor of the next one: "" at the end.
+func cut[R any](rows []R, limit int, cursor func(R) string) (page []R, next string) {
+	if len(rows) <= limit {
+		return rows, ""
+	}
+	return rows[:limit], cursor(rows[limit-1])
+}
+
 // instance reads the cursor of a list of instances.
 func (p Page) instance() (store.ID, error) {
 	if p.After == "" {

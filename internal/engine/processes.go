@@ -7,6 +7,7 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
 )
 
 // Processes lists the newest version of every process.
@@ -23,11 +24,8 @@ func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes
 		return api.Processes{}, err
 	}
 	result := api.Processes{Items: []api.Process{}}
-	for i, row := range rows {
-		if i == limit {
-			result.Next = rows[i-1].Process
-			break
-		}
+	rows, result.Next = cut(rows, limit, func(r store.StoredDefinition) string { return r.Process })
+	for _, row := range rows {
 		d, err := e.version(ctx, c.Scope, row.Process, row.Version)
 		if err != nil {
 			return api.Processes{}, err

@@ -39,13 +39,9 @@ func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api
 		return api.Tasks{}, err
 	}
 	result := api.Tasks{Items: []api.Task{}}
-	for i, row := range rows {
-		if i == limit {
-			result.Next = refText(rows[i-1].Instance, rows[i-1].ID)
-			break
-		}
-		err := e.listedTask(ctx, c, row, &result)
-		if err != nil {
+	rows, result.Next = cut(rows, limit, func(r store.ListedTask) string { return refText(r.Instance, r.ID) })
+	for _, row := range rows {
+		if err := e.listedTask(ctx, c, row, &result); err != nil {
 			return api.Tasks{}, err
 		}
 	}

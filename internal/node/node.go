@@ -186,9 +186,10 @@ func (n *Node) SweepKeys(ctx context.Context) (int, error) {
 	return n.ring.SweepUnassigned(ctx, n.Engine.KeysInUse)
 }
 
-// CreateAPIKey makes an administrator's API key and returns its text.
-func (n *Node) CreateAPIKey(ctx context.Context, principal string) (string, error) {
-	return n.identity.CreateAPIKey(ctx, principal, "Admin")
+// CreateAPIKey makes a principal's API key and returns its text. Only the role
+// Admin has rights for now.
+func (n *Node) CreateAPIKey(ctx context.Context, principal string, roles ...string) (string, error) {
+	return n.identity.CreateAPIKey(ctx, principal, roles...)
 }
 
 // Failed is closed when the database cannot be trusted any more; the process

@@ -71,7 +71,7 @@ func binaries() (string, error) {
 	}
 	path, err := exec.LookPath("initdb")
 	if err != nil {
-		return "", errors.New("Postgres is not installed and UNDERSEAL_TEST_POSTGRES is not set; " + install())
+		return "", errors.New("there is no Postgres (initdb) and no UNDERSEAL_TEST_POSTGRES; " + install())
 	}
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return "", err
@@ -98,7 +98,7 @@ func newOwner() (*user.User, error) {
 		}
 	}
 	if out, err := exec.Command("useradd", "--system", "underseal-test").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("Postgres needs a user other than root; run: useradd --system underseal-test (%w: %s)", err, out)
+		return nil, fmt.Errorf("cannot run Postgres as root and there is no other user; run: useradd --system underseal-test (%w: %s)", err, out)
 	}
 	return user.Lookup("underseal-test")
 }

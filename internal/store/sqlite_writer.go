@@ -107,7 +107,12 @@ func (w *writer) send(ctx context.Context, queue chan<- *request, r *request) er
 	if r.state.CompareAndSwap(queued, abandoned) {
 		return notApplied(ctx.Err())
 	}
-	return outcomeUnknown(ctx.Err())
+	select {
+	case err := <-r.reply:
+		return err
+	default:
+		return outcomeUnknown(ctx.Err())
+	}
 }
 
 // orphaned answers for a request that was queued while the writer ended.

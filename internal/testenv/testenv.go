@@ -42,7 +42,7 @@ func New(t testing.TB, edit func(*node.Config)) *Env {
 		edit(&e.Config)
 	}
 	e.open()
-	key, err := e.Node.CreateAPIKey(t.Context(), "ann")
+	key, err := e.Node.CreateAPIKey(t.Context(), "ann", "Admin")
 	if err != nil {
 		t.Fatal(err)
 	}
