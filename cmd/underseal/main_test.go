@@ -63,11 +63,12 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // startServer runs "underseal serve" with these arguments until the script ends,
-// and sets UNDERSEAL_SERVER when it answers. "server stop" ends it in order and
-// demands exit code 0.
+// and sets UNDERSEAL_SERVER and SERVER_PID when it answers. "server stop" ends it
+// in order and demands exit code 0; "server failed" waits for it to end by itself
+// with another one.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) == 1 && args[0] == "stop" {
-		stopServer(ts)
+	if len(args) == 1 && (args[0] == "stop" || args[0] == "failed") {
+		endServer(ts, args[0] == "stop")
 		return
 	}
 	path, err := exec.LookPath("underseal")
@@ -96,20 +97,23 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	var r ready
 	ts.Check(json.Unmarshal(line, &r))
 	ts.Setenv("UNDERSEAL_SERVER", r.URL)
+	ts.Setenv("SERVER_PID", strconv.Itoa(cmd.Process.Pid))
 }
 
 // running holds each script's server, an *exec.Cmd by *testscript.TestScript.
 var running sync.Map
 
-func stopServer(ts *testscript.TestScript) {
+func endServer(ts *testscript.TestScript, asked bool) {
 	found, ok := running.LoadAndDelete(ts)
 	if !ok {
 		ts.Fatalf("no server runs")
 	}
 	cmd := found.(*exec.Cmd)
-	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
-	if err := cmd.Wait(); err != nil {
-		ts.Fatalf("the server did not end in order: %v\n%s", err, ts.ReadFile("server.log"))
+	if asked {
+		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	}
+	if err := cmd.Wait(); asked != (err == nil) {
+		ts.Fatalf("the server ended with %v\n%s", err, ts.ReadFile("server.log"))
 	}
 }
 
