@@ -7,7 +7,8 @@
 //
 // Each crash is checked for the promises P1 (what was acknowledged is there), P2
 // (every event was applied once) and P3 (state and log agree). What is random
-// comes from one seed, which a failure prints and UNDERSEAL_CRASH_SEED sets.
+// comes from one seed, which a failure prints and UNDERSEAL_CRASH_SEED sets; how
+// the system interleaves many clients, no seed repeats.
 package crash_test
 
 import (

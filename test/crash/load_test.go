@@ -45,6 +45,7 @@ type load struct {
 
 	starting atomic.Bool // starters go on
 	requests atomic.Int64
+	doubts   atomic.Int64  // tries of a change that were not answered
 	open     chan struct{} // one token per instance whose task is not done
 	news     chan struct{} // a token after each acknowledgment
 
@@ -111,6 +112,7 @@ func (l *load) do(operation, about string, request func(context.Context, *client
 		case l.ctx.Err() != nil:
 			return false
 		case client.IsUnavailable(err):
+			l.doubts.Add(1)
 			if l.pause() != nil {
 				return false
 			}
