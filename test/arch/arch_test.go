@@ -125,8 +125,8 @@ var rules = []rule{{
 }, {
 	name:     "the load generator uses nothing but the public client",
 	because:  "it measures what a user gets",
-	packages: []string{"test/bench/onetask"},
-	only:     []string{"api", "client/..."},
+	packages: []string{"test/bench/load", "test/bench/onetask"},
+	only:     []string{"api", "client/...", "test/bench/load"},
 }}
 
 func TestEveryImportRuleHolds(t *testing.T) {

@@ -1,4 +1,7 @@
-package main
+// Package load offers load to a server, as its users do: over HTTP, with the
+// public client. Its process is the smallest useful one: start, one job, end.
+// An instance has 8 variables of 128 bytes, of which the job changes 2.
+package load
 
 import (
 	"context"
@@ -22,43 +25,61 @@ var model string
 
 const valueSize = 128 // bytes of each of the 8 variables
 
-// A load starts instances of one process and completes them.
-type load struct {
-	options options
-	client  *client.Client
-	mode    string
-	begin   time.Time // the origin of the times that instances carry
-	filler  string
-	answer  json.RawMessage
+// Shape is how many do what at a time.
+type Shape struct {
+	Starters int // goroutines that start instances
+	Workers  int
+	Batch    int // jobs that a worker takes and works on at a time
+	Open     int // instances that may be open at a time
 }
 
-func newLoad(o options, c *client.Client, mode string) *load {
-	filler := strings.Repeat("x", valueSize)
-	answer, err := json.Marshal(map[string]string{"v7": strings.Repeat("y", valueSize), "v8": strings.Repeat("z", valueSize)})
-	if err != nil {
-		panic(err)
-	}
-	return &load{options: o, client: c, mode: mode, begin: time.Now(), filler: filler, answer: answer}
+// Usual is the load that the floors are about.
+var Usual = Shape{Starters: 32, Workers: 4, Batch: 32, Open: 256}
+
+func (s Shape) connections() int { return s.Starters + s.Workers*(s.Batch+1) }
+
+// Load starts instances of one process and completes them.
+type Load struct {
+	shape  Shape
+	client *client.Client
+	mode   string
+	begin  time.Time // the origin of the times that instances carry
+	filler string
 }
 
-func (l *load) deploy(ctx context.Context) error {
+// New returns load on a server. Mode is "standard" or "confidential".
+func New(c *client.Client, mode string, s Shape) *Load {
+	return &Load{shape: s, client: c, mode: mode, begin: time.Now(), filler: strings.Repeat("x", valueSize)}
+}
+
+// Answer is what the job changes: 2 variables.
+var Answer = json.RawMessage(`{"v7":"` + strings.Repeat("y", valueSize) + `","v8":"` + strings.Repeat("z", valueSize) + `"}`)
+
+// Process returns the id of the process.
+func (l *Load) Process() string { return "one_task_" + l.mode }
+
+// JobType returns the type of the process's job.
+func (l *Load) JobType() string { return "work-" + l.mode }
+
+// Deploy deploys the process.
+func (l *Load) Deploy(ctx context.Context) error {
 	content := []byte(strings.ReplaceAll(model, "{mode}", l.mode))
-	made, err := l.client.Deploy(ctx, api.File{Name: "one_task_" + l.mode + ".bpmn", Content: content})
+	made, err := l.client.Deploy(ctx, api.File{Name: l.Process() + ".bpmn", Content: content})
 	if err == nil && made.Processes[0].Mode != l.mode {
 		err = fmt.Errorf("the process is %s, not %s", made.Processes[0].Mode, l.mode)
 	}
 	return err
 }
 
-// full starts as much as the server completes, with at most the option's number
-// of instances open.
-func (l *load) full(ctx context.Context, length time.Duration) (sample, error) {
+// Full starts as much as the server completes, with at most Shape.Open instances
+// open.
+func (l *Load) Full(ctx context.Context, length time.Duration) (Sample, error) {
 	return l.run(ctx, length, func(context.Context) (time.Time, bool) { return time.Now(), true })
 }
 
-// paced starts at fixed times, rate per second, whatever the server does. An
+// Paced starts at fixed times, rate per second, whatever the server does. An
 // instance that starts late because the server is slow counts from when it was due.
-func (l *load) paced(ctx context.Context, rate float64, length time.Duration) (sample, error) {
+func (l *Load) Paced(ctx context.Context, rate float64, length time.Duration) (Sample, error) {
 	begin := time.Now()
 	var count atomic.Int64
 	return l.run(ctx, length, func(ctx context.Context) (time.Time, bool) {
@@ -72,21 +93,38 @@ func (l *load) paced(ctx context.Context, rate float64, length time.Duration) (s
 	})
 }
 
+// StartOnly starts n instances, which then wait at their job.
+func (l *Load) StartOnly(ctx context.Context, n int) error {
+	var count atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range l.shape.Starters {
+		group.Go(func() error {
+			for count.Add(1) <= int64(n) {
+				if err := l.startOne(ctx, time.Now()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
 // run offers load for the given time, waits until all that was started is
 // completed, and returns what was completed within the time.
-func (l *load) run(ctx context.Context, length time.Duration, next func(context.Context) (time.Time, bool)) (sample, error) {
+func (l *Load) run(ctx context.Context, length time.Duration, next func(context.Context) (time.Time, bool)) (Sample, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	starting, endStarting := context.WithTimeout(ctx, length)
 	defer endStarting()
 	working, endWorking := context.WithCancel(ctx)
 	defer endWorking()
-	m := &meter{open: make(chan struct{}, l.options.open), until: time.Now().Add(length)}
+	m := &meter{open: make(chan struct{}, l.shape.Open), until: time.Now().Add(length)}
 	begin := time.Now()
-	for range l.options.workers {
+	for range l.shape.Workers {
 		group.Go(func() error { return l.work(working, m) })
 	}
 	var starters errgroup.Group
-	for range l.options.starters {
+	for range l.shape.Starters {
 		starters.Go(func() error { return l.start(ctx, starting, m, next) })
 	}
 	group.Go(func() error {
@@ -94,26 +132,33 @@ func (l *load) run(ctx context.Context, length time.Duration, next func(context.
 		return errors.Join(starters.Wait(), m.drained(ctx))
 	})
 	err := group.Wait()
-	return sample{took: min(time.Since(begin), length), times: m.times}, err
+	return Sample{took: min(time.Since(begin), length), times: m.times}, err
 }
 
 // start starts instances until its time is over. ctx outlives that time: a start
 // under way is finished, so that every instance is accounted for.
-func (l *load) start(ctx, starting context.Context, m *meter, next func(context.Context) (time.Time, bool)) error {
+func (l *Load) start(ctx, starting context.Context, m *meter, next func(context.Context) (time.Time, bool)) error {
 	for {
 		due, ok := next(starting)
 		if !ok || !m.enter(starting) {
 			return ctx.Err()
 		}
-		_, err := l.client.Start(ctx, api.StartRequest{Process: "one_task_" + l.mode, Variables: l.variables(due)})
-		if err != nil {
-			return fmt.Errorf("start: %w", err)
+		if err := l.startOne(ctx, due); err != nil {
+			return err
 		}
 	}
 }
 
-// variables are 8 of 128 bytes; the first one begins with the time.
-func (l *load) variables(due time.Time) json.RawMessage {
+func (l *Load) startOne(ctx context.Context, due time.Time) error {
+	_, err := l.client.Start(ctx, api.StartRequest{Process: l.Process(), Variables: l.Variables(due)})
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return nil
+}
+
+// Variables returns 8 of 128 bytes; the first one begins with the time.
+func (l *Load) Variables(due time.Time) json.RawMessage {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{"v1":"%-*d"`, valueSize, due.Sub(l.begin).Nanoseconds())
 	for i := 2; i <= 8; i++ {
@@ -124,12 +169,12 @@ func (l *load) variables(due time.Time) json.RawMessage {
 }
 
 // work is one worker: it takes jobs in batches and completes them side by side.
-func (l *load) work(ctx context.Context, m *meter) error {
+func (l *Load) work(ctx context.Context, m *meter) error {
 	var running errgroup.Group
-	running.SetLimit(l.options.batch)
+	running.SetLimit(l.shape.Batch)
 	for ctx.Err() == nil {
 		jobs, err := l.client.ActivateJobs(ctx, api.ActivateRequest{
-			Type: "work-" + l.mode, Worker: "onetask", Max: l.options.batch, LeaseMS: 60_000, WaitMS: 1000,
+			Type: l.JobType(), Worker: "bench", Max: l.shape.Batch, LeaseMS: 60_000, WaitMS: 1000,
 		})
 		if err != nil {
 			if ctx.Err() != nil {
@@ -144,8 +189,8 @@ func (l *load) work(ctx context.Context, m *meter) error {
 	return running.Wait()
 }
 
-func (l *load) complete(ctx context.Context, m *meter, job api.Job) error {
-	_, err := l.client.CompleteJob(ctx, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: l.answer})
+func (l *Load) complete(ctx context.Context, m *meter, job api.Job) error {
+	_, err := l.client.CompleteJob(ctx, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: Answer})
 	if err != nil {
 		return fmt.Errorf("complete: %w", err)
 	}

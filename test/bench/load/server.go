@@ -1,0 +1,133 @@
+package load
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/underseal/underseal/client"
+)
+
+// A Home is a directory with all that belongs to one server: configuration, keys
+// and, unless they are on Postgres, its data. It is made by the first start.
+type Home struct {
+	Binary   string // of the server
+	Dir      string
+	Database string // reference to a Postgres; "": SQLite in Dir
+}
+
+// Data is the data directory.
+func (h Home) Data() string { return filepath.Join(h.Dir, "data") }
+
+// RootKeyFile is the file of the key that wraps all others.
+func (h Home) RootKeyFile() string { return filepath.Join(h.Dir, "keys", "root.key") }
+
+// KeyFile is the file of an administrator's API key.
+func (h Home) KeyFile() string { return filepath.Join(h.Dir, "keys", "admin.key") }
+
+func (h Home) args() []string {
+	args := []string{"serve", "--json", "--config", filepath.Join(h.Dir, "config.yaml"), "--data", h.Data(),
+		"--key-file", h.KeyFile(), "--root-key-file", h.RootKeyFile(), "--listen", "127.0.0.1:0",
+		"--metrics-listen", "off", "--log-level", "warn"}
+	if h.Database != "" {
+		args = append(args, "--database", h.Database)
+	}
+	return args
+}
+
+// A Server is "underseal serve" as a child process.
+type Server struct {
+	Client *client.Client
+	// Serving is how long it took from before the process was started until
+	// /readyz said 200.
+	Serving time.Duration
+
+	cmd *exec.Cmd
+}
+
+// Start returns when the server is ready. Stop it.
+func (h Home) Start(s Shape) (*Server, error) {
+	if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), nil, 0o600); err != nil {
+		return nil, err
+	}
+	server := &Server{cmd: exec.Command(h.Binary, h.args()...)}
+	server.cmd.Stderr = os.Stderr
+	stdout, err := server.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	if err := server.cmd.Start(); err != nil {
+		return nil, err
+	}
+	url, err := announced(bufio.NewReader(stdout))
+	if err == nil {
+		err = awaitReady(url)
+	}
+	server.Serving = time.Since(begin)
+	if err == nil {
+		server.Client, err = h.connect(url, s)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("the server did not start: %w", err), server.Stop())
+	}
+	return server, nil
+}
+
+// announced reads the line with which the server says where it answers.
+func announced(stdout *bufio.Reader) (url string, err error) {
+	line, err := stdout.ReadBytes('\n')
+	if err != nil {
+		return "", err
+	}
+	var ready struct{ URL string }
+	err = json.Unmarshal(line, &ready)
+	return ready.URL, err
+}
+
+func awaitReady(url string) error {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		answer, err := http.Get(url + "/readyz")
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if answer.StatusCode == http.StatusOK {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("/readyz says %s", answer.Status)
+		}
+	}
+}
+
+func (h Home) connect(url string, s Shape) (*client.Client, error) {
+	key, err := os.ReadFile(h.KeyFile())
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Config{
+		URL: url, Key: strings.TrimSpace(string(key)),
+		HTTPClient: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: s.connections()}},
+	})
+}
+
+// PID returns the number of the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Stop asks the server to end and waits until it has.
+func (s *Server) Stop() error {
+	err := s.cmd.Process.Signal(syscall.SIGTERM)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = nil
+	}
+	return errors.Join(err, s.cmd.Wait())
+}

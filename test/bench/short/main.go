@@ -1,0 +1,146 @@
+// Command short measures what the project promises, as far as minutes suffice:
+// the parts that each step pays for, then the smallest useful process on SQLite
+// and on Postgres. It prints one table with the floors, and fails when one of
+// them is missed. docs/performance.md explains the figures.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/underseal/underseal/internal/pgtest"
+	"github.com/underseal/underseal/test/bench/load"
+	"github.com/underseal/underseal/test/bench/micro"
+	"github.com/underseal/underseal/test/bench/table"
+)
+
+// postgres is the variable through which the server finds its database.
+const postgres = "UNDERSEAL_BENCH_POSTGRES"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	binary     string
+	dir        string
+	runs       int
+	comparison load.Comparison
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o := options{comparison: load.UsualComparison}
+	f := flag.NewFlagSet("short", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.binary, "binary", "bin/underseal", "the server's binary")
+	f.StringVar(&o.dir, "dir", "", "where the temporary data directory is made; must be a real disk")
+	f.IntVar(&o.runs, "runs", 3, "runs of each benchmark of a package; the best counts")
+	f.DurationVar(&o.comparison.WarmUp, "warmup", o.comparison.WarmUp, "load before the first measurement")
+	f.DurationVar(&o.comparison.Measure, "measure", o.comparison.Measure, "time measured for each mode")
+	f.DurationVar(&o.comparison.Half, "half", o.comparison.Half, "time measured at half the rate")
+	f.IntVar(&o.comparison.Rounds, "rounds", o.comparison.Rounds, "how many rounds the measured time is split into; even")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if o.comparison.Rounds < 2 || o.comparison.Rounds%2 != 0 || o.runs < 1 {
+		return errors.New("-rounds must be even, and counts positive")
+	}
+	var t table.Table
+	t.Section(table.Machine())
+	if err := o.measure(ctx, &t, stderr); err != nil {
+		return err
+	}
+	return errors.Join(t.Print(stdout), t.Missed())
+}
+
+func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer) error {
+	if err := o.parts(ctx, t, progress); err != nil {
+		return err
+	}
+	if err := o.oneTask(ctx, t, progress, "SQLite", "", 1000); err != nil {
+		return err
+	}
+	return o.onPostgres(ctx, t, progress)
+}
+
+// parts measures packages, on one core.
+func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) error {
+	all := micro.Figures{}
+	for _, part := range []struct {
+		pkg   string
+		names []string
+	}{
+		{"./envelope", []string{"Seal1KiB", "Open1KiB"}},
+		{"./ledger", []string{"CommitValue"}},
+		{"./internal/process", []string{"StepJobGatewayJob"}},
+		{"./internal/feel", []string{"Condition"}},
+		{"./internal/keyring", []string{"NewKey", "KeyFromTheCache"}},
+		{"./internal/access", []string{"Decide"}},
+	} {
+		fmt.Fprintln(progress, "benchmarks of", part.pkg)
+		got, err := micro.Run(ctx, o.runs, part.pkg, part.names...)
+		if err != nil {
+			return err
+		}
+		for name, figures := range got {
+			all[name] = figures
+		}
+	}
+	t.Section("parts of a step, on one core")
+	t.Below("seal 1 KiB", all.Micros("Seal1KiB"), 2, "us")
+	t.Below("open 1 KiB", all.Micros("Open1KiB"), 2, "us")
+	t.AtLeast("process.Step: job completed, gateway, next job", all["StepJobGatewayJob"]["steps/s"], 300_000, "/s")
+	t.Show("FEEL condition: two comparisons and an and", all.Micros("Condition"), "us")
+	t.Show("commit to a value of 128 bytes", all.Micros("CommitValue"), "us")
+	t.Show("decide whether a caller may", all.Micros("Decide"), "us")
+	t.Show("a new data key, of those made ahead", all.Micros("NewKey"), "us")
+	t.Show("a data key from the cache", all.Micros("KeyFromTheCache"), "us")
+	return nil
+}
+
+// onPostgres measures on a server of its own, with fsync on.
+func (o options) onPostgres(ctx context.Context, t *table.Table, progress io.Writer) (err error) {
+	cluster, err := pgtest.Start()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cluster.Stop()) }()
+	dsn, err := cluster.CreateDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cluster.DropDatabase(context.WithoutCancel(ctx), dsn)) }()
+	if err := os.Setenv(postgres, dsn); err != nil {
+		return err
+	}
+	return o.oneTask(ctx, t, progress, "Postgres", "env:"+postgres, 700)
+}
+
+func (o options) oneTask(ctx context.Context, t *table.Table, progress io.Writer, name, database string, floor float64) error {
+	fmt.Fprintln(progress, "one_task on", name)
+	r, err := o.comparison.Run(ctx, o.binary, o.dir, database, progress)
+	if err != nil {
+		return err
+	}
+	t.Section("one_task on " + name + ": start, one job, end, over HTTP; confidential")
+	t.AtLeast("completed instances", r.Confidential.Rate, floor, "/s")
+	if r.Half != nil {
+		t.Below(fmt.Sprintf("p99 at half of that (%.0f /s)", r.Half.Rate), r.Half.P99, 100, "ms")
+		t.Show("median at half of that", r.Half.P50, "ms")
+	}
+	t.Show("completed instances, standard mode", r.Standard.Rate, "/s")
+	t.AtLeast("confidential / standard", r.Ratio, 0.9, "")
+	return nil
+}
