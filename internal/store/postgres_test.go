@@ -129,7 +129,7 @@ func TestAServerThatWasReplacedCannotWrite(t *testing.T) {
 	ok(t, db.Commit(t.Context(), main, minimal(store.ID{1}, 0)))
 	admin(t, dsn, `UPDATE underseal.lease SET epoch = epoch + 1, holder = 'process 1 on elsewhere'`)
 	is(t, "Commit", db.Commit(t.Context(), main, minimal(store.ID{1}, 1)), fault.Unavailable, "database_failed")
-	<-db.Failed()
+	failed(t, db)
 	if err := db.Err(); !strings.Contains(err.Error(), "another server has taken over") {
 		t.Errorf("Err is %v", err)
 	}

@@ -54,3 +54,13 @@ func openDB(t testing.TB, cfg store.Config) *store.DB {
 	})
 	return db
 }
+
+// failed checks that the database has said that it is not to be used any more.
+func failed(t testing.TB, db *store.DB) {
+	t.Helper()
+	select {
+	case <-db.Failed():
+	default:
+		t.Fatal("the database is not marked as failed")
+	}
+}
