@@ -133,7 +133,6 @@ func TestOnlyRealChangesAreReported(t *testing.T) {
 		t.Errorf("reported: %+v", p.out.Changes)
 	}
 
-	p = through(t, "service a", `{"income":5}`).complete("a", `{"hit":1}`)
 	d := define(t, declared+"start s\nservice a\nscript b | set hit = 1\nend e\ns -> a\na -> b\nb -> e")
 	p = play(t, d, `{"income":5}`)
 	p.complete("a", `{"hit":1}`).wantLabel("hit", process.Internal)

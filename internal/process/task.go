@@ -116,7 +116,7 @@ func (r *run) taskUnclaimed(e TaskUnclaimed) error {
 	}
 	if t.assignee != "" {
 		t.assignee = ""
-		r.command(ChangeTask{e.Task})
+		r.command(ChangeTask{t.id})
 	}
 	return nil
 }
