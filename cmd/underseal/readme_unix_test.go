@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,38 @@ func TestTheReadmesSessionWorks(t *testing.T) {
 		if !regexp.MustCompile(want).Match(out) {
 			t.Errorf("the session does not show %s:\n%s", want, out)
 		}
+	}
+}
+
+// TestTheReadmesProgramCompiles builds it as a package of this module.
+func TestTheReadmesProgramCompiles(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(programs) != 1 {
+		t.Fatalf("the README has %d programs, want 1", len(programs))
+	}
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, programs[0][1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	place, err := filepath.Abs("../../examples/readme/main.go") // exists for the compiler alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	content, err := json.Marshal(map[string]any{"Replace": map[string]string{place: source}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "../../examples/readme").CombinedOutput()
+	if err != nil {
+		t.Errorf("the README's program does not compile: %v\n%s", err, out)
 	}
 }
 
