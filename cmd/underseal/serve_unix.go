@@ -81,7 +81,7 @@ func (e *env) answer(ctx context.Context, n *node.Node, certificate *tls.Config,
 	if err := api.Start(); err != nil {
 		return errors.Join(err, stop(figures))
 	}
-	err = errors.Join(e.announce(n, api, figures), wait(ctx, n))
+	err = errors.Join(e.announce(n, api, figures), wait(ctx, n, api))
 	return errors.Join(err, stop(api), stop(figures))
 }
 
@@ -125,11 +125,14 @@ func (e *env) announce(n *node.Node, api, figures *server.Listener) error {
 	return err
 }
 
-// wait returns nil when the process is asked to end, and an error when the
-// database failed: its state is unknown then, and only a restart reads it again.
-func wait(ctx context.Context, n *node.Node) error {
+// wait returns nil when the process is asked to end or its address is gone (what
+// stops the listener says why), and an error when the database failed: its state
+// is unknown then, and only a restart reads it again.
+func wait(ctx context.Context, n *node.Node, api *server.Listener) error {
 	select {
 	case <-ctx.Done():
+		return nil
+	case <-api.Done():
 		return nil
 	case <-n.Failed():
 		return fault.New(fault.KindOf(n.Err()), "the database cannot be trusted any more, so the server ends: %w", n.Err()).
