@@ -11,6 +11,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -75,6 +76,27 @@ func TestInstancesOutlastTheMemory(t *testing.T) {
 		if v := string(got.Variables); !strings.Contains(v, `"one":true`) || !strings.Contains(v, `"two":true`) || got.Seq != 3 {
 			t.Errorf("instance %s: %d steps, variables %s, want 3 steps and both results", item.ID, got.Seq, v)
 		}
+	}
+}
+
+func TestAStepThatCannotBeStoredNeverWas(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("counting.bpmn", counting)
+	id := env.Start("counting", `{}`)
+	job := env.Job("one")
+	complete := func(result string) error {
+		r := api.CompleteJobRequest{Lease: job.Lease, Variables: json.RawMessage(result)}
+		_, err := env.Engine.CompleteJob(t.Context(), env.Ann, job.ID, r, "")
+		return err
+	}
+	if err := complete(`{"one": "` + strings.Repeat("x", 70_000) + `"}`); fault.CodeOf(err) != "field_too_large" {
+		t.Fatalf("a result that is too large: %v, want field_too_large", err)
+	}
+	if got := env.Instance(id); len(got.Waiting) != 2 || got.Seq != 1 {
+		t.Errorf("afterwards the instance waits for %v at step %d, want both jobs at step 1", got.Waiting, got.Seq)
+	}
+	if err := complete(`{"one": true}`); err != nil {
+		t.Errorf("a smaller result: %v", err)
 	}
 }
 
