@@ -1,0 +1,135 @@
+// Command big measures what takes a large database: that a million finished
+// instances slow nothing down, how much memory ten thousand live ones take, and
+// how fast the server starts with both. It prints one table with the floors, and
+// fails when one of them is missed. docs/performance.md explains the figures.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/underseal/underseal/test/bench/load"
+	"github.com/underseal/underseal/test/bench/micro"
+	"github.com/underseal/underseal/test/bench/table"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	binary   string
+	dir      string
+	few      int
+	finished int
+	live     int
+	warmUp   time.Duration
+	measure  time.Duration
+	rounds   int
+	starts   int
+}
+
+func parseOptions(args []string, stderr io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("big", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.binary, "binary", "bin/underseal", "the server's binary")
+	f.StringVar(&o.dir, "dir", "", "where the temporary data directories are made: a real disk with 10 GB free for a million instances")
+	f.IntVar(&o.few, "few", 10_000, "finished instances of the small database")
+	f.IntVar(&o.finished, "finished", 1_000_000, "finished instances of the large database")
+	f.IntVar(&o.live, "live", 10_000, "live instances")
+	f.DurationVar(&o.warmUp, "warmup", 4*time.Second, "load before each measurement")
+	f.DurationVar(&o.measure, "measure", 60*time.Second, "time measured for each database")
+	f.IntVar(&o.rounds, "rounds", 6, "how many rounds the measured time is split into; even")
+	f.IntVar(&o.starts, "starts", 5, "starts of the server that are timed")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if o.few < 1 || o.finished < o.few || o.live < 1 || o.rounds < 2 || o.rounds%2 != 0 || o.starts < 1 {
+		return o, errors.New("-rounds must be even, -finished not below -few, and counts positive")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parseOptions(args, stderr)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "underseal-big-")
+	if err != nil {
+		return err
+	}
+	b := &bench{options: o, dir: dir, progress: stderr}
+	b.table.Section(table.Machine())
+	if err := errors.Join(b.run(ctx), os.RemoveAll(dir)); err != nil {
+		return err
+	}
+	return errors.Join(b.table.Print(stdout), b.table.Missed())
+}
+
+// bench is one run of everything.
+type bench struct {
+	options
+	dir      string
+	progress io.Writer
+	table    table.Table
+}
+
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, format+"\n", args...) }
+
+func (b *bench) run(ctx context.Context) error {
+	size, err := os.Stat(b.binary)
+	if err != nil {
+		return err
+	}
+	small, large, err := b.fillBoth(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.rates(ctx, small, large); err != nil {
+		return err
+	}
+	if err := b.memory(ctx, large); err != nil {
+		return err
+	}
+	if err := b.starting(large); err != nil {
+		return err
+	}
+	b.table.Below("size of the binary", megabytes(size.Size()), 60, "MB")
+	return b.manyStates(ctx)
+}
+
+// manyStates compares the interpreter with many instances in memory with one.
+// Both run several times in turn, so that what else the machine does hits both.
+func (b *bench) manyStates(ctx context.Context) error {
+	b.say("process.Step with one instance and with 200,000")
+	f, err := micro.Run(ctx, 3, "./internal/process", "StepJobGatewayJob", "StepJobGatewayJob200k")
+	if err != nil {
+		return err
+	}
+	one, many := f["StepJobGatewayJob"]["steps/s"], f["StepJobGatewayJob200k"]["steps/s"]
+	b.table.Section("process.Step on one core: job completed, gateway, next job")
+	b.table.AtLeast("with one live instance", one, 300_000, "/s")
+	b.table.Show("with 200,000", many, "/s")
+	b.table.AtLeast("200,000 / one", many/one, 0.8, "")
+	return nil
+}
+
+func megabytes(bytes int64) float64 { return float64(bytes) / 1e6 }
+
+// usual is a confidential load on a server.
+func usual(s *load.Server) *load.Load { return load.New(s.Client, "confidential", load.Usual) }
