@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"slices"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
@@ -76,11 +78,33 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 		e.ring.Assigned(l.scope.Tenant(), l.owner.ID)
 	}
 	if out.Rejected != nil {
-		return api.Receipt{}, out.Rejected
+		return api.Receipt{}, l.withState(out.Rejected)
 	}
 	e.runner.Carry(l, out.Commands)
 	return receipt(l.id, l.head.seq, set.Leaf.Hash), nil
 }
+
+// withState adds to a refusal how the instance stands now.
+func (l *Live) withState(rejected error) error {
+	var f *fault.Error
+	if !errors.As(rejected, &f) {
+		return rejected
+	}
+	state := fmt.Sprintf("%s at step %d", l.state.Status(), l.head.seq)
+	for i, w := range l.waiting() {
+		if i == maxShown {
+			state += ", .."
+			break
+		}
+		state += fmt.Sprintf(", %s %s waits at %s", w.For, w.ID, w.Element)
+	}
+	refusal := *f
+	refusal.Details = append(slices.Clone(f.Details), fault.Detail{Place: "instance " + textID(l.id), Message: state})
+	return &refusal
+}
+
+// maxShown is how many places an instance waits at are told in a refusal.
+const maxShown = 5
 
 // lost handles a write set that was refused. A request whose token is there
 // already was carried out before: its receipt is given again.

@@ -50,8 +50,9 @@ func aRepeatedRequestGivesTheSameReceipt(t *testing.T, env *testenv.Env) {
 	if again, err := env.Engine.CompleteJob(ctx, env.Ann, job.ID, result, "j1"); err != nil || again != done {
 		t.Errorf("the same completion again: %+v, %v, want %+v", again, err, done)
 	}
-	if _, err := env.Engine.CompleteJob(ctx, env.Ann, job.ID, result, "j2"); !fault.Is(err, fault.Conflict) {
-		t.Errorf("completing a completed job: %v, want Conflict", err)
+	_, err = env.Engine.CompleteJob(ctx, env.Ann, job.ID, result, "j2")
+	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "active at step 3, task "+first.Instance) {
+		t.Errorf("completing a completed job: %v, want Conflict and how the instance stands", err)
 	}
 }
 
