@@ -69,6 +69,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := load.OnDisk(o.dir); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(o.dir, "underseal-big-")
 	if err != nil {
 		return err

@@ -35,6 +35,9 @@ type Report struct {
 // Run starts a server on an empty home below dir ("": the temporary directory),
 // or on the database of a reference, compares the modes on it and removes it.
 func (c Comparison) Run(ctx context.Context, binary, dir, database string, progress io.Writer) (r Report, err error) {
+	if err := OnDisk(dir); err != nil {
+		return r, err
+	}
 	h := Home{Binary: binary, Database: database}
 	if h.Dir, err = os.MkdirTemp(dir, "underseal-bench-"); err != nil {
 		return r, err
