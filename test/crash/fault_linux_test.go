@@ -1,11 +1,13 @@
 package crash_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -75,7 +77,7 @@ func diskFails(t *testing.T, inject, says, hint string) {
 	s := newServer(t, "")
 	s.start()
 	l := startLoad(t, s)
-	if err := l.awaitAcks(20); err != nil {
+	if err := l.awaitAcks(s.ctx, 20); err != nil {
 		t.Fatal(err)
 	}
 	s.kill()
@@ -86,7 +88,7 @@ func diskFails(t *testing.T, inject, says, hint string) {
 	if err := s.await(); err != nil {
 		t.Logf("failed while starting: %v", err)
 	}
-	code := s.wait()
+	code := waitForEnd(t, s, l)
 	checkLastWords(t, s, begin, code, says, hint)
 
 	s.wrap = nil
@@ -95,7 +97,7 @@ func diskFails(t *testing.T, inject, says, hint string) {
 	if err := checkPresent(l.ctx, l.client, l.acknowledged()); err != nil {
 		t.Fatal(k.cause(err))
 	}
-	if err := l.awaitAcks(20); err != nil { // it goes on
+	if err := l.awaitAcks(s.ctx, 20); err != nil { // it goes on
 		t.Fatal(err)
 	}
 	l.starting.Store(false)
@@ -105,6 +107,29 @@ func diskFails(t *testing.T, inject, says, hint string) {
 	s.stop()
 	k.checkRows(openSQLite(t, s.path("data")))
 	t.Logf("exit code %d, %d acknowledgments", code, len(l.acknowledged()))
+}
+
+// tooMany acknowledgments mean that a server goes on with a disk that fails. The
+// faults come within a few hundred.
+const tooMany = 4000
+
+// waitForEnd waits until the server ends by itself and returns its exit code.
+func waitForEnd(t *testing.T, s *server, l *load) int {
+	t.Helper()
+	ctx, cancel := context.WithCancel(s.ctx)
+	watched := make(chan struct{})
+	pid := s.cmd.Process.Pid
+	go func() {
+		defer close(watched)
+		if err := l.awaitAcks(ctx, tooMany); ctx.Err() == nil {
+			t.Errorf("the server goes on with a disk that fails, %d acknowledgments so far: %v", len(l.acknowledged()), err)
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+		}
+	}()
+	code := s.wait()
+	cancel()
+	<-watched
+	return code
 }
 
 func logSize(t *testing.T, s *server) int {

@@ -78,7 +78,7 @@ type killer struct {
 // kill waits for some acknowledgments and for a moment, and kills.
 func (k *killer) kill(i int) {
 	k.t.Helper()
-	if err := k.load.awaitAcks(1 + k.rng.IntN(50)); err != nil {
+	if err := k.load.awaitAcks(k.load.ctx, 1+k.rng.IntN(50)); err != nil {
 		k.t.Fatalf("before kill %d: %v", i+1, err)
 	}
 	k.moment(3 * time.Millisecond)

@@ -154,11 +154,13 @@ func (l *load) acknowledged() []ack {
 	return l.acks[:len(l.acks):len(l.acks)]
 }
 
-// awaitAcks waits for n more acknowledgments.
-func (l *load) awaitAcks(n int) error {
+// awaitAcks waits for n more acknowledgments, in one goroutine at a time.
+func (l *load) awaitAcks(ctx context.Context, n int) error {
 	for want := len(l.acknowledged()) + n; len(l.acknowledged()) < want; {
 		select {
 		case <-l.news:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}
