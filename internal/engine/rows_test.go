@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"testing"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -13,7 +15,10 @@ import (
 func TestRowsAreSealedUnderTheRightKeys(t *testing.T) {
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
-	env.Start("classified", somebody)
+	start := api.StartRequest{Process: "classified", Variables: json.RawMessage(somebody), BusinessKey: "B-17"}
+	if _, err := env.Engine.Start(t.Context(), env.Ann, start, ""); err != nil {
+		t.Fatal(err)
+	}
 	got := map[string][]envelope.KeyID{}
 	env.Restart(func() {
 		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
@@ -33,7 +38,7 @@ func TestRowsAreSealedUnderTheRightKeys(t *testing.T) {
 		}
 	})
 	for path, keys := range map[string]int{
-		"room": 0, "plain": 0, "salary": 1, "$actor": 1, "person.id": 2, "person.diagnosis": 2, "shoe": 2, "copied": 2,
+		"room": 0, "plain": 0, "salary": 1, "$actor": 1, "$business_key": 1, "person.id": 2, "person.diagnosis": 2, "shoe": 2, "copied": 2,
 	} {
 		ids, written := got[path]
 		if !written || len(ids) != keys {
