@@ -234,7 +234,7 @@ type FailJobRequest struct {
 	Lease     string `json:"lease" minLength:"1" maxLength:"255"`
 	Message   string `json:"message,omitempty" maxLength:"10000"`
 	Retries   *int   `json:"retries,omitempty" doc:"tries left; absent: one less" minimum:"0"`
-	BackoffMS *int   `json:"backoff_ms,omitempty" doc:"pause before the next try; absent: one second, doubled each time" minimum:"0"`
+	BackoffMS *int   `json:"backoff_ms,omitempty" doc:"pause before the next try; absent: one second, doubled each time" minimum:"0" maximum:"2592000000"`
 }
 
 // ErrorJobRequest throws a BPMN error.

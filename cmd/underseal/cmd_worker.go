@@ -76,7 +76,7 @@ func outcomeName(answer childAnswer, err error) string {
 	case err != nil:
 		return "failed"
 	case answer.thrown != nil:
-		return "error " + answer.thrown.Code
+		return "BPMN error" // its code is the command's own text, which may hold data
 	}
 	return "done"
 }

@@ -80,6 +80,15 @@ func (c *definitions) add(d *definition, newest bool) {
 	}
 }
 
+// forget makes the next use read the definition, and which one of its process is
+// the newest, from the database.
+func (c *definitions) forget(d *definition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byID, definitionKey{d.scope, d.id})
+	delete(c.newest, processKey{d.scope, d.head.process})
+}
+
 // definition returns a definition by its object id.
 func (e *Engine) definition(ctx context.Context, scope store.Scope, id store.ID) (*definition, error) {
 	if d := e.defs.get(scope, id); d != nil {

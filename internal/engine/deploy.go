@@ -26,8 +26,10 @@ import (
 
 // Deploy takes a set of files, whole or not at all: BPMN models and the JSON
 // Schema forms that their user tasks name. A process whose files are the same as
-// those of its newest version is left as it is, so a deployment may be repeated.
-func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, _ string) (api.Deployment, error) {
+// those of its newest version is left as it is. With an idempotency key, a
+// process that the same request deployed before is not deployed again, whatever
+// came since; its version of then is the answer.
+func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem string) (api.Deployment, error) {
 	if err := e.may(c, access.Deploy, "process", ""); err != nil {
 		return api.Deployment{}, err
 	}
@@ -41,7 +43,11 @@ func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, _ strin
 	var sets []*store.WriteSet
 	var result api.Deployment
 	for _, p := range plan.processes {
-		d, set, err := e.deployOne(ctx, c, plan, p)
+		again, err := e.request(ctx, c, "deploy", idemOf(idem, p.compiled.ID), files)
+		if err != nil {
+			return api.Deployment{}, err
+		}
+		d, set, err := e.deployOne(ctx, c, plan, p, again)
 		if err != nil {
 			return api.Deployment{}, err
 		}
@@ -51,15 +57,34 @@ func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, _ strin
 		}
 		result.Processes = append(result.Processes, item)
 	}
-	if len(sets) > 0 {
-		if err := e.store.Commit(ctx, c.Scope, sets...); err != nil {
-			return api.Deployment{}, err
+	return result, e.commitDefinitions(ctx, c, made, sets)
+}
+
+// idemOf makes a key for one process of a deployment; "" stays "".
+func idemOf(key, process string) string {
+	if key == "" {
+		return ""
+	}
+	return key + "\x00" + process
+}
+
+// commitDefinitions makes definitions durable and remembers them. What is not
+// known to be durable is forgotten, so that the database is asked next time. A
+// caller who hangs up must not leave the outcome unknown to us.
+func (e *Engine) commitDefinitions(ctx context.Context, c Caller, made []*definition, sets []*store.WriteSet) error {
+	if len(sets) == 0 {
+		return nil
+	}
+	if err := e.store.Commit(context.WithoutCancel(ctx), c.Scope, sets...); err != nil {
+		for _, d := range made {
+			e.defs.forget(d)
 		}
+		return err
 	}
 	for _, d := range made {
 		e.defs.add(d, true)
 	}
-	return result, nil
+	return nil
 }
 
 // deployment is a set of files that was read and found good.
@@ -159,8 +184,11 @@ func findingsOf(name string, err error) []fault.Detail {
 }
 
 // deployOne makes the next version of a process; a nil write set says that the
-// newest version is the same.
-func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p deployedProcess) (*definition, *store.WriteSet, error) {
+// newest version is the same, or that this request made a version before.
+func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p deployedProcess, again *request) (*definition, *store.WriteSet, error) {
+	if earlier, err := e.repeatedDefinition(ctx, c.Scope, again); earlier != nil || err != nil {
+		return earlier, nil, err
+	}
 	files := plan.formsOf(p.compiled)
 	version, setting := 1, process.Mode("")
 	switch newest, err := e.version(ctx, c.Scope, p.compiled.ID, 0); {
@@ -187,7 +215,7 @@ func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p de
 		},
 		compiled: p.compiled, setting: setting, files: files,
 	}
-	set, err := e.definitionSet(ctx, c, d, "definition.deployed", at)
+	set, err := e.definitionSet(ctx, c, d, "definition.deployed", at, again)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -210,7 +238,11 @@ func (d *deployment) formsOf(p *process.Definition) map[string][sha256.Size]byte
 }
 
 // definitionSet writes all of a definition's fields as one step.
-func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, kind string, at time.Time) (*store.WriteSet, error) {
+func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, kind string, at time.Time, again *request) (*store.WriteSet, error) {
+	tokens, err := e.requestTokens(ctx, &d.object, again)
+	if err != nil {
+		return nil, err
+	}
 	public := process.Label{Class: process.Public}
 	fields := []fieldWrite{
 		{path: "$actor", value: actorOf(c), label: process.Label{Class: process.Confident}, fact: true},
@@ -220,7 +252,7 @@ func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, kin
 		fields = append(fields, fieldWrite{path: filePrefix + name, value: canon.String(hex.EncodeToString(hash[:])), label: public})
 	}
 	set, err := e.write(ctx, &d.object, step{
-		kind: kind, act: "admin", at: at, fields: fields,
+		kind: kind, act: "admin", at: at, fields: fields, tokens: tokens,
 		record: record(strings.TrimPrefix(kind, "definition."), process.Outcome{}, at),
 	})
 	if err != nil {

@@ -64,10 +64,11 @@ type Runner interface {
 	// Take leases up to max waiting jobs of a type to a worker; it waits up to
 	// wait for the first. offer is called with the instance held.
 	Take(ctx context.Context, scope store.Scope, t Take, offer func(*Live, Lease) error) error
-	// Holds refuses a lease that is not the job's present one (Conflict).
-	Holds(ctx context.Context, scope store.Scope, job JobRef, lease string) error
-	// Extend lengthens a lease that is the job's present one.
-	Extend(ctx context.Context, scope store.Scope, job JobRef, lease string, until time.Time) error
+	// Holds refuses a lease that is not the job's newest one (Conflict). The
+	// caller holds the instance.
+	Holds(ctx context.Context, l *Live, job JobRef, lease string) error
+	// Extend lengthens the job's newest lease. The caller holds the instance.
+	Extend(ctx context.Context, l *Live, job JobRef, lease string, until time.Time) error
 }
 
 // JobRef names a job of an instance.

@@ -40,6 +40,30 @@ func (e *Engine) row(ctx context.Context, r *request, scope store.Scope, object 
 	return store.Token{Kind: store.IdempotencyToken, Token: r.token, Unique: true, Print: print[:]}, err
 }
 
+// requestTokens returns the token that the object's next step leaves for a
+// request; none for a request that cannot be repeated.
+func (e *Engine) requestTokens(ctx context.Context, o *object, r *request) ([]store.Token, error) {
+	if r == nil {
+		return nil, nil
+	}
+	token, err := e.row(ctx, r, o.scope, o.id, o.head.seq+1)
+	return []store.Token{token}, err
+}
+
+// repeatedDefinition returns the definition that an earlier request with the
+// same key made or changed, nil if there was none.
+func (e *Engine) repeatedDefinition(ctx context.Context, scope store.Scope, r *request) (*definition, error) {
+	earlier, found, err := e.repeated(ctx, scope, r)
+	if err != nil || !found {
+		return nil, err
+	}
+	id, err := store.ParseID(earlier.Instance)
+	if err != nil {
+		return nil, err
+	}
+	return e.definition(ctx, scope, id)
+}
+
 // repeated returns the receipt of an earlier request with the same key. The same
 // key with another request is a Conflict.
 func (e *Engine) repeated(ctx context.Context, scope store.Scope, r *request) (api.Receipt, bool, error) {

@@ -39,7 +39,7 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 }
 
 func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident, into *api.Incidents) error {
-	return e.runner.Use(ctx, c.Scope, row.Instance, func(l *Live) error {
+	return e.useListed(ctx, c, row.Instance, func(l *Live) error {
 		incident, open := l.state.Incident(row.ID)
 		if !open || !equalIncident(row.IncidentRow, l.incidentRow(incident)) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {

@@ -197,7 +197,7 @@ func (e *Engine) filterToken(ctx context.Context, c Caller, f InstanceFilter) (*
 // listed compares a listed row with the instance's head. matches is false when
 // the field it was found by has another value by now.
 func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item api.Instance, matches bool, err error) {
-	err = e.runner.Use(ctx, c.Scope, row.ID, func(l *Live) error {
+	err = e.useListed(ctx, c, row.ID, func(l *Live) error {
 		if !equalInstance(row.InstanceRow, l.instanceRow()) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {
 				return err
@@ -208,6 +208,17 @@ func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance,
 		return err
 	})
 	return item, matches, err
+}
+
+// useListed opens the instance of a row that a list read. A row whose instance
+// never was is one that somebody added.
+func (e *Engine) useListed(ctx context.Context, c Caller, id store.ID, f func(*Live) error) error {
+	err := e.runner.Use(ctx, c.Scope, id, f)
+	if fault.Is(err, fault.NotFound) {
+		o := object{scope: c.Scope, id: id, kind: store.Instance}
+		return o.tampered("is listed and was never started").WithCause(err)
+	}
+	return err
 }
 
 // matches compares an instance with the value it was found by.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -13,6 +14,10 @@ import (
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
 )
+
+// maxBackoffMS is the longest pause before a job's next try, 30 days; the API
+// refuses a longer one.
+const maxBackoffMS = 30 * 24 * 60 * 60 * 1000
 
 // defaultLease is how long a job is a worker's when the worker does not say.
 const defaultLease = time.Minute
@@ -88,7 +93,7 @@ func (e *Engine) FailJob(ctx context.Context, c Caller, id string, r api.FailJob
 		retries = *r.Retries
 	}
 	if r.BackoffMS != nil {
-		backoff = time.Duration(*r.BackoffMS) * time.Millisecond
+		backoff = time.Duration(min(*r.BackoffMS, maxBackoffMS)) * time.Millisecond
 	}
 	return e.happenJob(ctx, c, id, r.Lease, "fail", idem, r, func(job uint64) happening {
 		return happening{event: process.JobFailed{Job: job, Retries: retries, Backoff: backoff, Message: r.Message}, name: "job_failed"}
@@ -116,9 +121,16 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 		return api.Lease{}, err
 	}
 	until := e.moment().Add(time.Duration(r.LeaseMS) * time.Millisecond)
-	return api.Lease{Deadline: until}, e.runner.Use(ctx, c.Scope, ref.Instance, func(*Live) error {
-		return e.runner.Extend(ctx, c.Scope, ref, r.Lease, until)
+	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if _, waits := l.state.Job(ref.Job); !waits {
+			return l.withState(fault.New(fault.Conflict, "job %s does not wait any more", id).WithCode("job_closed"))
+		}
+		return e.runner.Extend(ctx, l, ref, r.Lease, until)
 	})
+	if fault.Is(err, fault.NotFound) {
+		err = noSuch("job", id)
+	}
+	return api.Lease{Deadline: until}, err
 }
 
 // happenJob delivers what a worker reports, if the job is still the worker's.
@@ -139,7 +151,11 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id, lease, operation, 
 	var done api.Receipt
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
 		if _, waits := l.state.Job(ref.Job); waits {
-			if err := e.runner.Holds(ctx, c.Scope, ref, lease); err != nil {
+			if err := e.runner.Holds(ctx, l, ref, lease); err != nil {
+				earlier, found, again := e.repeated(ctx, c.Scope, again)
+				if done = earlier; found || again != nil {
+					return again
+				}
 				return err
 			}
 		}
@@ -167,10 +183,12 @@ func (e *Engine) Fire(ctx context.Context, scope store.Scope, instance store.ID,
 	})
 }
 
-// LeaseToken returns the text that proves that a job was leased in an epoch. It
-// is a keyed hash, so a lease given before a restart is known again after it.
-func (e *Engine) LeaseToken(ctx context.Context, scope store.Scope, job JobRef, epoch int64) (string, error) {
+// LeaseToken returns the text that proves that a job was leased in an epoch, for
+// its present try. It is a keyed hash, so a lease given before a restart is known
+// again after it.
+func (e *Engine) LeaseToken(ctx context.Context, l *Live, job JobRef, epoch int64) (string, error) {
 	number := strconv.FormatInt(epoch, 36)
-	mac, err := e.indexToken(ctx, scope.Tenant(), "lease", refText(job.Instance, job.Job)+"/"+number)
+	open, _ := l.state.Job(job.Job)
+	mac, err := e.indexToken(ctx, l.scope.Tenant(), "lease", fmt.Sprintf("%s/%d/%s", refText(job.Instance, job.Job), open.Tries, number))
 	return number + "." + hex.EncodeToString(mac[:16]), err
 }

@@ -65,7 +65,7 @@ func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([
 
 // SetMode sets whether new instances of a process are confidential; "model"
 // lets the model decide again. Running instances stay as they are.
-func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, _ string) (api.Process, error) {
+func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
 	if err := e.may(c, access.SetMode, "process", id); err != nil {
 		return api.Process{}, err
 	}
@@ -77,33 +77,40 @@ func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, _ string) (api
 	default:
 		return api.Process{}, fault.New(fault.Invalid, "mode %q is none of standard, confidential, model", mode)
 	}
+	again, err := e.request(ctx, c, "set-mode "+id, idem, mode)
+	if err != nil {
+		return api.Process{}, err
+	}
 	e.deploying.Lock()
 	defer e.deploying.Unlock()
+	if earlier, err := e.repeatedDefinition(ctx, c.Scope, again); earlier != nil || err != nil {
+		return earlier.wireWith(setting, err)
+	}
 	d, err := e.version(ctx, c.Scope, id, 0)
 	if err != nil || d.setting == setting {
-		return d.wireOr(err)
+		return d.wireWith(setting, err)
 	}
 	fresh, err := e.openDefinition(ctx, c.Scope, d.id) // d itself is in use by others
 	if err != nil {
 		return api.Process{}, err
 	}
 	fresh.setting = setting
-	set, err := e.definitionSet(ctx, c, fresh, "definition.mode_set", e.moment())
+	set, err := e.definitionSet(ctx, c, fresh, "definition.mode_set", e.moment(), again)
 	if err != nil {
 		return api.Process{}, err
 	}
-	if err := e.store.Commit(ctx, c.Scope, set); err != nil {
-		return api.Process{}, err
-	}
-	e.defs.add(fresh, true)
-	return fresh.wire(), nil
+	err = e.commitDefinitions(ctx, c, []*definition{fresh}, []*store.WriteSet{set})
+	return fresh.wireWith(setting, err)
 }
 
-func (d *definition) wireOr(err error) (api.Process, error) {
+// wireWith shows a definition as it is, or was, with a setting of its mode.
+func (d *definition) wireWith(setting process.Mode, err error) (api.Process, error) {
 	if err != nil {
 		return api.Process{}, err
 	}
-	return d.wire(), nil
+	then := *d
+	then.setting = setting
+	return then.wire(), nil
 }
 
 func (d *definition) wire() api.Process {

@@ -40,12 +40,12 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	}
 	// A request that was refused did nothing: repeated, it is refused again, and
 	// never found under its key as if it had been carried out.
-	if h.again != nil && out.Rejected == nil {
-		token, err := e.row(ctx, h.again, l.scope, l.id, l.head.seq+1)
+	if out.Rejected == nil {
+		tokens, err := e.requestTokens(ctx, &l.object, h.again)
 		if err != nil {
 			return nil, err
 		}
-		s.tokens = append(s.tokens, token)
+		s.tokens = append(s.tokens, tokens...)
 	}
 	if err := e.meetAll(ctx, l, &s); err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api
 }
 
 func (e *Engine) listedTask(ctx context.Context, c Caller, row store.ListedTask, into *api.Tasks) error {
-	return e.runner.Use(ctx, c.Scope, row.Instance, func(l *Live) error {
+	return e.useListed(ctx, c, row.Instance, func(l *Live) error {
 		task, open := l.state.Task(row.ID)
 		if !open || !equalTask(row.TaskRow, l.taskRow(task)) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {

@@ -18,13 +18,13 @@ const horizon = 10 * time.Minute
 type alarm struct {
 	now   func() time.Time
 	wake  chan struct{} // holds one token when the earliest time changed
-	mu    sync.Mutex    // guards queue and set
+	mu    sync.Mutex    // guards queue and known
 	queue alarms
-	known map[alarmed]time.Time // timers in the queue, each once
+	known map[alarmed]*alarmAt // what is in the queue, each once
 }
 
-// alarmed is what an alarm is about: a timer, a job to be offered (again), or,
-// when both are zero, the next scan.
+// alarmed is what an alarm is about: a timer, a job to be offered (again), an
+// instance to be read again, or, when all are zero, the next scan.
 type alarmed struct {
 	scope    store.Scope
 	instance store.ID
@@ -35,7 +35,7 @@ type alarmed struct {
 func (a alarmed) ref() engine.JobRef { return engine.JobRef{Instance: a.instance, Job: a.job} }
 
 func newAlarm(now func() time.Time) *alarm {
-	return &alarm{now: now, wake: make(chan struct{}, 1), known: map[alarmed]time.Time{}}
+	return &alarm{now: now, wake: make(chan struct{}, 1), known: map[alarmed]*alarmAt{}}
 }
 
 // set wakes for what at a time. The same thing set to another time wakes then
@@ -46,16 +46,30 @@ func (a *alarm) set(at time.Time, what alarmed) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if known, ok := a.known[what]; ok && known.Equal(at) {
-		return
+	entry, ok := a.known[what]
+	if ok {
+		entry.at = at
+		heap.Fix(&a.queue, entry.place)
+	} else {
+		entry = &alarmAt{at: at, what: what}
+		a.known[what] = entry
+		heap.Push(&a.queue, entry)
 	}
-	a.known[what] = at
-	heap.Push(&a.queue, alarmAt{at, what})
-	if a.queue[0].what == what {
+	if entry.place == 0 {
 		select {
 		case a.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// drop forgets what was set.
+func (a *alarm) drop(what alarmed) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if entry, ok := a.known[what]; ok {
+		heap.Remove(&a.queue, entry.place)
+		delete(a.known, what)
 	}
 }
 
@@ -70,10 +84,8 @@ func (a *alarm) due() (now []alarmed, next time.Duration) {
 			return now, wait
 		}
 		heap.Pop(&a.queue)
-		if a.known[first.what].Equal(first.at) { // not set anew since
-			delete(a.known, first.what)
-			now = append(now, first.what)
-		}
+		delete(a.known, first.what)
+		now = append(now, first.what)
 	}
 	return now, horizon
 }
@@ -99,20 +111,29 @@ func (a *alarm) run(ctx context.Context, ring func(context.Context, []alarmed)) 
 }
 
 type alarmAt struct {
-	at   time.Time
-	what alarmed
+	at    time.Time
+	what  alarmed
+	place int // in the queue
 }
 
 // alarms is a heap, earliest first.
-type alarms []alarmAt
+type alarms []*alarmAt
 
 func (q alarms) Len() int           { return len(q) }
 func (q alarms) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q alarms) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *alarms) Push(x any)        { *q = append(*q, x.(alarmAt)) }
+func (q alarms) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+func (q *alarms) Push(x any) {
+	entry := x.(*alarmAt)
+	entry.place = len(*q)
+	*q = append(*q, entry)
+}
 func (q *alarms) Pop() any {
 	old := *q
 	last := old[len(old)-1]
+	old[len(old)-1] = nil
 	*q = old[:len(old)-1]
 	return last
 }

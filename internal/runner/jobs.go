@@ -36,10 +36,13 @@ type queue struct {
 // openJob is a job that some worker has or may have.
 type openJob struct {
 	key   queueKey
-	token string // the present lease; "": none yet
+	token string // the newest lease; "": none since the start, noLease: it ended
 	until time.Time
 	ready bool // in the queue
 }
+
+// noLease is a token that no worker can have.
+const noLease = "-"
 
 func newJobs(now func() time.Time, a *alarm) *jobs {
 	return &jobs{now: now, alarm: a, queues: map[queueKey]*queue{}, open: map[engine.JobRef]*openJob{}}
@@ -63,7 +66,11 @@ func (j *jobs) offer(scope store.Scope, ref engine.JobRef, job process.OpenJob) 
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.open[ref] = &openJob{key: queueKey{scope, job.Type}}
+	token := ""
+	if former, ok := j.open[ref]; ok && former.token != "" {
+		token = noLease
+	}
+	j.open[ref] = &openJob{key: queueKey{scope, job.Type}, token: token}
 	if job.NotBefore.After(j.now()) {
 		j.alarm.set(job.NotBefore, alarmed{scope: scope, instance: ref.Instance, job: ref.Job})
 		return
@@ -101,18 +108,42 @@ func (j *jobs) again(ref engine.JobRef) {
 	j.push(ref)
 }
 
+// known reports whether the job is offered or leased.
+func (j *jobs) known(ref engine.JobRef) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, ok := j.open[ref]
+	return ok
+}
+
+// later offers a job that was popped, but not before a time.
+func (j *jobs) later(ref engine.JobRef, at time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if job, ok := j.open[ref]; ok {
+		j.alarm.set(at, alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
+	}
+}
+
 // drop forgets a job that does not wait any more.
 func (j *jobs) drop(ref engine.JobRef) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	delete(j.open, ref)
+	if job, ok := j.open[ref]; ok {
+		j.alarm.drop(alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
+		delete(j.open, ref)
+	}
 }
 
 // pop takes up to limit jobs out of a queue.
 func (j *jobs) pop(key queueKey, limit int) []engine.JobRef {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	q := j.queue(key)
+	q, ok := j.queues[key]
+	if !ok {
+		return nil
+	}
+	defer j.tidy(key, q)
 	var taken []engine.JobRef
 	for len(q.ready) > 0 && len(taken) < limit {
 		ref := q.ready[0]
@@ -123,6 +154,14 @@ func (j *jobs) pop(key queueKey, limit int) []engine.JobRef {
 		}
 	}
 	return taken
+}
+
+// tidy forgets a queue that nobody uses, so that asking for types that do not
+// exist costs nothing. The caller holds mu.
+func (j *jobs) tidy(key queueKey, q *queue) {
+	if len(q.ready) == 0 && len(q.waiting) == 0 {
+		delete(j.queues, key)
+	}
 }
 
 // putBack offers jobs that were popped and not leased.
@@ -146,12 +185,14 @@ func (j *jobs) await(key queueKey) (ready chan struct{}, stop func()) {
 		return ready, func() {}
 	}
 	q.waiting = append(q.waiting, ready)
-	return ready, func() { j.unwait(q, ready) }
+	return ready, func() { j.unwait(key, ready) }
 }
 
-func (j *jobs) unwait(q *queue, ready chan struct{}) {
+func (j *jobs) unwait(key queueKey, ready chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	q := j.queue(key)
+	defer j.tidy(key, q)
 	for i, w := range q.waiting {
 		if w == ready {
 			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
@@ -189,7 +230,8 @@ func (j *jobs) nextEpoch() int64 {
 	return j.epoch
 }
 
-// lease gives a popped job to a worker until a time.
+// lease gives a job to a worker until a time. A job whose lease had lapsed and
+// that nobody else took yet leaves the queue again.
 func (j *jobs) lease(ref engine.JobRef, token string, until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -197,11 +239,19 @@ func (j *jobs) lease(ref engine.JobRef, token string, until time.Time) {
 	if !ok {
 		return
 	}
-	job.token, job.until = token, until
+	job.token, job.until, job.ready = token, until, false
 	j.alarm.set(until, alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
 }
 
-// held returns the token of a job's present lease, "" if it was never leased
+// leased reports whether some worker has the job now.
+func (j *jobs) leased(ref engine.JobRef) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	job, ok := j.open[ref]
+	return ok && job.until.After(j.now())
+}
+
+// held returns the token of a job's newest lease, "" if it was never leased
 // since the start.
 func (j *jobs) held(ref engine.JobRef) string {
 	j.mu.Lock()

@@ -105,14 +105,38 @@ func (r *Runner) use(ctx context.Context, scope store.Scope, id store.ID, f func
 	if err != nil {
 		return err
 	}
-	defer r.hot.release(seat)
+	defer r.release(seat)
 	if seat.live == nil {
 		if seat.live, err = r.cfg.Engine.Open(ctx, scope, id); err != nil {
 			seat.live = nil
 			return err
 		}
+		r.adopt(seat.live)
 	}
 	return f(seat.live)
+}
+
+// release gives the seat to the next one. A step whose outcome is not known may
+// be durable and its commands were not carried out: opening the instance anew
+// does that.
+func (r *Runner) release(s *seat) {
+	if s.live != nil && s.live.Dirty() {
+		r.alarm.set(r.cfg.Now().Add(retryAfter), alarmed{scope: s.key.scope, instance: s.key.id})
+	}
+	r.hot.release(s)
+}
+
+// adopt offers the jobs and sets the timers of an instance that was read, as
+// far as they are not known.
+func (r *Runner) adopt(live *engine.Live) {
+	for _, job := range live.State().Jobs() {
+		if ref := (engine.JobRef{Instance: live.ID(), Job: job.ID}); !r.jobs.known(ref) {
+			r.jobs.offer(live.Scope(), ref, job)
+		}
+	}
+	for _, timer := range live.State().Timers() {
+		r.alarm.set(timer.Due, alarmed{scope: live.Scope(), instance: live.ID(), timer: timer.ID})
+	}
 }
 
 // Begin calls f with a new instance.
@@ -121,7 +145,7 @@ func (r *Runner) Begin(ctx context.Context, live *engine.Live, f func(*engine.Li
 	if err != nil {
 		return err
 	}
-	defer r.hot.release(seat)
+	defer r.release(seat)
 	seat.live = live
 	return f(live)
 }

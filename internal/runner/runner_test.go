@@ -103,8 +103,9 @@ func TestAStepThatCannotBeStoredNeverWas(t *testing.T) {
 func TestAWorkerThatWaitsEndsWithTheServer(t *testing.T) {
 	env := testenv.New(t, nil)
 	ended := make(chan error)
+	engine, ann := env.Engine, env.Ann // Restart replaces both
 	go func() {
-		_, err := env.Engine.ActivateJobs(t.Context(), env.Ann, api.ActivateRequest{Type: "none", Worker: "w", WaitMS: 60_000})
+		_, err := engine.ActivateJobs(t.Context(), ann, api.ActivateRequest{Type: "none", Worker: "w", WaitMS: 60_000})
 		ended <- err
 	}()
 	env.Restart(nil)

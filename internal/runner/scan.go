@@ -68,6 +68,8 @@ func (r *Runner) ring(ctx context.Context, due []alarmed) {
 			r.jobs.again(what.ref())
 		case what.timer != 0:
 			group.Go(func() error { r.fire(ctx, what); return nil })
+		case what.instance != store.ID{}:
+			group.Go(func() error { r.reopen(ctx, what); return nil })
 		default:
 			r.rescan(ctx)
 		}
@@ -88,6 +90,19 @@ func (r *Runner) fire(ctx context.Context, what alarmed) {
 		r.alarm.set(r.cfg.Now().Add(retryAfter), what)
 	default:
 		r.cfg.Log.Error("timer not fired", "instance", what.instance.String(), "timer", what.timer, "error", err)
+	}
+}
+
+// reopen reads an instance whose last step had an unknown outcome, which offers
+// its jobs and sets its timers. An instance that never began is not there.
+func (r *Runner) reopen(ctx context.Context, what alarmed) {
+	err := r.Use(ctx, what.scope, what.instance, func(*engine.Live) error { return nil })
+	switch {
+	case err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound):
+	case fault.Is(err, fault.Unavailable):
+		r.alarm.set(r.cfg.Now().Add(retryAfter), what)
+	default:
+		r.cfg.Log.Error("instance not read again", "instance", what.instance.String(), "error", err)
 	}
 }
 

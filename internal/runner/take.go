@@ -56,6 +56,7 @@ func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, off
 			case err == nil || fault.Is(err, fault.NotFound):
 			case fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed):
 				r.cfg.Log.Error("job passed over", "instance", ref.Instance.String(), "job", ref.Job, "error", err)
+				r.jobs.later(ref, r.cfg.Now().Add(passedOver))
 			default:
 				r.jobs.putBack(refs[i:])
 				if leased > 0 {
@@ -68,14 +69,22 @@ func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, off
 	return leased, nil
 }
 
+// passedOver is the pause before a job whose instance could not be read is tried
+// again: a backup may have been put back.
+const passedOver = time.Minute
+
 // takeOne leases one job if it still waits.
 func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobRef, lease time.Duration, offer func(*engine.Live, engine.Lease) error) (leased bool, err error) {
 	err = r.Use(ctx, scope, ref.Instance, func(l *engine.Live) error {
 		job, waits := l.State().Job(ref.Job)
-		if !waits || job.Failed || job.NotBefore.After(r.cfg.Now()) {
+		switch {
+		case !waits || job.Failed || r.jobs.leased(ref):
+			return nil
+		case job.NotBefore.After(r.cfg.Now()): // the clock was set back
+			r.jobs.later(ref, job.NotBefore)
 			return nil
 		}
-		token, err := r.cfg.Engine.LeaseToken(ctx, scope, ref, r.jobs.nextEpoch())
+		token, err := r.cfg.Engine.LeaseToken(ctx, l, ref, r.jobs.nextEpoch())
 		if err != nil {
 			return err
 		}
@@ -87,9 +96,9 @@ func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobR
 	return leased, err
 }
 
-// Holds refuses a lease that is not the job's present one. One given before the
-// last start counts until the job is leased anew.
-func (r *Runner) Holds(ctx context.Context, scope store.Scope, ref engine.JobRef, lease string) error {
+// Holds refuses a lease that is not the job's newest one. One given before the
+// last start counts until the job is leased or fails anew.
+func (r *Runner) Holds(ctx context.Context, l *engine.Live, ref engine.JobRef, lease string) error {
 	held := r.jobs.held(ref)
 	if held == "" {
 		epoch, _, _ := strings.Cut(lease, ".")
@@ -97,7 +106,7 @@ func (r *Runner) Holds(ctx context.Context, scope store.Scope, ref engine.JobRef
 		if err != nil {
 			return lostLease(ref)
 		}
-		if held, err = r.cfg.Engine.LeaseToken(ctx, scope, ref, number); err != nil {
+		if held, err = r.cfg.Engine.LeaseToken(ctx, l, ref, number); err != nil {
 			return err
 		}
 	}
@@ -112,9 +121,10 @@ func lostLease(ref engine.JobRef) error {
 		WithCode("lease_lost").WithHint("extend leases before they end; another worker may have the job now")
 }
 
-// Extend lengthens a lease that is the job's present one.
-func (r *Runner) Extend(ctx context.Context, scope store.Scope, ref engine.JobRef, lease string, until time.Time) error {
-	if err := r.Holds(ctx, scope, ref, lease); err != nil {
+// Extend lengthens a lease that is the job's newest one, also one that lapsed
+// and that nobody else took yet.
+func (r *Runner) Extend(ctx context.Context, l *engine.Live, ref engine.JobRef, lease string, until time.Time) error {
+	if err := r.Holds(ctx, l, ref, lease); err != nil {
 		return err
 	}
 	r.jobs.lease(ref, lease, until)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,7 +89,12 @@ func (r row) scan(dest ...any) error {
 			dest[i] = copied{v}
 		}
 	}
-	if err := r.Scan(dest...); err != nil {
+	err := r.Scan(dest...)
+	switch {
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		// Nobody waits for the row any more; it says nothing about the row.
+		return fault.New(fault.Unavailable, "gave up reading the database: %w", err)
+	case err != nil:
 		return fault.New(fault.Integrity, "read a row of the database: %w", err)
 	}
 	return nil
