@@ -19,7 +19,7 @@ func TestServerKilledOnSQLiteLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	kills := 160
 	if testing.Short() {
-		kills = 8
+		kills = 6
 	}
 	s := newServer(t, "")
 	killLoop(t, s, kills, func(running bool) database {
