@@ -240,31 +240,45 @@ func stringFrom(c *call) value {
 }
 
 // write adds the text of a value, quoting the strings inside lists and contexts.
+// Values share their parts, so a small value may have a text without end: each
+// part is charged before it is written, at every place it stands.
 func (m *machine) write(b *strings.Builder, v value) {
-	if !m.enter() {
+	if !m.step(1) || !m.enter() {
 		return
 	}
 	defer m.leave()
-	start := b.Len()
 	switch v := v.(type) {
 	case canon.Number:
-		b.WriteString(v.Decimal().Text('f'))
+		if d := v.Decimal(); m.allocText(canon.MaxDigits + max(int(d.Exponent), -int(d.Exponent))) {
+			b.WriteString(d.Text('f'))
+		}
 	case canon.String:
-		b.WriteString(quote(string(v)))
+		m.writeQuoted(b, string(v))
 	case canon.List:
 		m.writeList(b, v)
-		return
 	case *canon.Context:
 		m.writeContext(b, v)
-		return
 	case *interval:
 		m.writeRange(b, v)
-		return
 	default:
-		b.WriteString(plainText(v))
+		m.writeText(b, plainText(v))
 	}
-	m.step(1)
-	m.alloc(b.Len() - start)
+}
+
+// allocText charges for text: a builder that grows copies what it holds.
+func (m *machine) allocText(n int) bool { return m.alloc(2 * n) }
+
+func (m *machine) writeText(b *strings.Builder, text string) {
+	if m.allocText(len(text)) {
+		b.WriteString(text)
+	}
+}
+
+// writeQuoted charges for a text in which everything has to be escaped.
+func (m *machine) writeQuoted(b *strings.Builder, text string) {
+	if m.allocText(2*len(text) + 2) {
+		b.WriteString(quote(text))
+	}
 }
 
 func plainText(v value) string {
@@ -282,52 +296,56 @@ func plainText(v value) string {
 	return "null"
 }
 
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
-}
+var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
+func quote(s string) string { return `"` + escapes.Replace(s) + `"` }
 
 func (m *machine) writeList(b *strings.Builder, list canon.List) {
-	b.WriteByte('[')
+	m.writeText(b, "[")
 	for i, item := range list {
 		if i > 0 {
-			b.WriteString(", ")
+			m.writeText(b, ", ")
 		}
 		if m.write(b, item); m.err != nil {
 			return
 		}
 	}
-	b.WriteByte(']')
+	m.writeText(b, "]")
 }
 
 func (m *machine) writeContext(b *strings.Builder, c *canon.Context) {
-	b.WriteByte('{')
+	m.writeText(b, "{")
 	for i := range c.Len() {
 		if i > 0 {
-			b.WriteString(", ")
+			m.writeText(b, ", ")
 		}
 		entry := c.At(i)
-		if name := entry.Name; name != "" && scanWord(name, 0) == len(name) && !isDigit(name[0]) {
-			b.WriteString(name)
-		} else {
-			b.WriteString(quote(name))
-		}
-		b.WriteString(": ")
+		m.writeKey(b, entry.Name)
 		if m.write(b, entry.Value); m.err != nil {
 			return
 		}
 	}
-	b.WriteByte('}')
+	m.writeText(b, "}")
+}
+
+func (m *machine) writeKey(b *strings.Builder, name string) {
+	if name != "" && scanWord(name, 0) == len(name) && !isDigit(name[0]) {
+		m.writeText(b, name)
+	} else {
+		m.writeQuoted(b, name)
+	}
+	m.writeText(b, ": ")
 }
 
 func (m *machine) writeRange(b *strings.Builder, r *interval) {
 	if r.unary {
-		b.WriteString("(" + [...]string{"=", "!=", "<", "<=", ">", ">="}[r.op] + " ")
+		m.writeText(b, "("+[...]string{"=", "!=", "<", "<=", ">", ">="}[r.op]+" ")
 		if isNull(r.low) {
 			m.write(b, r.high)
 		} else {
 			m.write(b, r.low)
 		}
-		b.WriteByte(')')
+		m.writeText(b, ")")
 		return
 	}
 	open, end := "(", ")"
@@ -337,9 +355,9 @@ func (m *machine) writeRange(b *strings.Builder, r *interval) {
 	if r.highIncluded {
 		end = "]"
 	}
-	b.WriteString(open)
+	m.writeText(b, open)
 	m.write(b, r.low)
-	b.WriteString("..")
+	m.writeText(b, "..")
 	m.write(b, r.high)
-	b.WriteString(end)
+	m.writeText(b, end)
 }

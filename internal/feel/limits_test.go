@@ -35,6 +35,10 @@ var bombs = map[string]string{
 	"exponentials":                `for i in 1..1000000 return exp(14000)`,
 	"logarithms":                  `for i in 1..1000000 return log(1e-6000)`,
 	"searching a long text":       `{s: (for i in 1..16 return if i = 1 then "aaaa" else partial[-1] + partial[-1])[-1], r: for i in 1..1000000 return contains(s, "b")}.r`,
+	"text of lists of nothing":    `string(for i in 1..64 return [partial, partial])`,
+	"text of shared contexts":     `string({a: for i in 1..64 return {x: partial, y: partial}})`,
+	"text of shared ranges":       `string(for i in 1..64 return (= [partial, partial]))`,
+	"text of long numbers":        `string(for i in 1..100000 return 1e6000)`,
 	"powers":                      `for i in 1..1000000 return 1.000001 ** 0.5`,
 }
 
