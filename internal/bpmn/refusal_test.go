@@ -183,6 +183,7 @@ func TestRefusals(t *testing.T) {
 		{"a subject that is none", field(`path="a" class="public" subject="b."`), "t.bpmn:3 p", `subject "b." of "a" is not a path`},
 		{"a subject in more lists than the field", field(`path="a" class="public" subject="b[].id"`), "t.bpmn:2 p", "inside more lists than the field"},
 		{"a search that is none", field(`path="a" class="public" search="fuzzy"`), "t.bpmn:3 p", `search="fuzzy" is not a kind of search`},
+		{"an assignee from a sealed field", model("<process id=\"p\" isExecutable=\"true\"><extensionElements><seal:policy><seal:field path=\"a.b\" class=\"regulated\"/></seal:policy></extensionElements><startEvent id=\"s\"/><sequenceFlow id=\"f\" sourceRef=\"s\" targetRef=\"x\"/>\n<userTask id=\"x\" camunda:assignee=\"${a.b}\"/></process>"), "t.bpmn:3 x", "assignee: expression a.b reads a.b, which is sealed"},
 		{"a field twice", field(`path="a" class="public"/>` + "\n" + `<seal:field path="a" class="regulated"`), "t.bpmn:4 p", "field a is declared twice, first in line 3"},
 		{"a retention that is none", model("<process id=\"p\" isExecutable=\"true\" seal:retention=\"7 years\">\n<startEvent id=\"s\"/></process>"), "t.bpmn:2 p", `retention "7 years" is not a period`},
 		{"a retention twice", model("<process id=\"p\" isExecutable=\"true\" seal:retention=\"P1Y\"><extensionElements>\n<seal:policy retention=\"P2Y\"/></extensionElements><startEvent id=\"s\"/></process>"), "t.bpmn:3 p", "retention is declared twice"},

@@ -58,6 +58,7 @@ func (d *Definition) Seal() error {
 	}
 	if c.index() {
 		c.elements()
+		c.routing(tree)
 	}
 	if len(c.details) > 0 {
 		return fault.New(fault.Invalid, "process %q cannot be executed", d.ID).WithDetails(c.details...)

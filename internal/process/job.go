@@ -13,7 +13,10 @@ const maxRetries = 1_000_000
 
 // prepareJob evaluates a job's type and retries.
 func (r *run) prepareJob(j *job, n *node, v *view) *problem {
-	value, warnings, trouble := r.evaluateAll(n.jobType, v)
+	value, warnings, trouble, sealed := r.routed("job type", n.jobType, v)
+	if sealed != nil {
+		return sealed
+	}
 	name, ok := value.(canon.String)
 	if !ok || name == "" {
 		return v.mistyped("job type", n.jobType, "a text that is not empty", value, warnings, trouble)
@@ -22,7 +25,9 @@ func (r *run) prepareJob(j *job, n *node, v *view) *problem {
 	if n.retries == nil {
 		return nil
 	}
-	value, warnings, trouble = r.evaluateAll(n.retries, v)
+	if value, warnings, trouble, sealed = r.routed("job retries", n.retries, v); sealed != nil {
+		return sealed
+	}
 	j.retries, ok = wholeNumber(value)
 	if !ok || j.retries < 1 || j.retries > maxRetries {
 		return v.mistyped("job retries", n.retries, "a whole number from 1 to 1000000", value, warnings, trouble)

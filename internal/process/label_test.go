@@ -109,7 +109,7 @@ func TestTextsAndDraftsAreLabeled(t *testing.T) {
 	p = through(t, "script a | set x = income", `{"income":null}`)
 	p.wantLabel("x", process.Confident)
 
-	p = through(t, "service a | type income", person)
+	p = through(t, "script x | set copy = income\nservice a | type copy\ns -> x\nx -> a", person)
 	p.wantLabel(process.IncidentPath(p.s.Incidents()[0].ID), process.Confident)
 
 	p = through(t, "user a", `{"plain":1}`)

@@ -35,7 +35,10 @@ func (r *run) texts(what string, x *expression, v *view) ([]string, *problem) {
 	if x == nil {
 		return nil, nil
 	}
-	value, warnings, trouble := r.evaluateAll(x, v)
+	value, warnings, trouble, sealed := r.routed(what, x, v)
+	if sealed != nil {
+		return nil, sealed
+	}
 	list, ok := value.(canon.List)
 	if !ok {
 		list = canon.List{value}
@@ -60,7 +63,10 @@ func (r *run) dueDate(x *expression, v *view) (int64, *problem) {
 	if x == nil {
 		return 0, nil
 	}
-	value, warnings, trouble := r.evaluateAll(x, v)
+	value, warnings, trouble, sealed := r.routed("due date", x, v)
+	if sealed != nil {
+		return 0, sealed
+	}
 	if _, null := value.(canon.Null); null {
 		return 0, nil
 	}

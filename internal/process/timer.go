@@ -23,11 +23,15 @@ func (t *timer) valid() bool {
 // prepareTimer evaluates a timer's expression and adds the timer to the plan.
 func (r *run) prepareTimer(p *plan, element int32, v *view) *problem {
 	x := r.d.nodes[element].timer
-	value, warnings, trouble := r.evaluateAll(x, v)
+	what := "timer " + r.d.Elements[element].ID
+	value, warnings, trouble, sealed := r.routed(what, x, v)
+	if sealed != nil {
+		return sealed
+	}
 	t := timer{element: element}
 	want, ok := r.schedule(&t, r.d.Elements[element].Timer.Kind, value)
 	if !ok || !t.valid() {
-		return v.mistyped("timer "+r.d.Elements[element].ID, x, want, value, warnings, trouble)
+		return v.mistyped(what, x, want, value, warnings, trouble)
 	}
 	p.timers = append(p.timers, t)
 	return nil
