@@ -96,6 +96,9 @@ type Waiting struct {
 	Element string `json:"element"`
 	For     string `json:"for" enum:"task,job,timer,incident"`
 	ID      string `json:"id"`
+
+	Due     *time.Time `json:"due,omitempty" doc:"when a task is due, a timer fires, or a failed job is offered again"`
+	Retries *int       `json:"retries,omitempty" doc:"tries that a job has left"`
 }
 
 // FieldInfo says how one field is kept.
@@ -174,7 +177,7 @@ type Task struct {
 	Draft     json.RawMessage `json:"draft,omitempty"`
 }
 
-// Tasks is a page of tasks, oldest first.
+// Tasks is a page of tasks, those of the oldest instance first.
 type Tasks struct {
 	Items []Task `json:"items"`
 	Next  string `json:"next,omitempty"`
@@ -268,7 +271,7 @@ type Incident struct {
 	Created  time.Time `json:"created"`
 }
 
-// Incidents is a page of open incidents, oldest first.
+// Incidents is a page of open incidents, those of the oldest instance first.
 type Incidents struct {
 	Items []Incident `json:"items"`
 	Next  string     `json:"next,omitempty"`

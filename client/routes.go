@@ -122,7 +122,7 @@ func (c *Client) SetVariables(ctx context.Context, id string, variables json.Raw
 	return call[api.Receipt](ctx, c, send("PATCH", "/v1/instances/{instance}/variables", api.VariablesRequest{Variables: variables}, id))
 }
 
-// Tasks lists open tasks, oldest first.
+// Tasks lists open tasks, those of the oldest instance first.
 func (c *Client) Tasks(ctx context.Context, f api.TaskFilter, p api.Page) (api.Tasks, error) {
 	unassigned := ""
 	if f.Unassigned {
@@ -185,7 +185,7 @@ func (c *Client) ExtendJob(ctx context.Context, id string, in api.ExtendJobReque
 	return call[api.Lease](ctx, c, send("POST", "/v1/jobs/{job}/extend", in, id))
 }
 
-// Incidents lists open incidents, oldest first; process "" is all.
+// Incidents lists open incidents, those of the oldest instance first; process "" is all.
 func (c *Client) Incidents(ctx context.Context, process string, p api.Page) (api.Incidents, error) {
 	return call[api.Incidents](ctx, c, get("/v1/incidents").with("process", process, "after", p.After, "limit", number(p.Limit)))
 }

@@ -6,7 +6,7 @@ import (
 )
 
 type incidentsCmd struct {
-	List  incidentsListCmd  `cmd:"" default:"withargs" help:"List open incidents, oldest first."`
+	List  incidentsListCmd  `cmd:"" default:"withargs" help:"List open incidents, those of the oldest instance first."`
 	Retry incidentsRetryCmd `cmd:"" help:"Try again what failed."`
 }
 

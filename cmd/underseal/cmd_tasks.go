@@ -10,7 +10,7 @@ import (
 )
 
 type tasksCmd struct {
-	List    tasksListCmd    `cmd:"" default:"withargs" help:"List open tasks, oldest first."`
+	List    tasksListCmd    `cmd:"" default:"withargs" help:"List open tasks, those of the oldest instance first."`
 	Show    tasksShowCmd    `cmd:"" help:"Show one task: its form, its variables, its draft."`
 	Claim   tasksClaimCmd   `cmd:"" help:"Take a task, for yourself or somebody else."`
 	Unclaim tasksUnclaimCmd `cmd:"" help:"Give a task back."`

@@ -109,6 +109,9 @@ func (e *Engine) version(ctx context.Context, scope store.Scope, process string,
 			return d, nil
 		}
 	}
+	if err := e.checkListed(ctx, scope, version); err != nil {
+		return nil, err
+	}
 	row, err := e.store.Definition(ctx, scope, process, version)
 	if fault.Is(err, fault.NotFound) {
 		return nil, noProcess(process, version)
@@ -127,6 +130,20 @@ func (e *Engine) version(ctx context.Context, scope store.Scope, process string,
 		e.defs.add(d, true)
 	}
 	return d, nil
+}
+
+// checkListed requires, before it is asked which version of a process is the
+// newest, that the row of no version was deleted.
+func (e *Engine) checkListed(ctx context.Context, scope store.Scope, version int) error {
+	if version != 0 {
+		return nil
+	}
+	id, found, err := e.store.Unlisted(ctx, scope)
+	if err != nil || !found {
+		return err
+	}
+	o := object{scope: scope, id: id, kind: store.Definition}
+	return o.tampered("has lost its row in the list of processes")
 }
 
 func noProcess(process string, version int) error {

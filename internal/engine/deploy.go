@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -97,6 +99,7 @@ type deployment struct {
 type deployedProcess struct {
 	compiled *process.Definition
 	model    []byte
+	file     string
 }
 
 // readDeployment parses and compiles all files and reports every finding in any
@@ -129,6 +132,9 @@ func (d *deployment) read(file api.File) []fault.Detail {
 	case ".bpmn", ".xml":
 		return d.readModel(file)
 	case ".json", ".form":
+		if isCamundaForm(file.Content) {
+			return []fault.Detail{{Place: file.Name, Message: "this is a Camunda form; forms here are JSON Schema, see examples/loan"}}
+		}
 		if _, err := parseForm(file.Name, file.Content); err != nil {
 			return findingsOf(file.Name, err)
 		}
@@ -137,6 +143,15 @@ func (d *deployment) read(file api.File) []fault.Detail {
 		return nil
 	}
 	return []fault.Detail{{Place: file.Name, Message: "the file is neither a model (.bpmn, .xml) nor a form (.json)"}}
+}
+
+// isCamundaForm recognizes what Camunda's modeler saves as a form.
+func isCamundaForm(data []byte) bool {
+	var form struct {
+		Type       string            `json:"type"`
+		Components []json.RawMessage `json:"components"`
+	}
+	return json.Unmarshal(data, &form) == nil && form.Type == "default" && form.Components != nil
 }
 
 func (d *deployment) readModel(file api.File) []fault.Detail {
@@ -153,7 +168,7 @@ func (d *deployment) readModel(file api.File) []fault.Detail {
 		if slices.ContainsFunc(d.processes, func(p deployedProcess) bool { return p.compiled.ID == c.ID }) {
 			findings = append(findings, fault.Detail{Place: file.Name, Message: "process " + c.ID + " is in two of the files"})
 		}
-		d.processes = append(d.processes, deployedProcess{c, file.Content})
+		d.processes = append(d.processes, deployedProcess{c, file.Content, file.Name})
 	}
 	return findings
 }
@@ -167,8 +182,9 @@ func (d *deployment) checkForms() []fault.Detail {
 				continue
 			}
 			findings = append(findings, fault.Detail{
-				Place:   element.ID,
-				Message: "form " + element.User.FormKey + " is not among the files: deploy it together with the model",
+				Place: fmt.Sprintf("%s:%d %s", p.file, element.Line, element.ID),
+				Message: fmt.Sprintf("form %q is not among the files: deploy it together with the model; a form is named by its whole file name, such as decide.schema.json",
+					element.User.FormKey),
 			})
 		}
 	}

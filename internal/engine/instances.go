@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -97,12 +99,30 @@ func parseVariables(data []byte) (*canon.Context, error) {
 			WithDetails(fault.Detail{Place: "/variables", Message: "must be a JSON object"})
 	}
 	for i := range variables.Len() {
-		if name := variables.At(i).Name; name == "" || name[0] == '$' || len(name) > 255 {
-			return nil, fault.New(fault.Invalid, "variable name %q is not allowed", name).
-				WithDetails(fault.Detail{Place: "/variables", Message: "names have 1 to 255 bytes and do not begin with $"})
+		if err := checkName(variables.At(i).Name); err != nil {
+			return nil, err
 		}
 	}
 	return variables, nil
+}
+
+// checkName refuses names that a variable cannot have. A dot or bracket would
+// look like the path of a field: what is classified as card.number must not
+// arrive as a variable of that name, which no policy knows.
+func checkName(name string) error {
+	why := ""
+	switch {
+	case name == "" || len(name) > 255:
+		why = "names have 1 to 255 bytes"
+	case name[0] == '$':
+		why = "names do not begin with $"
+	case strings.ContainsAny(name, ".[]"):
+		why = `names hold no dot or bracket; write {"a": {"b": ..}} for a.b`
+	default:
+		return nil
+	}
+	return fault.New(fault.Invalid, "variable name %q is not allowed: %s", name, why).
+		WithCode("invalid_name").WithDetails(fault.Detail{Place: "/variables", Message: why})
 }
 
 // under moves an error's places below a pointer.
@@ -190,8 +210,34 @@ func (e *Engine) filterToken(ctx context.Context, c Caller, f InstanceFilter) (*
 	case f.Process == "":
 		return nil, fault.New(fault.Invalid, "finding by field %q needs the process too", f.Field)
 	}
+	if err := e.searchable(ctx, c, f.Process, f.Field); err != nil {
+		return nil, err
+	}
 	token, err := e.indexToken(ctx, c.Scope.Tenant(), "field", fieldTerm(f.Process, f.Field, canon.String(f.Value)))
 	return &store.Token{Kind: store.SearchToken, Token: token}, err
+}
+
+// searchable refuses a field that the newest version of a process does not make
+// searchable: an empty list would look like an answer.
+func (e *Engine) searchable(ctx context.Context, c Caller, id, field string) error {
+	def, err := e.version(ctx, c.Scope, id, 0)
+	if err != nil {
+		return err
+	}
+	var paths []string
+	for _, f := range def.compiled.Policy.Fields {
+		if f.Search == "exact" {
+			paths = append(paths, f.Path)
+		}
+	}
+	if slices.Contains(paths, field) {
+		return nil
+	}
+	hint := "declare it with search=\"exact\" in the model"
+	if len(paths) > 0 {
+		hint = "searchable are " + strings.Join(paths, ", ") + "; " + hint
+	}
+	return fault.New(fault.Invalid, "field %q of process %s is not searchable", field, id).WithCode("not_searchable").WithHint("%s", hint)
 }
 
 // listed compares a listed row with the instance's head. matches is false when
@@ -311,13 +357,13 @@ func (e *Engine) readField(ctx context.Context, o *object, path string) (canon.V
 func (l *Live) waiting() []api.Waiting {
 	var list []api.Waiting
 	for _, t := range l.state.Tasks() {
-		list = append(list, api.Waiting{Element: t.Element, For: "task", ID: refText(l.id, t.ID)})
+		list = append(list, api.Waiting{Element: t.Element, For: "task", ID: refText(l.id, t.ID), Due: timeOrNil(t.Due)})
 	}
 	for _, j := range l.state.Jobs() {
-		list = append(list, api.Waiting{Element: j.Element, For: "job", ID: refText(l.id, j.ID)})
+		list = append(list, api.Waiting{Element: j.Element, For: "job", ID: refText(l.id, j.ID), Due: timeOrNil(j.NotBefore), Retries: &j.Retries})
 	}
 	for _, t := range l.state.Timers() {
-		list = append(list, api.Waiting{Element: t.Element, For: "timer", ID: refText(l.id, t.ID)})
+		list = append(list, api.Waiting{Element: t.Element, For: "timer", ID: refText(l.id, t.ID), Due: timeOrNil(t.Due)})
 	}
 	for _, i := range l.state.Incidents() {
 		list = append(list, api.Waiting{Element: i.Element, For: "incident", ID: refText(l.id, i.ID)})

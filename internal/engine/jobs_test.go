@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -210,4 +212,98 @@ func TestLongPollWakesForANewJob(t *testing.T) {
 			t.Errorf("%d jobs after %v, want 1 at once", n, time.Since(began))
 		}
 	})
+}
+
+// fail fails a job with a back-off.
+func fail(t *testing.T, env *testenv.Env, job api.Job, key string) (api.Receipt, error) {
+	t.Helper()
+	backoff := 10_000
+	return env.Engine.FailJob(t.Context(), env.Ann, job.ID, api.FailJobRequest{Lease: job.Lease, BackoffMS: &backoff}, key)
+}
+
+func TestASupersededLeaseNeverCountsAgain(t *testing.T) {
+	timed(t, func(t *testing.T, env *testenv.Env) {
+		env.Start("timed", `{}`)
+		first := jobs(t, env, 0)[0]
+		second := jobs(t, env, 2*time.Minute)[0]
+		if _, err := fail(t, env, second, ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, restart := range []bool{false, true} {
+			if restart {
+				env.Restart(nil)
+			}
+			_, err := env.Engine.CompleteJob(t.Context(), env.Ann, first.ID, api.CompleteJobRequest{Lease: first.Lease}, "")
+			if fault.CodeOf(err) != "lease_lost" {
+				t.Errorf("completing with the superseded lease (restarted: %v): %v, want lease_lost", restart, err)
+			}
+		}
+	})
+}
+
+func TestARepeatedFailureGivesItsReceipt(t *testing.T) {
+	timed(t, func(t *testing.T, env *testenv.Env) {
+		env.Start("timed", `{}`)
+		job := jobs(t, env, 0)[0]
+		first, err := fail(t, env, job, "f1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next := jobs(t, env, time.Minute); len(next) != 1 {
+			t.Fatal("the job was not offered again")
+		}
+		if again, err := fail(t, env, job, "f1"); err != nil || again != first {
+			t.Errorf("the same failure again: %+v, %v, want %+v", again, err, first)
+		}
+	})
+}
+
+func TestALapsedLeaseMayBeExtendedUntilSomebodyElseHasTheJob(t *testing.T) {
+	timed(t, func(t *testing.T, env *testenv.Env) {
+		env.Start("timed", `{}`)
+		job := jobs(t, env, 0)[0]
+		extend := func() error {
+			_, err := env.Engine.ExtendJob(t.Context(), env.Ann, job.ID, api.ExtendJobRequest{Lease: job.Lease, LeaseMS: 60_000})
+			return err
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if err := extend(); err != nil {
+			t.Fatalf("extending a lapsed lease that nobody took: %v", err)
+		}
+		if taken := jobs(t, env, 30*time.Second); len(taken) != 0 {
+			t.Error("the job was given to somebody else")
+		}
+		next := jobs(t, env, time.Minute)
+		if len(next) != 1 {
+			t.Fatal("the job was not offered again")
+		}
+		if err := extend(); fault.CodeOf(err) != "lease_lost" {
+			t.Errorf("extending after somebody else took the job: %v, want lease_lost", err)
+		}
+		env.Engine.CompleteJob(t.Context(), env.Ann, job.ID, api.CompleteJobRequest{Lease: next[0].Lease}, "")
+		if err := extend(); fault.CodeOf(err) != "job_closed" {
+			t.Errorf("extending a finished job: %v, want job_closed", err)
+		}
+	})
+}
+
+func TestWorkersWhoHangUpLoseNoJob(t *testing.T) {
+	const instances = 40
+	env := testenv.New(t, func(c *node.Config) { c.HotInstances = 1 })
+	env.Deploy("timed.bpmn", withTimer)
+	for range instances {
+		env.Start("timed", `{}`)
+	}
+	for i := range 300 {
+		ctx, hangUp := context.WithTimeout(t.Context(), time.Duration(i%20)*50*time.Microsecond)
+		_, _ = env.Engine.ActivateJobs(ctx, env.Ann, api.ActivateRequest{Type: "work", Worker: "w", Max: 3, LeaseMS: 1})
+		hangUp()
+	}
+	for done := 0; done < instances; done++ {
+		list, err := env.Engine.ActivateJobs(t.Context(), env.Ann, api.ActivateRequest{Type: "work", Worker: "w", LeaseMS: 60_000, WaitMS: 10_000})
+		if err != nil || len(list.Items) != 1 {
+			t.Fatalf("%d of %d jobs could be had: %v", done, instances, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"sync"
@@ -188,5 +189,89 @@ func TestFormViolationsNameThePlace(t *testing.T) {
 	}
 	if got := env.Instance(id); got.Status != "active" || len(got.Waiting) != 1 {
 		t.Errorf("after a refused completion: %+v, want the task still open", got)
+	}
+}
+
+func TestARepeatedDeploymentIsNotCarriedOutAgain(t *testing.T) {
+	env := testenv.New(t, nil)
+	deploy := func(mode, key string) (api.Deployment, error) {
+		return env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: "one.bpmn", Content: []byte(strings.Replace(oneTask, "THE_MODE", mode, 1))}}, key)
+	}
+	first, err := deploy("standard", "d1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := deploy("confidential", "d2"); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(nil)
+	again, err := deploy("standard", "d1")
+	if err != nil || again.Processes[0].Version != first.Processes[0].Version {
+		t.Errorf("the first deployment again: %+v, %v, want version 1", again, err)
+	}
+	if _, err := deploy("confidential", "d1"); fault.CodeOf(err) != "idempotency_mismatch" {
+		t.Errorf("other files under the same key: %v, want idempotency_mismatch", err)
+	}
+	if got, err := env.Engine.Process(t.Context(), env.Ann, "one_task", 0); err != nil || got.Version != 2 || got.Mode != "confidential" {
+		t.Errorf("newest: %+v, %v, want version 2, confidential", got, err)
+	}
+
+	set := func(mode, key string) api.Process {
+		t.Helper()
+		p, err := env.Engine.SetMode(t.Context(), env.Ann, "one_task", mode, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	set("standard", "m1")
+	set("confidential", "m2")
+	if got := set("standard", "m1"); got.Mode != "standard" {
+		t.Errorf("the first setting again answers %s, want what it answered then", got.Mode)
+	}
+	if got, err := env.Engine.Process(t.Context(), env.Ann, "one_task", 0); err != nil || got.Mode != "confidential" {
+		t.Errorf("mode %s, %v, want the later setting to stay", got.Mode, err)
+	}
+}
+
+func TestADeploymentWhoseCallerHangsUpDoesNotBlockTheNext(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	model := func(mode string) []api.File {
+		return []api.File{{Name: "one.bpmn", Content: []byte(strings.Replace(oneTask, "THE_MODE", mode, 1))}}
+	}
+	_, _ = env.Engine.Deploy(ctx, env.Ann, model("standard"), "")
+	if _, err := env.Engine.Deploy(t.Context(), env.Ann, model("confidential"), ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNamesThatLookLikePathsAreRefused(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	for _, name := range []string{"person.diagnosis", "people[0]", "$actor", ""} {
+		variables := json.RawMessage(`{"` + name + `": "x"}`)
+		if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "classified", Variables: variables}, ""); fault.CodeOf(err) != "invalid_name" {
+			t.Errorf("a variable named %q: %v, want invalid_name", name, err)
+		}
+	}
+}
+
+func TestOnlySearchableFieldsAreSearched(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	id := env.Start("loan", example(t, "application.json"))
+	find := func(field, value string) (api.Instances, error) {
+		return env.Engine.Instances(t.Context(), env.Ann, engine.InstanceFilter{Process: "loan", Field: field, Value: value}, pageOf(0))
+	}
+	if found, err := find("applicant.ssn", "536-22-8817"); err != nil || len(found.Items) != 1 || found.Items[0].ID != id {
+		t.Errorf("by ssn: %+v, %v, want the instance", found.Items, err)
+	}
+	if found, err := find("applicant.ssn", "536-22-8818"); err != nil || len(found.Items) != 0 {
+		t.Errorf("by another ssn: %+v, %v, want none", found.Items, err)
+	}
+	if _, err := find("applicant.name", "Ada Lovell"); fault.CodeOf(err) != "not_searchable" {
+		t.Errorf("by a field that is not searchable: %v, want not_searchable", err)
 	}
 }

@@ -84,6 +84,7 @@ func sample(all []mutation, n int) []mutation {
 func newWorld(t *testing.T) *world {
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
+	env.Deploy("all.bpmn", strings.Replace(everything, "P30D", "P20D", 1))
 	env.Deploy("all.bpmn", everything)
 	done := env.Start("loan", example(t, "application.json"))
 	env.Work("credit-check", `{"score": 640}`)
@@ -182,31 +183,25 @@ func firstError(checks ...func() error) error {
 }
 
 func (w *world) readProcesses(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
-	list, err := e.Processes(ctx, ann, engine.Page{})
-	if err != nil {
+	if _, err := e.Processes(ctx, ann, engine.Page{}); err != nil {
 		return err
 	}
-	if len(list.Items) != 2 {
-		return fmt.Errorf("%d processes", len(list.Items))
-	}
 	for _, id := range []string{"loan", "everything"} {
-		if _, err := e.Process(ctx, ann, id, 1); err != nil {
-			return err
-		}
-		if _, err := e.Model(ctx, ann, id, 0); err != nil {
-			return err
+		for _, version := range []int{0, 1} {
+			if _, err := e.Process(ctx, ann, id, version); err != nil {
+				return err
+			}
+			if _, err := e.Model(ctx, ann, id, version); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 func (w *world) readLists(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
-	list, err := e.Instances(ctx, ann, engine.InstanceFilter{}, engine.Page{})
-	if err != nil {
+	if _, err := e.Instances(ctx, ann, engine.InstanceFilter{}, engine.Page{}); err != nil {
 		return err
-	}
-	if len(list.Items) != len(w.instances) {
-		return fmt.Errorf("%d instances", len(list.Items))
 	}
 	tasks, err := e.Tasks(ctx, ann, engine.TaskFilter{}, engine.Page{})
 	if err != nil {

@@ -91,7 +91,7 @@ func (s *Server) instanceRoutes() []*operation {
 func (s *Server) taskRoutes() []*operation {
 	e, tag := s.engine, "tasks"
 	return []*operation{
-		newOperation("GET", "/v1/tasks", "listTasks", tag, "List open tasks, oldest first",
+		newOperation("GET", "/v1/tasks", "listTasks", tag, "List open tasks, those of the oldest instance first",
 			func(ctx context.Context, x *exchange, in api.TasksQuery) (api.Tasks, error) {
 				out, err := e.Tasks(ctx, x.caller, engine.TaskFilter(in.TaskFilter), engine.Page(in.Page))
 				out.Items = list(out.Items)

@@ -40,6 +40,20 @@ func (db *DB) Newest(ctx context.Context, s Scope, after string, limit int) ([]S
 		LIMIT $3`, after, limit)
 }
 
+// Unlisted returns a definition that has a head and no row, if there is one: its
+// row was deleted behind our back, and an older version could pass for the newest.
+func (db *DB) Unlisted(ctx context.Context, s Scope) (found ID, ok bool, err error) {
+	err = db.data.each(ctx, s.tenant, `
+		SELECT h.object FROM heads h
+		WHERE h.tenant = $1 AND h.kind = 'definition' AND NOT EXISTS (
+			SELECT 1 FROM definitions d WHERE d.tenant = h.tenant AND d.object = h.object)
+		LIMIT 1`, []any{s.tenant}, func(r row) error {
+		ok = true
+		return r.scan(&found)
+	})
+	return found, ok, err
+}
+
 func (db *DB) definitions(ctx context.Context, s Scope, text string, args ...any) ([]StoredDefinition, error) {
 	return collect(ctx, db.data, s.tenant, text, append([]any{s.tenant}, args...), func(r row, d *StoredDefinition) error {
 		return r.scan(&d.ID, &d.Process, &d.Version, &d.Name, &d.Resource, &d.Deployed)

@@ -17,6 +17,8 @@ CREATE TABLE heads (
     PRIMARY KEY (tenant, object)
 );
 
+CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
+
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (
     tenant text COLLATE "C"    NOT NULL,

@@ -22,6 +22,8 @@ CREATE TABLE heads (
     PRIMARY KEY (tenant, object)
 ) STRICT;
 
+CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
+
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (
     tenant TEXT    NOT NULL,
