@@ -43,6 +43,8 @@ func TestSplit(t *testing.T) {
 		field applicant.address confidential
 		field applicant.address.street regulated
 		field people[].phone confidential about people[].id
+		field phones[].number internal about phones[].id
+		field scans[].image regulated about scans[].id
 		field tags[] confidential
 		field amount public
 		field house.owner.name regulated
@@ -100,6 +102,9 @@ odd%2Ename.x=1 regulated`},
 		{"a text in a context's place takes the labels inside", 0, "applicant", `"1 Y"`, `applicant="1 Y" regulated applicant.id`},
 		{"a list in a context's place too", 0, "applicant", `[{"ssn":1}]`, `applicant=[{"ssn":1}] regulated applicant.id`},
 		{"a context in a list's place too", 0, "people", `{"phone":"a"}`, `people={"phone":"a"} confidential`},
+		{"and stays sealed when nobody can tell whose it is", 0, "phones", `{"id":"x","number":"a"}`, `phones={"id":"x","number":"a"} confidential`},
+		{"at its own class if that is higher", 0, "scans", `"a"`, `scans="a" regulated`},
+		{"a list in place of an item finds the person", 0, "phones", `["a"]`, `phones=["a"] internal phones[0].id`},
 		{
 			"and deeper inside", 0, "applicant", `{"address":"Y 5","id":1}`,
 			`applicant={} internal

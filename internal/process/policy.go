@@ -171,16 +171,21 @@ func parseSubject(path string) (subject, bool) {
 }
 
 // labelAt returns the label of the field at this node inside the given variable.
-// Subjects inside the same variable are in its scope, all others in the root's.
+// Subjects inside the same variable are in its scope, all others in the root's. A
+// person who cannot be told, because a value that lacks the declared lists has no
+// index for them, must not leave the field clear: it is then at least confidential.
 func (n *policyNode) labelAt(scope uint64, variable string, indices []int) *Label {
 	if n.label != nil && scope == 0 {
 		return n.label
 	}
 	l := &Label{Class: n.class}
 	for _, s := range n.subjects {
-		if path, ok := s.at(scope, variable, indices); ok {
-			l.Subjects = append(l.Subjects, path)
+		path, ok := s.at(scope, variable, indices)
+		if !ok {
+			l.Class = max(l.Class, Confident)
+			continue
 		}
+		l.Subjects = append(l.Subjects, path)
 	}
 	slices.Sort(l.Subjects)
 	l.Subjects = slices.Compact(l.Subjects)
