@@ -29,7 +29,7 @@ func checkPresent(ctx context.Context, c *client.Client, acks []ack) error {
 		group.Go(func() error {
 			steps, err := stepsOf(ctx, c, instance)
 			if err != nil {
-				return err
+				return fmt.Errorf("instance %s, of which %d steps were acknowledged: %w", instance, len(acks), err)
 			}
 			return lacks(steps, acks)
 		})
