@@ -160,6 +160,7 @@ func (r *run) renameSubjects(ending *scope) {
 		}
 	}
 	r.renameIn(noteScope, r.s.notes, same, prefix)
+	r.renameGiven(same, prefix)
 }
 
 func (r *run) renameIn(scope uint64, list []variable, subjects []string, prefix string) {

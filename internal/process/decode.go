@@ -38,12 +38,14 @@ type (
 		Retries, Tries     int
 		Created, NotBefore int64
 		Failed             bool
+		Given              []string
 	}
 	taskStructure struct {
 		ID, Token     uint64
 		Assignee      string
 		Groups, Users []string
 		Created, Due  int64
+		Given         []string
 	}
 	timerStructure struct {
 		ID, Token uint64
@@ -120,10 +122,10 @@ func (r *reader) read(in *structure) {
 	})
 	r.s.tokens = convert(r.s.tokens, in.Tokens, r.token)
 	r.s.jobs = convert(r.s.jobs, in.Jobs, func(x jobStructure) job {
-		return job{x.ID, x.Token, x.Type, x.Retries, x.Tries, x.NotBefore, x.Created, x.Failed}
+		return job{x.ID, x.Token, x.Type, x.Retries, x.Tries, x.NotBefore, x.Created, x.Failed, r.given(x.Given)}
 	})
 	r.s.tasks = convert(r.s.tasks, in.Tasks, func(x taskStructure) task {
-		return task{x.ID, x.Token, x.Assignee, x.Groups, x.Users, x.Created, x.Due}
+		return task{x.ID, x.Token, x.Assignee, x.Groups, x.Users, x.Created, x.Due, r.given(x.Given)}
 	})
 	r.s.timers = convert(r.s.timers, in.Timers, func(x timerStructure) timer {
 		return timer{x.ID, x.Token, r.element(x.Element), x.Left, x.Due, x.Every}
@@ -132,6 +134,19 @@ func (r *reader) read(in *structure) {
 		return incident{x.ID, x.Token, x.Code, x.Job, x.Created}
 	})
 	r.check()
+}
+
+// given reads the label of what a job or task was given, which is never less than
+// the default.
+func (r *reader) given(words []string) *Label {
+	standard := r.d.Policy.tree.standard
+	if len(words) == 0 {
+		return standard
+	}
+	class, ok := ParseClass(words[0])
+	l := r.d.sharedLabel(class, words[1:])
+	r.require(ok && l.Covers(*standard) && slices.IsSorted(l.Subjects), "what a job or task was given has an impossible label")
+	return l
 }
 
 func convert[T, U any](to []U, list []T, one func(T) U) []U {

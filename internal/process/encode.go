@@ -63,6 +63,7 @@ func (s *State) writeJob(w *writer, j *job) {
 	w.number("created", j.created)
 	w.number("notBefore", j.notBefore)
 	w.flag("failed", j.failed)
+	s.writeGiven(w, j.given)
 }
 
 func (s *State) writeTask(w *writer, t *task) {
@@ -73,6 +74,25 @@ func (s *State) writeTask(w *writer, t *task) {
 	w.texts("users", t.users)
 	w.number("created", t.created)
 	w.number("due", t.due)
+	s.writeGiven(w, t.given)
+}
+
+// writeGiven writes the label of what was given unless it is the default.
+func (s *State) writeGiven(w *writer, l *Label) {
+	if !sameLabel(l, s.d.Policy.tree.standard) {
+		w.key("given")
+		w.label(l)
+	}
+}
+
+// label writes [class, subject ..].
+func (w *writer) label(l *Label) {
+	w.open('[')
+	w.string(l.Class.String())
+	for _, subject := range l.Subjects {
+		w.string(subject)
+	}
+	w.close(']')
 }
 
 func (s *State) writeTimer(w *writer, t *timer) {

@@ -79,7 +79,7 @@ func (r *run) jobCompleted(e JobCompleted) error {
 		return err
 	}
 	token := j.token
-	o := r.worked(token, e.Variables, false)
+	o := r.d.fromWork(j.given)
 	r.closeJob(e.Job)
 	r.complete(token, e.Variables, o)
 	return nil
@@ -111,8 +111,7 @@ func (r *run) jobFailed(e JobFailed) error {
 func (r *run) failJob(j *job, code, message string) {
 	j.failed, j.notBefore = true, 0
 	r.command(OfferJob{j.id})
-	given := r.s.labelGiven(r.s.token(j.token), false)
-	r.raise(j.token, code, message, given, j.id)
+	r.raise(j.token, code, message, j.given, j.id)
 }
 
 // backoff is the pause before the next try: the worker's, or the default doubled
@@ -141,7 +140,7 @@ func (r *run) jobErrored(e JobErrored) error {
 		r.failJob(j, "unhandled_error", "error "+strconv.Quote(e.Code)+" is not caught: "+e.Message)
 		return nil
 	}
-	o := r.worked(j.token, e.Variables, false)
+	o := r.d.fromWork(j.given)
 	scope := r.interrupt(host, boundary)
 	r.merge(scope, e.Variables, o)
 	return nil

@@ -121,13 +121,15 @@ type job struct {
 	retries, tries     int
 	notBefore, created int64 // microseconds since 1970; notBefore 0: now
 	failed             bool
+	given              *Label // of all that a worker may have been given, see given.go
 }
 
 type task struct {
 	id, token     uint64
 	assignee      string
 	groups, users []string
-	created, due  int64 // due 0: none
+	created, due  int64  // due 0: none
+	given         *Label // of all that a person may have been shown
 }
 
 type timer struct {

@@ -37,6 +37,7 @@ func Step(d *Definition, s *State, in Input) (Outcome, error) {
 		return Outcome{Rejected: err, Element: r.out.Element}, nil
 	}
 	r.work()
+	r.remember()
 	r.out.Changes = r.changes()
 	return r.out, nil
 }

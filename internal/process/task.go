@@ -134,7 +134,7 @@ func (r *run) taskSaved(e TaskSaved) error {
 	if err != nil {
 		return err
 	}
-	o := r.d.fromWork(r.s.labelGiven(r.s.token(t.token), true))
+	o := r.d.fromWork(t.given)
 	label := o.loose
 	for i := range e.Draft.Len() {
 		v := r.d.newVariable(0, e.Draft.At(i).Name, e.Draft.At(i).Value, o)
@@ -154,7 +154,7 @@ func (r *run) taskCompleted(e TaskCompleted) error {
 		return err
 	}
 	token := t.token
-	o := r.worked(token, e.Variables, true)
+	o := r.d.fromWork(t.given)
 	r.closeTask(e.Task)
 	r.complete(token, e.Variables, o)
 	return nil

@@ -118,14 +118,6 @@ func (d *Definition) fromWork(given *Label) origin {
 	return origin{loose: join(d.Policy.tree.standard, given)}
 }
 
-// worked is the origin of the results of the work at a token, see labelGiven.
-func (r *run) worked(token uint64, results *canon.Context, all bool) origin {
-	if results.Len() == 0 {
-		return origin{}
-	}
-	return r.d.fromWork(r.s.labelGiven(r.s.token(token), all))
-}
-
 // fromExpression is the origin of what was computed from fields with the label.
 func (d *Definition) fromExpression(read *Label) origin {
 	l := join(d.Policy.tree.standard, read)
@@ -261,13 +253,14 @@ func (s *State) labelOfVisible(from uint64) *Label {
 	}
 }
 
-// labelGiven joins the labels of what the worker or person at a token is given:
-// the activity's own variables if it has input mappings, else all it can see.
-func (s *State) labelGiven(t *token, all bool) *Label {
+// labelGiven joins the labels of what the worker at a token is given now: the
+// activity's own variables if it has input mappings, else all it can see. A form
+// is shown both.
+func (s *State) labelGiven(t *token, form bool) *Label {
 	if t.inner == 0 {
 		return s.labelOfVisible(t.scope)
 	}
-	if all {
+	if form {
 		return s.labelOfVisible(t.inner)
 	}
 	var l *Label
