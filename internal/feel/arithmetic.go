@@ -150,17 +150,27 @@ func alignment(a, b *apd.Decimal) int {
 }
 
 // powerCost is the cost in steps of a ** b; one that is no small whole number
-// takes a logarithm and an exponential.
+// takes a logarithm and an exponential, of about b times the logarithm.
 func powerCost(a, b *apd.Decimal) int {
 	if n, ok := intOf(b); ok && b.Exponent >= 0 && -64 < n && n < 64 {
 		return 50
 	}
-	return 1000 + 5*max(int(a.Exponent), -int(a.Exponent))
+	const most = 14200 // as for exp
+	size := a.NumDigits() + int64(a.Exponent)
+	exponent := int64(most)
+	if n, ok := intOf(b); ok && -most < n && n < most {
+		exponent = min(most, 3*(max(n, -n)+1)*(max(size, -size)+1))
+	}
+	return 1000 + 5*max(int(a.Exponent), -int(a.Exponent)) + 5*int(exponent)
 }
 
 // power computes a ** b. The sizes are checked first, since apd would compute
 // digits of results that are then thrown away.
 func power(d, a, b *apd.Decimal) error {
+	if a.Exponent == 0 && a.NumDigits() == 1 && a.Coeff.Int64() == 1 && b.Exponent > 0 {
+		d.SetInt64(1) // 1 or -1, and b is even
+		return nil
+	}
 	size := int64(a.NumDigits()) + int64(a.Exponent)
 	if n, ok := intOf(b); !ok || size > 1 && n > canon.MaxExponent || size < 0 && n > canon.MaxExponent {
 		if !(a.NumDigits() == 1 && a.Exponent == 0 && a.Coeff.Int64() <= 1) {

@@ -47,6 +47,9 @@ func decide(c *call, when bool) value {
 	}
 	unknown := false
 	for _, item := range c.list(0) {
+		if !c.step(1) {
+			return canon.Null{}
+		}
 		b, ok := item.(canon.Bool)
 		if ok && bool(b) == when {
 			return b

@@ -28,6 +28,9 @@ func getValue(c *call) value {
 		if !ok {
 			return c.fail("the key is a %s", typeName(key))
 		}
+		if !c.step(1 + len(name)/64) {
+			return canon.Null{}
+		}
 		ctx, ok := v.(*canon.Context)
 		if !ok {
 			return c.fail("there is no such entry")
@@ -41,7 +44,7 @@ func getValue(c *call) value {
 
 func getEntries(c *call) value {
 	ctx := c.context(0)
-	list, ok := c.items(8 * ctx.Len())
+	list, ok := c.items(12 * ctx.Len())
 	if !ok {
 		return canon.Null{}
 	}
@@ -62,7 +65,7 @@ func contextFrom(c *call) value {
 		key, _ := pair.Get("key")
 		v, found := pair.Get("value")
 		name, isString := key.(canon.String)
-		if !found || !isString || !c.step(1) {
+		if !found || !isString || !c.step(1+len(name)/16) {
 			return c.fail("an entry needs a key, which is a string, and a value")
 		}
 		entries = append(entries, canon.Entry{Name: string(name), Value: v})

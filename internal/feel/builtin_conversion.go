@@ -195,6 +195,9 @@ func numberFromText(c *call) value {
 		return c.fail("separators are a space, a point or a comma, and differ")
 	}
 	text := c.str(0)
+	if !c.allocText(len(text)) {
+		return canon.Null{}
+	}
 	if grouping != "" {
 		text = strings.ReplaceAll(text, grouping, "")
 	}
@@ -213,6 +216,13 @@ func isSeparator(s, allowed string) bool {
 
 // parseNumber reads a number as it may stand in an expression, with a sign.
 func (c *call) parseNumber(text string) value {
+	const most = 20_000 // bytes; the numbers in range have fewer digits
+	if len(text) > most {
+		return c.fail("the text is longer than %d bytes", most)
+	}
+	if !c.step(len(text) / 4) {
+		return canon.Null{}
+	}
 	digits := strings.TrimPrefix(text, "-")
 	if tok := scan(digits, 0); tok.kind != tokenNumber || tok.from != 0 || tok.to != len(digits) {
 		return c.fail("the text is no number")

@@ -120,7 +120,7 @@ func exponential(c *call) value {
 	if !ok || n > most || n < -most {
 		return c.fail("the result is out of range")
 	}
-	return transcendental(c, 400+int(max(n, -n)), decimals.Exp)
+	return transcendental(c, 400+5*int(max(n, -n)), decimals.Exp)
 }
 
 // transcendental computes a function that costs much more than a step.

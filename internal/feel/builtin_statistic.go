@@ -119,6 +119,9 @@ func (c *call) sortedNumbers() ([]*apd.Decimal, bool) {
 	if !ok {
 		return nil, false
 	}
+	if !c.alloc(2 * valueSize * len(numbers)) {
+		return nil, false
+	}
 	sorted := make(canon.List, 2*len(numbers))
 	copy(sorted, c.list(0))
 	mergeSort(sorted[:len(numbers)], sorted[len(numbers):], func(a, b value) bool {

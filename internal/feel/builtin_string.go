@@ -10,8 +10,8 @@ import (
 var stringFunctions = []definition{
 	{"substring(string: string, start position: number, length?: number)", substring},
 	{"string length(string: string)", func(c *call) value { return canon.NewNumber(int64(utf8.RuneCountInString(c.str(0)))) }},
-	{"upper case(string: string)", func(c *call) value { return c.text(strings.ToUpper(c.str(0))) }},
-	{"lower case(string: string)", func(c *call) value { return c.text(strings.ToLower(c.str(0))) }},
+	{"upper case(string: string)", func(c *call) value { return c.mapped(strings.ToUpper) }},
+	{"lower case(string: string)", func(c *call) value { return c.mapped(strings.ToLower) }},
 	{"substring before(string: string, match: string)", substringBefore},
 	{"substring after(string: string, match: string)", substringAfter},
 	{"contains(string: string, match: string)", func(c *call) value { return canon.Bool(strings.Contains(c.str(0), c.str(1))) }},
@@ -26,6 +26,14 @@ func (c *call) text(s string) value {
 		return canon.Null{}
 	}
 	return canon.String(s)
+}
+
+// mapped returns the argument in another case, which may take more bytes.
+func (c *call) mapped(change func(string) string) value {
+	if !c.allocText(len(c.str(0))) {
+		return canon.Null{}
+	}
+	return c.text(change(c.str(0)))
 }
 
 // substring counts characters from 1, or from -1 backwards.
@@ -78,6 +86,9 @@ func stringJoin(c *call) value {
 	var b strings.Builder
 	delimiter := ""
 	for _, item := range c.list(0) {
+		if !c.step(1) {
+			return canon.Null{}
+		}
 		s, ok := item.(canon.String)
 		if isNull(item) {
 			continue
@@ -85,7 +96,7 @@ func stringJoin(c *call) value {
 		if !ok {
 			return c.fail("the list holds a %s", typeName(item))
 		}
-		if !c.step(1) || !c.alloc(2*(len(delimiter)+len(s))) {
+		if !c.alloc(2 * (len(delimiter) + len(s))) {
 			return canon.Null{}
 		}
 		b.WriteString(delimiter)

@@ -223,6 +223,9 @@ func (m *machine) coerce(at int, p param, v canon.Value) (canon.Value, bool) {
 }
 
 func (n *functionNode) eval(m *machine) canon.Value {
+	if m.keep(); !m.alloc(frameSize) {
+		return canon.Null{}
+	}
 	return &function{params: n.params, body: n.body, env: m.frame}
 }
 

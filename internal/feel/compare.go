@@ -116,8 +116,11 @@ func (m *machine) equal(a, b canon.Value) (equal, ok bool) {
 
 // sameItem is equality inside lists, where what cannot be compared differs.
 func (m *machine) sameItem(a, b canon.Value) bool {
+	if !m.step(1) {
+		return false
+	}
 	equal, ok := m.equal(a, b)
-	return equal && ok && m.step(1)
+	return equal && ok
 }
 
 func (m *machine) equalLists(a, b canon.List) bool {
@@ -140,7 +143,7 @@ func (m *machine) equalContexts(a, b *canon.Context) bool {
 	defer m.leave()
 	for i := range a.Len() {
 		x, y := a.At(i), b.At(i)
-		if x.Name != y.Name || !m.sameItem(x.Value, y.Value) {
+		if !m.step(len(x.Name)/64) || x.Name != y.Name || !m.sameItem(x.Value, y.Value) {
 			return false
 		}
 	}

@@ -70,6 +70,9 @@ type Limits struct {
 	Steps int // expressions evaluated, list items visited; default 1,000,000
 	Depth int // nested function calls and nested values; default 256
 	Bytes int // estimate of what is allocated; default 16 MiB
+	// Result bounds the encoding (canon.Encode) of the value that leaves, in
+	// bytes; default 1 MiB.
+	Result int
 }
 
 // Result is the outcome of an evaluation.

@@ -10,10 +10,11 @@ import (
 
 // The defaults of Limits.
 const (
-	defaultSteps = 1_000_000
-	defaultDepth = 256
-	defaultBytes = 16 << 20
-	maxWarnings  = 32
+	defaultSteps  = 1_000_000
+	defaultDepth  = 256
+	defaultBytes  = 16 << 20
+	defaultResult = 1 << 20
+	maxWarnings   = 32
 )
 
 // machine is one evaluation. The counters count down; when one falls below
@@ -26,22 +27,27 @@ type machine struct {
 	steps    int
 	depth    int
 	bytes    int
+	result   int
+	scratch  []byte // encodings of leaves of the result
 	err      error
 	warnings []Warning
 	patterns map[string]pattern // compiled so far, by flags and pattern
 }
 
 // frame binds one name, or the item of a filter with the names of its entries.
-// Frames are immutable, so functions may keep them.
+// What a frame binds never changes, so functions may keep it.
 type frame struct {
 	parent *frame
 	name   string
 	value  canon.Value
 	item   *canon.Context // names that come before name, may be nil
+	kept   bool           // by a function, and charged for
 }
 
+const frameSize = 80 // bytes
+
 func newMachine(src string, s Scope, env *Env) *machine {
-	m := &machine{src: src, scope: s, env: env, steps: env.Limits.Steps, depth: env.Limits.Depth, bytes: env.Limits.Bytes}
+	m := &machine{src: src, scope: s, env: env, steps: env.Limits.Steps, depth: env.Limits.Depth, bytes: env.Limits.Bytes, result: env.Limits.Result}
 	if m.steps == 0 {
 		m.steps = defaultSteps
 	}
@@ -50,6 +56,9 @@ func newMachine(src string, s Scope, env *Env) *machine {
 	}
 	if m.bytes == 0 {
 		m.bytes = defaultBytes
+	}
+	if m.result == 0 {
+		m.result = defaultResult
 	}
 	return m
 }
@@ -75,75 +84,6 @@ func (e *Expression) EvalTests(input canon.Value, s Scope, env Env) (Result, err
 		return m.finish(m.eval(tests), 0)
 	}
 	return m.finish(m.anyTest([]node{e.root}, input), 0)
-}
-
-// finish removes what a canon.Value cannot hold from the result.
-func (m *machine) finish(v canon.Value, at int) (Result, error) {
-	v = m.storable(v, at)
-	if m.err != nil {
-		return Result{Value: canon.Null{}}, m.err
-	}
-	return Result{Value: v, Warnings: m.warnings}, nil
-}
-
-// storable replaces functions and ranges by null. It visits each value once per
-// place it stands at and counts each as a step, so a result that shares its
-// parts cannot grow without bound when it is written out.
-func (m *machine) storable(v canon.Value, at int) canon.Value {
-	if !m.step(1) {
-		return canon.Null{}
-	}
-	switch v := v.(type) {
-	case *function, *interval:
-		return m.warn(at, "a %s cannot be kept as a value", typeName(v))
-	case canon.List:
-		return m.storableList(v, at)
-	case *canon.Context:
-		return m.storableContext(v, at)
-	case canon.String:
-		m.alloc(len(v))
-	}
-	return v
-}
-
-func (m *machine) storableList(list canon.List, at int) canon.Value {
-	if !m.enter() {
-		return canon.Null{}
-	}
-	defer m.leave()
-	kept := list
-	for i, item := range list {
-		v := m.storable(item, at)
-		if m.err != nil {
-			return canon.Null{}
-		}
-		if unchanged(v, item) {
-			continue
-		}
-		if &kept[0] == &list[0] {
-			kept = append(canon.List(nil), list...)
-		}
-		kept[i] = v
-	}
-	return kept
-}
-
-func (m *machine) storableContext(c *canon.Context, at int) canon.Value {
-	if !m.enter() {
-		return canon.Null{}
-	}
-	defer m.leave()
-	for i := range c.Len() {
-		entry := c.At(i)
-		kept := m.storable(entry.Value, at)
-		if m.err != nil {
-			return canon.Null{}
-		}
-		if !unchanged(kept, entry.Value) {
-			c = c.With(entry.Name, kept)
-		}
-	}
-	return c
 }
 
 // eval evaluates a node and counts it.
@@ -196,11 +136,18 @@ func (m *machine) exceed(what string) {
 
 // warn records why the part of the expression at the offset is null.
 func (m *machine) warn(at int, format string, args ...any) canon.Value {
-	if len(m.warnings) < maxWarnings && m.err == nil {
+	if len(m.warnings) < maxWarnings && m.step(1+at/256) {
 		line, column := position(m.src, at)
 		m.warnings = append(m.warnings, Warning{line, column, fmt.Sprintf(format, args...)})
 	}
 	return canon.Null{}
+}
+
+// keep charges for the frames that a function keeps from being freed.
+func (m *machine) keep() {
+	for f := m.frame; f != nil && !f.kept && m.alloc(frameSize); f = f.parent {
+		f.kept = true
+	}
 }
 
 // bind adds a name to the frames.

@@ -25,7 +25,7 @@ func (n *pathNode) eval(m *machine) canon.Value {
 
 func (m *machine) member(n *pathNode, v canon.Value) canon.Value {
 	if c, isContext := v.(*canon.Context); isContext {
-		if entry, ok := c.Get(n.name); ok {
+		if entry, ok := c.Get(n.name); ok && m.step(len(n.name)/64) {
 			return entry
 		}
 		return m.warn(n.at(), "the context has no entry %q", shorten(n.name))

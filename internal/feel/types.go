@@ -104,7 +104,7 @@ func (n *instanceNode) eval(m *machine) canon.Value {
 // instanceOf reports whether v conforms to the type; ok is false when the type
 // is not known.
 func (m *machine) instanceOf(v canon.Value, t *typeRef) (is, ok bool) {
-	if t.unknown {
+	if t.unknown || !m.step(1) {
 		return false, false
 	}
 	if isNull(v) {
@@ -159,6 +159,9 @@ func (m *machine) conforms(v canon.Value, t *typeRef) (is, ok bool) {
 
 func (m *machine) contextInstance(c *canon.Context, t *typeRef) (is, ok bool) {
 	for _, e := range t.entries {
+		if !m.step(1 + len(e.name)/64) {
+			return false, false
+		}
 		v, found := c.Get(e.name)
 		if !found {
 			return false, true
