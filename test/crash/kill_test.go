@@ -17,9 +17,9 @@ const rowsEvery = 15
 
 func TestServerKilledOnSQLiteLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	kills := 160
+	kills := 155
 	if testing.Short() {
-		kills = 6
+		kills = 5
 	}
 	s := newServer(t, "")
 	killLoop(t, s, kills, func(running bool) database {
@@ -33,7 +33,7 @@ func TestServerKilledOnSQLiteLosesAndDoublesNothing(t *testing.T) {
 func TestServerKilledOnPostgresLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Database(t)
-	killLoop(t, newServer(t, dsn), 70, func(bool) database { return openPostgres(t, dsn) })
+	killLoop(t, newServer(t, dsn), 62, func(bool) database { return openPostgres(t, dsn) })
 }
 
 // killLoop kills a server under load, starts the next on the same data, checks,

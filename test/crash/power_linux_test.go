@@ -26,9 +26,9 @@ import (
 
 // The moments at which the power is lost.
 const (
-	rareMoments  = 90 // around syncs and changes of names outside the hot path
-	syncMoments  = 60 // around syncs of the write-ahead log
-	otherMoments = 50 // anywhere
+	rareMoments  = 75 // around syncs and changes of names outside the hot path
+	syncMoments  = 55 // around syncs of the write-ahead log
+	otherMoments = 40 // anywhere
 )
 
 func TestPowerLostAtAnyMomentLosesNothing(t *testing.T) {
