@@ -35,7 +35,8 @@ type request struct {
 	query  url.Values
 	body   any // nil: none
 	wait   time.Duration
-	tries  int // 0: the client's
+	tries  int    // 0: the client's
+	empty  string // the name of a value of the path that is missing
 }
 
 // name says what is asked without any value.
@@ -58,6 +59,9 @@ func call[T any](ctx context.Context, c *Client, r request) (T, error) {
 // may have carried it out without the answer coming through; the idempotency
 // key, the same for every try, makes the repeat safe.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
+	if r.empty != "" { // the path would be another route's
+		return nil, fmt.Errorf("%s: %s id is empty", r.name(), r.empty)
+	}
 	var body []byte
 	if r.body != nil {
 		var err error

@@ -200,6 +200,24 @@ func TestAnswersOfSomethingElseAreErrors(t *testing.T) {
 }
 
 // The URL of a list holds the values that are searched for.
+// An empty id would make the path of another route, or of a redirect.
+func TestEmptyIDsAreNotSent(t *testing.T) {
+	c := newClient(t, func(r *http.Request) (*http.Response, error) {
+		t.Errorf("asked %s %s", r.Method, r.URL.Path)
+		return answer(200, struct{}{})
+	})
+	for want, call := range map[string]func() error{
+		"task id is empty":     func() error { _, err := c.CompleteTask(t.Context(), "", nil); return err },
+		"instance id is empty": func() error { _, err := c.Instance(t.Context(), ""); return err },
+		"incident id is empty": func() error { _, err := c.RetryIncident(t.Context(), "", 1); return err },
+		"process id is empty":  func() error { _, err := c.Model(t.Context(), "", 0); return err },
+	} {
+		if err := call(); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("error %v, want one that ends with %q", err, want)
+		}
+	}
+}
+
 func TestErrorsDoNotQuoteTheURL(t *testing.T) {
 	const secret = "78-05-1120"
 	c := newClient(t, func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },

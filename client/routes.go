@@ -26,20 +26,20 @@ func Variables(v any) json.RawMessage {
 
 // get, send make the requests of a route: its values go into the braces.
 func get(route string, values ...string) request {
-	return request{method: http.MethodGet, route: route, path: fill(route, values)}
+	return send(http.MethodGet, route, nil, values...)
 }
 
 func send(method, route string, body any, values ...string) request {
-	return request{method: method, route: route, path: fill(route, values), body: body}
-}
-
-func fill(route string, values []string) string {
+	r := request{method: method, route: route, path: route, body: body}
 	for _, v := range values {
-		before, rest, _ := strings.Cut(route, "{")
-		_, after, _ := strings.Cut(rest, "}")
-		route = before + url.PathEscape(v) + after
+		before, rest, _ := strings.Cut(r.path, "{")
+		name, after, _ := strings.Cut(rest, "}")
+		r.path = before + url.PathEscape(v) + after
+		if v == "" {
+			r.empty = name
+		}
 	}
-	return route
+	return r
 }
 
 // with adds query parameters, pairs of name and value; empty ones are left out.
