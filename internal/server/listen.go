@@ -37,9 +37,27 @@ type ListenConfig struct {
 	TLS         *tls.Config  // nil: in clear
 	BehindProxy bool         // a proxy in front does TLS
 	Log         *slog.Logger // what net/http has to say; default nothing
+	// Socket is what Open has opened. Default: Start opens the address.
+	Socket net.Listener
 	// ReadTimeout bounds the time for a whole request to arrive, IdleTimeout
 	// how long a connection may rest. Defaults 60 s and 120 s.
 	ReadTimeout, IdleTimeout time.Duration
+}
+
+// Open opens the address, so that it is known to be free before anything is made
+// for the handler. Callers wait until a Listener of this config is started, or
+// Socket closed. The flag names the address in hints.
+func (c *ListenConfig) Open(flag string) error {
+	if err := CheckListen(c.Address, c.TLS != nil, c.BehindProxy); err != nil {
+		return err
+	}
+	socket, err := net.Listen("tcp", c.Address)
+	if err != nil {
+		return fault.New(fault.Unavailable, "cannot listen: %w", err).
+			WithHint("is another server running? choose another port with %s", flag)
+	}
+	c.Socket = socket
+	return nil
 }
 
 // Listener serves a handler on one address.
@@ -81,12 +99,12 @@ func (l *Listener) Start() error {
 	if l.socket != nil {
 		return nil
 	}
-	socket, err := net.Listen("tcp", l.config.Address)
-	if err != nil {
-		return fault.New(fault.Unavailable, "cannot listen: %w", err).
-			WithHint("is another server running? choose another port with --listen")
+	if l.config.Socket == nil {
+		if err := l.config.Open("--listen"); err != nil {
+			return err
+		}
 	}
-	l.serveOn(socket)
+	l.serveOn(l.config.Socket)
 	return nil
 }
 
