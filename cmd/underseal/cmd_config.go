@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/server"
 )
 
 type configCmd struct {
@@ -26,6 +29,7 @@ type settingLine struct {
 
 func (configCheckCmd) Run(e *env) error {
 	lines := e.settings.lines()
+	e.warnUnknown()
 	if err := e.settings.check(); err != nil {
 		return err
 	}
@@ -41,6 +45,14 @@ func (configCheckCmd) Run(e *env) error {
 	})
 }
 
+// warnUnknown tells of UNDERSEAL_ variables that set nothing. They are no error,
+// for orchestrators set variables of their own for a service of our name.
+func (e *env) warnUnknown() {
+	for _, w := range e.settings.unknown {
+		fmt.Fprintf(e.stderr, "warning: %s\n", printable(w))
+	}
+}
+
 // lines lists every setting with its value. References are shown, not followed.
 func (s *settings) lines() []settingLine {
 	all := keys()
@@ -51,9 +63,14 @@ func (s *settings) lines() []settingLine {
 	return lines
 }
 
-// check finds the settings that cannot work, all at once.
+// check finds the settings that cannot work, all at once. Serve refuses to start
+// with the same findings.
 func (s *settings) check() error {
+	if err := s.checkPlaces("data", "root_key_file", "api_key_file"); err != nil {
+		return err
+	}
 	var details []fault.Detail
+	hint := ""
 	for _, finding := range []struct {
 		name string
 		err  error
@@ -62,16 +79,21 @@ func (s *settings) check() error {
 		{"database", checkReference("database", s.Database)},
 		{"keys_database", checkReference("keys_database", s.KeysDatabase)},
 		{"root_key_file", checkKeyPlace(s.Data, s.RootKeyFile)},
-		{"tls_cert", checkTLSPair(s.TLSCert, s.TLSKey)},
+		{"listen", server.CheckListen(s.Listen, s.TLSCert != "", s.BehindProxy)},
+		{"metrics_listen", s.checkMetricsListen()},
+		{"tls_cert", s.checkTLS()},
+		{"trusted_proxies", s.checkProxies()},
+		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"log_level", checkLogLevel(s.LogLevel)},
 		{"log_format", checkOneOf(s.LogFormat, "text", "json")},
 	} {
 		if finding.err != nil {
 			details = append(details, fault.Detail{Place: finding.name, Message: finding.err.Error()})
+			hint = cmp.Or(hint, describe(context.Background(), finding.err).Hint)
 		}
 	}
 	if len(details) == 0 {
 		return nil
 	}
-	return fault.New(fault.Invalid, "%d settings cannot work", len(details)).WithCode("config_invalid").WithDetails(details...)
+	return fault.New(fault.Invalid, "%s cannot work", counted(len(details), "setting")).WithCode("config_invalid").WithDetails(details...).WithHint("%s", hint)
 }

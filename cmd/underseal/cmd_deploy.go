@@ -11,17 +11,13 @@ import (
 )
 
 type deployCmd struct {
-	Files []string `arg:"" help:"Models (.bpmn) and what they name: forms." placeholder:"FILE" type:"existingfile"`
+	Files []string `arg:"" help:"Models (.bpmn) and what they name: forms." placeholder:"FILE"`
 	clientFlags
 }
 
 func (deployCmd) Help() string { return talksToServer }
 
 func (c *deployCmd) Run(ctx context.Context, e *env) error {
-	cl, err := e.connect()
-	if err != nil {
-		return err
-	}
 	files := make([]api.File, len(c.Files))
 	for i, path := range c.Files {
 		content, err := e.readInput(path)
@@ -29,6 +25,10 @@ func (c *deployCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 		files[i] = api.File{Name: filepath.Base(path), Content: content}
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
 	}
 	made, err := cl.Deploy(ctx, files...)
 	if err != nil {

@@ -41,6 +41,7 @@ var errAbsent = errors.New("not on this machine")
 
 func (doctorCmd) Run(ctx context.Context, e *env) error {
 	s := e.settings
+	e.warnUnknown()
 	var first error
 	var all []diagnosis
 	for _, check := range []struct {
@@ -150,5 +151,5 @@ func tryKey(ctx context.Context, e *env) error {
 		return err
 	}
 	_, err = cl.Processes(ctx, api.Page{Limit: 1})
-	return err
+	return e.explain(err)
 }

@@ -36,7 +36,10 @@ func (c *initCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.result(m, func(w io.Writer) {
-		pairs(w, "data directory", m.Data, "root key file", m.RootKeyFile, "API key file", m.APIKeyFile, "tenant", m.Tenant)
-	})
+	return e.result(m, m.write)
+}
+
+func (m made) write(w io.Writer) {
+	pairs(w, "data directory", m.Data, "root key file", m.RootKeyFile+"  (keep a copy apart from the data)",
+		"API key file", m.APIKeyFile, "tenant", m.Tenant)
 }

@@ -93,7 +93,7 @@ func writeInstance(w io.Writer, i api.Instance) {
 		"status", i.Status, "started", stamp(i.Started), "ended", stampOf(i.Ended), "business key", i.BusinessKey,
 		"steps", strconv.FormatUint(i.Seq, 10))
 	for _, at := range i.Waiting {
-		pairs(w, "waits at", fmt.Sprintf("%s for a %s (%s)", at.Element, at.For, at.ID))
+		pairs(w, "waits at", fmt.Sprintf("%s for %s (%s)", at.Element, withArticle(at.For), at.ID))
 	}
 	fmt.Fprintf(w, "variables\n%s\n", printable(indented(i.Variables, "  ")))
 	var rows [][]string

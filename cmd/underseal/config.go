@@ -49,6 +49,8 @@ type settings struct {
 	config
 	from map[string]string // key to "flag", "environment", "file" or "default"
 	file string            // the configuration file that was read, or empty
+
+	unknown []string // what is to be said of UNDERSEAL_ variables that set nothing
 }
 
 // key describes one setting.
@@ -94,7 +96,7 @@ func loadSettings(path string, environ []string, flags map[string]any) (*setting
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{from: map[string]string{}, file: path}
+	s := &settings{from: map[string]string{}, file: path, unknown: unknownVariables(environ)}
 	k := koanf.New(".")
 	for _, layer := range []struct {
 		name   string
@@ -160,12 +162,32 @@ func environSettings(environ []string) map[string]any {
 	return values
 }
 
+// unknownVariables says which UNDERSEAL_ variables name no setting.
+func unknownVariables(environ []string) []string {
+	known := map[string]bool{"config": true}
+	for _, k := range keys() {
+		known[k.name] = true
+	}
+	var warnings []string
+	for _, line := range environ {
+		variable, _, _ := strings.Cut(line, "=")
+		name, ours := strings.CutPrefix(variable, "UNDERSEAL_")
+		if name = strings.ToLower(name); ours && !known[name] {
+			warnings = append(warnings, variable+" names no setting"+nearest(name))
+		}
+	}
+	return warnings
+}
+
 // fileSettings reads the configuration file and refuses keys that mean nothing:
 // a misspelled one would silently leave the default in force.
 func fileSettings(path string) (values map[string]any, used string, err error) {
 	named := path != ""
 	if !named {
 		path = defaultConfigFile()
+	}
+	if path == "" {
+		return nil, "", nil
 	}
 	k := koanf.New(".")
 	err = k.Load(file.Provider(path), yaml.Parser())
@@ -193,7 +215,7 @@ func unknownKeys(path string, names []string) error {
 	if len(unknown) == 0 {
 		return nil
 	}
-	return fault.New(fault.Invalid, "the configuration file %s has %d unknown keys", path, len(unknown)).
+	return fault.New(fault.Invalid, "the configuration file %s has %s", path, counted(len(unknown), "unknown key")).
 		WithCode("config_unknown_key").WithDetails(unknown...).
 		WithHint("underseal serve --help names all settings")
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -12,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/server"
 )
 
 // text is the i-th setting's value as it would stand in the configuration file.
@@ -80,16 +83,68 @@ func absolute(path string) string {
 	return filepath.Join(absolute(parent), filepath.Base(path))
 }
 
-func checkTLSPair(cert, key string) error {
-	if (cert == "") != (key == "") {
+// checkTLS loads the certificate, since a server without it would not start.
+func (s *settings) checkTLS() error {
+	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return errors.New("tls_cert and tls_key go together")
+	}
+	_, err := s.tls()
+	return err
+}
+
+// tls is the server's certificate, nil for none.
+func (s *settings) tls() (*tls.Config, error) {
+	if s.TLSCert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "load the certificate: %w", err).WithCode("config_invalid")
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, nil
+}
+
+func (s *settings) checkMetricsListen() error {
+	if s.MetricsListen == "off" {
+		return nil
+	}
+	return server.CheckListen(s.MetricsListen, false, s.BehindProxy)
+}
+
+// proxies are the networks of trusted_proxies.
+func (s *settings) proxies() ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for text := range strings.SplitSeq(s.TrustedProxies, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "%q is no network such as 10.0.0.0/8", text).WithCode("config_invalid")
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+func (s *settings) checkProxies() error {
+	_, err := s.proxies()
+	return err
+}
+
+func checkNotNegative(n int) error {
+	if n < 0 {
+		return fmt.Errorf("%d is negative", n)
 	}
 	return nil
 }
 
 func checkLogLevel(text string) error {
 	var level slog.Level
-	return level.UnmarshalText([]byte(text))
+	if level.UnmarshalText([]byte(text)) != nil {
+		return fmt.Errorf("%q is none of debug, info, warn, error", text)
+	}
+	return nil
 }
 
 func checkOneOf(text string, allowed ...string) error {

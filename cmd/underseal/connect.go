@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
 	"runtime"
 	"strings"
+	"unicode"
 
 	"github.com/underseal/underseal/client"
 	"github.com/underseal/underseal/internal/fault"
@@ -25,6 +27,9 @@ type clientFlags struct {
 // talk to the server yet.
 func (e *env) connect() (*client.Client, error) {
 	if err := checkServerURL(e.settings.Server); err != nil {
+		return nil, err
+	}
+	if err := e.settings.checkPlaces("api_key_file"); err != nil {
 		return nil, err
 	}
 	key, err := readAPIKey(e.settings.APIKeyFile)
@@ -82,5 +87,25 @@ func readAPIKey(path string) (string, error) {
 	if err != nil {
 		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
 	}
-	return strings.TrimSpace(string(data)), nil
+	key := strings.TrimSpace(string(data))
+	if !strings.HasPrefix(key, apiKeyPrefix) || strings.ContainsFunc(key, unicode.IsSpace) {
+		return "", fault.New(fault.Invalid, "%s holds no API key (it begins with %s)", path, apiKeyPrefix).WithCode("api_key_malformed").
+			WithHint("--key-file or UNDERSEAL_API_KEY_FILE names another")
+	}
+	return key, nil
+}
+
+// apiKeyPrefix begins every API key, so that no other secret is sent instead of one.
+const apiKeyPrefix = "usk_"
+
+// explain says in which file the key is that the server refused.
+func (e *env) explain(err error) error {
+	var refused *client.Error
+	if !client.IsUnauthenticated(err) || !errors.As(err, &refused) {
+		return err
+	}
+	told := *refused
+	told.Detail = fmt.Sprintf("the server at %s does not know the key in %s", e.settings.Server, e.settings.APIKeyFile)
+	told.Hint = "--server and --key-file name others; underseal init --new-api-key makes another key, on the server's machine"
+	return &told
 }

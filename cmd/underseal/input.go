@@ -3,43 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 )
 
 const maxInput = 16 << 20 // bytes read from a file or stdin
-
-// variableFlags are the options of every command that sends variables.
-type variableFlags struct {
-	Var  []string `help:"A variable; VALUE is JSON, or text if it is not. Others on this machine can see it: use --data for what they may not." placeholder:"NAME=VALUE" sep:"none"`
-	Data string   `help:"A JSON object with variables, in a file or on stdin (-)." placeholder:"FILE|-"`
-}
-
-// variables merges --data and --var; --var wins. Nil when neither was given.
-func (f variableFlags) variables(e *env) (json.RawMessage, error) {
-	if f.Data == "" && len(f.Var) == 0 {
-		return nil, nil
-	}
-	merged := map[string]json.RawMessage{}
-	if f.Data != "" {
-		if err := readObject(e, f.Data, &merged); err != nil {
-			return nil, err
-		}
-	}
-	for _, pair := range f.Var {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, &usage{text: fmt.Sprintf("--var %q is not NAME=VALUE", pair)}
-		}
-		merged[name] = jsonOrText(value)
-	}
-	return json.Marshal(merged)
-}
 
 // readObject reads a JSON object strictly: what the server would refuse is
 // refused here, with the place in the file.
@@ -49,12 +23,42 @@ func readObject(e *env, path string, into *map[string]json.RawMessage) error {
 		return err
 	}
 	if err := canon.CheckJSON(data); err != nil {
-		return err
+		return inFile(err, nameOf(path), data)
 	}
 	if err := json.Unmarshal(data, into); err != nil || *into == nil {
 		return fault.New(fault.Invalid, "%s is not a JSON object", nameOf(path))
 	}
 	return nil
+}
+
+// inFile turns the findings of canon, "/amount: byte 12: too long", into ones
+// that an editor can jump to, "application.json:1:13: /amount: too long".
+func inFile(err error, name string, data []byte) error {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return err
+	}
+	refused := fault.New(f.Kind, "%s is no JSON that is accepted", name).WithCode(f.Code)
+	for _, d := range f.Details {
+		place, message := d.Place, d.Message
+		var at int
+		if n, _ := fmt.Sscanf(message, "byte %d:", &at); n == 1 {
+			message = message[len(fmt.Sprintf("byte %d: ", at)):]
+			place = position(name, data, at)
+			if d.Place != "" {
+				message = d.Place + ": " + message
+			}
+		}
+		refused.WithDetails(fault.Detail{Place: place, Message: message})
+	}
+	return refused
+}
+
+// position is file:line:column of a byte, both counted from 1, columns in characters.
+func position(name string, data []byte, at int) string {
+	before := data[:min(at, len(data))]
+	line := before[bytes.LastIndexByte(before, '\n')+1:]
+	return fmt.Sprintf("%s:%d:%d", name, bytes.Count(before, []byte{'\n'})+1, utf8.RuneCount(line)+1)
 }
 
 // readInput reads a file, or stdin for "-".
@@ -83,17 +87,4 @@ func nameOf(path string) string {
 		return "stdin"
 	}
 	return path
-}
-
-// jsonOrText takes 12.50, true, null, {"a":1} and "text" as JSON, anything else
-// as a string.
-func jsonOrText(value string) json.RawMessage {
-	if raw := bytes.TrimSpace([]byte(value)); json.Valid(raw) {
-		return raw
-	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic("underseal: a string can always be written as JSON: " + err.Error())
-	}
-	return text
 }

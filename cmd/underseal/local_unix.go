@@ -22,9 +22,12 @@ const (
 
 // initialize makes everything a server needs.
 func initialize(ctx context.Context, e *env, another bool) (made, error) {
+	if err := e.settings.checkPlaces("data", "root_key_file", "api_key_file"); err != nil {
+		return made{}, err
+	}
 	n, err := e.openNode(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return made{}, err
+		return made{}, besideServer(err, another)
 	}
 	if n.Created {
 		another = true
@@ -34,6 +37,15 @@ func initialize(ctx context.Context, e *env, another bool) (made, error) {
 			WithHint("underseal init --new-api-key --key-file FILE makes another administrator's key"), n.Close())
 	}
 	return e.settings.made(), errors.Join(e.makeAPIKey(ctx, n), n.Close())
+}
+
+// besideServer says how to make a key while a server has the data.
+func besideServer(err error, another bool) error {
+	var f *fault.Error
+	if !another || !errors.As(err, &f) || f.Code != "locked" {
+		return err
+	}
+	return fault.New(f.Kind, "%w", err).WithCode(f.Code).WithHint("stop the server, run this again, start it")
 }
 
 func (s *settings) made() made {

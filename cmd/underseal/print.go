@@ -94,3 +94,19 @@ func oneLine(s string) string {
 	}
 	return first
 }
+
+// withArticle is a noun with its article: "a task", "an incident".
+func withArticle(noun string) string {
+	if noun != "" && strings.ContainsRune("aeiou", rune(noun[0])) {
+		return "an " + noun
+	}
+	return "a " + noun
+}
+
+// counted is a number with its noun: "1 setting", "2 settings".
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -120,10 +120,16 @@ func serveFrom(t *testing.T, script string, environ []string) string {
 		}
 		_ = cmd.Wait() // the shell tells of the signal, not of the server
 	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	m := regexp.MustCompile(`^underseal answers at (http://\S+), new data, API key in \S+\n$`).FindStringSubmatch(line)
-	if err != nil || m == nil {
-		t.Fatalf("serve wrote %q, %v\n%s", line, err, stderr.String())
+	var said string
+	var m []string
+	for lines := bufio.NewReader(stdout); err == nil && m == nil; {
+		var line string
+		line, err = lines.ReadString('\n')
+		said += line
+		m = regexp.MustCompile(`(?m)^data directory +\S+\nroot key file +.*\nAPI key file +\S+\ntenant +main\nunderseal answers at (http://\S+)\n`).FindStringSubmatch(said)
+	}
+	if err != nil {
+		t.Fatalf("serve wrote %q, %v\n%s", said, err, stderr.String())
 	}
 	return m[1]
 }

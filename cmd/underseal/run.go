@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"reflect"
+	"slices"
 
 	"github.com/alecthomas/kong"
 )
@@ -51,11 +53,27 @@ type env struct {
 
 // run is the program. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	args = versionCommand(args)
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, json: wantsJSON(args)}
 	if err := e.run(ctx, args); err != nil {
 		return e.report(ctx, err)
 	}
 	return 0
+}
+
+// versionCommand takes --version, where a command would stand, for the command
+// version. As a flag of the whole program it would clash with start --version.
+func versionCommand(args []string) []string {
+	for i, arg := range args {
+		switch arg {
+		case "--json":
+			continue
+		case "--version":
+			return slices.Replace(slices.Clone(args), i, i+1, "version")
+		}
+		break
+	}
+	return args
 }
 
 func (e *env) run(ctx context.Context, args []string) error {
@@ -73,11 +91,31 @@ func (e *env) run(ctx context.Context, args []string) error {
 	case err != nil:
 		return usageError(err)
 	}
+	if err := emptyID(parsed); err != nil {
+		return err
+	}
 	if e.settings, err = loadSettings(commands.Config, os.Environ(), flagSettings(parsed)); err != nil {
 		return err
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return parsed.Run(e)
+	return e.explain(parsed.Run(e))
+}
+
+// emptyID refuses an empty argument, as a shell makes it of a list without
+// entries: on its way to the server it would be a path to something else.
+func emptyID(parsed *kong.Context) error {
+	for _, step := range parsed.Path {
+		if step.Positional == nil || step.Positional.Target.Kind() != reflect.String || step.Positional.Target.String() != "" {
+			continue
+		}
+		name := step.Positional.Name
+		switch name {
+		case "task", "instance", "incident", "process":
+			name += " id"
+		}
+		return &usage{text: name + " is empty", command: commandOf(parsed)}
+	}
+	return nil
 }
 
 // newParser builds the command tree with its help texts.

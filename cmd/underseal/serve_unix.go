@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -24,43 +22,85 @@ import (
 const drainTime = 20 * time.Second
 
 // serve runs the server until ctx ends or the database cannot be trusted any more.
+// The addresses come first: when one is taken, nothing has been made yet.
 func serve(ctx context.Context, e *env) (err error) {
 	if err := e.settings.check(); err != nil {
 		return err
 	}
 	tuneMemory()
-	certificate, err := e.settings.tls()
+	log := e.logger()
+	for _, w := range e.settings.unknown {
+		log.Warn(w)
+	}
+	api, figures, err := e.settings.addresses(log)
 	if err != nil {
 		return err
 	}
-	if err := server.CheckListen(e.settings.Listen, certificate != nil, e.settings.BehindProxy); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, closeSocket(api), closeSocket(figures)) }()
 	stopTracing, err := tracing.Start(ctx, buildVersion().Version)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopTracing(context.WithoutCancel(ctx))) }()
-	log := e.logger()
 	n, err := e.openNode(ctx, log)
 	if err != nil {
 		return err
 	}
 	if n.Created {
-		if err := e.makeAPIKey(ctx, n); err != nil {
+		if err := e.makeFirstKey(ctx, n); err != nil {
 			return errors.Join(err, n.Close())
 		}
 	}
-	return errors.Join(e.answer(ctx, n, certificate, log), n.Close())
+	return errors.Join(e.answer(ctx, n, *api, figures, log), n.Close())
+}
+
+// addresses opens what will be listened on; figures is nil when metrics are off.
+func (s *settings) addresses(log *slog.Logger) (api, figures *server.ListenConfig, err error) {
+	certificate, err := s.tls()
+	if err != nil {
+		return nil, nil, err
+	}
+	api = &server.ListenConfig{Address: s.Listen, TLS: certificate, BehindProxy: s.BehindProxy, Log: log}
+	if err := api.Open("--listen"); err != nil {
+		return nil, nil, err
+	}
+	if s.MetricsListen == "off" {
+		return api, nil, nil
+	}
+	figures = &server.ListenConfig{Address: s.MetricsListen, BehindProxy: s.BehindProxy, Log: log}
+	if err := figures.Open("--metrics-listen"); err != nil {
+		return nil, nil, errors.Join(err, closeSocket(api))
+	}
+	return api, figures, nil
+}
+
+// closeSocket closes an address that nobody may have served on; again is no error.
+func closeSocket(c *server.ListenConfig) error {
+	if c == nil {
+		return nil
+	}
+	if err := c.Socket.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// makeFirstKey makes the API key of new data and says what was made, before
+// anything else can go wrong.
+func (e *env) makeFirstKey(ctx context.Context, n *node.Node) error {
+	if err := e.makeAPIKey(ctx, n); err != nil || e.json {
+		return err
+	}
+	return e.result(nil, e.settings.made().write)
 }
 
 // answer serves the API and the metrics over a node.
-func (e *env) answer(ctx context.Context, n *node.Node, certificate *tls.Config, log *slog.Logger) error {
+func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, figuresAt *server.ListenConfig, log *slog.Logger) error {
 	metrics, err := server.NewMetrics(n.Collectors()...)
 	if err != nil {
 		return err
 	}
-	proxies, err := parsePrefixes(e.settings.TrustedProxies)
+	proxies, err := e.settings.proxies()
 	if err != nil {
 		return err
 	}
@@ -68,13 +108,11 @@ func (e *env) answer(ctx context.Context, n *node.Node, certificate *tls.Config,
 	if err != nil {
 		return err
 	}
-	api, err := server.NewListener(server.ListenConfig{
-		Address: e.settings.Listen, TLS: certificate, BehindProxy: e.settings.BehindProxy, Log: log,
-	}, handler)
+	api, err := server.NewListener(at, handler)
 	if err != nil {
 		return err
 	}
-	figures, err := e.settings.startMetrics(metrics.Handler(), log)
+	figures, err := startMetrics(figuresAt, metrics.Handler())
 	if err != nil {
 		return err
 	}
@@ -86,23 +124,20 @@ func (e *env) answer(ctx context.Context, n *node.Node, certificate *tls.Config,
 }
 
 // startMetrics serves the metrics on an address of their own, or not at all: nil.
-func (s *settings) startMetrics(handler http.Handler, log *slog.Logger) (*server.Listener, error) {
-	if s.MetricsListen == "off" {
+func startMetrics(at *server.ListenConfig, handler http.Handler) (*server.Listener, error) {
+	if at == nil {
 		return nil, nil
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", handler)
-	l, err := server.NewListener(server.ListenConfig{Address: s.MetricsListen, BehindProxy: s.BehindProxy, Log: log}, mux)
+	l, err := server.NewListener(*at, mux)
 	if err != nil {
-		return nil, fmt.Errorf("metrics_listen: %w", err)
+		return nil, err
 	}
-	if err := l.Start(); err != nil {
-		return nil, fmt.Errorf("metrics_listen: %w", err)
-	}
-	return l, nil
+	return l, l.Start()
 }
 
-// announce writes the one line on stdout that says where the server answers.
+// announce writes the line on stdout that says where the server answers.
 func (e *env) announce(n *node.Node, api, figures *server.Listener) error {
 	scheme := "http"
 	if e.settings.TLSCert != "" {
@@ -112,16 +147,14 @@ func (e *env) announce(n *node.Node, api, figures *server.Listener) error {
 	if figures != nil {
 		r.Metrics = "http://" + figures.Addr().String() + "/metrics"
 	}
-	text := "underseal answers at " + r.URL
 	if n.Created {
 		m := e.settings.made()
 		r.Made = &m
-		text += ", new data, API key in " + m.APIKeyFile
 	}
 	if e.json {
 		return writeJSON(e.stdout, r, "")
 	}
-	_, err := fmt.Fprintln(e.stdout, text)
+	_, err := fmt.Fprintln(e.stdout, "underseal answers at "+r.URL)
 	return err
 }
 
@@ -147,30 +180,4 @@ func stop(l *server.Listener) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	return l.Stop(ctx)
-}
-
-func (s *settings) tls() (*tls.Config, error) {
-	if s.TLSCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "load the certificate: %w", err).WithCode("config_invalid")
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, nil
-}
-
-func parsePrefixes(list string) ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	for text := range strings.SplitSeq(list, ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "trusted_proxies: %w", err).WithCode("config_invalid")
-		}
-		prefixes = append(prefixes, p)
-	}
-	return prefixes, nil
 }

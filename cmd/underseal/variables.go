@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// variableFlags are the options of every command that sends variables.
+type variableFlags struct {
+	Var  []string `help:"A variable; VALUE is JSON, or text if it is not; a.b=1 is the field b of a. Others on this machine can see it: use --data for what they may not." placeholder:"NAME=VALUE" sep:"none"`
+	Data string   `help:"A JSON object with variables, in a file or on stdin (-)." placeholder:"FILE|-"`
+}
+
+// fields is what --var flags build: values are json.RawMessage or fields.
+type fields map[string]any
+
+// variables merges --data and --var; --var wins. Nil when neither was given.
+func (f variableFlags) variables(e *env) (json.RawMessage, error) {
+	if f.Data == "" && len(f.Var) == 0 {
+		return nil, nil
+	}
+	given := fields{}
+	for _, pair := range f.Var {
+		if err := given.set(pair); err != nil {
+			return nil, err
+		}
+	}
+	merged := map[string]json.RawMessage{}
+	if f.Data != "" {
+		if err := readObject(e, f.Data, &merged); err != nil {
+			return nil, err
+		}
+	}
+	if err := given.mergeInto(merged, ""); err != nil {
+		return nil, err
+	}
+	return json.Marshal(merged)
+}
+
+// set adds NAME=VALUE. A dotted name is a path: a variable with a dot in its name
+// would not be found by the policy that classes the field of that path.
+func (f fields) set(pair string) error {
+	name, value, ok := strings.Cut(pair, "=")
+	path := strings.Split(name, ".")
+	for _, step := range path {
+		ok = ok && step != ""
+	}
+	if !ok { // the value is not quoted: it may be meant to be sealed
+		return &usage{text: fmt.Sprintf("--var %q is not NAME=VALUE", name)}
+	}
+	last := len(path) - 1
+	for _, step := range path[:last] {
+		inner, isFields := f[step].(fields)
+		if !isFields && f[step] != nil {
+			return conflicting(name)
+		}
+		if inner == nil {
+			inner = fields{}
+			f[step] = inner
+		}
+		f = inner
+	}
+	if f[path[last]] != nil {
+		return conflicting(name)
+	}
+	f[path[last]] = jsonOrText(value)
+	return nil
+}
+
+func conflicting(name string) error {
+	return &usage{text: fmt.Sprintf("--var %s does not go with another --var: both set the same field", name)}
+}
+
+// mergeInto puts the fields into the object at path, "a.b.", of --data.
+func (f fields) mergeInto(object map[string]json.RawMessage, path string) error {
+	for name, value := range f {
+		inner, nested := value.(fields)
+		if !nested {
+			object[name] = value.(json.RawMessage)
+			continue
+		}
+		below := map[string]json.RawMessage{}
+		if there, ok := object[name]; ok && (json.Unmarshal(there, &below) != nil || below == nil) {
+			return &usage{text: fmt.Sprintf("--var sets a field of %s%s, which is no object in --data", path, name)}
+		}
+		if err := inner.mergeInto(below, path+name+"."); err != nil {
+			return err
+		}
+		object[name] = encoded(below)
+	}
+	return nil
+}
+
+// jsonOrText takes 12.50, true, null, {"a":1} and "text" as JSON, anything else
+// as a string.
+func jsonOrText(value string) json.RawMessage {
+	if raw := bytes.TrimSpace([]byte(value)); json.Valid(raw) {
+		return raw
+	}
+	return encoded(value)
+}
+
+// encoded is v, a string or an object of JSON, as JSON.
+func encoded(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic("underseal: strings and JSON can always be written as JSON: " + err.Error())
+	}
+	return text
+}
