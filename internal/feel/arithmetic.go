@@ -149,19 +149,22 @@ func alignment(a, b *apd.Decimal) int {
 	return max(gap, -gap) / 4
 }
 
-// powerCost is the cost in steps of a ** b; one that is no small whole number
-// takes a logarithm and an exponential, of about b times the logarithm.
+// powerCost is the cost in steps of a ** b; one that is no whole number takes a
+// logarithm and an exponential, of about b times the logarithm.
 func powerCost(a, b *apd.Decimal) int {
 	if n, ok := intOf(b); ok && b.Exponent >= 0 && -64 < n && n < 64 {
 		return 50
 	}
+	cost := 1000 + 5*max(int(a.Exponent), -int(a.Exponent))
+	if b.Exponent >= 0 {
+		return cost
+	}
 	const most = 14200 // as for exp
 	size := a.NumDigits() + int64(a.Exponent)
-	exponent := int64(most)
 	if n, ok := intOf(b); ok && -most < n && n < most {
-		exponent = min(most, 3*(max(n, -n)+1)*(max(size, -size)+1))
+		return cost + 5*int(min(most, 3*max(n, -n)*(max(size, -size)+1)))
 	}
-	return 1000 + 5*max(int(a.Exponent), -int(a.Exponent)) + 5*int(exponent)
+	return cost + 5*most
 }
 
 // power computes a ** b. The sizes are checked first, since apd would compute

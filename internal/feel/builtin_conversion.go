@@ -152,6 +152,10 @@ func dateTimeFromParts(c *call) value {
 }
 
 func durationFrom(c *call) value {
+	const most = 1000 // bytes
+	if len(c.str(0)) > most {
+		return c.fail("the text is longer than %d bytes", most)
+	}
 	if d, ok := parseDuration(c.str(0)); ok {
 		return d
 	}
@@ -260,7 +264,8 @@ func (m *machine) write(b *strings.Builder, v value) {
 	switch v := v.(type) {
 	case canon.Number:
 		if d := v.Decimal(); m.allocText(canon.MaxDigits + max(int(d.Exponent), -int(d.Exponent))) {
-			b.WriteString(d.Text('f'))
+			m.scratch = d.Append(m.scratch[:0], 'f')
+			b.Write(m.scratch)
 		}
 	case canon.String:
 		m.writeQuoted(b, string(v))

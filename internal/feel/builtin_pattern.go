@@ -1,8 +1,8 @@
 package feel
 
 import (
-	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/canon"
 )
@@ -13,83 +13,93 @@ var patternFunctions = []definition{
 	{"split(string: string, delimiter: string)", split},
 }
 
-// compile translates and compiles a pattern once per evaluation and charges for
-// what matching it against the input will cost.
-func (c *call) compile(text, flags, input string) *regexp.Regexp {
+// compile translates and compiles a pattern once per evaluation.
+func (c *call) compile(text, flags string) (pattern, bool) {
 	key := flags + "/" + text
-	p, ok := c.patterns[key]
-	if !ok {
-		if !c.step(20*len(text)) || !c.alloc(200*len(text)) {
-			return nil
-		}
-		var problem string
-		if p, problem = compilePattern(text, flags); problem != "" {
-			c.fail("%s", problem)
-			return nil
-		}
-		if c.patterns == nil {
-			c.patterns = map[string]pattern{}
-		}
-		c.patterns[key] = p
-		c.alloc(8 * p.size)
+	if p, ok := c.patterns[key]; ok {
+		return p, c.step(10)
 	}
-	if !c.step(10 + len(input)*(1+p.nodes)/16) {
-		return nil
+	if !c.step(compileCost(text, flags)) || !c.alloc(1000*len(text)) {
+		return pattern{}, false
 	}
-	return p.re
+	p, problem := compilePattern(text, flags, c.alloc)
+	if problem != "" {
+		c.fail("%s", problem)
+		return p, false
+	}
+	if c.patterns == nil {
+		c.patterns = map[string]pattern{}
+	}
+	c.patterns[key] = p
+	return p, c.err == nil
+}
+
+// compileCost is the cost in steps of a pattern: each of its bytes may name a
+// class of many ranges. To ignore case the engine goes through wide ranges
+// letter by letter; without letters beyond ASCII there are none.
+func compileCost(text, flags string) int {
+	cost := 100 * len(text)
+	if !strings.Contains(flags, "i") {
+		return cost
+	}
+	if utf8.RuneCountInString(text) < len(text) {
+		return 20 * cost
+	}
+	return 4 * cost
 }
 
 func matches(c *call) value {
-	re := c.compile(c.str(1), c.str(2), c.str(0))
-	if re == nil {
+	input := c.str(0)
+	p, ok := c.compile(c.str(1), c.str(2))
+	if !ok || !c.step(len(input)*(1+p.nodes)/16) {
 		return canon.Null{}
 	}
-	return canon.Bool(re.MatchString(c.str(0)))
+	return canon.Bool(p.re.MatchString(input))
 }
 
 func split(c *call) value {
-	re := c.compile(c.str(1), "", c.str(0))
-	if re == nil || !c.alloc(2*valueSize*(1+len(c.str(0)))) {
+	input := c.str(0)
+	p, ok := c.compile(c.str(1), "")
+	if !ok {
 		return canon.Null{}
 	}
-	list := canon.List{}
-	for _, part := range re.Split(c.str(0), -1) {
-		list = append(list, canon.String(part))
+	list, last, end := canon.List{}, 0, -1
+	c.eachMatch(p, input, func(match []int) bool {
+		if end = match[0]; match[1] > 0 {
+			list = append(list, canon.String(input[last:end]))
+		}
+		last = match[1]
+		return c.alloc(4 * valueSize)
+	})
+	if end == len(input) && (input != "" || c.str(1) == "") { // an empty match there separates nothing
+		return list
 	}
-	return list
+	return append(list, canon.String(input[last:]))
 }
 
 func replace(c *call) value {
-	input, re := c.str(0), c.compile(c.str(1), c.str(3), c.str(0))
-	if re == nil || !c.allocMatches(re, input) {
+	input := c.str(0)
+	p, ok := c.compile(c.str(1), c.str(3))
+	if !ok || !c.alloc(len(input)) {
 		return canon.Null{}
 	}
-	pieces, ok := replacement(c.str(2), re.NumSubexp(), strings.Contains(c.str(3), "q"))
+	pieces, ok := replacement(c.str(2), p.re.NumSubexp(), strings.Contains(c.str(3), "q"))
 	if !ok {
 		return c.fail("the replacement has a $ or \\ without meaning")
 	}
 	var b strings.Builder
 	last := 0
-	for _, match := range re.FindAllStringSubmatchIndex(input, -1) {
+	c.eachMatch(p, input, func(match []int) bool {
 		start := b.Len()
 		b.WriteString(input[last:match[0]])
 		for _, p := range pieces {
 			b.WriteString(p.expand(input, match))
 		}
 		last = match[1]
-		if !c.alloc(2 * (b.Len() - start)) {
-			return canon.Null{}
-		}
-	}
+		return c.step(1+len(pieces)/4) && c.allocText(b.Len()-start)
+	})
 	b.WriteString(input[last:])
 	return c.text(b.String())
-}
-
-// allocMatches charges for the indices of all matches before they are made.
-func (c *call) allocMatches(re *regexp.Regexp, input string) bool {
-	count := 0
-	re.ReplaceAllStringFunc(input, func(string) string { count++; return "" })
-	return c.alloc(len(input) + count*(24+16*(1+re.NumSubexp())))
 }
 
 // piece is literal text or a group's number.

@@ -28,10 +28,11 @@ type machine struct {
 	depth    int
 	bytes    int
 	result   int
-	scratch  []byte // encodings of leaves of the result
+	scratch  []byte // a leaf that is written
 	err      error
 	warnings []Warning
 	patterns map[string]pattern // compiled so far, by flags and pattern
+	zones    map[string]*time.Location
 }
 
 // frame binds one name, or the item of a filter with the names of its entries.
@@ -181,12 +182,23 @@ func (m *machine) lookup(name string) (canon.Value, bool) {
 	return v, ok
 }
 
-// zone returns the zone of a name.
+// zone returns the zone of a name; nil is one that is not known. It asks once
+// for each, since finding one may take long.
 func (m *machine) zone(name string) (*time.Location, bool) {
 	if m.env.Zone == nil {
 		return nil, false
 	}
-	return m.env.Zone(name)
+	zone, asked := m.zones[name]
+	if !asked && m.step(1000) {
+		if known, ok := m.env.Zone(name); ok {
+			zone = known
+		}
+		if m.zones == nil {
+			m.zones = map[string]*time.Location{}
+		}
+		m.zones[name] = zone
+	}
+	return zone, zone != nil
 }
 
 func (n constNode) eval(*machine) canon.Value { return n.value }
@@ -206,6 +218,9 @@ func (n *zonedNode) eval(m *machine) canon.Value {
 }
 
 func (n *nameNode) eval(m *machine) canon.Value {
+	if !m.step(len(n.name) / 64) {
+		return canon.Null{}
+	}
 	if v, ok := m.lookup(n.name); ok {
 		return v
 	}

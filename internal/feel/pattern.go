@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,21 +17,27 @@ const (
 	maxPatternSize = 200_000
 )
 
-// pattern is a compiled regular expression. size is an estimate of its memory,
-// in words, and nodes of the work per character of the input.
+// pattern is a compiled regular expression. nodes is an estimate of the work
+// per character of the input; begins says that it looks for a beginning of the
+// text or of a line.
 type pattern struct {
-	re          *regexp.Regexp
-	size, nodes int
+	re     *regexp.Regexp
+	nodes  int
+	begins bool
 }
+
+// nodeSize is about what a node of a pattern takes, in bytes.
+const nodeSize = 200
 
 // compilePattern translates a regular expression of XPath 3.1 (section 5.6.1)
 // into Go's syntax. What Go's engine cannot do (back-references) and what is no
-// XPath (look-around, \b) is refused; problem then says what.
-func compilePattern(src, flags string) (p pattern, problem string) {
+// XPath (look-around, \b) is refused; problem then says what. The bytes it takes
+// are charged before.
+func compilePattern(src, flags string, alloc func(bytes int) bool) (p pattern, problem string) {
 	if len(src) > maxPattern {
 		return p, fmt.Sprintf("the pattern is longer than %d bytes", maxPattern)
 	}
-	t := translator{src: src}
+	t := translator{src: src, alloc: alloc}
 	for _, flag := range flags {
 		switch flag {
 		case 's', 'm', 'i':
@@ -57,9 +64,14 @@ func compilePattern(src, flags string) (p pattern, problem string) {
 	if err != nil {
 		return p, "the pattern is not valid"
 	}
-	if p.size, p.nodes = measure(tree); p.size > maxPatternSize {
+	size, nodes := measure(tree)
+	if size > maxPatternSize {
 		return p, "the pattern is too large when its repetitions are written out"
 	}
+	if !alloc(nodes * (nodeSize + 16*tree.MaxCap())) {
+		return p, "the pattern is too large"
+	}
+	p.nodes, p.begins = nodes, begins(tree)
 	if p.re, err = regexp.Compile(text); err != nil {
 		return p, "the pattern is not valid"
 	}
@@ -84,6 +96,10 @@ func measure(tree *syntax.Regexp) (size, nodes int) {
 	return min(size, 2*maxPatternSize), min(nodes, 2*maxPatternSize)
 }
 
+func begins(tree *syntax.Regexp) bool {
+	return tree.Op == syntax.OpBeginText || tree.Op == syntax.OpBeginLine || slices.ContainsFunc(tree.Sub, begins)
+}
+
 // translator rewrites a pattern token by token.
 type translator struct {
 	src      string
@@ -94,6 +110,7 @@ type translator struct {
 	literal  bool
 	depth    int
 	problem  string
+	alloc    func(bytes int) bool
 }
 
 func (t *translator) fail(problem string) string {
@@ -233,6 +250,9 @@ func (t *translator) class() string {
 		return members
 	}
 	left, right := runesOf(members, t.fold), runesOf(subtracted, t.fold)
+	if !t.alloc(2 * len(left) * len(right)) {
+		return t.fail("the pattern is too large")
+	}
 	rest := classText(without(left, right))
 	if rest == "" {
 		return `[^\x00-\x{10ffff}]`

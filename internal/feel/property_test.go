@@ -2,6 +2,7 @@ package feel_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -253,6 +254,43 @@ func TestTextReadsBack(t *testing.T) {
 		text := evalText(t, "string("+src+")", nil)
 		if again := evalText(t, string(text.(canon.String)), nil); !canon.Equal(again, v) {
 			rt.Fatalf("%s is written %s, which is %s", src, text, show(again))
+		}
+	})
+}
+
+// TestMatchesAreThoseOfTheEngine compares replace and split, which find one match
+// after another, with Go's engine, which finds all at once.
+func TestMatchesAreThoseOfTheEngine(t *testing.T) {
+	part := rapid.SampledFrom([]string{"a", "b", "é", "(a)", "(b|a)", "a*", "(é|)", "b+", "[ab]*", ".*b", "a??", "^", "$", "|", "(|a)b", "\n"})
+	text := rapid.SampledFrom([]string{"a", "b", "é", "\n"})
+	rapid.Check(t, func(rt *rapid.T) {
+		pattern := strings.Join(rapid.SliceOfN(part, 0, 5).Draw(rt, "pattern"), "")
+		input := strings.Join(rapid.SliceOfN(text, 0, 8).Draw(rt, "input"), "")
+		flags := rapid.SampledFrom([]string{"", "m", "s"}).Draw(rt, "flags")
+		re, err := regexp.Compile(pattern)
+		if err != nil {
+			return
+		}
+		s := scope{"s": canon.String(input), "p": canon.String(pattern), "f": canon.String(flags)}
+		var parts canon.List
+		for _, text := range re.Split(input, -1) {
+			parts = append(parts, canon.String(text))
+		}
+		if got := evalText(t, "split(s, p)", s); !canon.Equal(got, parts) {
+			rt.Fatalf("split(%q, %q) = %s, want %s", input, pattern, show(got), show(parts))
+		}
+		if flags != "" {
+			re = regexp.MustCompile("(?" + flags + ")" + pattern)
+		}
+		var want strings.Builder
+		last := 0
+		for _, m := range re.FindAllStringIndex(input, -1) {
+			want.WriteString(input[last:m[0]] + "<" + input[m[0]:m[1]] + ">")
+			last = m[1]
+		}
+		want.WriteString(input[last:])
+		if got := evalText(t, `replace(s, p, "<$0>", f)`, s); got != canon.String(want.String()) {
+			rt.Fatalf("replace(%q, %q) = %s, want %q", input, pattern, show(got), want.String())
 		}
 	})
 }

@@ -35,8 +35,10 @@ func (m *machine) storable(v canon.Value, at int) canon.Value {
 // encodedLeaf counts the encoding of a value that has no parts.
 func (m *machine) encodedLeaf(v canon.Value) {
 	switch v := v.(type) {
-	case nil, canon.Null, canon.Bool:
+	case nil, canon.Null:
 		m.encoded(len("null"))
+	case canon.Bool:
+		m.encoded(len("false"))
 	case canon.String:
 		m.encodedText(string(v))
 	default:
