@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 	"unicode/utf8"
@@ -58,6 +59,20 @@ type Fail struct {
 // Error returns the message.
 func (f Fail) Error() string { return f.Message }
 
+// Stop is returned by a handler that cannot do its work, whatever the job: its
+// program is gone, its credentials are refused. The job is not reported, so no
+// try of it is lost, and falls to another worker when its lease ends. The worker
+// ends in order and Run returns the error.
+type Stop struct {
+	Err error // required
+}
+
+// Error returns the text of the cause.
+func (s Stop) Error() string { return s.Err.Error() }
+
+// Unwrap returns the cause.
+func (s Stop) Unwrap() error { return s.Err }
+
 // Causes of the end of a handler's context.
 var (
 	// ErrLeaseLost means that the job is no longer this worker's: it was done,
@@ -80,8 +95,13 @@ func (p *poller) carryOut(job api.Job) {
 	}
 	result, err := p.handle(ctx, Job{job})
 	<-p.running
-	if ctx.Err() == nil {
-		p.report(ctx, job, result, err)
+	var stop Stop
+	switch {
+	case ctx.Err() != nil:
+	case as(err, &stop):
+		p.stop(stop.Err)
+	default:
+		p.reported(job, p.report(ctx, job, result, err))
 	}
 }
 
@@ -150,23 +170,72 @@ func (p *poller) extend(ctx context.Context, job api.Job) error {
 
 // report tells the server what became of a job, as long as the lease is held:
 // the work is done, and giving up would have it done again. A result that the
-// server will never take makes the try a failed one, so that it shows.
-func (p *poller) report(ctx context.Context, job api.Job, result Result, outcome error) {
-	log := p.worker.config.Log.With("type", p.jobType, "job", job.ID)
-	if outcome != nil {
-		log.Info("job failed", "outcome", fmt.Sprintf("%T", outcome))
-	}
+// server will never take makes the try a failed one, so that it shows. It returns
+// what became of the job.
+func (p *poller) report(ctx context.Context, job api.Job, result Result, outcome error) error {
 	r, err := outcomeRequest(job, result, outcome)
 	if err == nil {
 		err = p.deliver(ctx, r)
 	}
 	if IsInvalid(err) || isEncoding(err) {
-		log.Warn("result not accepted", "error", err.Error())
-		err = p.deliver(ctx, failRequest(job, api.FailJobRequest{Message: "the result was not accepted: " + err.Error()}))
+		outcome = &notAccepted{err}
+		err = p.deliver(ctx, failRequest(job, api.FailJobRequest{Message: outcome.Error()}))
 	}
 	if err != nil {
-		log.Warn("job not reported", "error", err.Error())
+		return &notReported{err}
 	}
+	return outcome
+}
+
+// notAccepted is a result that the server refused.
+type notAccepted struct{ err error }
+
+func (e *notAccepted) Error() string        { return "the result was not accepted: " + e.err.Error() }
+func (e *notAccepted) Unwrap() error        { return e.err }
+func (e *notAccepted) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+
+// notReported is an outcome that the server does not know.
+type notReported struct{ err error }
+
+func (e *notReported) Error() string        { return "the outcome was not reported: " + e.err.Error() }
+func (e *notReported) Unwrap() error        { return e.err }
+func (e *notReported) LogValue() slog.Value { return slog.StringValue(e.Error()) }
+
+// reported logs what became of a job, in one line, and tells whoever wants to know.
+func (p *poller) reported(job api.Job, outcome error) {
+	log := p.worker.config.Log.With("type", p.jobType, "job", job.ID, "element", job.Element)
+	var thrown BPMNError
+	var lost *notReported
+	switch {
+	case outcome == nil:
+		log.Info("job done")
+	case errors.As(outcome, &lost):
+		log.Warn("job not reported", "outcome", loggable(outcome))
+	case as(outcome, &thrown): // its code is the handler's own text
+		log.Info("job done, with a BPMN error")
+	default:
+		log.Warn("job failed", "outcome", loggable(outcome), "tries_left", triesLeft(job, outcome))
+	}
+	if f := p.worker.config.Reported; f != nil {
+		f(Job{job}, outcome)
+	}
+}
+
+// loggable is what may be logged of an error: its text may hold values.
+func loggable(err error) slog.Value {
+	if v, ok := err.(slog.LogValuer); ok {
+		return v.LogValue()
+	}
+	return slog.StringValue(fmt.Sprintf("%T", err))
+}
+
+// triesLeft is how often a job will be tried again after a failure.
+func triesLeft(job api.Job, outcome error) int {
+	var fail Fail
+	if as(outcome, &fail) {
+		return fail.Retries
+	}
+	return max(job.Retries-1, 0)
 }
 
 // deliver repeats a report, always with the same key, until it is answered.

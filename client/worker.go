@@ -33,9 +33,14 @@ type WorkerConfig struct {
 	// theirs ends, and what is not reported by then falls to other workers when
 	// its lease ends. Default 30 s.
 	Drain time.Duration
-	// Log hears of failed jobs and lost leases, without any values. Default:
-	// nothing is logged.
+	// Log hears what became of each job, and of lost leases, without any values.
+	// Of a handler's error it says the type, or what its LogValue says
+	// (slog.LogValuer). Default: nothing is logged.
 	Log *slog.Logger
+	// Reported is called after a job's outcome was reported: outcome is what the
+	// handler returned, or why the server did not take it. Nil: the job is done,
+	// and durably so. It runs in the job's own goroutine. Default: none.
+	Reported func(job Job, outcome error)
 }
 
 func (c *WorkerConfig) setDefaults() {
@@ -70,6 +75,7 @@ func (c *WorkerConfig) validate() error {
 //   - nil: the job is done and the result merged into the instance's variables.
 //   - BPMNError: the process goes on along the boundary event that catches it.
 //   - Fail: the try failed; the error says when and how often to try again.
+//   - Stop: this worker can do no job at all; see there.
 //   - any other error, or a panic: the try failed; the server counts down the
 //     job's retries and pauses longer each time. Its text is kept as a field of
 //     the instance.
@@ -105,7 +111,8 @@ func (w *Worker) Handle(jobType string, h Handler) {
 // Run carries out jobs until ctx ends, then lets the running ones finish and
 // returns nil. While the server is away it keeps asking, at growing intervals.
 // It returns early, after the same farewell, when the server refuses it for
-// good: a key that is not accepted, or not for these jobs.
+// good (a key that is not accepted, or not for these jobs) and when a handler
+// returns Stop.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.config.validate(); err != nil {
 		return err
@@ -120,9 +127,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	var pollers sync.WaitGroup
 	for jobType, handler := range w.handlers {
 		p := w.newPoller(jobType, handler, handling)
+		p.stop = func(err error) { stop(&refusedError{err}) }
 		pollers.Go(func() {
 			if err := p.run(ctx); err != nil {
-				stop(&refusedError{err})
+				p.stop(err)
 			}
 		})
 	}
@@ -134,8 +142,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// refusedError is a refusal for good, told apart from the ways in which the
-// caller's context may end.
+// refusedError is why a worker ends by itself, told apart from the ways in which
+// the caller's context may end.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
@@ -165,6 +173,7 @@ type poller struct {
 	jobType  string
 	handler  Handler
 	handling context.Context
+	stop     func(error)   // ends the whole worker
 	free     chan struct{} // one entry for each leased job
 	running  chan struct{} // one entry for each running handler
 	jobs     sync.WaitGroup

@@ -417,6 +417,62 @@ func TestResultThatIsRefusedShowsAsAFailure(t *testing.T) {
 	})
 }
 
+// A worker that cannot work costs no job a try.
+func TestHandlerMayStopTheWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBoard()
+		b.post("check", 1)
+		gone := errors.New("the program is gone")
+		w := run(t, b, func(context.Context, client.Job) (client.Result, error) { return nil, client.Stop{Err: gone} })
+		if err := <-w.done; !errors.Is(err, gone) || len(b.reports) != 0 {
+			t.Errorf("Run = %v, reports %+v; want the error and no report", err, b.reports)
+		}
+	})
+}
+
+// What is logged and told of a job is what the server knows, and no value.
+func TestOutcomesAreToldOnceTheServerHasThem(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		outcome error
+		refused string // the report that the server refuses
+		log     string
+		failed  bool
+	}{
+		{"done", nil, "", `level=INFO msg="job done" type=check job=j1 element=`, false},
+		{"failed", errors.New("secret"), "", `level=WARN msg="job failed" type=check job=j1 element="" outcome=*errors.errorString tries_left=2`, true},
+		{"thrown", client.BPMNError{Code: "secret"}, "", `level=INFO msg="job done, with a BPMN error"`, true},
+		{"not accepted", nil, "/complete", `level=WARN msg="job failed"`, true},
+		{"not reported", errors.New("secret"), "/fail", `level=WARN msg="job not reported"`, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBoard()
+				b.post("check", 1)
+				b.fault = func(r *http.Request) (*http.Response, error) {
+					if c.refused != "" && strings.HasSuffix(r.URL.Path, c.refused) {
+						return refuse(413, "invalid", "too_large")
+					}
+					return nil, nil
+				}
+				told := []error{}
+				w := run(t, b, func(context.Context, client.Job) (client.Result, error) { return nil, c.outcome },
+					func(config *client.WorkerConfig) {
+						config.Reported = func(_ client.Job, outcome error) { told = append(told, outcome) }
+					})
+				synctest.Wait()
+				w.end()
+				if len(told) != 1 || (told[0] != nil) != c.failed {
+					t.Errorf("told of %v", told)
+				}
+				if log := w.log.String(); !strings.Contains(log, c.log) || strings.Contains(log, "secret") {
+					t.Errorf("log:\n%s\nwant %s and no secret", log, c.log)
+				}
+			})
+		})
+	}
+}
+
 func TestWorkerDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBoard()
