@@ -6,12 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 // Bounds of what a job's command may answer.
@@ -51,7 +55,8 @@ type childAnswer struct {
 
 // runChild runs the command for one job. Data reach it through stdin alone:
 // arguments and environment can be read by other processes. An error is a failed
-// try; its text is what the incident will say.
+// try, its text what the incident will say; but a command that cannot even be
+// started stops the worker, since no other job would fare better.
 func runChild(ctx context.Context, command, environ []string, job api.Job) (childAnswer, error) {
 	input, err := json.Marshal(childInput{job.ID, job.Instance, job.Process, job.Element, job.Type, job.Retries, job.Headers, job.Variables})
 	if err != nil {
@@ -64,14 +69,47 @@ func runChild(ctx context.Context, command, environ []string, job api.Job) (chil
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	ownGroup(cmd)
-	return childOutcome(cmd.Run(), stdout, stderr)
+	if err := cmd.Start(); err != nil {
+		return childAnswer{}, client.Stop{Err: cannotRun(command[0], err)}
+	}
+	return childOutcome(cmd.Wait(), stdout, stderr)
+}
+
+// cannotRun says why a command cannot be started.
+func cannotRun(command string, err error) error {
+	var lookup *exec.Error
+	if errors.As(err, &lookup) {
+		err = lookup.Err
+	}
+	var call *fs.PathError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	why := err.Error()
+	if errors.Is(err, exec.ErrNotFound) {
+		why = "not found in PATH"
+	}
+	return fault.New(fault.Invalid, "command %q cannot be run: %s", command, why).WithCode("command_not_runnable")
+}
+
+// failedTry is why a try failed. What it says is kept with the instance, what it
+// logs is not about the data.
+type failedTry struct{ said, logged string }
+
+func (f *failedTry) Error() string        { return f.said }
+func (f *failedTry) LogValue() slog.Value { return slog.StringValue(f.logged) }
+
+// failed is a try that failed for a reason without values.
+func failed(format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	return &failedTry{text, text}
 }
 
 func childOutcome(err error, stdout *headBuffer, stderr *tailBuffer) (childAnswer, error) {
 	var exit *exec.ExitError
 	switch {
 	case stdout.full:
-		return childAnswer{}, fmt.Errorf("the command wrote more than %d bytes to stdout", maxResult)
+		return childAnswer{}, failed("the command wrote more than %d bytes to stdout", maxResult)
 	case err == nil:
 		variables, err := object(stdout.data.Bytes())
 		return childAnswer{variables: variables}, err
@@ -89,7 +127,7 @@ func object(data []byte) (json.RawMessage, error) {
 		return nil, nil
 	}
 	if data[0] != '{' || !json.Valid(data) {
-		return nil, errors.New("the command's stdout is not one JSON object")
+		return nil, failed("the command's stdout is not one JSON object")
 	}
 	return data, nil
 }
@@ -99,16 +137,17 @@ func thrown(data []byte) (childAnswer, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&e); err != nil || e.Code == "" {
-		return childAnswer{}, errors.New(`the command exited with 3 but its stdout is not {"code": .., "message": .., "variables": {..}}`)
+		return childAnswer{}, failed(`the command exited with 3 but its stdout is not {"code": .., "message": .., "variables": {..}}`)
 	}
 	return childAnswer{thrown: &e}, nil
 }
 
 func childFailure(err error, said string) error {
-	if said != "" {
-		return errors.New(said)
+	logged := err.Error() // "exit status 1", "signal: killed"
+	if said == "" {
+		said = "the command failed: " + logged
 	}
-	return fmt.Errorf("the command failed: %w", err)
+	return &failedTry{said, logged}
 }
 
 // childEnviron is the environment of a command: ours without the variables that

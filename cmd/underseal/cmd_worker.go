@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
-	"sync/atomic"
+	"os/exec"
+	"sync"
 
 	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 type workerCmd struct {
@@ -27,14 +32,12 @@ The job is JSON on its stdin: id, instance, process, element, type, retries, hea
 
 Exit code 0: done, stdout is a JSON object with the result's variables, or empty. Exit code 3: a BPMN error, stdout is {"code": .., "message": .., "variables": {..}}. Any other: this try failed, the last lines of stderr are the message.
 
+A command that cannot be run ends the worker, and costs no job a try. With --jobs the exit code is 12 when the last job failed.
+
 SIGTERM and Ctrl-C end it in order: no new jobs, running commands may finish.`
 }
 
 func (c *workerCmd) Run(ctx context.Context, e *env) error {
-	cl, err := e.connect()
-	if err != nil {
-		return err
-	}
 	command := c.Command
 	if command[0] == "--" {
 		command = command[1:]
@@ -42,43 +45,98 @@ func (c *workerCmd) Run(ctx context.Context, e *env) error {
 	if len(command) == 0 || c.Jobs < 0 || c.Concurrency < 1 {
 		return &usage{text: "name the command after --, and positive counts", command: "underseal worker"}
 	}
+	if _, err := exec.LookPath(command[0]); err != nil {
+		return cannotRun(command[0], err)
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
 	log := e.logger()
-	w := cl.NewWorker(c.config(e))
 	environ := childEnviron(os.Environ(), e.settings)
-	var done atomic.Int64
+	t := &tally{jobs: c.Jobs, enough: enough}
+	w := cl.NewWorker(c.config(log, t))
 	w.Handle(c.Type, func(ctx context.Context, job client.Job) (client.Result, error) {
+		defer t.run()()
 		answer, err := runChild(ctx, command, environ, job.Job)
-		log.Info("job", "id", job.ID, "outcome", outcomeName(answer, err))
-		if done.Add(1) == int64(c.Jobs) {
-			enough()
-		}
 		return answer.result(err)
 	})
-	return w.Run(ctx)
+	log.Info(fmt.Sprintf("waiting for %s jobs at %s", c.Type, e.settings.Server))
+	defer context.AfterFunc(ctx, func() { t.farewell(log) })()
+	if err := w.Run(ctx); err != nil {
+		return err
+	}
+	return t.failed()
 }
 
-func (c *workerCmd) config(e *env) client.WorkerConfig {
+func (c *workerCmd) config(log *slog.Logger, t *tally) client.WorkerConfig {
 	name := c.Name
 	if name == "" {
 		name, _ = os.Hostname() // an empty name is refused by the worker, which says so
 	}
-	config := client.WorkerConfig{Name: name, Concurrency: c.Concurrency, Log: e.logger()}
+	config := client.WorkerConfig{Name: name, Concurrency: c.Concurrency, Log: log, Reported: t.reported}
 	if c.Jobs > 0 {
 		config.Concurrency, config.MaxJobs = 1, 1 // leases no job that it will not do
 	}
 	return config
 }
 
-func outcomeName(answer childAnswer, err error) string {
-	switch {
-	case err != nil:
-		return "failed"
-	case answer.thrown != nil:
-		return "BPMN error" // its code is the command's own text, which may hold data
+// tally counts a worker's jobs.
+type tally struct {
+	jobs   int // to end after; 0: never
+	enough func()
+
+	mu      sync.Mutex // guards what follows
+	running int
+	done    int
+	last    error // what became of the last job
+}
+
+// run counts a command that runs, until the function that it returns is called.
+func (t *tally) run() func() {
+	t.add(1)
+	return func() { t.add(-1) }
+}
+
+func (t *tally) add(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running += n
+}
+
+// reported takes note of a job that is done with, and ends the worker after the last.
+func (t *tally) reported(_ client.Job, outcome error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done++
+	t.last = outcome
+	if t.done == t.jobs {
+		t.enough()
 	}
-	return "done"
+}
+
+// farewell says what a worker that was asked to end still waits for.
+func (t *tally) farewell(log *slog.Logger) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.running > 0 {
+		log.Info("no new jobs; waiting for " + counted(t.running, "running command") + "; another signal ends at once")
+	}
+}
+
+// failed is an error when a worker for a number of jobs ended with a failed one.
+// A BPMN error is an outcome that the model foresees.
+func (t *tally) failed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var thrown client.BPMNError
+	if t.jobs == 0 || t.last == nil || errors.As(t.last, &thrown) {
+		return nil
+	}
+	return fault.New(fault.Conflict, "the last job failed").WithCode("job_failed").
+		WithHint("the line above says how; underseal incidents lists jobs without a try left")
 }
 
 // result is the answer as the client's worker reports it.
