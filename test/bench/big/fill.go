@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,10 +118,12 @@ func (f *filler) run(ctx context.Context, n int) error {
 	return group.Wait()
 }
 
-// one starts an instance and completes one, not always the same.
+// one starts an instance and completes one, not always the same. Requests have
+// idempotency keys, as those of the public client always do: they leave rows in
+// random order, which is what a large database is most likely to slow down.
 func (f *filler) one(ctx context.Context) error {
 	start := api.StartRequest{Process: f.load.Process(), Variables: f.load.Variables(time.Now())}
-	if _, err := f.engine.Start(ctx, f.caller, start, ""); err != nil {
+	if _, err := f.engine.Start(ctx, f.caller, start, rand.Text()); err != nil {
 		return err
 	}
 	jobs, err := f.engine.ActivateJobs(ctx, f.caller, api.ActivateRequest{Type: f.load.JobType(), Worker: "bench", Max: 1, WaitMS: 10_000})
@@ -131,7 +134,7 @@ func (f *filler) one(ctx context.Context) error {
 		return fmt.Errorf("%d jobs wait, want one", len(jobs.Items))
 	}
 	job := jobs.Items[0]
-	_, err = f.engine.CompleteJob(ctx, f.caller, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: load.Answer}, "")
+	_, err = f.engine.CompleteJob(ctx, f.caller, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: load.Answer}, rand.Text())
 	f.done.Add(1)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -117,18 +118,26 @@ func (b *bench) run(ctx context.Context) error {
 }
 
 // manyStates compares the interpreter with many instances in memory with one.
-// Both run several times in turn, so that what else the machine does hits both.
+// The two run in turn, so that what else the machine does hits both; the median
+// of the ratios counts.
 func (b *bench) manyStates(ctx context.Context) error {
+	const pairs = 3
 	b.say("process.Step with one instance and with 200,000")
-	f, err := micro.Run(ctx, 3, "./internal/process", "StepJobGatewayJob", "StepJobGatewayJob200k")
-	if err != nil {
-		return err
+	var one, many, ratios []float64
+	for range pairs {
+		f, err := micro.Run(ctx, 1, "./internal/process", "StepJobGatewayJob", "StepJobGatewayJob200k")
+		if err != nil {
+			return err
+		}
+		one = append(one, f["StepJobGatewayJob"]["steps/s"])
+		many = append(many, f["StepJobGatewayJob200k"]["steps/s"])
+		ratios = append(ratios, many[len(many)-1]/one[len(one)-1])
 	}
-	one, many := f["StepJobGatewayJob"]["steps/s"], f["StepJobGatewayJob200k"]["steps/s"]
+	slices.Sort(ratios)
 	b.table.Section("process.Step on one core: job completed, gateway, next job")
-	b.table.AtLeast("with one live instance", one, 300_000, "/s")
-	b.table.Show("with 200,000", many, "/s")
-	b.table.AtLeast("200,000 / one", many/one, 0.8, "")
+	b.table.AtLeast("with one live instance, best of three", slices.Max(one), 300_000, "/s")
+	b.table.Show("with 200,000, best of three", slices.Max(many), "/s")
+	b.table.AtLeast("200,000 / one, median of three", ratios[pairs/2], 0.8, "")
 	return nil
 }
 
