@@ -79,10 +79,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	b := &bench{options: o, dir: dir, progress: stderr}
 	b.table.Section(table.Machine())
-	if err := errors.Join(b.run(ctx), os.RemoveAll(dir)); err != nil {
-		return err
+	err = errors.Join(b.run(ctx), os.RemoveAll(dir))
+	if err == nil {
+		err = b.table.Missed()
 	}
-	return errors.Join(b.table.Print(stdout), b.table.Missed())
+	return errors.Join(b.table.Print(stdout), err) // what was measured before an error is worth seeing
 }
 
 // bench is one run of everything.

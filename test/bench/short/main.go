@@ -59,10 +59,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	var t table.Table
 	t.Section(table.Machine())
-	if err := o.measure(ctx, &t, stderr); err != nil {
-		return err
+	err := o.measure(ctx, &t, stderr)
+	if err == nil {
+		err = t.Missed()
 	}
-	return errors.Join(t.Print(stdout), t.Missed())
+	return errors.Join(t.Print(stdout), err) // what was measured before an error is worth seeing
 }
 
 func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer) error {
