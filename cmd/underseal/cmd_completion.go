@@ -40,16 +40,27 @@ func completionLevels(node *kong.Node) []completionLevel {
 			level.words = append(level.words, child.Name)
 		}
 	}
-	for _, group := range node.AllFlags(true) {
-		for _, flag := range group {
-			level.words = append(level.words, "--"+flag.Name)
-		}
-	}
+	level.words = append(level.words, flagWords(node)...)
 	levels := []completionLevel{level}
 	for _, child := range node.Children {
 		levels = append(levels, completionLevels(child)...)
 	}
 	return levels
+}
+
+// flagWords lists the flags that may follow a command: its own and those of the
+// command that it is without another word.
+func flagWords(node *kong.Node) []string {
+	if node.DefaultCmd != nil {
+		return flagWords(node.DefaultCmd)
+	}
+	var all []string
+	for _, group := range node.AllFlags(true) {
+		for _, flag := range group {
+			all = append(all, "--"+flag.Name)
+		}
+	}
+	return all
 }
 
 // cases writes the two shell cases both scripts are made of: one that follows

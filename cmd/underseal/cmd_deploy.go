@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -15,7 +16,9 @@ type deployCmd struct {
 	clientFlags
 }
 
-func (deployCmd) Help() string { return talksToServer }
+func (deployCmd) Help() string {
+	return talksToServer + " Says of each process in which mode new instances will be: confidential encrypts every field, standard only what the policy names."
+}
 
 func (c *deployCmd) Run(ctx context.Context, e *env) error {
 	files := make([]api.File, len(c.Files))
@@ -34,13 +37,41 @@ func (c *deployCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return e.result(made, func(w io.Writer) {
+	if err := e.result(made, func(w io.Writer) {
 		for _, p := range made.Processes {
 			what := "deployed"
 			if p.Unchanged {
 				what = "unchanged:"
 			}
-			fmt.Fprintln(w, what, printable(p.ID), "version", strconv.Itoa(p.Version)+",", p.Mode)
+			fmt.Fprintln(w, what, printable(p.ID), "version", strconv.Itoa(p.Version)+",", modeText(p.Mode))
 		}
-	})
+	}); err != nil || e.json {
+		return err
+	}
+	return e.hintMode(files, made.Processes)
+}
+
+// modeText is a mode with what it means where that may surprise.
+func modeText(mode string) string {
+	if mode == "standard" {
+		return "standard: only fields classed confidential or regulated, or about a person, are encrypted"
+	}
+	return mode
+}
+
+// hintMode tells who deployed a standard process how to have all of it encrypted,
+// unless the files say that they mean it.
+func (e *env) hintMode(files []api.File, deployed []api.Process) error {
+	for _, f := range files {
+		if bytes.Contains(f.Content, []byte("seal:mode")) {
+			return nil
+		}
+	}
+	for _, p := range deployed {
+		if p.Mode == "standard" && p.ModeSource == "model" {
+			_, err := fmt.Fprintf(e.stderr, "hint: seal:mode=\"confidential\" in the model, or underseal processes mode %s confidential, encrypts every field\n", printable(p.ID))
+			return err
+		}
+	}
+	return nil
 }

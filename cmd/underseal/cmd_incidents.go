@@ -10,6 +10,8 @@ type incidentsCmd struct {
 	Retry incidentsRetryCmd `cmd:"" help:"Try again what failed."`
 }
 
+func (incidentsCmd) Help() string { return withoutCommand("incidents") }
+
 type incidentsListCmd struct {
 	Process string `help:"Only of this process." placeholder:"ID"`
 	pageFlags

@@ -20,6 +20,8 @@ type instancesCmd struct {
 	Set    instancesSetCmd    `cmd:"" help:"Change variables of a running instance."`
 }
 
+func (instancesCmd) Help() string { return withoutCommand("instances") }
+
 // instanceArg names the instance a command is about.
 type instanceArg struct {
 	Instance string `arg:"" help:"Id of the instance."`

@@ -14,6 +14,8 @@ type processesCmd struct {
 	Mode processesModeCmd `cmd:"" help:"Set whether new instances of a process are confidential."`
 }
 
+func (processesCmd) Help() string { return withoutCommand("processes") }
+
 // pageFlags are the options of every list.
 type pageFlags struct {
 	After string `help:"Go on after this cursor; it comes with the page before." placeholder:"CURSOR"`

@@ -17,6 +17,8 @@ type tasksCmd struct {
 	Save    tasksSaveCmd    `cmd:"" help:"Save a draft of a task's form without completing it."`
 }
 
+func (tasksCmd) Help() string { return withoutCommand("tasks") }
+
 // taskArg names the task a command is about.
 type taskArg struct {
 	Task string `arg:"" help:"Id of the task."`

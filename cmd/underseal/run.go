@@ -42,6 +42,12 @@ const (
 	standsAlone   = "Neither talks to the server nor opens the database."
 )
 
+// withoutCommand says what a group of commands does by itself, and where the flags
+// for that are listed.
+func withoutCommand(group string) string {
+	return "Without a command: list; see underseal " + group + " list --help."
+}
+
 // env is what a command gets from the process it runs in.
 type env struct {
 	stdin          io.Reader
