@@ -183,9 +183,14 @@ type instancesSetCmd struct {
 	variableFlags
 }
 
-func (instancesSetCmd) Help() string { return talksToServer }
+func (instancesSetCmd) Help() string {
+	return talksToServer + " A variable that is an object is replaced as a whole."
+}
 
 func (c *instancesSetCmd) Run(ctx context.Context, e *env) error {
+	if err := c.wholeVariables(); err != nil {
+		return err
+	}
 	variables, err := c.required(e)
 	if err != nil {
 		return err

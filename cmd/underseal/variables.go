@@ -9,8 +9,20 @@ import (
 
 // variableFlags are the options of every command that sends variables.
 type variableFlags struct {
-	Var  []string `help:"A variable; VALUE is JSON, or text if it is not; a.b=1 is the field b of a. Others on this machine can see it: use --data for what they may not." placeholder:"NAME=VALUE" sep:"none"`
+	Var  []string `help:"A variable; VALUE is JSON, or text if it is not; a.b=1 is {\"a\": {\"b\": 1}}. Others on this machine can see it: use --data for what they may not." placeholder:"NAME=VALUE" sep:"none"`
 	Data string   `help:"A JSON object with variables, in a file or on stdin (-)." placeholder:"FILE|-"`
+}
+
+// wholeVariables refuses fields of variables where they would be taken for a change
+// of the field alone: what the server is given takes the place of the variable.
+func (f variableFlags) wholeVariables() error {
+	for _, pair := range f.Var {
+		name, _, _ := strings.Cut(pair, "=")
+		if root, _, dotted := strings.Cut(name, "."); dotted {
+			return &usage{text: fmt.Sprintf("--var %s would replace all of %s by this field; give %s whole", name, root, root)}
+		}
+	}
+	return nil
 }
 
 // fields is what --var flags build: values are json.RawMessage or fields.
