@@ -263,6 +263,7 @@ func (r *run) end(id uint64) {
 	if t.phase != arriving {
 		r.trail(r.d.Elements[t.element].ID, "terminated")
 	}
+	r.went(t)
 	r.s.scope(t.scope).live--
 	r.s.tokens = remove(r.s.tokens, id)
 }

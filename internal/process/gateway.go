@@ -16,8 +16,17 @@ func (r *run) arriveParallel(id uint64) {
 		r.leave(id)
 		return
 	}
-	t.phase = joined
-	held := r.held(t.scope, t.element, incoming)
+	r.wait(t)
+	var all []uint64
+	for i := range r.s.tokens {
+		if o := &r.s.tokens[i]; o.phase == joined && o.scope == t.scope && o.element == t.element {
+			all = append(all, o.id)
+		}
+	}
+	if len(all) < len(incoming) {
+		return
+	}
+	held := r.held(all, len(incoming))
 	if !slices.Contains(held, 0) {
 		r.fire(held)
 	}
@@ -31,19 +40,23 @@ func (r *run) arriveInclusive(id uint64) {
 		r.leave(id)
 		return
 	}
-	t.phase = joined
+	r.wait(t)
 }
 
-// held returns per incoming flow the first token that waits on it, 0 for none.
-func (r *run) held(scope uint64, element int32, incoming []int) []uint64 {
-	held := make([]uint64, len(incoming))
-	for i := range r.s.tokens {
-		t := &r.s.tokens[i]
-		if t.phase != joined || t.scope != scope || t.element != element {
-			continue
-		}
-		if k := slices.Index(incoming, int(t.flow)); held[k] == 0 {
-			held[k] = t.id
+// wait lets a token wait at a join.
+func (r *run) wait(t *token) {
+	r.went(t)
+	t.phase = joined
+	r.came(t)
+}
+
+// held returns per incoming flow of a join the first of its tokens that came by
+// it, 0 for none.
+func (r *run) held(tokens []uint64, incoming int) []uint64 {
+	held := make([]uint64, incoming)
+	for _, id := range tokens {
+		if k := r.d.place[r.s.token(id).flow]; held[k] == 0 {
+			held[k] = id
 		}
 	}
 	return held
@@ -58,6 +71,7 @@ func (r *run) fire(held []uint64) {
 		case goesOn == 0:
 			goesOn = id
 		default:
+			r.went(r.s.token(id))
 			r.s.scope(r.s.token(id).scope).live--
 			r.s.tokens = remove(r.s.tokens, id)
 		}
@@ -93,7 +107,9 @@ func (r *run) leave(id uint64) {
 func (r *run) move(t *token, flow int) {
 	f := &r.d.Flows[flow]
 	r.trail(f.ID, "taken")
+	r.went(t)
 	t.element, t.flow, t.phase = int32(f.To), int32(flow), arriving
+	r.came(t)
 	r.ready = append(r.ready, t.id)
 }
 

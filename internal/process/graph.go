@@ -18,6 +18,7 @@ type graph struct {
 	nodes      []node        // per element
 	conditions []*expression // per flow
 	joins      []joinGateway
+	place      []int32           // per flow its place among the incoming flows of its target
 	names      map[string]string // the one copy of each name that the model uses
 }
 
@@ -30,7 +31,8 @@ type node struct {
 	script          *expression
 	timer           *expression
 	result          string // of a script
-	waits           bool   // holds its token until an event comes
+	join            *joinGateway
+	waits           bool // holds its token until an event comes
 }
 
 type userExpressions struct{ assignee, groups, users, due *expression }
@@ -89,6 +91,12 @@ func (d *Definition) prepare() {
 	d.conditions = make([]*expression, len(d.Flows))
 	for i, f := range d.Flows {
 		d.conditions[i] = d.expression(f.Condition)
+	}
+	d.place = make([]int32, len(d.Flows))
+	for i := range d.Elements {
+		for k, f := range d.Elements[i].Incoming {
+			d.place[f] = int32(k)
+		}
 	}
 	d.prepareJoins()
 }

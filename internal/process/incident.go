@@ -8,7 +8,10 @@ import (
 
 // park stops a token where it stands until its incident is retried.
 func (r *run) park(id uint64, at phase, p *problem) {
-	r.s.token(id).phase = at
+	t := r.s.token(id)
+	r.went(t)
+	t.phase = at
+	r.came(t)
 	r.raise(id, p.code, p.text, p.label, 0)
 }
 

@@ -17,6 +17,7 @@ type run struct {
 	spent   int      // internal transitions
 	journal []journaled
 	scratch *view // see look
+	lookout *lookout
 	out     Outcome
 }
 
@@ -106,6 +107,8 @@ func (r *run) begin(variables *canon.Context) error {
 	return nil
 }
 
+const loopLimit = "the step made more than 10,000 internal transitions: look for a loop without a wait"
+
 // work moves tokens on until all of them wait. Inclusive joins are looked at only
 // then, one at a time, because each that fires may move what others wait for.
 func (r *run) work() {
@@ -115,8 +118,8 @@ func (r *run) work() {
 		case !ok && !r.fireInclusive():
 			return
 		case !ok:
-		case r.spent == MaxTransitions:
-			r.raise(id, "loop_limit", "the step made more than 10,000 internal transitions: look for a loop without a wait", nil, 0)
+		case r.spent >= MaxTransitions:
+			r.raise(id, "loop_limit", loopLimit, nil, 0)
 		default:
 			r.spent++
 			r.arrive(id)
@@ -184,6 +187,7 @@ func (r *run) spawn(scope uint64, element, flow int) uint64 {
 	r.s.tokens = append(r.s.tokens, token{
 		id: id, scope: scope, element: int32(element), flow: int32(flow), phase: arriving,
 	})
+	r.came(&r.s.tokens[len(r.s.tokens)-1])
 	r.s.scope(scope).live++
 	r.ready = append(r.ready, id)
 	return id
@@ -192,6 +196,7 @@ func (r *run) spawn(scope uint64, element, flow int) uint64 {
 // die ends a token; the last one of a scope ends the scope.
 func (r *run) die(id uint64) {
 	scope := r.s.token(id).scope
+	r.went(r.s.token(id))
 	r.s.tokens = remove(r.s.tokens, id)
 	sc := r.s.scope(scope)
 	sc.live--
