@@ -121,7 +121,7 @@ func readDeployment(files []api.File) (*deployment, error) {
 		findings = append(findings, fault.Detail{Place: "files", Message: "there is no BPMN model among the files; its name ends in .bpmn or .xml"})
 	}
 	if len(findings) > 0 {
-		return nil, fault.New(fault.Invalid, "couldn't deploy: %d findings", len(findings)).
+		return nil, fault.New(fault.Invalid, "couldn't deploy the files").
 			WithCode("invalid_deployment").WithDetails(findings...)
 	}
 	return d, nil
