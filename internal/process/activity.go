@@ -90,7 +90,11 @@ func (r *run) prepare(p *plan, t *token, e *Element, n *node) *problem {
 // labels of what the mappings read. The scope that openScope will make for them
 // has the next number.
 func (r *run) evaluateInputs(inputs []mapping, v *view) ([]variable, *problem) {
+	if len(inputs) == 0 {
+		return nil, nil
+	}
 	var own []variable
+	var read *Label
 	for i := range inputs {
 		m := &inputs[i]
 		value, text := r.evaluate(m.source, v)
@@ -99,9 +103,15 @@ func (r *run) evaluateInputs(inputs []mapping, v *view) ([]variable, *problem) {
 			return nil, &problem{"expression", "input " + m.target + ": " + text, label}
 		}
 		old := findVariable(own, m.variable)
-		own = put(own, r.d.putInside(old, r.s.last+1, m, value, r.d.fromExpression(label)))
+		v := r.d.putInside(old, r.s.last+1, m, value, r.d.fromExpression(label))
+		read = join(read, label)
+		own = put(own, v)
 	}
-	return own, nil
+	list := make([]pending, len(own))
+	for i := range own {
+		list[i] = pending{r.s.last + 1, own[i]}
+	}
+	return own, r.fits(list, read)
 }
 
 // runScript evaluates a script into the variable it is for.
@@ -112,7 +122,9 @@ func (r *run) runScript(p *plan, n *node, v *view) *problem {
 		return &problem{"expression", text, p.read}
 	}
 	p.result = (*canon.Context)(nil).With(n.result, value)
-	return nil
+	scope, _ := r.s.resolve(v.scope, n.result)
+	written := r.d.newVariable(scope, n.result, value, r.d.fromExpression(p.read))
+	return r.fits([]pending{{scope, written}}, p.read)
 }
 
 // openScope gives a token's activity a scope of its own.
@@ -205,10 +217,27 @@ func (r *run) applyOutputs(t *token, n *node, results *canon.Context, o origin) 
 			return &problem{"expression", "output " + m.target + ": " + text, labels[i]}
 		}
 	}
+	var list []pending
+	var read *Label
 	for i := range n.outputs {
 		m := &n.outputs[i]
 		scope, old := r.s.resolve(t.scope, m.variable)
-		r.set(scope, r.d.putInside(old, scope, m, values[i], r.d.fromExpression(labels[i])))
+		at := findPending(list, scope, m.variable)
+		if at != nil {
+			old = &at.variable
+		}
+		written := pending{scope, r.d.putInside(old, scope, m, values[i], r.d.fromExpression(labels[i]))}
+		if read = join(read, labels[i]); at != nil {
+			*at = written
+			continue
+		}
+		list = append(list, written)
+	}
+	if trouble := r.fits(list, read); trouble != nil {
+		return trouble
+	}
+	for i := range list {
+		r.set(list[i].scope, list[i].variable)
 	}
 	return nil
 }

@@ -108,23 +108,37 @@ func (r *run) compare(list []Change, j *journaled) []Change {
 // version that does not exist.
 func (r *run) diff(list []Change, scope uint64, old, now *variable) []Change {
 	before, after := r.d.fieldsOf(scope, old), r.d.fieldsOf(scope, now)
-	for _, f := range after {
-		was := -1
-		for i := range before {
-			if before[i].path == f.path {
-				was = i
-			}
-		}
-		if was < 0 || !sameLabel(before[was].label, f.label) || !canon.Equal(before[was].value, f.value) {
-			list = append(list, Change{f.path, f.value, *f.label, f.search})
-		}
-	}
-	for _, f := range before {
-		if !slices.ContainsFunc(after, func(o field) bool { return o.path == f.path }) {
+	for len(before) > 0 || len(after) > 0 {
+		switch order := compareFirst(before, after); {
+		case order < 0:
+			f := &before[0]
 			list = append(list, Change{Path: f.path, Label: *f.label, Search: f.search})
+			before = before[1:]
+		case order > 0:
+			f := &after[0]
+			list = append(list, Change{f.path, f.value, *f.label, f.search})
+			after = after[1:]
+		default:
+			was, f := &before[0], &after[0]
+			if !sameLabel(was.label, f.label) || !canon.Equal(was.value, f.value) {
+				list = append(list, Change{f.path, f.value, *f.label, f.search})
+			}
+			before, after = before[1:], after[1:]
 		}
 	}
 	return list
+}
+
+// compareFirst says which of two sorted lists has the earlier path first; an empty
+// one has the last.
+func compareFirst(a, b []field) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	}
+	return strings.Compare(a[0].path, b[0].path)
 }
 
 // field is a Field that shares its label.

@@ -93,8 +93,9 @@ type Input struct {
 type Outcome struct {
 	// Rejected is non-nil when the event no longer fits (the job, task or timer
 	// does not wait, another holds the task). The step is recorded, nothing else
-	// happens. Its kind is fault.Conflict, or fault.NotFound for a number that was
-	// never given.
+	// happens. Its kind is fault.Conflict, fault.NotFound for a number that was
+	// never given, or fault.Invalid for data that an instance cannot hold (codes
+	// "field_too_large" and "too_many_fields").
 	Rejected error
 	// Element is the BPMN id of the element that the event concerned, or "".
 	Element string

@@ -130,6 +130,7 @@ func (c *cutter) cutList(n *policyNode, v canon.List, suffix string, indices []i
 		return v, extra
 	}
 	v = slices.Clone(v)
+	u := union{top: extra}
 	for i, inner := range v {
 		path := suffix + "[" + strconv.Itoa(i) + "]"
 		here := append(slices.Clip(indices), i)
@@ -139,9 +140,10 @@ func (c *cutter) cutList(n *policyNode, v canon.List, suffix string, indices []i
 			v[i] = canon.Null{}
 			continue
 		}
-		v[i], extra = left, join(extra, more)
+		v[i] = left
+		u.add(more)
 	}
-	return v, extra
+	return v, u.label()
 }
 
 // putAt returns v with the value at the given place replaced. Where a context is

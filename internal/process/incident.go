@@ -2,6 +2,7 @@ package process
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/internal/canon"
 )
@@ -20,6 +21,9 @@ func (r *run) park(id uint64, at phase, p *problem) {
 func (r *run) raise(token uint64, code, text string, label *Label, job uint64) {
 	id := r.s.next()
 	r.s.incidents = append(r.s.incidents, incident{id: id, token: token, code: code, job: job, created: r.at})
+	if len(text) > maxNote {
+		text = strings.ToValidUTF8(text[:maxNote], "") + " ..."
+	}
 	r.set(noteScope, variable{
 		name: IncidentPath(id), value: canon.String(text), label: join(r.d.Policy.tree.standard, label),
 	})

@@ -79,6 +79,9 @@ func (r *run) jobCompleted(e JobCompleted) error {
 		return err
 	}
 	token := j.token
+	if err := r.admitResults(token, e.Variables); err != nil {
+		return err
+	}
 	o := r.d.fromWork(j.given)
 	r.closeJob(e.Job)
 	r.complete(token, e.Variables, o)
@@ -134,6 +137,11 @@ func (r *run) jobErrored(e JobErrored) error {
 		return err
 	}
 	host, boundary, ok := r.catcher(j.token, e.Code)
+	if ok {
+		if err := r.admit(r.s.token(host).scope, e.Variables); err != nil {
+			return err
+		}
+	}
 	if !ok {
 		j.tries++
 		j.retries = 0

@@ -87,6 +87,45 @@ func join(a, b *Label) *Label {
 	return &Label{max(a.Class, b.Class), slices.Compact(subjects)}
 }
 
+// union joins many labels at once. Their subjects are sorted only in the end: a
+// list of thousands of persons joined one by one would be sorted as often.
+type union struct {
+	top   *Label // covers all that was added while one label did
+	mixed bool   // it does not any more; what follows has the rest
+	class Class
+	more  []string
+}
+
+func (u *union) add(l *Label) {
+	switch {
+	case l == nil || l == u.top:
+	case u.top == nil:
+		u.top = l
+	case u.mixed || !u.top.Covers(*l):
+		u.mix(l)
+	}
+}
+
+// mix adds a label that the first does not cover.
+func (u *union) mix(l *Label) {
+	if !u.mixed && l.Covers(*u.top) {
+		u.top = l
+		return
+	}
+	u.mixed, u.class = true, max(u.class, l.Class)
+	u.more = append(u.more, l.Subjects...)
+}
+
+// label returns the join of all labels added, nil if there were none.
+func (u *union) label() *Label {
+	if !u.mixed {
+		return u.top
+	}
+	subjects := slices.Concat(u.top.Subjects, u.more)
+	slices.Sort(subjects)
+	return &Label{max(u.top.Class, u.class), slices.Compact(subjects)}
+}
+
 // rename drops the prefix from the listed subjects; l itself if it has none.
 func (l *Label) rename(listed []string, prefix string) *Label {
 	if !slices.ContainsFunc(l.Subjects, func(s string) bool { return slices.Contains(listed, s) }) {

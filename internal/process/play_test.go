@@ -130,6 +130,9 @@ func (p *player) apply(out process.Outcome) {
 	if len(paths) != len(p.fields) {
 		p.t.Errorf("fields by changes: %d, in the state: %v", len(p.fields), paths)
 	}
+	if len(paths) > 100 {
+		paths = paths[:10] // finding one takes as long as its variable is large
+	}
 	for _, path := range paths {
 		v, _ := p.s.Field(path)
 		c, ok := p.fields[path]

@@ -50,7 +50,7 @@ type OpenTimer struct {
 type OpenIncident struct {
 	ID      uint64
 	Element string
-	Code    string // "job_failed", "expression", "clear_routing", "no_flow", "unhandled_error", "loop_limit"
+	Code    string // "job_failed", "expression", "clear_routing", "value_too_large", "too_many_fields", "no_flow", "unhandled_error", "loop_limit"
 	Job     uint64 // with job_failed, and unhandled_error thrown by a worker
 	Created time.Time
 }

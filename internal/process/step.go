@@ -69,8 +69,7 @@ func (r *run) apply() error {
 	case TimerFired:
 		return r.timerFired(e)
 	case VariablesSet:
-		r.merge(0, e.Variables, r.d.fromOutside())
-		return nil
+		return r.variablesSet(e)
 	case IncidentRetried:
 		return r.incidentRetried(e)
 	case Canceled:
@@ -95,10 +94,21 @@ func (r *run) gone(what string, id uint64) error {
 	return fault.New(fault.Conflict, "%s %d does not wait any more", what, id).WithCode(what + "_closed")
 }
 
+func (r *run) variablesSet(e VariablesSet) error {
+	if err := r.admit(0, e.Variables); err != nil {
+		return err
+	}
+	r.merge(0, e.Variables, r.d.fromOutside())
+	return nil
+}
+
 // begin starts the instance.
 func (r *run) begin(variables *canon.Context) error {
 	if r.s.status != "" {
 		return fault.New(fault.Conflict, "instance has been started before")
+	}
+	if err := r.admit(0, variables); err != nil {
+		return err
 	}
 	r.s.d, r.s.status = r.d, Active
 	r.s.scopes = append(r.s.scopes, scope{})

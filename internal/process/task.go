@@ -144,7 +144,11 @@ func (r *run) taskSaved(e TaskSaved) error {
 	if draft == nil {
 		draft = contextOf(nil)
 	}
-	r.set(noteScope, variable{name: draftPath(e.Task), value: draft, label: label})
+	note := variable{name: draftPath(e.Task), value: draft, label: label}
+	if r.d.tooLarge(noteScope, &note) != "" {
+		return largeField(note.name)
+	}
+	r.set(noteScope, note)
 	return nil
 }
 
@@ -154,6 +158,9 @@ func (r *run) taskCompleted(e TaskCompleted) error {
 		return err
 	}
 	token := t.token
+	if err := r.admitResults(token, e.Variables); err != nil {
+		return err
+	}
 	o := r.d.fromWork(t.given)
 	r.closeTask(e.Task)
 	r.complete(token, e.Variables, o)

@@ -74,16 +74,16 @@ func (v *variable) labelOfRead(place string) *Label {
 		return v.labelOfAll()
 	}
 	owner := v.owner(place)
-	var l *Label
+	var u union
 	if owner == "" {
-		l = v.label
+		u.add(v.label)
 	}
 	for _, p := range v.parts {
 		if suffix := generic(p.suffix); suffix == owner || within(suffix, place) {
-			l = join(l, p.label)
+			u.add(p.label)
 		}
 	}
-	return l
+	return u.label()
 }
 
 // owner returns the generic suffix of the longest field that holds a place.
@@ -99,11 +99,14 @@ func (v *variable) owner(place string) string {
 
 // labelOfAll joins the labels of all fields of the variable.
 func (v *variable) labelOfAll() *Label {
-	l := v.label
-	for _, p := range v.parts {
-		l = join(l, p.label)
+	if len(v.parts) == 0 {
+		return v.label
 	}
-	return l
+	u := union{top: v.label}
+	for _, p := range v.parts {
+		u.add(p.label)
+	}
+	return u.label()
 }
 
 // origin says what labels a written value gets. Undeclared fields get loose.
@@ -188,12 +191,11 @@ func (v *variable) labelOfPart(suffix string) *Label {
 	if suffix == "" {
 		return v.label
 	}
-	for _, p := range v.parts {
-		if p.suffix == suffix {
-			return p.label
-		}
+	i, found := slices.BinarySearchFunc(v.parts, suffix, func(p part, suffix string) int { return strings.Compare(p.suffix, suffix) })
+	if !found {
+		return nil
 	}
-	return nil
+	return v.parts[i].label
 }
 
 // rename drops a scope's prefix from those subjects of the variable's labels that
@@ -240,14 +242,14 @@ func (s *State) visible(from uint64) []variable {
 
 // labelOfVisible joins the labels of all that a scope sees.
 func (s *State) labelOfVisible(from uint64) *Label {
-	var l *Label
+	var u union
 	for {
 		sc := s.scope(from)
 		for i := range sc.vars {
-			l = join(l, sc.vars[i].labelOfAll())
+			u.add(sc.vars[i].labelOfAll())
 		}
 		if from == 0 {
-			return l
+			return u.label()
 		}
 		from = sc.parent
 	}
@@ -263,11 +265,11 @@ func (s *State) labelGiven(t *token, form bool) *Label {
 	if form {
 		return s.labelOfVisible(t.inner)
 	}
-	var l *Label
+	var u union
 	for _, v := range s.scope(t.inner).vars {
-		l = join(l, v.labelOfAll())
+		u.add(v.labelOfAll())
 	}
-	return l
+	return u.label()
 }
 
 func contextOf(list []variable) *canon.Context {
