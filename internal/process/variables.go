@@ -246,7 +246,9 @@ func (s *State) labelOfVisible(from uint64) *Label {
 	for {
 		sc := s.scope(from)
 		for i := range sc.vars {
-			u.add(sc.vars[i].labelOfAll())
+			if v := &sc.vars[i]; v.label != u.top || len(v.parts) > 0 { // nearly all share the default label
+				u.add(v.labelOfAll())
+			}
 		}
 		if from == 0 {
 			return u.label()
