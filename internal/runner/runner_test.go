@@ -79,24 +79,24 @@ func TestInstancesOutlastTheMemory(t *testing.T) {
 	}
 }
 
+// The second request is stepped, refused when it is stored, and must not be seen
+// in memory either.
 func TestAStepThatCannotBeStoredNeverWas(t *testing.T) {
 	env := testenv.New(t, nil)
 	env.Deploy("counting.bpmn", counting)
 	id := env.Start("counting", `{}`)
-	job := env.Job("one")
-	complete := func(result string) error {
-		r := api.CompleteJobRequest{Lease: job.Lease, Variables: json.RawMessage(result)}
-		_, err := env.Engine.CompleteJob(t.Context(), env.Ann, job.ID, r, "")
+	set := func(variables string) error {
+		_, err := env.Engine.SetVariables(t.Context(), env.Ann, id, []byte(variables), "one key")
 		return err
 	}
-	if err := complete(`{"one": "` + strings.Repeat("x", 70_000) + `"}`); fault.CodeOf(err) != "field_too_large" {
-		t.Fatalf("a result that is too large: %v, want field_too_large", err)
+	if err := set(`{"n": 1}`); err != nil {
+		t.Fatal(err)
 	}
-	if got := env.Instance(id); len(got.Waiting) != 2 || got.Seq != 1 {
-		t.Errorf("afterwards the instance waits for %v at step %d, want both jobs at step 1", got.Waiting, got.Seq)
+	if err := set(`{"n": 2}`); fault.CodeOf(err) != "idempotency_mismatch" {
+		t.Fatalf("another request with the same key: %v, want idempotency_mismatch", err)
 	}
-	if err := complete(`{"one": true}`); err != nil {
-		t.Errorf("a smaller result: %v", err)
+	if got := env.Instance(id); string(got.Variables) != `{"n":1}` || got.Seq != 2 {
+		t.Errorf("variables are %s at step %d, want those of step 2", got.Variables, got.Seq)
 	}
 }
 
