@@ -5,23 +5,45 @@ package main
 import (
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 )
 
-// tuneMemory fits the garbage collector to a server with a small live heap and
-// many short-lived allocations: it runs at three times the live heap instead of
-// two, and within nine tenths of the container's limit. GOGC and GOMEMLIMIT of
-// the environment win.
+// tuneMemory fits the garbage collector to a server with many short-lived
+// allocations: it may use headroom on top of the live heap, however large that
+// is, and nine tenths of the container's limit. GOGC and GOMEMLIMIT of the
+// environment win.
 func tuneMemory() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
+		keepHeadroom()
 	}
 	if limit := memoryLimit("/sys/fs/cgroup/memory.max"); limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit / 10 * 9)
 	}
 }
+
+// headroom is what may be allocated between two collections. A percentage, which
+// is what the collector knows, would be little for a small heap, and for a large
+// one much more than it helps.
+const headroom = 32 << 20
+
+// keepHeadroom sets the percentage anew after each collection: the finalizer of
+// a lost object runs then, and loses the next one.
+func keepHeadroom() {
+	var stats [1]metrics.Sample
+	stats[0].Name = "/gc/heap/live:bytes"
+	metrics.Read(stats[:])
+	live := max(stats[0].Value.Uint64(), 1<<20)
+	debug.SetGCPercent(int(min(max(100*headroom/live, 25), 400)))
+	runtime.SetFinalizer(new(lost), func(*lost) { keepHeadroom() })
+}
+
+// lost is an object of its own: the allocator puts tiny ones together, and then
+// it might never be lost alone.
+type lost struct{ _ [64]byte }
 
 // memoryLimit reads a control group's limit in bytes; 0 when there is none.
 func memoryLimit(path string) int64 {

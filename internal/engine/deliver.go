@@ -60,7 +60,7 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 		if receipt, found, err := e.repeated(ctx, l.scope, h.again); found || err != nil {
 			return receipt, err
 		}
-		if fault.Is(out.Rejected, fault.NotFound) {
+		if !fault.Is(out.Rejected, fault.Conflict) { // never was, or never could be: nothing happened
 			return api.Receipt{}, out.Rejected
 		}
 		l.dirty = true

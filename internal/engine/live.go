@@ -67,6 +67,7 @@ func (e *Engine) Open(ctx context.Context, scope store.Scope, id store.ID) (*Liv
 	if err != nil {
 		return nil, err
 	}
+	live.head.state = nil // only needed to read it
 	return live, e.checkRows(ctx, live)
 }
 

@@ -275,3 +275,22 @@ func TestOnlySearchableFieldsAreSearched(t *testing.T) {
 		t.Errorf("by a field that is not searchable: %v, want not_searchable", err)
 	}
 }
+
+func TestDataThatNeverFitLeavesNoStep(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	large := json.RawMessage(`{"note": "` + strings.Repeat("x", 70_000) + `"}`)
+	if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "classified", Variables: large}, ""); fault.CodeOf(err) != "field_too_large" {
+		t.Errorf("starting with a large value: %v, want field_too_large", err)
+	}
+	if list, err := env.Engine.Instances(t.Context(), env.Ann, engine.InstanceFilter{}, pageOf(0)); err != nil || len(list.Items) != 0 {
+		t.Errorf("%d instances, %v, want none", len(list.Items), err)
+	}
+	id := env.Start("classified", somebody)
+	if _, err := env.Engine.SetVariables(t.Context(), env.Ann, id, large, ""); fault.CodeOf(err) != "field_too_large" {
+		t.Errorf("setting a large value: %v, want field_too_large", err)
+	}
+	if got := env.Instance(id); got.Seq != 1 || got.Status != "active" {
+		t.Errorf("after a refusal: step %d, %s, want step 1, active", got.Seq, got.Status)
+	}
+}

@@ -55,6 +55,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	if err != nil {
 		return nil, err
 	}
+	l.head.state = nil // it is in l.state; ten thousand instances wait in memory
 	l.route(set, out.Commands)
 	return set, nil
 }

@@ -52,8 +52,9 @@ func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
 	if db.data, err = openFile(ctx, db.health, cfg.Path, "data"); err != nil {
 		return nil, err
 	}
-	// Of a destroyed key no byte may stay behind in the file.
-	if db.keys, err = openFile(ctx, db.health, cfg.Path, "keys", "secure_delete = ON"); err != nil {
+	// Of a destroyed key no byte may stay behind in the file. Keys are written in
+	// batches in the order of their ids, which takes no large cache.
+	if db.keys, err = openFile(ctx, db.health, cfg.Path, "keys", "secure_delete = ON", readerCache); err != nil {
 		return nil, err
 	}
 	db.scans = db.data
@@ -78,7 +79,7 @@ func openFile(ctx context.Context, h *health, dir, name string, pragmas ...strin
 }
 
 func startSQLite(h *health, path string, pragmas []string) (*sqliteDB, error) {
-	conn, err := sqliteFile{path, append(pragmas, writerCache, "journal_size_limit = 67108864")}.writer()
+	conn, err := sqliteFile{path, append([]string{writerCache, "journal_size_limit = 67108864"}, pragmas...)}.writer()
 	if err != nil {
 		return nil, err
 	}
