@@ -74,6 +74,7 @@ func TestServerStopsWhenTheDiskFails(t *testing.T) {
 // diskFails runs a healthy server, then one whose disk fails under load, then a
 // healthy one again.
 func diskFails(t *testing.T, inject, says, hint string) {
+	wrap := strace(t, os.DevNull, injected, "-e", "inject="+inject)
 	s := newServer(t, "")
 	s.start()
 	l := startLoad(t, s)
@@ -82,7 +83,7 @@ func diskFails(t *testing.T, inject, says, hint string) {
 	}
 	s.kill()
 
-	s.wrap = strace(t, os.DevNull, injected, "-e", "inject="+inject)
+	s.wrap = wrap
 	begin := logSize(t, s)
 	s.launch()
 	if err := s.await(); err != nil {
