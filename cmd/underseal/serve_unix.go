@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -51,7 +52,18 @@ func serve(ctx context.Context, e *env) (err error) {
 			return errors.Join(err, n.Close())
 		}
 	}
+	e.missKey(n, log)
 	return errors.Join(e.answer(ctx, n, *api, figures, log), n.Close())
+}
+
+// missKey tells of an API key file that is missing or empty: a first start that
+// was interrupted leaves data whose administrator has no key.
+func (e *env) missKey(n *node.Node, log *slog.Logger) {
+	path := e.settings.APIKeyFile
+	if info, err := os.Stat(path); n.Created || err == nil && info.Size() > 0 {
+		return
+	}
+	log.Warn("no API key in the key file; if nobody has one, stop the server and make one: underseal init --new-api-key --key-file FILE", "file", path)
 }
 
 // addresses opens what will be listened on; figures is nil when metrics are off.

@@ -65,7 +65,7 @@ func parseForm(name string, data []byte) (*form, error) {
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(closedLoader{})
-	const location = "urn:underseal:form"
+	const location = "underseal:///form.json" // hierarchical, so that a relative reference is one to another document
 	if err := compiler.AddResource(location, document); err != nil {
 		return nil, fault.New(fault.Invalid, "%s is not a JSON Schema: %v", name, err)
 	}

@@ -17,7 +17,7 @@ func TestAFormPointsToNoOtherDocument(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"type": "object"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, place := range []string{"file://" + file, "http://127.0.0.1:1/other.json"} {
+	for _, place := range []string{"file://" + file, "http://127.0.0.1:1/other.json", "other.json"} {
 		files := []api.File{
 			{Name: "loan.bpmn", Content: []byte(example(t, "loan.bpmn"))},
 			{Name: "decide.schema.json", Content: []byte(`{"$ref": "` + place + `"}`)},
