@@ -22,6 +22,7 @@ func TestFailedSyncIsNeverBelieved(t *testing.T) {
 	t.Parallel()
 	rng := newRand(t)
 	crashes, count := newCrashes(t, rng), 0
+	crashes.syncsFail = true
 	for _, nth := range []int{2 + rng.IntN(6), 8 + rng.IntN(6), 14 + rng.IntN(8), 22 + rng.IntN(10)} { // of each thread's syncs
 		inject := fmt.Sprintf("inject=fsync,fdatasync:error=EIO:when=%d", nth)
 		marks, base, code := recordWith(t, []string{"-e", inject}, "-small", "60")
