@@ -134,7 +134,7 @@ func (c *Client) try(ctx context.Context, r request, body []byte, key string) (d
 	if err != nil {
 		return nil, 0, unreachable(ctx, r, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // nothing is left to lose
+	defer res.Body.Close() // nothing is left to lose
 	data, err = readAll(res)
 	switch {
 	case err != nil:

@@ -106,7 +106,7 @@ func (d database) check(ctx context.Context) (instances, steps int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
+	defer tx.Rollback() // nothing was written
 	for _, c := range rowChecks {
 		var n int
 		if err := tx.QueryRowContext(ctx, c.query).Scan(&n); err != nil {
