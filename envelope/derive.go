@@ -41,18 +41,24 @@ type derived struct {
 
 // derive is HKDF-Expand (RFC 5869 section 2.3) of 64 bytes, two blocks; head is
 // all bytes of the envelope up to and with the salt.
+//
+// One buffer serves both blocks, so that nothing is copied between them:
+//
+//	first block:         32 unused | inner pad 64 | info | 1
+//	second block:  inner pad 64 | first block 32  | info | 2
 func derive(keys []Key, head []byte, ctx Context) (d derived, err error) {
 	prk, err := DeriveSecret(keys)
 	if err != nil {
 		return derived{}, err
 	}
-	var array [512]byte // on the stack, enough for all but very long contexts
-	buf := append(array[:len(d.key)], sealLabel...)
+	const first, info = sha256.Size, sha256.Size + sha256.BlockSize
+	var array [info + 416]byte // on the stack, enough for all but very long contexts
+	buf := append(array[:info], sealLabel...)
 	buf = append(buf, head...)
 	buf = append(ctx.append(buf), 1)
-	d.key = MAC(prk, buf[len(d.key):])
-	copy(buf, d.key[:])
+	d.key = mac(prk, buf[first:])
+	copy(buf[sha256.BlockSize:], d.key[:])
 	buf[len(buf)-1] = 2
-	d.commitment = MAC(prk, buf)
+	d.commitment = mac(prk, buf)
 	return d, nil
 }

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	f.StringVar(&o.binary, "binary", "bin/underseal", "the server's binary")
 	f.StringVar(&o.dir, "dir", "", "where the temporary data directory is made; must be a real disk")
-	f.IntVar(&o.runs, "runs", 3, "runs of each benchmark of a package; the best counts")
+	f.IntVar(&o.runs, "runs", 5, "runs of each benchmark of a package; the best counts")
 	f.DurationVar(&o.comparison.WarmUp, "warmup", o.comparison.WarmUp, "load before the first measurement")
 	f.DurationVar(&o.comparison.Measure, "measure", o.comparison.Measure, "time measured for each mode")
 	f.DurationVar(&o.comparison.Half, "half", o.comparison.Half, "time measured at half the rate")
@@ -83,7 +83,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 		pkg   string
 		names []string
 	}{
-		{"./envelope", []string{"Seal1KiB", "Open1KiB"}},
+		{"./envelope", []string{"SHA256", "Seal1KiB", "Open1KiB"}},
 		{"./ledger", []string{"CommitValue"}},
 		{"./internal/process", []string{"StepJobGatewayJob"}},
 		{"./internal/feel", []string{"Condition"}},
@@ -100,6 +100,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 		}
 	}
 	t.Section("parts of a step, on one core")
+	t.Show("SHA-256 of 1 KiB, to compare machines", all.Micros("SHA256"), "us")
 	t.Below("seal 1 KiB", all.Micros("Seal1KiB"), 2, "us")
 	t.Below("open 1 KiB", all.Micros("Open1KiB"), 2, "us")
 	t.AtLeast("process.Step: job completed, gateway, next job", all["StepJobGatewayJob"]["steps/s"], 300_000, "/s")
