@@ -282,6 +282,14 @@ type RetryRequest struct {
 	Retries int `json:"retries,omitempty" doc:"new tries for a job, default 3" minimum:"0" maximum:"1000"`
 }
 
+// KeysRenewed says what became of a page of running instances.
+type KeysRenewed struct {
+	Seen    int      `json:"seen" doc:"running instances looked at"`
+	Renewed int      `json:"renewed" doc:"those that have a new data key now"`
+	Failed  []string `json:"failed,omitempty" doc:"instances that could not be opened; their key stays"`
+	Next    string   `json:"next,omitempty"`
+}
+
 // Health is the answer of /healthz and /readyz.
 type Health struct {
 	Status string            `json:"status" doc:"ok or unavailable"`

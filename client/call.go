@@ -71,7 +71,7 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	}
 	key := c.idem
 	if key == "" && r.method != http.MethodGet {
-		key = uuid.NewString()
+		key = newKey()
 	}
 	if r.tries == 0 {
 		r.tries = c.tries
@@ -151,6 +151,10 @@ func isUnready(r request, res *http.Response) bool {
 	return r.route == "/readyz" && res.StatusCode == http.StatusServiceUnavailable &&
 		res.Header.Get("Content-Type") == "application/json"
 }
+
+// newKey returns an idempotency key: a UUIDv7, by whose time the server keeps
+// requests that were made together together.
+func newKey() string { return uuid.Must(uuid.NewV7()).String() }
 
 func (c *Client) newRequest(ctx context.Context, r request, body []byte, key string) (*http.Request, error) {
 	target := c.base.JoinPath(r.path)

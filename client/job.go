@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/underseal/underseal/api"
 )
 
@@ -240,7 +238,7 @@ func triesLeft(job api.Job, outcome error) int {
 
 // deliver repeats a report, always with the same key, until it is answered.
 func (p *poller) deliver(ctx context.Context, r request) error {
-	c := p.worker.client.Idempotent(uuid.NewString())
+	c := p.worker.client.Idempotent(newKey())
 	for failures := c.tries; ; failures++ {
 		_, err := call[api.Receipt](ctx, c, r)
 		if err == nil || ctx.Err() != nil || !repeatable(err) {

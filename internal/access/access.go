@@ -35,6 +35,7 @@ const (
 	WorkJobs       Action = "job:work"
 	ReadIncident   Action = "incident:read"
 	RetryIncident  Action = "incident:retry"
+	RotateKey      Action = "key:rotate"
 )
 
 // Principal is who asks.
@@ -44,8 +45,8 @@ type Principal struct {
 	Roles  []string // "Admin" alone has rights for now
 }
 
-// Resource is what is asked for. Kind is "process", "instance", "task", "job"
-// or "incident"; ID may be empty for all of them.
+// Resource is what is asked for. Kind is "process", "instance", "task", "job",
+// "incident" or "key"; ID may be empty for all of them.
 type Resource struct {
 	Kind   string
 	ID     string

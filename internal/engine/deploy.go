@@ -16,7 +16,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/underseal/underseal/api"
-	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/bpmn"
 	"github.com/underseal/underseal/internal/canon"
@@ -216,17 +215,17 @@ func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p de
 		return nil, nil, err
 	}
 	p.compiled.Version = version
-	owner, err := e.ring.TenantKey(ctx, c.Scope.Tenant(), keyring.Audit)
+	key, err := e.ring.TenantKey(ctx, c.Scope.Tenant(), keyring.Audit)
 	if err != nil {
 		return nil, nil, err
 	}
 	at := e.moment()
 	d := &definition{
 		object: object{
-			scope: c.Scope, id: newID(), kind: store.Definition, owner: owner,
+			scope: c.Scope, id: newID(), kind: store.Definition, owner: key,
 			head: &head{
 				mode: process.Standard, process: p.compiled.ID, version: version, model: p.compiled.Hash,
-				started: at, keys: []envelope.KeyID{owner.ID},
+				started: at, owners: []owner{{key.ID, 1}},
 			},
 		},
 		compiled: p.compiled, setting: setting, files: files,

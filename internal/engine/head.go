@@ -27,12 +27,20 @@ type head struct {
 	def     store.ID // instances: the definition's object
 	model   string   // hex SHA-256 of the model
 	started time.Time
-	ended   time.Time // zero: not ended
-	keys    []envelope.KeyID
-	persons []person // sorted by path
-	fields  []stored // sorted by path
-	state   []byte   // instances: process.State.Encode
+	ended   time.Time        // zero: not ended
+	owners  []owner          // the object's own keys, oldest first; never empty
+	keys    []envelope.KeyID // of persons
+	persons []person         // sorted by path
+	fields  []stored         // sorted by path
+	state   []byte           // instances: process.State.Encode
 	leaf    ledger.Hash
+}
+
+// owner is a key of the object's own, under which all steps were sealed from
+// one on, until the next owner took over.
+type owner struct {
+	key   envelope.KeyID
+	since uint64
 }
 
 // person is a subject of the object's data: the field that names it and the
@@ -49,11 +57,20 @@ type stored struct {
 	seq    uint64
 	shard  int // in head.shards
 	sealed bool
-	keys   []int    // in head.keys, besides the owner (0), sorted by key id
+	keys   []int    // in head.keys, besides the owner of that step; sorted by key id
 	digest [32]byte // SHA-256 of the stored bytes
 }
 
 func (h *head) shard() string { return h.shards[len(h.shards)-1] }
+
+// owner returns the id of the key that a step was sealed under.
+func (h *head) owner(seq uint64) envelope.KeyID {
+	i := len(h.owners) - 1
+	for i > 0 && h.owners[i].since > seq {
+		i--
+	}
+	return h.owners[i].key
+}
 
 // enter makes shard the one that the next step goes to.
 func (h *head) enter(shard string) int {
@@ -131,6 +148,11 @@ func (h *head) encode() []byte {
 	w.text(h.model)
 	w.time(h.started)
 	w.time(h.ended)
+	w.uint(uint64(len(h.owners)))
+	for _, o := range h.owners {
+		w = append(w, o.key[:]...)
+		w.uint(o.since)
+	}
 	w.uint(uint64(len(h.keys)))
 	for _, k := range h.keys {
 		w = append(w, k[:]...)
@@ -197,6 +219,11 @@ func decodeHead(data []byte) (*head, error) {
 	r.bytes(h.def[:])
 	h.model = r.text()
 	h.started, h.ended = r.time(), r.time()
+	h.owners = make([]owner, r.count())
+	for i := range h.owners {
+		r.bytes(h.owners[i].key[:])
+		h.owners[i].since = r.uint()
+	}
 	h.keys = make([]envelope.KeyID, r.count())
 	for i := range h.keys {
 		r.bytes(h.keys[i][:])
@@ -213,7 +240,7 @@ func decodeHead(data []byte) (*head, error) {
 	}
 	h.state = bytes.Clone([]byte(r.text()))
 	r.bytes(h.leaf[:])
-	if r.bad || len(r.data) != 0 || len(h.shards) == 0 || len(h.keys) == 0 {
+	if r.bad || len(r.data) != 0 || len(h.shards) == 0 || len(h.owners) == 0 {
 		return nil, fault.New(fault.Integrity, "head is malformed")
 	}
 	return h, nil

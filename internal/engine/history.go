@@ -170,7 +170,8 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 // the leaf, which commits to the value under them.
 func (e *Engine) openPast(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) ([]envelope.Key, []byte, error) {
 	if !f.Sealed {
-		return []envelope.Key{o.owner}, f.Value, nil
+		owner, err := e.ownerAt(ctx, o, f.Seq)
+		return []envelope.Key{owner}, f.Value, err
 	}
 	return e.openNamed(ctx, o, leaf.Log, f.Path, f.Seq, f.Value)
 }

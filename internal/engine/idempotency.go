@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
@@ -29,7 +31,21 @@ func (e *Engine) request(ctx context.Context, c Caller, operation, key string, b
 		return nil, err
 	}
 	token, err := e.indexToken(ctx, c.Scope.Tenant(), "idempotency", c.Principal+"\x00"+key)
-	return &request{token, operation + "\x00" + string(text)}, err
+	return &request{timeFirst(token, key), operation + "\x00" + string(text)}, err
+}
+
+// timeFirst puts the time of an idempotency key that is a UUIDv7, milliseconds
+// of 48 bits, before the token, of which 208 bits stay. Rows of requests made
+// together then lie together: random ones cost each commit as many pages as it
+// has requests, a quarter of the throughput at a million instances.
+func timeFirst(token [32]byte, key string) [32]byte {
+	id, err := uuid.Parse(key)
+	if err != nil || id.Version() != 7 {
+		return token
+	}
+	var ordered [32]byte
+	copy(ordered[copy(ordered[:], id[:6]):], token[:])
+	return ordered
 }
 
 // row is the request's token with its print: a keyed hash of what was asked for

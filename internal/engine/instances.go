@@ -62,7 +62,7 @@ func (e *Engine) newLive(ctx context.Context, scope store.Scope, def *definition
 			scope: scope, id: newID(), kind: store.Instance, owner: key,
 			head: &head{
 				mode: def.mode(), process: def.head.process, version: def.head.version,
-				def: def.id, model: def.head.model, keys: []envelope.KeyID{key.ID},
+				def: def.id, model: def.head.model, owners: []owner{{key.ID, 1}},
 			},
 		},
 		def: def, state: process.NewState(),

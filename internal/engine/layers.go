@@ -67,13 +67,17 @@ func (e *Engine) openSealed(o *object, keys []envelope.Key, shard, path string, 
 // openNamed opens a field by the keys that its envelopes name, and returns these
 // in the order in which they were given to sealField.
 func (e *Engine) openNamed(ctx context.Context, o *object, shard, path string, seq uint64, sealed []byte) ([]envelope.Key, []byte, error) {
-	keys := []envelope.Key{o.owner}
+	owner, err := e.ownerAt(ctx, o, seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys := []envelope.Key{owner}
 	for i := 0; i == 0 || envelope.IsSealed(sealed); i++ {
 		ids, err := envelope.KeyIDs(sealed)
 		if err != nil {
 			return nil, nil, err
 		}
-		layer := []envelope.Key{o.owner}
+		layer := []envelope.Key{owner}
 		for _, id := range ids[1:] {
 			key, err := e.ring.Key(ctx, o.scope.Tenant(), id)
 			if err != nil {

@@ -25,7 +25,7 @@ type object struct {
 	scope store.Scope
 	id    store.ID
 	kind  store.Kind
-	owner envelope.Key // seals the head and every field; head.keys[0]
+	owner envelope.Key // seals the head and every new field; the last of head.owners
 	head  *head
 
 	nameless []store.ID // keys given in the step under way to persons without a name
@@ -197,7 +197,7 @@ func (e *Engine) openHead(ctx context.Context, o *object, body []byte, shard str
 	if o.head, err = decodeHead(plain); err != nil {
 		return err
 	}
-	if o.head.seq != seq || o.head.shard() != shard || o.head.keys[0] != o.owner.ID {
+	if o.head.seq != seq || o.head.shard() != shard || o.head.owner(seq) != o.owner.ID {
 		return fault.New(fault.Integrity, "the head does not belong to this step")
 	}
 	return nil
@@ -295,7 +295,7 @@ func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.
 	}
 	plain := row.Value
 	if f.sealed {
-		keys, err := e.keys(ctx, o, f.keys)
+		keys, err := e.keys(ctx, o, f.seq, f.keys)
 		if err != nil {
 			return nil, err
 		}

@@ -14,10 +14,22 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// keys returns the object's key and the others named by their places in the
-// head, in the order in which an envelope takes them.
-func (e *Engine) keys(ctx context.Context, o *object, places []int) ([]envelope.Key, error) {
-	keys := append(make([]envelope.Key, 0, 1+len(places)), o.owner)
+// ownerAt returns the object's key that a step was sealed under.
+func (e *Engine) ownerAt(ctx context.Context, o *object, seq uint64) (envelope.Key, error) {
+	if id := o.head.owner(seq); id != o.owner.ID {
+		return e.ring.Key(ctx, o.scope.Tenant(), id)
+	}
+	return o.owner, nil
+}
+
+// keys returns the object's key of a step and the others named by their places
+// in the head, in the order in which an envelope takes them.
+func (e *Engine) keys(ctx context.Context, o *object, seq uint64, places []int) ([]envelope.Key, error) {
+	owner, err := e.ownerAt(ctx, o, seq)
+	if err != nil {
+		return nil, err
+	}
+	keys := append(make([]envelope.Key, 0, 1+len(places)), owner)
 	for _, i := range places {
 		key, err := e.ring.Key(ctx, o.scope.Tenant(), o.head.keys[i])
 		if err != nil {
@@ -50,7 +62,7 @@ func (e *Engine) fieldKeys(ctx context.Context, o *object, label process.Label) 
 			WithCode("too_many_subjects").WithHint("give jobs only what they need by input mappings, and write what concerns each person into a field of its own")
 	}
 	slices.SortFunc(places, func(a, b int) int { return bytes.Compare(o.head.keys[a][:], o.head.keys[b][:]) })
-	keys, err := e.keys(ctx, o, places)
+	keys, err := e.keys(ctx, o, o.head.seq, places)
 	return keys, places, err
 }
 

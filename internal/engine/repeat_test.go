@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -293,4 +294,34 @@ func TestDataThatNeverFitLeavesNoStep(t *testing.T) {
 	if got := env.Instance(id); got.Seq != 1 || got.Status != "active" {
 		t.Errorf("after a refusal: step %d, %s, want step 1, active", got.Seq, got.Status)
 	}
+}
+
+// TestRequestsOfOneMomentStandTogether sends keys of version 7: what they leave
+// begins with their time, and still tells two keys of one millisecond apart.
+func TestRequestsOfOneMomentStandTogether(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	request := api.StartRequest{Process: "loan", Variables: json.RawMessage(example(t, "application.json"))}
+	instances := map[string]bool{}
+	for _, key := range []string{"0192f0c1-9a3b-7c4d-8e5f-000000000001", "0192f0c1-9a3b-7c4d-8e5f-000000000002"} {
+		for range 2 {
+			receipt, err := env.Engine.Start(t.Context(), env.Ann, request, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			instances[receipt.Instance] = true
+		}
+	}
+	if len(instances) != 2 {
+		t.Errorf("two keys, each sent twice, made %d instances", len(instances))
+	}
+	env.Restart(func() {
+		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+		defer db.Close()
+		var found int
+		err := db.QueryRow(`SELECT count(*) FROM unique_tokens WHERE substr(token, 1, 6) = x'0192f0c19a3b'`).Scan(&found)
+		if err != nil || found != 2 {
+			t.Errorf("%d tokens begin with the time of their key, %v, want 2", found, err)
+		}
+	})
 }

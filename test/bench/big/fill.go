@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/underseal/underseal/api"
@@ -119,11 +119,10 @@ func (f *filler) run(ctx context.Context, n int) error {
 }
 
 // one starts an instance and completes one, not always the same. Requests have
-// idempotency keys, as those of the public client always do: they leave rows in
-// random order, which is what a large database is most likely to slow down.
+// idempotency keys, as those of the public client always do.
 func (f *filler) one(ctx context.Context) error {
 	start := api.StartRequest{Process: f.load.Process(), Variables: f.load.Variables(time.Now())}
-	if _, err := f.engine.Start(ctx, f.caller, start, rand.Text()); err != nil {
+	if _, err := f.engine.Start(ctx, f.caller, start, newKey()); err != nil {
 		return err
 	}
 	jobs, err := f.engine.ActivateJobs(ctx, f.caller, api.ActivateRequest{Type: f.load.JobType(), Worker: "bench", Max: 1, WaitMS: 10_000})
@@ -134,10 +133,12 @@ func (f *filler) one(ctx context.Context) error {
 		return fmt.Errorf("%d jobs wait, want one", len(jobs.Items))
 	}
 	job := jobs.Items[0]
-	_, err = f.engine.CompleteJob(ctx, f.caller, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: load.Answer}, rand.Text())
+	_, err = f.engine.CompleteJob(ctx, f.caller, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: load.Answer}, newKey())
 	f.done.Add(1)
 	return err
 }
+
+func newKey() string { return uuid.Must(uuid.NewV7()).String() }
 
 // copyHome replaces a home by a copy of another, and has it on the disk, so that
 // writing it back does not disturb what is measured next.

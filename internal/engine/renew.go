@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// RenewKeys gives running instances whose own data key was made before a time a
+// new one, a page of them at a time, newest first. What is sealed stays as it is
+// and needs the old key; what comes is sealed under the new one. Doing it again
+// renews nothing twice.
+//
+// An instance that cannot be opened does not hold up the others: it is among the
+// Failed, and its key stays. An outage of the key service or database ends the
+// call with its error.
+func (e *Engine) RenewKeys(ctx context.Context, c Caller, before time.Time, page Page) (api.KeysRenewed, error) {
+	if err := e.may(c, access.RotateKey, "key", ""); err != nil {
+		return api.KeysRenewed{}, err
+	}
+	after, err := page.instance()
+	if err != nil {
+		return api.KeysRenewed{}, err
+	}
+	limit, err := page.limit()
+	if err != nil {
+		return api.KeysRenewed{}, err
+	}
+	if now := e.moment(); before.After(now) {
+		return api.KeysRenewed{}, fault.New(fault.Invalid, "no key can be newer than %s, it is %s", formatTime(before), formatTime(now))
+	}
+	rows, err := e.store.Instances(ctx, c.Scope, store.InstanceFilter{Status: string(process.Active), After: after, Limit: limit + 1})
+	if err != nil {
+		return api.KeysRenewed{}, err
+	}
+	rows, next := cut(rows, limit, func(r store.ListedInstance) string { return textID(r.ID) })
+	out, oldest := api.KeysRenewed{Next: next}, store.ID(keyrow.IDAt(before))
+	for _, row := range rows {
+		out.Seen++
+		if bytes.Compare(row.Key[:], oldest[:]) >= 0 {
+			continue
+		}
+		switch err := e.renewKey(ctx, c, row.ID, oldest); {
+		case err == nil:
+			out.Renewed++
+		case fault.Is(err, fault.Unavailable):
+			return api.KeysRenewed{}, err
+		default:
+			out.Failed = append(out.Failed, textID(row.ID))
+		}
+	}
+	return out, nil
+}
+
+// renewKey lets a new data key take over an instance, as a step of its own. An
+// instance that has ended meanwhile, or has a newer key, is left as it is.
+func (e *Engine) renewKey(ctx context.Context, c Caller, id, before store.ID) error {
+	return e.useListed(ctx, c, id, func(l *Live) error {
+		if l.state.Status() != process.Active || bytes.Compare(l.owner.ID[:], before[:]) >= 0 {
+			return nil
+		}
+		key, err := e.keyMadeSince(ctx, l.scope.Tenant(), before)
+		if err != nil {
+			return err
+		}
+		l.dirty = true
+		// From now on only the sealed head names the old key, so the sweep of
+		// unused keys has to be told that it is in use.
+		l.nameless = append(l.nameless, store.ID(l.owner.ID))
+		l.owner = key
+		l.head.owners = append(l.head.owners, owner{key.ID, l.head.seq + 1})
+		set, err := e.renewalSet(ctx, c, l)
+		if err != nil {
+			return err
+		}
+		if err := e.store.Commit(context.WithoutCancel(ctx), l.scope, set); err != nil {
+			return err
+		}
+		l.dirty = false
+		e.ring.Assigned(l.scope.Tenant(), key.ID)
+		return nil
+	})
+}
+
+// keyMadeSince returns a new data key with at least this id. Keys made ahead that
+// are older are passed over; what nobody uses is swept.
+func (e *Engine) keyMadeSince(ctx context.Context, tenant string, before store.ID) (envelope.Key, error) {
+	for {
+		key, err := e.ring.NewKey(ctx, tenant)
+		if err != nil || bytes.Compare(key.ID[:], before[:]) >= 0 {
+			return key, err
+		}
+	}
+}
+
+// renewalSet returns the step in which the key changes; it writes no field but
+// who caused it.
+func (e *Engine) renewalSet(ctx context.Context, c Caller, l *Live) (*store.WriteSet, error) {
+	at := e.moment()
+	l.head.state = l.state.Encode()
+	set, err := e.write(ctx, &l.object, step{
+		kind: "instance.key_renewed", act: "admin", at: at, record: record("key_renewed", process.Outcome{}, at),
+		fields: []fieldWrite{{path: "$actor", value: actorOf(c), label: process.Label{Class: process.Confident}, fact: true}},
+	})
+	l.head.state = nil
+	if err != nil {
+		return nil, err
+	}
+	l.route(set, nil)
+	return set, nil
+}
