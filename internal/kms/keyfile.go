@@ -25,7 +25,10 @@ type KeyFile struct {
 	mu   sync.Mutex // held while the file is replaced
 }
 
-var _ Service = (*KeyFile)(nil)
+var (
+	_ Service = (*KeyFile)(nil)
+	_ Rotator = (*KeyFile)(nil)
+)
 
 // CreateKeyFile makes a key file with a fresh root key and its directory, both
 // durable when it returns. A file that exists is never touched: Conflict.
@@ -83,19 +86,37 @@ func (f *KeyFile) Unwrap(ctx context.Context, c Context, wrapped []byte) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	h, err := parseHeader(wrapped)
+	h, err := f.header(wrapped)
 	if err != nil {
 		return nil, err
-	}
-	if h.id != f.id {
-		return nil, fault.New(fault.Conflict, "unwrap key of tenant %q: it was wrapped under root key %s, and this is %s",
-			c.Tenant, uuid.UUID(h.id), f).WithCode("other_root_key").WithHint("start with the key file whose id is %s", uuid.UUID(h.id))
 	}
 	root, err := content.version(h.version)
 	if err != nil {
 		return nil, err
 	}
 	return unwrap(root, h, c, wrapped)
+}
+
+// Version implements Service. Bytes of another key file are a Conflict.
+func (f *KeyFile) Version(wrapped []byte) (string, error) {
+	h, err := f.header(wrapped)
+	if err != nil {
+		return "", err
+	}
+	return strconv.FormatUint(uint64(h.version), 10), nil
+}
+
+// header reads the header of a wrapped key and makes sure that it names this root key.
+func (f *KeyFile) header(wrapped []byte) (header, error) {
+	h, err := parseHeader(wrapped)
+	if err != nil {
+		return header{}, err
+	}
+	if h.id != f.id {
+		return header{}, fault.New(fault.Conflict, "a wrapped key was wrapped under root key %s, and this is %s",
+			uuid.UUID(h.id), f).WithCode("other_root_key").WithHint("start with the key file whose id is %s", uuid.UUID(h.id))
+	}
+	return h, nil
 }
 
 // Describe implements Service.
@@ -122,10 +143,17 @@ func (f *KeyFile) Destroy(ctx context.Context, version string) error {
 	return f.change(ctx, func(content *keyFileContent) error { return content.destroy(uint32(n)) })
 }
 
-// AddVersion gives the file a new version of the root key, under which
-// everything is wrapped from then on.
-func (f *KeyFile) AddVersion(ctx context.Context) error {
-	return f.change(ctx, func(content *keyFileContent) error { content.add(); return nil })
+// Rotate implements Rotator. The new version is durable when it returns.
+func (f *KeyFile) Rotate(ctx context.Context) (version string, err error) {
+	err = f.change(ctx, func(content *keyFileContent) error {
+		content.add()
+		version = strconv.Itoa(len(content.keys))
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return version, nil
 }
 
 // use reads the file for a call in the context c.

@@ -46,6 +46,29 @@ func TestKeyFileIsAService(t *testing.T) {
 	kmstest.TestService(t, func(t *testing.T) kms.Service { file, _ := create(t); return file })
 }
 
+func TestKeyFileTellsDeniedFromUnreachable(t *testing.T) {
+	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
+		file, path := create(t)
+		ok := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return file, kmstest.Faults{
+			Deny:    func() { ok(os.Chmod(path, 0o644)) },
+			Cut:     func() { ok(os.Rename(path, path+".away")) },
+			Restore: func() { _ = os.Rename(path+".away", path); ok(os.Chmod(path, 0o600)) },
+		}
+	})
+}
+
+func TestFaultyServiceFailsAsItSays(t *testing.T) {
+	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
+		s := kmstest.New(t)
+		return s, kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Restore: s.Restore}
+	})
+}
+
 func TestFaultyServiceIsAServiceWhileNothingIsWrong(t *testing.T) {
 	kmstest.TestService(t, func(t *testing.T) kms.Service { return kmstest.New(t) })
 }
@@ -220,8 +243,8 @@ func TestVersionsOfAKeyFile(t *testing.T) {
 	}
 	// What a crash leaves behind must not be in the way.
 	write(t, path+".new", []byte("half-wri"))
-	if err := file.AddVersion(ctx); err != nil {
-		t.Fatal(err)
+	if version, err := file.Rotate(ctx); err != nil || version != "2" {
+		t.Fatalf("Rotate: version %q, %v, want 2", version, err)
 	}
 	second, err := file.Wrap(ctx, c, make([]byte, 32))
 	if err != nil {
@@ -286,8 +309,8 @@ func FuzzOpenKeyFile(f *testing.F) {
 			return
 		}
 		// Whatever opens is its only spelling: it comes back when it is written again.
-		if err := file.AddVersion(t.Context()); err != nil {
-			t.Fatalf("AddVersion: %v", err)
+		if _, err := file.Rotate(t.Context()); err != nil {
+			t.Fatalf("Rotate: %v", err)
 		}
 		if got := read(t, path); !bytes.HasPrefix(got, content[:bytes.LastIndex(content, []byte("end "))]) {
 			t.Errorf("opened %q, wrote %q", content, got)

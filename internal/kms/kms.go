@@ -13,6 +13,9 @@ package kms
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 )
@@ -22,8 +25,10 @@ import (
 // and telling Denied from Unavailable is the heart of the contract, because a
 // cached key survives an outage and does not survive a revocation:
 //
-//   - Denied: the service answered, and we may not use the key (any more).
-//   - Unavailable: no answer, or one that says "later"; trying again may help.
+//   - Denied: the service answered, and we may not use the key (any more), or
+//     the key is not there (any more).
+//   - Unavailable: no answer, or one that says "later" (Throttled); trying again
+//     may help.
 //   - NotFound: the version of the root key was destroyed, for good.
 //   - Conflict: the key was wrapped under another root key than this one.
 //   - Integrity: the wrapped bytes or their context were changed.
@@ -36,6 +41,11 @@ type Service interface {
 	// Unwrap returns the key that Wrap was given with the same c.
 	Unwrap(ctx context.Context, c Context, wrapped []byte) (key []byte, err error)
 
+	// Version returns the version of the root key that opens wrapped, as Describe
+	// called it when wrapped was made, without a call of the service. Integrity
+	// when these are no bytes of this provider. That they open is not said.
+	Version(wrapped []byte) (string, error)
+
 	// Describe says which root key this is, without using it.
 	Describe(ctx context.Context) (Description, error)
 
@@ -43,8 +53,45 @@ type Service interface {
 	// unreadable, durably when it returns (a provider with a waiting period: when
 	// that is over). The caller has moved all that is still needed to a newer
 	// version. A version destroyed already is no error, an unknown one NotFound.
+	// A provider that can destroy only from the oldest on answers Conflict, and
+	// destroys nothing, while an older version is there.
 	Destroy(ctx context.Context, version string) error
 }
+
+// A Rotator is a Service that can make a new version of its root key by itself.
+// Everything is wrapped under the new version from then on; what was wrapped
+// before still opens.
+type Rotator interface {
+	Rotate(ctx context.Context) (version string, err error)
+}
+
+// CodeThrottled is the code of Unavailable errors of a service that answered
+// "later": it is there, we may use it, and nothing helps but waiting.
+const CodeThrottled = "key_service_throttled"
+
+// Throttled returns an Unavailable error with CodeThrottled. wait is how long
+// the service asked to be left alone, 0 when it did not say.
+func Throttled(wait time.Duration, format string, args ...any) error {
+	return fault.New(fault.Unavailable, "%w", &later{fmt.Errorf(format, args...), wait}).WithCode(CodeThrottled)
+}
+
+// Wait returns how long the service asked to be left alone, 0 when err is not
+// from Throttled or the service did not say.
+func Wait(err error) time.Duration {
+	var l *later
+	if errors.As(err, &l) {
+		return l.wait
+	}
+	return 0
+}
+
+// later is an answer that asks to wait.
+type later struct {
+	error
+	wait time.Duration
+}
+
+func (l *later) Unwrap() error { return l.error }
 
 // A Context is bound into every wrapped key. All items are mandatory.
 type Context struct {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
@@ -12,7 +13,7 @@ import (
 
 // A Faulty is a key service that fails on command.
 type Faulty struct {
-	kms.Service
+	*kms.KeyFile
 
 	mu    sync.Mutex // guards what follows
 	hook  func(ctx context.Context) error
@@ -25,10 +26,10 @@ func New(t testing.TB) *Faulty {
 	if err != nil {
 		t.Fatalf("CreateKeyFile: %v", err)
 	}
-	return &Faulty{Service: file}
+	return &Faulty{KeyFile: file}
 }
 
-// Hook has f called before every Wrap and Unwrap, which fail with its error.
+// Hook has f called before every Wrap, Unwrap and Rotate, which fail with its error.
 // It may block, which is a slow service. nil is a working service again.
 func (s *Faulty) Hook(f func(ctx context.Context) error) {
 	s.mu.Lock()
@@ -46,30 +47,51 @@ func (s *Faulty) Deny() {
 	s.Hook(func(context.Context) error { return fault.New(fault.Denied, "key service refuses") })
 }
 
+// Throttle makes every call fail as Throttled, with half a minute to wait.
+func (s *Faulty) Throttle() {
+	s.Hook(func(context.Context) error { return kms.Throttled(30*time.Second, "key service asks to wait") })
+}
+
+// Hang makes every call wait for its context to end.
+func (s *Faulty) Hang() {
+	s.Hook(func(ctx context.Context) error {
+		<-ctx.Done()
+		return fault.New(fault.Unavailable, "key service does not answer: %w", ctx.Err())
+	})
+}
+
 // Restore makes the service work again.
 func (s *Faulty) Restore() { s.Hook(nil) }
 
-// Calls returns how many Wraps and Unwraps were tried.
+// Calls returns how many Wraps, Unwraps and Rotates were tried.
 func (s *Faulty) Calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls
 }
 
-// Wrap implements kms.Service.
+// Wrap implements kms.KeyFile.
 func (s *Faulty) Wrap(ctx context.Context, c kms.Context, key []byte) ([]byte, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
-	return s.Service.Wrap(ctx, c, key)
+	return s.KeyFile.Wrap(ctx, c, key)
 }
 
-// Unwrap implements kms.Service.
+// Unwrap implements kms.KeyFile.
 func (s *Faulty) Unwrap(ctx context.Context, c kms.Context, wrapped []byte) ([]byte, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
-	return s.Service.Unwrap(ctx, c, wrapped)
+	return s.KeyFile.Unwrap(ctx, c, wrapped)
+}
+
+// Rotate implements kms.Rotator.
+func (s *Faulty) Rotate(ctx context.Context) (string, error) {
+	if err := s.enter(ctx); err != nil {
+		return "", err
+	}
+	return s.KeyFile.Rotate(ctx)
 }
 
 // enter counts a call and returns the hook's error.

@@ -34,6 +34,10 @@ func TestService(t *testing.T, open func(t *testing.T) kms.Service) {
 		"every truncation and extension is refused":                  resized,
 		"a destroyed version opens nothing, and its loss is not new": destroyed,
 		"a version that never was cannot be destroyed":               unknownVersion,
+		"wrapped bytes name the version that Describe named":         version,
+		"nothing but wrapped bytes has a version":                    noVersion,
+		"a rotation leaves what is old readable":                     rotated,
+		"a destroyed version takes no newer one along":               destroyedOld,
 		"a context that is done is an outage":                        contextDone,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -200,6 +204,85 @@ func unknownVersion(t *testing.T, s kms.Service) {
 	}
 	if _, err := s.Unwrap(t.Context(), Context(), wrapped); err != nil {
 		t.Errorf("Unwrap after that: %v", err)
+	}
+}
+
+// mustVersion returns the version that wrapped names.
+func mustVersion(t *testing.T, s kms.Service, wrapped []byte) string {
+	t.Helper()
+	version, err := s.Version(wrapped)
+	if err != nil || version == "" {
+		t.Fatalf("Version: %q, %v", version, err)
+	}
+	return version
+}
+
+// rotate makes a new version of the root key, if the service can.
+func rotate(t *testing.T, s kms.Service) (version string) {
+	t.Helper()
+	rotator, ok := s.(kms.Rotator)
+	if !ok {
+		t.Skip("this provider cannot rotate by itself")
+	}
+	version, err := rotator.Rotate(t.Context())
+	if err != nil {
+		t.Fatalf("Rotate: %v", err)
+	}
+	return version
+}
+
+func version(t *testing.T, s kms.Service) {
+	d, err := s.Describe(t.Context())
+	if err != nil {
+		t.Fatalf("Describe: %v", err)
+	}
+	if got := mustVersion(t, s, mustWrap(t, s, Context(), newKey())); got != d.Version {
+		t.Errorf("wrapped under version %q, Describe said %q", got, d.Version)
+	}
+}
+
+func noVersion(t *testing.T, s kms.Service) {
+	for name, wrapped := range map[string][]byte{
+		"nothing": nil, "a short text": []byte("x"), "zeros": make([]byte, 100), "too much": make([]byte, 5<<10),
+	} {
+		if got, err := s.Version(wrapped); !fault.Is(err, fault.Integrity) || got != "" {
+			t.Errorf("Version of %s: %q, %v, want integrity", name, got, err)
+		}
+	}
+}
+
+func rotated(t *testing.T, s kms.Service) {
+	key := newKey()
+	old := mustWrap(t, s, Context(), key)
+	newest := rotate(t, s)
+	d, err := s.Describe(t.Context())
+	if err != nil || d.Version != newest || newest == mustVersion(t, s, old) {
+		t.Errorf("Describe after the rotation from %q to %q: %+v, %v", mustVersion(t, s, old), newest, d, err)
+	}
+	fresh := mustWrap(t, s, Context(), key)
+	if got := mustVersion(t, s, fresh); got != newest {
+		t.Errorf("wrapped under version %q after a rotation to %q", got, newest)
+	}
+	for name, wrapped := range map[string][]byte{"old": old, "new": fresh} {
+		if got, err := s.Unwrap(t.Context(), Context(), wrapped); err != nil || !bytes.Equal(got, key) {
+			t.Errorf("Unwrap of %s bytes: %v, equal %t", name, err, bytes.Equal(got, key))
+		}
+	}
+}
+
+func destroyedOld(t *testing.T, s kms.Service) {
+	key := newKey()
+	old := mustWrap(t, s, Context(), key)
+	rotate(t, s)
+	fresh := mustWrap(t, s, Context(), key)
+	if err := s.Destroy(t.Context(), mustVersion(t, s, old)); err != nil {
+		t.Fatalf("Destroy: %v", err)
+	}
+	if _, err := s.Unwrap(t.Context(), Context(), old); !fault.Is(err, fault.NotFound) {
+		t.Errorf("Unwrap under the destroyed version: %v, want not_found", err)
+	}
+	if got, err := s.Unwrap(t.Context(), Context(), fresh); err != nil || !bytes.Equal(got, key) {
+		t.Errorf("Unwrap under the newer version: %v, equal %t", err, bytes.Equal(got, key))
 	}
 }
 
