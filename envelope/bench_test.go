@@ -1,7 +1,11 @@
 package envelope_test
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/sha256"
+	"io"
 	"testing"
 
 	"github.com/underseal/underseal/envelope"
@@ -49,5 +53,61 @@ func BenchmarkSHA256(b *testing.B) {
 	data := make([]byte, 1024)
 	for b.Loop() {
 		sha256.Sum256(data)
+	}
+}
+
+const mebi = 1 << 20
+
+// BenchmarkRawGCM1MiB is what streams are measured against: one ciphertext,
+// without segments, nonces of its own, or a key to derive.
+func BenchmarkRawGCM1MiB(b *testing.B) {
+	block, err := aes.NewCipher(make([]byte, 32))
+	if err != nil {
+		b.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		b.Fatal(err)
+	}
+	plaintext, dst, nonce := make([]byte, mebi), make([]byte, 0, mebi+16), make([]byte, 12)
+	b.SetBytes(mebi)
+	for b.Loop() {
+		dst = aead.Seal(dst[:0], nonce, plaintext, nil)
+	}
+}
+
+func BenchmarkSealStream1MiB(b *testing.B) {
+	keys, ctx := benchKeys(1)
+	plaintext := make([]byte, mebi)
+	b.SetBytes(mebi)
+	b.ReportAllocs()
+	for b.Loop() {
+		s, err := envelope.NewSealer(io.Discard, keys, ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Write(plaintext); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenStream1MiB(b *testing.B) {
+	keys, ctx := benchKeys(1)
+	plaintext := make([]byte, mebi)
+	sealed := sealStream(b, keys, ctx, plaintext)
+	b.SetBytes(mebi)
+	b.ReportAllocs()
+	for b.Loop() {
+		o, err := envelope.NewOpener(bytes.NewReader(sealed), int64(len(sealed)), keys, ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := o.ReadAt(plaintext, 0); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -1,5 +1,6 @@
 // Package envelope seals values under one or several data keys, bound to the
-// place and time they belong to, and opens them.
+// place and time they belong to, and opens them: short ones in one piece with
+// Seal and Open, files in segments with a Sealer and an Opener.
 //
 // A sealed value (version 1, suite 01) is
 //
@@ -34,7 +35,9 @@ import (
 const (
 	mark    = 0xF5
 	version = 0x01
-	suite   = 0x01
+
+	suiteValue  = 0x01 // one ciphertext
+	suiteStream = 0x02 // segments
 
 	flagPadded = 0x01
 
@@ -93,7 +96,7 @@ func newMessage(keys []Key, ctx Context, plaintext []byte, salt [saltSize]byte) 
 		return message{}, fault.New(fault.Invalid, "value of %d bytes is too large to seal, at most %d", len(plaintext), MaxPlaintext)
 	}
 	flags, size := padding(len(plaintext))
-	m, err := newPrefix([4]byte{mark, version, suite, flags}, keys, ctx, salt, size)
+	m, err := newPrefix([4]byte{mark, version, suiteValue, flags}, keys, ctx, salt, size)
 	if err != nil {
 		return message{}, err
 	}

@@ -12,11 +12,22 @@ type head struct {
 	n          int
 	ids        [maxKeys]KeyID
 	commitment int // offset; the salt is before it
-	nonce      int // offset; to the end: nonce, ciphertext, tag
+	nonce      int // offset; to the end: nonce, ciphertext, tag, or such segments
 }
 
 // parseHead reads the form of an envelope and gives what is wrong, "" if nothing.
 func parseHead(b []byte) (h head, what string) {
+	if h, what = parseStart(b, suiteValue); what != "" {
+		return h, what
+	}
+	if what := checkLength(h.flags, len(b)-h.nonce-nonceSize-tagSize); what != "" {
+		return h, what
+	}
+	return h, h.readIDs(b)
+}
+
+// parseStart reads the first bytes of an envelope of the given suite.
+func parseStart(b []byte, suite byte) (h head, what string) {
 	if len(b) < headSize {
 		return h, "it is shorter than any sealed value"
 	}
@@ -27,7 +38,7 @@ func parseHead(b []byte) (h head, what string) {
 		return h, fmt.Sprintf("version %d is not known", b[1])
 	case b[2] != suite:
 		return h, fmt.Sprintf("suite %d is not known", b[2])
-	case b[3] != 0 && b[3] != flagPadded:
+	case b[3] != 0 && (b[3] != flagPadded || suite != suiteValue):
 		return h, fmt.Sprintf("flags %#02x are not known", b[3])
 	case b[4] < 1 || b[4] > maxKeys:
 		return h, fmt.Sprintf("it says %d keys, want 1 to %d", b[4], maxKeys)
@@ -35,13 +46,15 @@ func parseHead(b []byte) (h head, what string) {
 	h.flags, h.n = b[3], int(b[4])
 	h.commitment = headSize + h.n*idSize + saltSize
 	h.nonce = h.commitment + commitmentSize
-	if what := checkLength(h.flags, len(b)-h.nonce-nonceSize-tagSize); what != "" {
-		return h, what
-	}
+	return h, ""
+}
+
+// readIDs reads the key ids from b, which has at least all bytes before the nonce.
+func (h *head) readIDs(b []byte) (what string) {
 	for i := range h.n {
 		copy(h.ids[i][:], b[headSize+i*idSize:])
 	}
-	return h, checkOrder(h.ids[:h.n])
+	return checkOrder(h.ids[:h.n])
 }
 
 // checkLength refuses a ciphertext that Seal does not make under these flags.
