@@ -170,7 +170,9 @@ func TestOpenerRefusesSegmentsOutOfPlace(t *testing.T) {
 	sealed := sealStream(t, keys, ctx, text(4*segment))
 	other := sealStream(t, keys, ctx, text(4*segment))
 	at := func(b []byte, i int) []byte { return b[streamPrefix+i*sealedSegment:][:sealedSegment] }
-	join := func(parts ...[]byte) []byte { return slices.Concat(append([][]byte{sealed[:streamPrefix]}, parts...)...) }
+	join := func(parts ...[]byte) []byte {
+		return slices.Concat(append([][]byte{sealed[:streamPrefix]}, parts...)...)
+	}
 	for _, c := range []struct {
 		name   string
 		sealed []byte
