@@ -78,6 +78,9 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	o.nameless = nil
 
 	slices.SortFunc(s.fields, func(a, b fieldWrite) int { return strings.Compare(a.path, b.path) })
+	if len(o.head.fields) == 0 { // most have all their fields from the first step on
+		o.head.fields = make([]stored, 0, len(s.fields))
+	}
 	commitments := make([]ledger.Hash, 0, len(s.fields))
 	sealed := make([][]byte, 0, len(s.fields))
 	for _, f := range s.fields {

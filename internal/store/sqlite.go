@@ -20,7 +20,7 @@ const sqliteReaders = 4
 // Memory of the page caches, in KiB: about 16 MiB for the writer and 2 MiB for
 // each reader. What they miss the operating system's cache holds.
 const (
-	writerCache = "cache_size = -16384"
+	writerCache = "cache_size = -8192"
 	readerCache = "cache_size = -2048"
 )
 
