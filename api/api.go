@@ -89,6 +89,7 @@ type Instance struct {
 	Waiting     []Waiting       `json:"waiting,omitempty" doc:"not in lists"`
 	Variables   json.RawMessage `json:"variables,omitempty" doc:"those of the root scope; not in lists"`
 	Fields      []FieldInfo     `json:"fields,omitempty" doc:"not in lists"`
+	Erased      []string        `json:"erased,omitempty" doc:"paths of fields whose key was destroyed; they read as null; not in lists"`
 }
 
 // Waiting is a place where an instance waits.
@@ -126,6 +127,7 @@ type Step struct {
 	Rejected string       `json:"rejected,omitempty"`
 	Trail    []Transition `json:"trail,omitempty"`
 	Fields   []string     `json:"fields,omitempty" doc:"paths written"`
+	Erased   []string     `json:"erased,omitempty" doc:"those of them whose value was erased since"`
 	Leaf     string       `json:"leaf" doc:"hash of the leaf that commits to it, hex"`
 }
 
@@ -175,6 +177,7 @@ type Task struct {
 	Form      json.RawMessage `json:"form,omitempty" doc:"JSON Schema; not in lists"`
 	Variables json.RawMessage `json:"variables,omitempty"`
 	Draft     json.RawMessage `json:"draft,omitempty"`
+	Erased    []string        `json:"erased,omitempty" doc:"paths of the instance's fields that were erased; not in lists"`
 }
 
 // Tasks is a page of tasks, those of the oldest instance first.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,13 +101,17 @@ func writeInstance(w io.Writer, i api.Instance) {
 	fmt.Fprintf(w, "variables\n%s\n", printable(indented(i.Variables, "  ")))
 	var rows [][]string
 	for _, f := range i.Fields {
-		rows = append(rows, []string{f.Path, f.Class, sealedText(f.Sealed), strconv.FormatUint(f.Seq, 10), strings.Join(f.Subjects, " ")})
+		rows = append(rows, []string{f.Path, f.Class, restText(f, i.Erased), strconv.FormatUint(f.Seq, 10), strings.Join(f.Subjects, " ")})
 	}
 	table(w, []string{"FIELD", "CLASS", "AT REST", "STEP", "SUBJECTS"}, rows)
 }
 
-func sealedText(sealed bool) string {
-	if sealed {
+// restText says how a field is kept at rest.
+func restText(f api.FieldInfo, erased []string) string {
+	switch {
+	case slices.Contains(erased, f.Path):
+		return "erased"
+	case f.Sealed:
 		return "sealed"
 	}
 	return "clear"

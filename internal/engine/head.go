@@ -59,6 +59,8 @@ type stored struct {
 	sealed bool
 	keys   []int    // in head.keys, besides the owner of that step; sorted by key id
 	digest [32]byte // SHA-256 of the stored bytes
+
+	erased bool // one of its keys was destroyed; found when it is opened, not stored
 }
 
 func (h *head) shard() string { return h.shards[len(h.shards)-1] }
@@ -117,6 +119,23 @@ func (h *head) putPerson(p person) {
 		return
 	}
 	h.persons = slices.Insert(h.persons, i, p)
+}
+
+// forget takes persons out whose key was destroyed: a person who comes back is met
+// anew, and the next head does not name the one of before.
+func (h *head) forget(destroyed []string) {
+	h.persons = slices.DeleteFunc(h.persons, func(p person) bool { return slices.Contains(destroyed, p.path) })
+}
+
+// erased lists the paths of fields that were erased.
+func (h *head) erased() []string {
+	var paths []string
+	for i := range h.fields {
+		if h.fields[i].erased {
+			paths = append(paths, h.fields[i].path)
+		}
+	}
+	return paths
 }
 
 // keyIndex returns the place of a data key in the head, adding it if it is new.

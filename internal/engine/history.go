@@ -115,11 +115,12 @@ func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, pre
 	if err != nil {
 		return api.Step{}, err
 	}
-	actor, err := e.checkCommitted(ctx, o, row, leaf, fields)
+	actor, erased, err := e.checkCommitted(ctx, o, row, leaf, fields)
 	if err != nil {
 		return api.Step{}, err
 	}
 	step, err := o.wireStep(row, actor)
+	step.Erased = erased
 	for _, f := range fields {
 		if !strings.HasPrefix(f.Path, "$actor") {
 			step.Fields = append(step.Fields, f.Path)
@@ -128,41 +129,52 @@ func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, pre
 	return step, err
 }
 
-// checkCommitted recomputes what a leaf commits to from the rows of its step,
-// and returns who acted.
-func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (string, error) {
+// checkCommitted recomputes what a leaf commits to from the rows of its step, and
+// returns who acted and which fields were erased. The commitment to an erased value
+// went with its key, so of a step with one only the sealed bytes and the number of
+// fields can be checked.
+func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (actor string, erased []string, err error) {
 	changed := o.tampered("has changed rows of step %d", row.Seq)
 	var sealed [][]byte
 	var commitments []ledger.Hash
-	actor := ""
 	for _, f := range fields {
-		keys, plain, err := e.openPast(ctx, o, leaf, f)
-		if fault.Is(err, fault.Integrity) {
-			return "", changed.WithCause(err)
-		}
-		if err != nil {
-			return "", err
-		}
-		value, err := decodeTyped(plain)
-		if err != nil {
-			return "", changed.WithCause(err)
-		}
 		if f.Sealed {
 			sealed = append(sealed, f.Value)
 		}
-		commitment, err := e.commitment(o, keys, f.Path, leaf.Log, row.Seq, value)
-		if err != nil {
-			return "", err
+		value, commitment, err := e.checkPast(ctx, o, leaf, f)
+		switch {
+		case fault.Is(err, fault.Sealed):
+			erased = append(erased, f.Path)
+			continue
+		case fault.Is(err, fault.Integrity):
+			return "", nil, changed.WithCause(err)
+		case err != nil:
+			return "", nil, err
 		}
 		commitments = append(commitments, commitment)
 		if f.Path == "$actor" {
 			actor = principalOf(value)
 		}
 	}
-	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || ledger.DataRoot(commitments) != leaf.Data || len(commitments) != leaf.N {
-		return "", changed
+	whole := len(erased) > 0 || ledger.DataRoot(commitments) == leaf.Data
+	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || !whole || len(fields) != leaf.N {
+		return "", nil, changed
 	}
-	return actor, nil
+	return actor, erased, nil
+}
+
+// checkPast opens a field version and commits to it again.
+func (e *Engine) checkPast(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (canon.Value, ledger.Hash, error) {
+	keys, plain, err := e.openPast(ctx, o, leaf, f)
+	if err != nil {
+		return nil, ledger.Hash{}, err
+	}
+	value, err := decodeTyped(plain)
+	if err != nil {
+		return nil, ledger.Hash{}, err
+	}
+	commitment, err := e.commitment(o, keys, f.Path, leaf.Log, f.Seq, value)
+	return value, commitment, err
 }
 
 // openPast opens a field version by the keys that its own envelopes name: the

@@ -330,7 +330,7 @@ func (e *Engine) detail(ctx context.Context, l *Live) (api.Instance, error) {
 	item.Seq = l.head.seq
 	item.Variables = canon.EncodeJSON(l.state.Variables())
 	item.Waiting = l.waiting()
-	item.Fields = l.fieldInfos()
+	item.Fields, item.Erased = l.fieldInfos(), l.head.erased()
 	key, err := e.readField(ctx, &l.object, businessKeyField)
 	if text, ok := key.(canon.String); ok {
 		item.BusinessKey = string(text)

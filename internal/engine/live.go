@@ -30,13 +30,19 @@ func (l *Live) State() *process.State { return l.state }
 // Process returns the id of the instance's process.
 func (l *Live) Process() string { return l.head.process }
 
+// isErased reports whether the newest version of a field was erased.
+func (l *Live) isErased(path string) bool {
+	f, ok := l.head.field(path)
+	return ok && f.erased
+}
+
 // Dirty reports whether the memory may be ahead of the database; then the
 // instance must be dropped and opened anew.
 func (l *Live) Dirty() bool { return l.dirty }
 
 // Open reads an instance from the database and requires that all its rows
 // agree: head with newest leaf, fields with their digests, routing rows with
-// the head.
+// the head. A field one of whose keys was destroyed reads as null.
 func (e *Engine) Open(ctx context.Context, scope store.Scope, id store.ID) (*Live, error) {
 	o, err := e.load(ctx, scope, id, store.Instance)
 	if err != nil {

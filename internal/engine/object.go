@@ -28,7 +28,9 @@ type object struct {
 	owner envelope.Key // seals the head and every new field; the last of head.owners
 	head  *head
 
-	nameless []store.ID // keys given in the step under way to persons without a name
+	// Of the step under way: keys given to persons without a name, and who was met.
+	nameless []store.ID
+	met      []store.Token
 }
 
 // step is what happens to an object once: what is recorded and what is written.
@@ -51,6 +53,8 @@ type fieldWrite struct {
 	value canon.Value
 	label process.Label
 	fact  bool
+
+	search bool // can be found by its exact value
 }
 
 func textID(id store.ID) string { return uuid.UUID(id).String() }
@@ -74,8 +78,8 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	seq, prev := o.head.seq+1, o.head.leaf
 	o.head.seq = seq
 	shardIndex := o.head.enter(e.shardAt(o.scope.Tenant(), s.at))
-	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: s.tokens, Keys: o.nameless}
-	o.nameless = nil
+	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: append(s.tokens, o.met...), Keys: o.nameless}
+	o.nameless, o.met = nil, nil
 
 	slices.SortFunc(s.fields, func(a, b fieldWrite) int { return strings.Compare(a.path, b.path) })
 	if len(o.head.fields) == 0 { // most have all their fields from the first step on
@@ -270,7 +274,8 @@ func (e *Engine) gone(ctx context.Context, o *object, notFound error) error {
 	return notFound
 }
 
-// values opens the newest version of every field that the head names.
+// values opens the newest version of every field that the head names. One that was
+// erased is nil, and marked so in the head.
 func (e *Engine) values(ctx context.Context, o *object) (map[string]canon.Value, error) {
 	refs := make([]store.FieldRef, len(o.head.fields))
 	for i, f := range o.head.fields {
@@ -285,13 +290,17 @@ func (e *Engine) values(ctx context.Context, o *object) (map[string]canon.Value,
 	}
 	values := make(map[string]canon.Value, len(rows))
 	for i, row := range rows {
-		if values[row.Path], err = e.openField(ctx, o, &o.head.fields[i], row); err != nil {
+		f := &o.head.fields[i]
+		values[row.Path], err = e.openField(ctx, o, f, row)
+		if f.erased = fault.Is(err, fault.Sealed); err != nil && !f.erased {
 			return nil, err
 		}
 	}
 	return values, nil
 }
 
+// openField opens a field by its row, which must be what the head names. It is
+// Sealed when one of the field's keys was destroyed.
 func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.StoredField) (canon.Value, error) {
 	if row.Path != f.path || row.Seq != f.seq || row.Sealed != f.sealed || sha256.Sum256(row.Value) != f.digest {
 		return nil, o.tampered("has a changed row for field %q of step %d", f.path, f.seq)

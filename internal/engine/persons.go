@@ -110,6 +110,7 @@ func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id cano
 			return err
 		}
 		o.head.putPerson(person{path, o.head.keyIndex(key.ID), token})
+		o.meet(token, key.ID)
 		return nil
 	case !met:
 		return e.meetNameless(ctx, o, path)
@@ -134,9 +135,18 @@ func (e *Engine) meetNameless(ctx context.Context, o *object, path string) error
 	return nil
 }
 
+// meet notes that the object is about the person with this token, of whom
+// something in it is sealed under the key, so that all keys of a person and all
+// objects about them can be found.
+func (o *object) meet(token [32]byte, key envelope.KeyID) {
+	o.met = append(o.met, store.Token{Kind: store.SubjectToken, Token: token, Key: store.ID(key)})
+}
+
 // namePerson links a nameless key to the person who turned out to be behind it.
-// Somebody who has a key already keeps that one.
+// Somebody who has a key already keeps that one; what was sealed under the
+// nameless one before is about them all the same.
 func (e *Engine) namePerson(ctx context.Context, o *object, p *person, token [32]byte) error {
+	o.meet(token, o.head.keys[p.key])
 	err := e.ring.LinkSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], token)
 	if fault.Is(err, fault.Conflict) {
 		return e.replacePerson(ctx, o, p, token)
@@ -153,20 +163,28 @@ func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token 
 		return err
 	}
 	p.key, p.token = o.head.keyIndex(key.ID), token
+	o.meet(token, key.ID)
 	return nil
 }
 
 // checkPersons requires that every named person still has the key that the
-// object's fields about them are sealed under.
+// object's fields about them are sealed under. Persons whose key was destroyed are
+// forgotten.
 func (e *Engine) checkPersons(ctx context.Context, o *object) error {
+	var destroyed []string
 	for _, p := range o.head.persons {
-		if p.token == [32]byte{} {
-			continue
+		_, err := e.ring.Key(ctx, o.scope.Tenant(), o.head.keys[p.key])
+		if err == nil && p.token != [32]byte{} {
+			err = e.ring.CheckSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], p.token)
 		}
-		if err := e.ring.CheckSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], p.token); err != nil {
+		switch {
+		case fault.Is(err, fault.Sealed):
+			destroyed = append(destroyed, p.path)
+		case err != nil:
 			return err
 		}
 	}
+	o.head.forget(destroyed)
 	return nil
 }
 

@@ -29,14 +29,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 			s.gone = append(s.gone, change.Path)
 			continue
 		}
-		s.fields = append(s.fields, fieldWrite{path: change.Path, value: change.Value, label: change.Label})
-		if change.Search == "exact" {
-			token, err := e.searchToken(ctx, l, change)
-			if err != nil {
-				return nil, err
-			}
-			s.tokens = append(s.tokens, token)
-		}
+		s.fields = append(s.fields, fieldWrite{path: change.Path, value: change.Value, label: change.Label, search: change.Search == "exact"})
 	}
 	// A request that was refused did nothing: repeated, it is refused again, and
 	// never found under its key as if it had been carried out.
@@ -50,6 +43,9 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	if err := e.meetAll(ctx, l, &s); err != nil {
 		return nil, err
 	}
+	if err := e.searchTokens(ctx, l, &s); err != nil {
+		return nil, err
+	}
 	l.head.state = l.state.Encode()
 	set, err := e.write(ctx, &l.object, s)
 	if err != nil {
@@ -61,7 +57,8 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 }
 
 // meetAll gives keys to all persons, and writes again every field about a
-// person who turned out to be somebody else: it must be sealed under their key.
+// person who turned out to be somebody else: it must be sealed under their key. Of
+// an erased one nothing is left to write.
 func (e *Engine) meetAll(ctx context.Context, l *Live, s *step) error {
 	changed, err := e.meetPersons(ctx, &l.object, s.fields)
 	if err != nil || len(changed) == 0 {
@@ -70,20 +67,37 @@ func (e *Engine) meetAll(ctx context.Context, l *Live, s *step) error {
 	for _, path := range l.state.FieldPaths() {
 		label := l.state.Label(path)
 		if !slices.ContainsFunc(label.Subjects, func(p string) bool { return slices.Contains(changed, p) }) ||
-			slices.ContainsFunc(s.fields, func(w fieldWrite) bool { return w.path == path }) {
+			slices.ContainsFunc(s.fields, func(w fieldWrite) bool { return w.path == path }) || l.isErased(path) {
 			continue
 		}
 		value, _ := l.state.Field(path)
-		s.fields = append(s.fields, fieldWrite{path: path, value: value, label: label})
+		s.fields = append(s.fields, fieldWrite{path: path, value: value, label: label, search: l.state.Search(path) == "exact"})
 	}
 	return nil
 }
 
-// searchToken makes a field findable by its exact value. Tokens of former
-// values stay; whoever finds by one compares with the present value.
-func (e *Engine) searchToken(ctx context.Context, l *Live, c process.Change) (store.Token, error) {
-	token, err := e.indexToken(ctx, l.scope.Tenant(), "field", fieldTerm(l.head.process, c.Path, c.Value))
-	return store.Token{Kind: store.SearchToken, Token: token}, err
+// searchTokens makes fields findable by their exact values, with one token for
+// each person that a field is about. Tokens of former values stay; whoever finds by
+// one compares with the present value. All persons have been met.
+func (e *Engine) searchTokens(ctx context.Context, l *Live, s *step) error {
+	for _, f := range s.fields {
+		if !f.search {
+			continue
+		}
+		token, err := e.indexToken(ctx, l.scope.Tenant(), "field", fieldTerm(l.head.process, f.path, f.value))
+		if err != nil {
+			return err
+		}
+		if len(f.label.Subjects) == 0 {
+			s.tokens = append(s.tokens, store.Token{Kind: store.SearchToken, Token: token})
+		}
+		for _, path := range f.label.Subjects {
+			if p, ok := l.head.person(path); ok {
+				s.tokens = append(s.tokens, store.Token{Kind: store.SearchToken, Token: token, Key: store.ID(l.head.keys[p.key])})
+			}
+		}
+	}
+	return nil
 }
 
 func fieldTerm(process, path string, v canon.Value) string {

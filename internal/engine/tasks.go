@@ -100,7 +100,7 @@ func (e *Engine) fillTask(ctx context.Context, l *Live, t process.OpenUserTask, 
 	if err != nil {
 		return err
 	}
-	item.Variables = canon.EncodeJSON(variables)
+	item.Variables, item.Erased = canon.EncodeJSON(variables), l.head.erased()
 	if draft, ok := l.state.TaskDraft(t.ID); ok {
 		item.Draft = canon.EncodeJSON(draft)
 	}

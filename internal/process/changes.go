@@ -217,6 +217,12 @@ func (s *State) Label(path string) Label {
 	return Label{}
 }
 
+// Search says how a live field may be searched for: "" or "exact".
+func (s *State) Search(path string) string {
+	f, _ := s.lookup(path)
+	return f.search
+}
+
 // Field returns the value of a live field.
 func (s *State) Field(path string) (canon.Value, bool) {
 	f, ok := s.lookup(path)

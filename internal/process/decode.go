@@ -63,9 +63,9 @@ type (
 )
 
 // Decode builds the instance whose Encode gave the structure; field returns the
-// value of a field by its path, and its errors are passed on. A structure that
-// is not spelled canonically, hangs together wrongly or names what the
-// definition lacks is fault.Integrity.
+// value of a field by its path, nil for one that was erased, which reads as null;
+// its errors are passed on. A structure that is not spelled canonically, hangs
+// together wrongly or names what the definition lacks is fault.Integrity.
 func Decode(d *Definition, data []byte, field func(path string) (canon.Value, error)) (*State, error) {
 	var in structure
 	if err := json.Unmarshal(data, &in); err != nil {
@@ -303,7 +303,7 @@ func (d *Definition) sharedLabel(class Class, subjects []string) *Label {
 func (r *reader) place(fields []field) {
 	path := fields[0].path
 	if isPseudo(path) {
-		r.append(&r.s.notes, variable{name: path, value: fields[0].value, label: fields[0].label})
+		r.append(&r.s.notes, variable{name: path, value: orNull(fields[0].value), label: fields[0].label})
 		return
 	}
 	scope, name, suffix, err := parseFieldPath(path)
@@ -313,10 +313,15 @@ func (r *reader) place(fields []field) {
 		return
 	}
 	v := variable{name: r.d.shared(name), value: fields[0].value, label: fields[0].label}
+	put := putAt
+	if slices.ContainsFunc(fields, field.erased) {
+		put = putGrowing
+		v.value = orNull(v.value)
+	}
 	for _, f := range fields[1:] {
 		suffix := f.path[len(path):]
 		steps, _ := splitSuffix(suffix)
-		v.value = putAt(v.value, steps, f.value)
+		v.value = put(v.value, steps, orNull(f.value))
 		v.parts = append(v.parts, part{suffix, f.label})
 	}
 	r.require(r.splits(&v, scope, fields), "the fields of a variable are not those of the policy")
@@ -330,7 +335,19 @@ func (r *reader) append(list *[]variable, v variable) {
 	*list = append(*list, v)
 }
 
+// erased reports whether a field's value was erased; only while a state is read.
+func (f field) erased() bool { return f.value == nil }
+
+func orNull(v canon.Value) canon.Value {
+	if v == nil {
+		return canon.Null{}
+	}
+	return v
+}
+
 // splits reports whether a variable splits into just the fields it was made of.
+// What was around a field inside an erased one is erased too and was made anew,
+// so of erased fields only the paths must agree.
 func (r *reader) splits(v *variable, scope uint64, fields []field) bool {
 	node := r.d.Policy.tree.roots[v.name]
 	if !node.inside() {
@@ -338,6 +355,6 @@ func (r *reader) splits(v *variable, scope uint64, fields []field) bool {
 	}
 	pieces := split(node, scope, v.name, v.value)
 	return slices.EqualFunc(pieces, fields, func(p piece, f field) bool {
-		return p.suffix == f.path[len(fields[0].path):] && canon.Equal(p.value, f.value)
+		return p.suffix == f.path[len(fields[0].path):] && (f.erased() || canon.Equal(p.value, f.value))
 	})
 }

@@ -166,3 +166,27 @@ func putAt(v canon.Value, steps []pathStep, value canon.Value) canon.Value {
 	inner, _ := context.Get(steps[0].name)
 	return context.With(steps[0].name, putAt(inner, steps[1:], value))
 }
+
+// putGrowing is putAt for a value of which parts were erased: where a list or an
+// item of one is needed and missing, it is made, with nulls before it.
+func putGrowing(v canon.Value, steps []pathStep, value canon.Value) canon.Value {
+	if len(steps) == 0 {
+		return value
+	}
+	s := steps[0]
+	if s.name != "" {
+		context, _ := v.(*canon.Context)
+		inner, _ := context.Get(s.name)
+		return context.With(s.name, putGrowing(inner, steps[1:], value))
+	}
+	if s.index < 0 {
+		return v
+	}
+	list, _ := v.(canon.List)
+	list = slices.Clone(list)
+	for len(list) <= s.index {
+		list = append(list, canon.Null{})
+	}
+	list[s.index] = putGrowing(list[s.index], steps[1:], value)
+	return list
+}

@@ -91,10 +91,11 @@ func (r *Runner) Stop() {
 }
 
 // Use calls f with the instance open and held by this call alone. When another
-// writer was faster, f is called once more with the instance as it is now.
+// writer was faster, or a key was destroyed that the instance in memory still
+// counted on, f is called once more with the instance as it is now.
 func (r *Runner) Use(ctx context.Context, scope store.Scope, id store.ID, f func(*engine.Live) error) error {
 	err := r.use(ctx, scope, id, f)
-	if fault.CodeOf(err) == "stale" {
+	if fault.CodeOf(err) == "stale" || fault.Is(err, fault.Sealed) {
 		err = r.use(ctx, scope, id, f)
 	}
 	return err

@@ -11,18 +11,59 @@ type TokenRow struct {
 	Object ID
 	Seq    uint64 // the step that wrote the token
 	Print  []byte
+	Key    ID // of the person it is about; zero: nobody
 }
 
-// FindToken returns who has the token, ascending by object and seq.
+// FindToken returns who has the token, ascending by object, seq and key.
 func (db *DB) FindToken(ctx context.Context, s Scope, kind TokenKind, token [32]byte) ([]TokenRow, error) {
 	return collect(ctx, db.data, s.tenant, `
-		SELECT object, seq, print FROM unique_tokens WHERE tenant = $1 AND kind = $2 AND token = $3
+		SELECT object, seq, print, NULL AS data_key FROM unique_tokens WHERE tenant = $1 AND kind = $2 AND token = $3
 		UNION ALL
-		SELECT object, seq, print FROM tokens WHERE tenant = $1 AND kind = $2 AND token = $3
-		ORDER BY object, seq`,
+		SELECT object, seq, print, data_key FROM tokens WHERE tenant = $1 AND kind = $2 AND token = $3
+		ORDER BY object, seq, data_key`,
 		[]any{s.tenant, kind, token}, func(r row, t *TokenRow) error {
-			return r.scan(&t.Object, &t.Seq, &t.Print)
+			return r.scan(&t.Object, &t.Seq, &t.Print, (*optionalID)(&t.Key))
 		})
+}
+
+// optionalID receives an id that may be NULL or empty, which leave it zero.
+type optionalID ID
+
+func (id *optionalID) Scan(src any) error {
+	if data, ok := src.([]byte); src == nil || ok && len(data) == 0 {
+		return nil
+	}
+	return fixed(id[:]).Scan(src)
+}
+
+// CountTokens returns how many tokens are about the person with a data key, and
+// how many an object has, those of requests besides.
+func (db *DB) CountTokens(ctx context.Context, s Scope, keys []ID, object ID) (n int, err error) {
+	args := make([][]any, 0, len(keys)+1)
+	for _, key := range keys {
+		args = append(args, []any{s.tenant, key, ID{}})
+	}
+	if object != (ID{}) {
+		args = append(args, []any{s.tenant, ID{}, object})
+	}
+	err = db.data.eachOf(ctx, s.tenant, `
+		SELECT count(*) FROM tokens WHERE tenant = $1 AND data_key = $2
+		UNION ALL SELECT count(*) FROM tokens WHERE tenant = $1 AND object = $3`,
+		args, func(_ int, r row) error {
+			var some int
+			err := r.scan(&some)
+			n += some
+			return err
+		})
+	return n, err
+}
+
+// key returns the column of a token's key.
+func (t *Token) key() []byte {
+	if t.Key == (ID{}) {
+		return nil
+	}
+	return t.Key[:]
 }
 
 func insertToken(s Scope, object ID, seq uint64, t *Token) statement {
@@ -30,10 +71,10 @@ func insertToken(s Scope, object ID, seq uint64, t *Token) statement {
 	if !t.Unique {
 		return statement{
 			text: `
-				INSERT INTO tokens (tenant, kind, token, object, seq, print)
-				VALUES ($1, $2, $3, $4, $5, $6)
+				INSERT INTO tokens (tenant, kind, token, object, seq, print, data_key)
+				VALUES ($1, $2, $3, $4, $5, $6, $7)
 				ON CONFLICT DO NOTHING`,
-			args: args,
+			args: append(args, t.key()),
 		}
 	}
 	return statement{

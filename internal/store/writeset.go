@@ -147,6 +147,7 @@ const (
 	IdempotencyToken TokenKind = iota + 1 // unique: one request
 	BusinessKeyToken                      // any number of instances
 	SearchToken                           // a field declared search="exact"
+	SubjectToken                          // a person whom an object is about
 )
 
 // Token is a keyed hash of something that must be found but not read.
@@ -155,6 +156,9 @@ type Token struct {
 	Token  [32]byte
 	Unique bool   // Conflict (code "token_taken") when the tenant has it already
 	Print  []byte // IdempotencyToken: keyed fingerprint of the request, else nil
+	// Key is the data key of the person it is about, so that it can be deleted with
+	// that key; there is one row per person. Zero: nobody, or the token is unique.
+	Key ID
 }
 
 // Resource is a file of a deployment, clear, named by the SHA-256 of its bytes.

@@ -154,8 +154,12 @@ CREATE TABLE tokens (
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
     seq    bigint NOT NULL CHECK (seq >= 1),
     print  bytea    NOT NULL,
-    PRIMARY KEY (tenant, kind, token, object, seq)
+    -- the key of the person it is about, one row for each; empty: nobody
+    data_key bytea  NOT NULL CHECK (octet_length(data_key) IN (0, 16)),
+    PRIMARY KEY (tenant, kind, token, object, seq, data_key)
 );
+CREATE INDEX tokens_by_key ON tokens (tenant, data_key);
+CREATE INDEX tokens_by_object ON tokens (tenant, object);
 
 CREATE TABLE unique_tokens (
     tenant text COLLATE "C"    NOT NULL,

@@ -159,8 +159,12 @@ CREATE TABLE tokens (
     object BLOB    NOT NULL CHECK (length(object) = 16),
     seq    INTEGER NOT NULL CHECK (seq >= 1),
     print  BLOB    NOT NULL,
-    PRIMARY KEY (tenant, kind, token, object, seq)
+    -- the key of the person it is about, one row for each; empty: nobody
+    data_key BLOB  NOT NULL CHECK (length(data_key) IN (0, 16)),
+    PRIMARY KEY (tenant, kind, token, object, seq, data_key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_by_key ON tokens (tenant, data_key);
+CREATE INDEX tokens_by_object ON tokens (tenant, object);
 
 CREATE TABLE unique_tokens (
     tenant TEXT    NOT NULL,
