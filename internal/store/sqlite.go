@@ -17,7 +17,7 @@ var errBusy = errors.New("checkpoint: readers kept the database busy")
 // sqliteReaders is how many queries of a file run at a time.
 const sqliteReaders = 4
 
-// Memory of the page caches, in KiB: about 16 MiB for the writer and 2 MiB for
+// Memory of the page caches, in KiB: about 8 MiB for the writer and 2 MiB for
 // each reader. What they miss the operating system's cache holds.
 const (
 	writerCache = "cache_size = -8192"

@@ -137,8 +137,8 @@ func (b *bench) manyStates(ctx context.Context) error {
 	slices.Sort(ratios)
 	b.table.Section("process.Step on one core: job completed, gateway, next job")
 	b.table.AtLeast("with one live instance, best of three", slices.Max(one), 300_000, "/s")
-	b.table.Show("with 200,000, best of three", slices.Max(many), "/s")
-	b.table.AtLeast("200,000 / one, median of three", ratios[pairs/2], 0.8, "")
+	b.table.AtLeast("with 200,000, best of three", slices.Max(many), 0.8*300_000, "/s")
+	b.table.Show("200,000 / one, median of three", ratios[pairs/2], "")
 	return nil
 }
 
