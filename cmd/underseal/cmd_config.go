@@ -60,7 +60,7 @@ func (s *settings) lines() []settingLine {
 	for i, k := range all {
 		lines[i] = settingLine{Name: k.name, Value: s.text(i), From: s.from[k.name], Meaning: k.doc}
 	}
-	return lines
+	return append(lines, s.keyServiceLines()...)
 }
 
 // check finds the settings that cannot work, all at once. Serve refuses to start
@@ -79,6 +79,7 @@ func (s *settings) check() error {
 		{"database", checkReference("database", s.Database)},
 		{"keys_database", checkReference("keys_database", s.KeysDatabase)},
 		{"root_key_file", checkKeyPlace(s.Data, s.RootKeyFile)},
+		{keyServicesKey, s.checkKeyServices()},
 		{"listen", server.CheckListen(s.Listen, s.TLSCert != "", s.BehindProxy)},
 		{"metrics_listen", s.checkMetricsListen()},
 		{"tls_cert", s.checkTLS()},

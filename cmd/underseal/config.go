@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
 )
 
 // config holds every setting. A flag with the tag `conf:"NAME"` sets the key
@@ -31,6 +33,7 @@ type config struct {
 	CAFile         string `koanf:"ca_file" doc:"PEM file of the authority that signed the server's certificate, if it is not a public one"`
 	Data           string `koanf:"data" default:"{state}" doc:"data directory"`
 	RootKeyFile    string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`
+	KeyService     string `koanf:"key_service" default:"keyfile" doc:"key service that wraps the keys of new tenants: keyfile, or a name below key_services"`
 	Database       string `koanf:"database" doc:"Postgres instead of SQLite: file:PATH or env:NAME of a connection string"`
 	KeysDatabase   string `koanf:"keys_database" doc:"where the wrapped keys are kept: file:PATH or env:NAME of a connection string"`
 	Listen         string `koanf:"listen" default:"127.0.0.1:8700" doc:"address to serve the API at"`
@@ -48,7 +51,10 @@ type config struct {
 type settings struct {
 	config
 	from map[string]string // key to "flag", "environment", "file" or "default"
-	file string            // the configuration file that was read, or empty
+
+	keyServices map[string]serviceOptions // by name; only the file can hold them
+	opened      map[string]kms.Service    // of them, those that are open already
+	file        string                    // the configuration file that was read, or empty
 
 	unknown []string // what is to be said of UNDERSEAL_ variables that set nothing
 }
@@ -96,7 +102,10 @@ func loadSettings(path string, environ []string, flags map[string]any) (*setting
 	if err != nil {
 		return nil, err
 	}
-	s := &settings{from: map[string]string{}, file: path, unknown: unknownVariables(environ)}
+	s := &settings{from: map[string]string{}, file: path, unknown: unknownVariables(environ), opened: map[string]kms.Service{}}
+	if s.keyServices, err = takeKeyServices(path, fromFile); err != nil {
+		return nil, err
+	}
 	k := koanf.New(".")
 	for _, layer := range []struct {
 		name   string
@@ -197,7 +206,13 @@ func fileSettings(path string) (values map[string]any, used string, err error) {
 	if err != nil {
 		return nil, "", fault.New(fault.Invalid, "cannot read the configuration file %s: %v", path, err).WithCode("config_invalid")
 	}
-	return k.All(), path, unknownKeys(path, k.Keys())
+	values, names := k.Raw(), k.Keys()
+	if _, nested := values[keyServicesKey]; nested {
+		names = slices.DeleteFunc(names, func(name string) bool {
+			return name == keyServicesKey || strings.HasPrefix(name, keyServicesKey+".")
+		})
+	}
+	return values, path, unknownKeys(path, names)
 }
 
 func unknownKeys(path string, names []string) error {

@@ -73,8 +73,11 @@ func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error
 }
 
 func (s *settings) nodeConfig() (node.Config, error) {
-	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, Create: true, HotInstances: s.HotInstances}
+	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances}
 	var err error
+	if config.KeyServices, err = s.openKeyServices(); err != nil {
+		return config, err
+	}
 	if s.Database != "" {
 		if config.DSN, err = secretText("database", s.Database); err != nil {
 			return config, err

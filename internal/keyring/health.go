@@ -3,6 +3,8 @@ package keyring
 import (
 	"context"
 	"crypto/rand"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -13,67 +15,93 @@ const checkAge = 10 * time.Second
 
 // health is the last answer of Check.
 type health struct {
-	turn chan struct{} // holds a token while somebody checks
-	at   time.Time
-	err  error
+	turn    chan struct{} // holds a token while somebody checks
+	at      time.Time
+	answers map[string]error // by service
+	err     error
 }
 
-// Check has the key service unwrap a key and returns its error. The answer is
-// at most 10 seconds old. It takes a stored tenant key if there is one, and
-// says nothing about the others.
+// Check has the key services unwrap a key and returns the error that keeps the
+// server from being ready. The answer is at most 10 seconds old. It takes one
+// stored tenant key per service if there is one, and says nothing about the others.
 func (r *Ring) Check(ctx context.Context) error {
+	_, err := r.CheckServices(ctx)
+	return err
+}
+
+// CheckServices is Check, and says of each service in use by its name what it
+// answered.
+func (r *Ring) CheckServices(ctx context.Context) (map[string]error, error) {
 	select {
 	case r.health.turn <- struct{}{}:
 		defer func() { <-r.health.turn }()
 	case <-ctx.Done():
-		return fault.New(fault.Unavailable, "waiting for the key service: %w", ctx.Err())
+		return nil, fault.New(fault.Unavailable, "waiting for the key service: %w", ctx.Err())
 	}
 	if err := r.open(); err != nil {
-		return err
+		return nil, err
 	}
 	began := r.config.Now()
 	if age := began.Sub(r.health.at); age >= 0 && age < checkAge {
-		return r.health.err
+		return maps.Clone(r.health.answers), r.health.err
 	}
 	// Under the ring's life: the answer is for others too, and must not be that
 	// this caller went away.
-	ctx, cancel := context.WithTimeout(r.life, r.config.CallTimeout)
+	r.health.answers, r.health.err = r.tryServices(r.life)
+	r.health.at = began
+	return maps.Clone(r.health.answers), r.health.err
+}
+
+// tryServices has every key service that wrapped a newest tenant key unwrap one.
+// The default service decides if tenants use it; else one that answers is
+// enough, since a tenant that brought a service of its own must not take the
+// others along.
+func (r *Ring) tryServices(ctx context.Context) (map[string]error, error) {
+	rows, err := r.config.Storage.AllTenantKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers := map[string]error{}
+	for i, row := range rows {
+		newest := i+1 == len(rows) || rows[i+1].Tenant != row.Tenant
+		if _, asked := answers[row.Service]; newest && !asked {
+			answers[row.Service] = r.tryUnwrap(ctx, row)
+		}
+	}
+	if len(answers) == 0 {
+		answers[r.config.Default] = r.tryBoth(ctx)
+	}
+	if err, asked := answers[r.config.Default]; asked {
+		return answers, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(answers)) {
+		if err = answers[name]; err == nil {
+			break
+		}
+	}
+	return answers, err
+}
+
+// tryUnwrap unwraps a stored tenant key and forgets it.
+func (r *Ring) tryUnwrap(ctx context.Context, row TenantKeyRow) error {
+	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
 	defer cancel()
-	r.health.err, r.health.at = outward(r.tryUnwrap(ctx)), began
-	return r.health.err
+	_, err := r.unwrapRow(ctx, row.Tenant, row)
+	return outward(err)
 }
 
-// tryUnwrap unwraps the newest key of some tenant, or one made for the purpose
-// when there is no tenant yet.
-func (r *Ring) tryUnwrap(ctx context.Context) error {
-	names, err := r.config.Storage.Tenants(ctx)
-	if err != nil {
-		return err
-	}
-	if len(names) == 0 {
-		return r.tryBoth(ctx)
-	}
-	rows, err := r.config.Storage.TenantKeys(ctx, names[0])
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		return fault.New(fault.Integrity, "tenant %q: its tenant key is gone", names[0])
-	}
-	_, err = r.unwrap(ctx, names[0], rows[len(rows)-1])
-	return err
-}
-
-// tryBoth wraps and unwraps a key that is then forgotten.
+// tryBoth has the default service wrap and unwrap a key that is then forgotten.
 func (r *Ring) tryBoth(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
+	defer cancel()
 	key := make([]byte, 32)
 	rand.Read(key)
 	place := r.config.context("no tenant", 1)
 	place.Purpose = "readiness"
-	wrapped, err := r.config.Service.Wrap(ctx, place, key)
-	if err != nil {
-		return err
+	service := r.config.Services[r.config.Default]
+	wrapped, err := service.Wrap(ctx, place, key)
+	if err == nil {
+		_, err = service.Unwrap(ctx, place, wrapped)
 	}
-	_, err = r.config.Service.Unwrap(ctx, place, wrapped)
-	return err
+	return outward(err)
 }

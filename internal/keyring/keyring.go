@@ -25,15 +25,15 @@ import (
 	"github.com/underseal/underseal/internal/kms"
 )
 
-// Config says what a Ring works with. Only the first three are mandatory.
+// Config says what a Ring works with. Only the first four are mandatory.
 type Config struct {
-	Service    kms.Service
+	// Services are the key services by their configured names. Every one that
+	// wrapped a stored tenant key must be here. Names are stored with keys.
+	Services map[string]kms.Service
+	// Default names the one that wraps the keys of new tenants.
+	Default    string
 	Storage    Storage
 	Deployment string // id of the installation, bound into all keys; 1 to 255 bytes
-
-	// RootKey is the id of the root key that the data was made with, "" for new
-	// data. Open refuses a Service with another one.
-	RootKey string
 
 	// Now is the clock that ages are measured with. Default time.Now.
 	Now func() time.Time
@@ -79,13 +79,13 @@ type Ring struct {
 }
 
 // Open returns a working Ring, which must be closed. A key service that does
-// not answer is no error here; one with another root key than RootKey is a
-// Conflict.
+// not answer is no error here; one that is not configured, or has another root
+// key than the one that wrapped stored tenant keys, is a Conflict.
 func Open(ctx context.Context, config Config) (*Ring, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	if err := config.checkRootKey(ctx); err != nil {
+	if err := config.checkServices(ctx); err != nil {
 		return nil, err
 	}
 	r := &Ring{config: config, tenants: map[string]*tenant{}}
@@ -132,8 +132,13 @@ func (r *Ring) open() error {
 
 // complete sets defaults and refuses what makes no sense.
 func (c *Config) complete() error {
-	if c.Service == nil || c.Storage == nil {
-		return fault.New(fault.Invalid, "key ring: needs a key service and a storage")
+	if c.Services[c.Default] == nil || c.Storage == nil {
+		return fault.New(fault.Invalid, "key ring: needs a storage, and a key service named %q, the default", c.Default)
+	}
+	for name, service := range c.Services {
+		if name == "" || len(name) > 64 || service == nil {
+			return fault.New(fault.Invalid, "key ring: a key service named %q, want a name of 1 to 64 bytes and a service", name)
+		}
 	}
 	if err := c.context("tenant", 1).Validate(); err != nil {
 		return err
@@ -164,23 +169,4 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
-}
-
-// checkRootKey refuses a key service that cannot open this data.
-func (c *Config) checkRootKey(ctx context.Context) error {
-	if c.RootKey == "" {
-		return nil
-	}
-	d, err := c.Service.Describe(ctx)
-	switch {
-	case fault.Is(err, fault.Unavailable):
-		// It may come back, and if it is the wrong one, unwrapping will say so.
-		return nil
-	case err != nil:
-		return err
-	case d.KeyID != c.RootKey:
-		return fault.New(fault.Conflict, "the data was made with root key %s, and this is root key %s (%s)", c.RootKey, d.KeyID, d.Provider).
-			WithCode("other_root_key").WithHint("start with the key file or key service of root key %s", c.RootKey)
-	}
-	return nil
 }

@@ -3,7 +3,6 @@ package keyring
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"slices"
 
 	"github.com/underseal/underseal/envelope"
@@ -72,17 +71,14 @@ func (t *tenant) purposeRow(ctx context.Context, purpose Purpose) (DataKeyRow, e
 // purposes, at once. Conflict when it has them already.
 func (t *tenant) found(ctx context.Context) error {
 	r := t.ring
-	key := make([]byte, 32)
-	rand.Read(key)
-	s, err := derive(key, 1)
+	key := newTenantKey(1)
+	s, err := key.derive(1)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
-	defer cancel()
-	wrapped, err := r.config.Service.Wrap(ctx, r.config.context(t.name, 1), key)
+	row, err := r.wrapTenantKey(ctx, r.config.Default, t.name, 1, key)
 	if err != nil {
-		return outward(err)
+		return err
 	}
 	rows := make([]DataKeyRow, len(purposes))
 	for i, purpose := range purposes {
@@ -91,5 +87,5 @@ func (t *tenant) found(ctx context.Context) error {
 		}
 	}
 	slices.SortFunc(rows, func(a, b DataKeyRow) int { return bytes.Compare(a.ID[:], b.ID[:]) })
-	return r.config.Storage.Found(ctx, TenantKeyRow{Tenant: t.name, Version: 1, Wrapped: wrapped}, rows)
+	return r.config.Storage.Found(ctx, row, rows)
 }

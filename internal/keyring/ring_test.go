@@ -20,6 +20,7 @@ import (
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/keyring/keyringtest"
 	"github.com/underseal/underseal/internal/keyring/keyrow"
+	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 )
 
@@ -54,7 +55,7 @@ func setup(t testing.TB, edit ...func(*keyring.Config)) *env {
 func setupWith(t testing.TB, service *kmstest.Faulty, edit ...func(*keyring.Config)) *env {
 	t.Helper()
 	e := &env{t: t, service: service, storage: keyringtest.NewMemory()}
-	e.config = keyring.Config{Service: e.service, Storage: e.storage, Deployment: "d1", PoolSize: 16}
+	e.config = keyring.Config{Services: map[string]kms.Service{"first": e.service}, Default: "first", Storage: e.storage, Deployment: "d1", PoolSize: 16}
 	for _, f := range edit {
 		f(&e.config)
 	}
@@ -318,17 +319,20 @@ func TestCallersThatGiveUpDoNotSpoilItForOthers(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	for name, edit := range map[string]func(*keyring.Config){
-		"no service":           func(c *keyring.Config) { c.Service = nil },
-		"no storage":           func(c *keyring.Config) { c.Storage = nil },
-		"no deployment":        func(c *keyring.Config) { c.Deployment = "" },
-		"a long deployment":    func(c *keyring.Config) { c.Deployment = strings.Repeat("d", 256) },
-		"a negative pool":      func(c *keyring.Config) { c.PoolSize = -1 },
-		"too large a pool":     func(c *keyring.Config) { c.PoolSize = 8193 },
-		"hard before soft":     func(c *keyring.Config) { c.HardAge = time.Second },
-		"a negative soft age":  func(c *keyring.Config) { c.SoftAge = -1 },
-		"a negative cache age": func(c *keyring.Config) { c.CacheAge = -1 },
+		"no service":            func(c *keyring.Config) { c.Services = nil },
+		"another default":       func(c *keyring.Config) { c.Default = "second" },
+		"a nameless service":    func(c *keyring.Config) { c.Services[""] = c.Services["first"] },
+		"a service that is nil": func(c *keyring.Config) { c.Services["second"] = nil },
+		"no storage":            func(c *keyring.Config) { c.Storage = nil },
+		"no deployment":         func(c *keyring.Config) { c.Deployment = "" },
+		"a long deployment":     func(c *keyring.Config) { c.Deployment = strings.Repeat("d", 256) },
+		"a negative pool":       func(c *keyring.Config) { c.PoolSize = -1 },
+		"too large a pool":      func(c *keyring.Config) { c.PoolSize = 8193 },
+		"hard before soft":      func(c *keyring.Config) { c.HardAge = time.Second },
+		"a negative soft age":   func(c *keyring.Config) { c.SoftAge = -1 },
+		"a negative cache age":  func(c *keyring.Config) { c.CacheAge = -1 },
 	} {
-		config := keyring.Config{Service: kmstest.New(t), Storage: keyringtest.NewMemory(), Deployment: "d1"}
+		config := keyring.Config{Services: map[string]kms.Service{"first": kmstest.New(t)}, Default: "first", Storage: keyringtest.NewMemory(), Deployment: "d1"}
 		edit(&config)
 		ring, err := keyring.Open(t.Context(), config)
 		if ring != nil || !fault.Is(err, fault.Invalid) {
@@ -342,21 +346,30 @@ func TestAnotherRootKeyIsRefusedSayingWhichIsWanted(t *testing.T) {
 	e := setup(t)
 	e.newKey()
 	d := must(e.service.Describe(t.Context()))(t)
-	e.config.RootKey = d.KeyID
 	e.restart()
 	e.newKey()
+	e.Close()
 
-	e.config.Service = kmstest.New(t)
+	other := kmstest.New(t)
+	e.config.Services = map[string]kms.Service{"first": other}
 	_, err := keyring.Open(t.Context(), e.config)
 	if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), d.KeyID) {
 		t.Errorf("Open with another root key: %v, want a conflict that names %s", err, d.KeyID)
 	}
-	e.config.RootKey = ""
-	e.restart()
+	// One that does not answer is found out when it does.
+	e.config.Services["first"] = nameless{other}
+	e.Ring = e.another()
 	_, err = e.NewKey(t.Context(), "main")
 	if !fault.Is(err, fault.Unavailable) || code(err) != "other_root_key" || !strings.Contains(err.Error(), d.KeyID) {
 		t.Errorf("NewKey with another root key: %v (%s), want unavailable, naming %s", err, code(err), d.KeyID)
 	}
+}
+
+// A nameless service does not answer when it is asked which root key it has.
+type nameless struct{ kms.Service }
+
+func (nameless) Describe(context.Context) (kms.Description, error) {
+	return kms.Description{}, fault.New(fault.Unavailable, "key service does not answer")
 }
 
 func TestAssignedIsWrittenDownManyAtOnceInTheBackground(t *testing.T) {

@@ -9,10 +9,15 @@ import (
 // The rows are declared in keyrow so that the database layer need not import
 // this package.
 type (
-	TenantKeyRow = keyrow.TenantKey
-	DataKeyRow   = keyrow.DataKey
-	SubjectRow   = keyrow.Subject
+	TenantKeyRow   = keyrow.TenantKey
+	RootVersionRow = keyrow.RootVersion
+	DataKeyRow     = keyrow.DataKey
+	SubjectRow     = keyrow.Subject
 )
+
+// CodeNoTenantKey is the code of the Conflict when a row names a version of a
+// tenant key that was retired meanwhile.
+const CodeNoTenantKey = keyrow.CodeNoTenantKey
 
 // Storage keeps wrapped keys. It is never shown a key in clear, and nothing it
 // returns is believed before it was authenticated.
@@ -42,10 +47,15 @@ type Storage interface {
 	// that has none gives an empty slice and no error.
 	TenantKeys(ctx context.Context, tenant string) ([]TenantKeyRow, error)
 
+	// AllTenantKeys returns all versions of all tenants' keys, ascending by tenant
+	// and version.
+	AllTenantKeys(ctx context.Context) ([]TenantKeyRow, error)
+
 	// AddDataKeys stores new keys of one tenant, 1 to 8192 of them, ids
 	// ascending. Conflict when one of the ids exists already, or when a key of
-	// a scope other than keyrow.Pool exists already. That the tenant has a tenant
-	// key is not asked for: Found can tell its loss only when data keys outlive it.
+	// a scope other than keyrow.Pool exists already. Conflict with the code
+	// CodeNoTenantKey when one names a version of the tenant key that is not there
+	// (any more).
 	AddDataKeys(ctx context.Context, rows []DataKeyRow) error
 
 	// DataKey returns one key. NotFound when the tenant has none with this id.
@@ -64,7 +74,7 @@ type Storage interface {
 	// that points to it, if any, whatever stood in the row. The old bytes must
 	// not stay in free pages or a journal of the database: where that cannot be
 	// had at once, the error is Unavailable, and the caller calls again. NotFound
-	// when there is no such key.
+	// when there is no such key. Conflict with CodeNoTenantKey as in AddDataKeys.
 	DestroyDataKey(ctx context.Context, tomb DataKeyRow) error
 
 	// Subject returns the row of a token. NotFound when there is none.
@@ -74,7 +84,8 @@ type Storage interface {
 	// a row already. It returns the token's row as it stands afterwards, which
 	// is another's when they were faster; then nothing was written. Conflict
 	// when the token has no row and the key belongs to another token. NotFound
-	// when the key does not exist or is Destroyed.
+	// when the key does not exist or is Destroyed. Conflict with CodeNoTenantKey as
+	// in AddDataKeys.
 	LinkSubject(ctx context.Context, row SubjectRow) (SubjectRow, error)
 
 	// Unassigned returns up to limit ids of the tenant's keys that have scope

@@ -1,10 +1,12 @@
 package keyring_test
 
 import (
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/fault"
@@ -196,15 +198,18 @@ var tenantKeyChanges = map[string]map[string]func(row, foreign *keyring.TenantKe
 }
 
 // covers checks that a table of changes names every column of a row.
-func covers[F any](t *testing.T, row any, changes map[string]map[string]F) {
+func covers[F any](t *testing.T, row any, changes map[string]map[string]F, others ...string) {
 	t.Helper()
 	columns := reflect.TypeOf(row)
 	for i := range columns.NumField() {
+		if slices.Contains(others, columns.Field(i).Name) {
+			continue
+		}
 		if len(changes[columns.Field(i).Name]) == 0 {
 			t.Errorf("no change of column %s of %s is tried", columns.Field(i).Name, columns)
 		}
 	}
-	if len(changes) != columns.NumField() {
+	if len(changes)+len(others) != columns.NumField() {
 		t.Errorf("changes of %v, the columns of %s are others", slices.Sorted(maps.Keys(changes)), columns)
 	}
 }
@@ -241,8 +246,35 @@ func TestAChangedSubjectIsRefused(t *testing.T) {
 }
 
 func TestAChangedTenantKeyIsRefused(t *testing.T) {
-	covers(t, keyring.TenantKeyRow{}, tenantKeyChanges)
+	covers(t, keyring.TenantKeyRow{}, tenantKeyChanges, "Service", "RootKey", "Made")
 	try(t, tenantKeyChanges, (*victim).editTenantKey, "key", "subject", "index", "new")
+}
+
+// Where a tenant key opens is found out at the start.
+func TestAKeyServiceThatCannotOpenTheDataIsRefused(t *testing.T) {
+	t.Parallel()
+	for code, change := range map[string]func(*keyring.TenantKeyRow){
+		"key_service_unknown": func(row *keyring.TenantKeyRow) { row.Service = "second" },
+		"other_root_key":      func(row *keyring.TenantKeyRow) { row.RootKey = "another" },
+	} {
+		v := newVictim(t)
+		v.editTenantKey(func(row, _ *keyring.TenantKeyRow) { change(row) })
+		ring, err := keyring.Open(t.Context(), v.config)
+		var f *fault.Error
+		if ring != nil || !fault.Is(err, fault.Conflict) || !errors.As(err, &f) || f.Code != code {
+			t.Errorf("Open: %v, want a conflict with the code %s", err, code)
+		}
+	}
+}
+
+// When a tenant key was made serves the next rotation only.
+func TestTheTimeOfATenantKeyIsFree(t *testing.T) {
+	t.Parallel()
+	v := newVictim(t)
+	v.editTenantKey(func(row, _ *keyring.TenantKeyRow) { row.Made = time.Time{} })
+	if err := v.use("key"); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestADeletedRowIsNotMadeAgain(t *testing.T) {

@@ -220,22 +220,28 @@ func (k *tenantKey) unwrap(ctx context.Context) (*secrets, error) {
 	}
 	for _, row := range rows {
 		if row.Tenant == k.tenant && row.Version == k.version {
-			return k.ring.unwrap(ctx, k.tenant, row)
+			raw, err := k.ring.unwrapRow(ctx, k.tenant, row)
+			if err != nil {
+				return nil, err
+			}
+			return raw.derive(row.Version)
 		}
 	}
 	return nil, fault.New(fault.Integrity, "tenant %q: version %d of its tenant key is missing, and data keys need it", k.tenant, k.version)
 }
 
-// unwrap has the key service open a version of the tenant's key.
-func (r *Ring) unwrap(ctx context.Context, tenant string, row TenantKeyRow) (*secrets, error) {
-	key, err := r.config.Service.Unwrap(ctx, r.config.context(tenant, row.Version), row.Wrapped)
+// unwrapRow has the key service open a version of the tenant's key.
+func (r *Ring) unwrapRow(ctx context.Context, tenant string, row TenantKeyRow) (rawTenantKey, error) {
+	service, err := r.config.service(row.Service)
+	if err != nil {
+		return rawTenantKey{}, err
+	}
+	key, err := service.Unwrap(ctx, r.config.context(tenant, row.Version), row.Wrapped)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return nil, fault.New(fault.Sealed, "tenant key %d of tenant %q is gone for good: %w", row.Version, tenant, err)
+		return rawTenantKey{}, fault.New(fault.Sealed, "tenant key %d of tenant %q is gone for good: %w", row.Version, tenant, err)
 	case err != nil:
-		return nil, err
-	case len(key) != 32:
-		return nil, fault.New(fault.Integrity, "tenant key %d of tenant %q has %d bytes, want 32", row.Version, tenant, len(key))
+		return rawTenantKey{}, err
 	}
-	return derive(key, row.Version)
+	return parseTenantKey(tenant, row.Version, key)
 }

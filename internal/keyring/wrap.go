@@ -31,6 +31,7 @@ type secrets struct {
 	wrap      envelope.Key // "kek/data": seals data keys
 	tombstone [32]byte     // "mac/tombstone": proves that we destroyed a data key
 	subject   [32]byte     // "mac/subject": binds a person's token to a data key
+	minimum   uint32       // least version of the tenant key that may be used
 }
 
 const redacted = "[tenant key]"
@@ -40,12 +41,46 @@ func (secrets) GoString() string           { return redacted }
 func (secrets) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 func (secrets) LogValue() slog.Value       { return slog.StringValue(redacted) }
 
-// derive returns the secrets of a version of a tenant key of 32 bytes.
-func derive(key []byte, version uint32) (*secrets, error) {
-	s := &secrets{}
+// A rawTenantKey is a tenant key on its way to or from a key service, which
+// wraps it as the key and the minimum, 4 bytes, big-endian. Since the service
+// authenticates both, whoever can write rows alone cannot lower the minimum.
+type rawTenantKey struct {
+	key     [32]byte
+	minimum uint32 // least version of the tenant key that may be used; 1 to the key's own
+}
+
+func (rawTenantKey) String() string             { return redacted }
+func (rawTenantKey) GoString() string           { return redacted }
+func (rawTenantKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (rawTenantKey) LogValue() slog.Value       { return slog.StringValue(redacted) }
+
+// newTenantKey returns a random key.
+func newTenantKey(minimum uint32) rawTenantKey {
+	k := rawTenantKey{minimum: minimum}
+	rand.Read(k.key[:])
+	return k
+}
+
+func (k rawTenantKey) encode() []byte { return binary.BigEndian.AppendUint32(k.key[:], k.minimum) }
+
+// parseTenantKey reads what encode wrote.
+func parseTenantKey(tenant string, version uint32, b []byte) (rawTenantKey, error) {
+	if len(b) != 36 {
+		return rawTenantKey{}, fault.New(fault.Integrity, "tenant key %d of tenant %q has %d bytes, want 36", version, tenant, len(b))
+	}
+	k := rawTenantKey{[32]byte(b), binary.BigEndian.Uint32(b[32:])}
+	if k.minimum < 1 || k.minimum > version {
+		return rawTenantKey{}, fault.New(fault.Integrity, "tenant key %d of tenant %q has the minimum version %d", version, tenant, k.minimum)
+	}
+	return k, nil
+}
+
+// derive returns the secrets of a version of a tenant key.
+func (k rawTenantKey) derive(version uint32) (*secrets, error) {
+	s := &secrets{minimum: k.minimum}
 	binary.BigEndian.PutUint32(s.wrap.ID[12:], version)
 	for label, out := range map[string]*[32]byte{"kek/data": &s.wrap.Secret, "mac/tombstone": &s.tombstone, "mac/subject": &s.subject} {
-		derived, err := hkdf.Key(sha256.New, key, nil, label, len(out))
+		derived, err := hkdf.Key(sha256.New, k.key[:], nil, label, len(out))
 		if err != nil {
 			return nil, fault.New(fault.Internal, "derive %s: %w", label, err)
 		}

@@ -28,9 +28,15 @@ type Config struct {
 	Data    string // data directory (SQLite)
 	DSN     string // Postgres instead, when not empty
 	KeysDSN string // Postgres of the key tables; default: another schema of DSN
-	KeyFile string // path of the key file, outside the data directory
-	// Create makes data and key file, when both are absent. A key file is never
-	// made for data that is there already: that data wants its own.
+	KeyFile string // path of the key file, outside the data directory; a key service named KeyFileService
+	// KeyServices are further key services by name. One named KeyFileService takes
+	// the place of the key file.
+	KeyServices map[string]kms.Service
+	// KeyService names the key service of new tenants. Default: KeyFileService.
+	KeyService string
+	// Create makes data and key file, when both are absent; no key file when another
+	// key service is the default. A key file is never made for data that is there
+	// already: that data wants its own.
 	Create bool
 	Log    *slog.Logger
 	Now    func() time.Time // nil: time.Now
@@ -101,17 +107,20 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if !found && !cfg.Create {
+		return fault.New(fault.NotFound, "the database holds no Underseal data").WithHint("make it with `underseal init`")
+	}
+	services, byDefault, err := n.keyServices(ctx, cfg, !found)
+	if err != nil {
+		return err
+	}
 	if !found {
-		if meta, err = n.create(ctx, cfg); err != nil {
+		if meta, err = n.create(ctx); err != nil {
 			return err
 		}
 	}
-	service, err := kms.OpenKeyFile(cfg.KeyFile)
-	if err != nil {
-		return wanted(err, meta)
-	}
 	n.ring, err = keyring.Open(ctx, keyring.Config{
-		Service: service, Storage: n.db.Keys(), Deployment: meta.Deployment, RootKey: meta.KeyFile, Now: cfg.Now,
+		Services: services, Default: byDefault, Storage: n.db.Keys(), Deployment: meta.Deployment, Now: cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -127,57 +136,16 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.Engine.Use(n.runner)
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.done.Go(func() { n.sweep(run) })
+	n.maintain(run)
 	return n.runner.Start(ctx)
 }
 
-// wanted says which key file the data was made with.
-func wanted(err error, meta store.Meta) error {
-	var f *fault.Error
-	if errors.As(err, &f) {
-		f.Message += " (the data wants the root key " + meta.KeyFile + ")"
-	}
-	return err
-}
-
-// create makes the key file first and then the row that names it. A crash
-// between the two leaves a key file without data, which the next try uses.
-func (n *Node) create(ctx context.Context, cfg Config) (store.Meta, error) {
-	if !cfg.Create {
-		return store.Meta{}, fault.New(fault.NotFound, "the database holds no Underseal data").WithHint("make it with `underseal init`")
-	}
-	service, err := kms.OpenKeyFile(cfg.KeyFile)
-	if fault.Is(err, fault.NotFound) {
-		service, err = kms.CreateKeyFile(cfg.KeyFile)
-	}
-	if err != nil {
-		return store.Meta{}, err
-	}
-	description, err := service.Describe(ctx)
-	if err != nil {
-		return store.Meta{}, err
-	}
+// create writes the rows that name new data. The key file was made before: a
+// crash between the two leaves a key file without data, which the next try uses.
+func (n *Node) create(ctx context.Context) (store.Meta, error) {
 	n.Created = true
-	meta := store.Meta{Deployment: uuid.NewString(), KeyFile: description.KeyID}
+	meta := store.Meta{Deployment: uuid.NewString()}
 	return meta, n.db.InitDeployment(ctx, meta)
-}
-
-// sweepEvery is how often keys that were made ahead and never used are deleted.
-const sweepEvery = time.Hour
-
-func (n *Node) sweep(ctx context.Context) {
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if _, err := n.SweepKeys(ctx); err != nil && ctx.Err() == nil {
-				n.log.Error("unused keys not swept", "error", err)
-			}
-		}
-	}
 }
 
 // SweepKeys deletes keys that were made ahead over a day ago and never used, and

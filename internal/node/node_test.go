@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/node"
 )
 
@@ -21,6 +22,9 @@ func made(t *testing.T) node.Config {
 	}
 	if !n.Created {
 		t.Error("new data is not said to be created")
+	}
+	if _, err := n.CreateAPIKey(t.Context(), "ann", "Admin"); err != nil { // makes the tenant's keys
+		t.Fatal(err)
 	}
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
@@ -75,6 +79,63 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("error is %s: %v, want %s saying %q", fault.KindOf(err), err, test.kind, test.says)
 			}
 		})
+	}
+}
+
+// fileAt makes a key file beside the data's.
+func fileAt(t *testing.T, cfg node.Config, name string) kms.Service {
+	t.Helper()
+	file, err := kms.CreateKeyFile(filepath.Join(filepath.Dir(cfg.KeyFile), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestAnotherDefaultNeedsNoKeyFile(t *testing.T) {
+	cfg := config(t)
+	cfg.KeyServices = map[string]kms.Service{"second": fileAt(t, cfg, "second.key")}
+	cfg.KeyService = "second"
+	for range 2 {
+		n, err := node.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.CreateAPIKey(t.Context(), "ann", "Admin"); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(cfg.KeyFile); !os.IsNotExist(err) {
+		t.Errorf("a key file: %v, want none", err)
+	}
+
+	cfg.KeyServices, cfg.KeyService = nil, ""
+	if _, err := node.Open(t.Context(), cfg); !fault.Is(err, fault.NotFound) {
+		t.Errorf("without the service, and no key file: %v, want NotFound", err)
+	}
+	fileAt(t, cfg, "root.key")
+	if _, err := node.Open(t.Context(), cfg); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "second") {
+		t.Errorf("without the service: %v, want a conflict that names it", err)
+	}
+}
+
+func TestAKeyFileIsWantedAsLongAsKeysNameIt(t *testing.T) {
+	cfg := made(t)
+	cfg.KeyServices = map[string]kms.Service{"second": fileAt(t, cfg, "second.key")}
+	cfg.KeyService = "second"
+	n, err := node.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	remove(t, cfg.KeyFile)
+	if _, err := node.Open(t.Context(), cfg); !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "wants the root key") {
+		t.Errorf("without the key file: %v, want NotFound", err)
 	}
 }
 

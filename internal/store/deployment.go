@@ -7,11 +7,10 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// Meta says which deployment a database belongs to, and which key file opens
-// it. It stands beside the data and beside the keys.
+// Meta says which deployment a database belongs to. It stands beside the data
+// and beside the keys.
 type Meta struct {
 	Deployment string // uuid
-	KeyFile    string // id of the key file
 }
 
 // Deployment returns the database's deployment, and false while it has none.
@@ -42,9 +41,9 @@ func (db *DB) Deployment(ctx context.Context) (Meta, bool, error) {
 }
 
 func readMeta(ctx context.Context, b backend) (m Meta, found bool, err error) {
-	err = b.each(ctx, "", `SELECT deployment, key_file FROM deployment`, nil, func(r row) error {
+	err = b.each(ctx, "", `SELECT deployment FROM deployment`, nil, func(r row) error {
 		found = true
-		return r.scan(&m.Deployment, &m.KeyFile)
+		return r.scan(&m.Deployment)
 	})
 	return m, found, err
 }
@@ -57,8 +56,7 @@ func (db *DB) InitDeployment(ctx context.Context, m Meta) error {
 	} else if found {
 		return fault.New(fault.Conflict, "initialize the database: it belongs to a deployment already")
 	}
-	if err := writeMeta(ctx, db.keys, m, `ON CONFLICT (one) DO UPDATE SET
-		deployment = excluded.deployment, key_file = excluded.key_file`); err != nil {
+	if err := writeMeta(ctx, db.keys, m, `ON CONFLICT (one) DO UPDATE SET deployment = excluded.deployment`); err != nil {
 		return err
 	}
 	return writeMeta(ctx, db.data, m, "")
@@ -66,8 +64,7 @@ func (db *DB) InitDeployment(ctx context.Context, m Meta) error {
 
 func writeMeta(ctx context.Context, b backend, m Meta, onConflict string) error {
 	return b.update(ctx, func(t tx) error {
-		_, err := t.exec(`INSERT INTO deployment (one, deployment, key_file) VALUES (1, $1, $2) `+onConflict,
-			m.Deployment, m.KeyFile)
+		_, err := t.exec(`INSERT INTO deployment (one, deployment) VALUES (1, $1) `+onConflict, m.Deployment)
 		if errors.Is(err, errTaken) {
 			return fault.New(fault.Conflict, "initialize the database: it belongs to a deployment already")
 		}

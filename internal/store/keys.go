@@ -31,12 +31,19 @@ func (k *Keys) Found(ctx context.Context, key keyrow.TenantKey, rows []keyrow.Da
 		if err := checkUnfounded(t, key.Tenant); err != nil {
 			return err
 		}
-		if _, err := t.exec(`INSERT INTO tenant_keys (tenant, version, wrapped) VALUES ($1, $2, $3)`,
-			key.Tenant, key.Version, key.Wrapped); err != nil {
+		if err := insertTenantKey(t, key); err != nil {
 			return err
 		}
 		return insertDataKeys(t, rows)
 	})
+}
+
+func insertTenantKey(t tx, key keyrow.TenantKey) error {
+	_, err := t.exec(`
+		INSERT INTO tenant_keys (tenant, version, service, root_key, made, wrapped)
+		VALUES ($1, $2, $3, $4, $5, $6)`,
+		key.Tenant, key.Version, key.Service, key.RootKey, key.Made, key.Wrapped)
+	return err
 }
 
 // checkUnfounded requires that the tenant has no key of any sort.
@@ -67,15 +74,22 @@ func checkDataKeys(tenant string, rows []keyrow.DataKey) error {
 	return nil
 }
 
+const tenantKeyColumns = `tenant, version, service, root_key, made, wrapped`
+
+func scanTenantKey(r row, key *keyrow.TenantKey) error {
+	return r.scan(&key.Tenant, &key.Version, &key.Service, &key.RootKey, &key.Made, &key.Wrapped)
+}
+
 // TenantKeys implements keyring.Storage.
 func (k *Keys) TenantKeys(ctx context.Context, tenant string) ([]keyrow.TenantKey, error) {
-	return collect(ctx, k.keys, "", `
-		SELECT tenant, version, wrapped FROM tenant_keys
-		WHERE tenant = $1
-		ORDER BY version`,
-		[]any{tenant}, func(r row, key *keyrow.TenantKey) error {
-			return r.scan(&key.Tenant, &key.Version, &key.Wrapped)
-		})
+	return collect(ctx, k.keys, "",
+		`SELECT `+tenantKeyColumns+` FROM tenant_keys WHERE tenant = $1 ORDER BY version`, []any{tenant}, scanTenantKey)
+}
+
+// AllTenantKeys implements keyring.Storage.
+func (k *Keys) AllTenantKeys(ctx context.Context) ([]keyrow.TenantKey, error) {
+	return collect(ctx, k.keys, "",
+		`SELECT `+tenantKeyColumns+` FROM tenant_keys ORDER BY tenant, version`, nil, scanTenantKey)
 }
 
 // AddDataKeys implements keyring.Storage.
@@ -99,6 +113,14 @@ func insertDataKeys(t tx, rows []keyrow.DataKey) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7)`, args)
 	if errors.Is(err, errTaken) {
 		return fault.New(fault.Conflict, "store data keys: one of the ids or scopes exists already")
+	}
+	return retired(err)
+}
+
+// retired names the error of a row whose version of the tenant key is not there.
+func retired(err error) error {
+	if errors.Is(err, errHangs) {
+		return fault.New(fault.Conflict, "store a key: its version of the tenant key does not exist (any more)").WithCode(keyrow.CodeNoTenantKey)
 	}
 	return err
 }
@@ -175,7 +197,7 @@ func (k *Keys) DestroyDataKey(ctx context.Context, tomb keyrow.DataKey) error {
 		if err == nil && n == 0 {
 			err = errNoDataKey()
 		}
-		return err
+		return retired(err)
 	})
 	if err != nil {
 		return err
@@ -251,7 +273,7 @@ func linkSubject(t tx, subject keyrow.Subject) (standing keyrow.Subject, err err
 		return standing, fault.New(fault.Conflict, "link a subject: the data key belongs to another one")
 	}
 	if err != nil {
-		return standing, err
+		return standing, retired(err)
 	}
 	_, err = t.exec(`
 		UPDATE data_keys SET state = 'assigned'

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring/keyrow"
@@ -48,7 +49,7 @@ func TestADatabaseBelongsToOneDeployment(t *testing.T) {
 		if m, found, err := db.Deployment(ctx); err != nil || found {
 			t.Errorf("Deployment of a new database: %v, %v, %v", m, found, err)
 		}
-		want := store.Meta{Deployment: "d1", KeyFile: "k1"}
+		want := store.Meta{Deployment: "d1"}
 		ok(t, db.InitDeployment(ctx, want))
 		is(t, "InitDeployment again", db.InitDeployment(ctx, store.Meta{Deployment: "d2"}), fault.Conflict, "")
 		ok(t, db.Close())
@@ -78,7 +79,7 @@ func TestDataAndKeysOfTwoDeploymentsAreRefused(t *testing.T) {
 	initialized := func(name string) func(*store.DB) {
 		return func(db *store.DB) {
 			ok(t, db.InitDeployment(t.Context(), store.Meta{Deployment: name}))
-			ok(t, db.Keys().Found(t.Context(), keyrow.TenantKey{Tenant: "main", Version: 1, Wrapped: []byte{1}}, nil))
+			ok(t, db.Keys().Found(t.Context(), keyrow.TenantKey{Tenant: "main", Version: 1, Service: "s", RootKey: "r", Made: time.Now(), Wrapped: []byte{1}}, nil))
 		}
 	}
 	empty := func(*store.DB) {}

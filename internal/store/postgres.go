@@ -268,7 +268,7 @@ type postgresTx struct {
 
 func (t postgresTx) exec(text string, args ...any) (int64, error) {
 	tag, err := t.tx.Exec(t.ctx, text, bind(args)...)
-	return tag.RowsAffected(), postgresTaken(err)
+	return tag.RowsAffected(), postgresRefused(err)
 }
 
 func (t postgresTx) execOf(text string, args [][]any) (changed int64, err error) {
@@ -281,7 +281,7 @@ func (t postgresTx) execOf(text string, args [][]any) (changed int64, err error)
 			})
 		}
 		if err := t.tx.SendBatch(t.ctx, batch).Close(); err != nil {
-			return 0, postgresTaken(err)
+			return 0, postgresRefused(err)
 		}
 	}
 	return changed, nil
@@ -301,6 +301,7 @@ const (
 	stateNotOne     = "US001"
 	stateReplaced   = "US002"
 	stateTaken      = "23505" // unique_violation
+	stateHangs      = "23503" // foreign_key_violation
 	stateSerialize  = "40001"
 	stateDeadlock   = "40P01"
 	stateDiskFull   = "53100"
@@ -308,10 +309,15 @@ const (
 	classCorruption = "XX" // internal error: corrupted data or index
 )
 
-func postgresTaken(err error) error {
+// postgresRefused names the constraint that a statement broke.
+func postgresRefused(err error) error {
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == stateTaken {
+	switch {
+	case !errors.As(err, &refused):
+	case refused.Code == stateTaken:
 		return errTaken
+	case refused.Code == stateHangs:
+		return errHangs
 	}
 	return err
 }

@@ -218,8 +218,11 @@ type sqliteTx struct{ conn *sqliteConn }
 
 func (t sqliteTx) exec(text string, args ...any) (int64, error) {
 	n, err := t.conn.run(text, args)
-	if sqliteTaken(err) {
+	switch {
+	case sqliteTaken(err):
 		err = errTaken
+	case sqliteHangs(err):
+		err = errHangs
 	}
 	return n, err
 }

@@ -172,6 +172,12 @@ func sqliteTaken(err error) bool {
 	return code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
 }
 
+// sqliteHangs reports whether a foreign key was violated.
+func sqliteHangs(err error) bool {
+	_, code := sqliteCode(err)
+	return code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+}
+
 // sqliteFatal reports whether an error of a statement says something about the
 // disk rather than about the statement. Unknown ones do.
 func sqliteFatal(err error) bool {

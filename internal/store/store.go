@@ -77,6 +77,10 @@ type statement struct {
 // errTaken is what a tx returns for a row whose key exists already.
 var errTaken = errors.New("a row of that key exists already")
 
+// errHangs is what a tx returns when a row names one that is not there, or one
+// that is to go is still named.
+var errHangs = errors.New("a row and one that it names do not go together")
+
 // tx is a running unit.
 type tx interface {
 	exec(text string, args ...any) (changed int64, err error)

@@ -2,10 +2,12 @@ package keyringtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
@@ -17,6 +19,7 @@ type Tables struct {
 	TenantKeys map[TenantKeyID]keyring.TenantKeyRow
 	DataKeys   map[DataKeyID]keyring.DataKeyRow
 	Subjects   map[SubjectID]keyring.SubjectRow
+	Roots      map[keyring.RootVersionRow]time.Time // by the row without its time
 }
 
 // Primary keys.
@@ -52,6 +55,7 @@ func NewMemory() *Memory {
 		TenantKeys: map[TenantKeyID]keyring.TenantKeyRow{},
 		DataKeys:   map[DataKeyID]keyring.DataKeyRow{},
 		Subjects:   map[SubjectID]keyring.SubjectRow{},
+		Roots:      map[keyring.RootVersionRow]time.Time{},
 	}}
 }
 
@@ -162,8 +166,19 @@ func (t *Tables) add(rows []keyring.DataKeyRow) error {
 	return nil
 }
 
+// under refuses a row under a version of the tenant key that is not there.
+func (t *Tables) under(tenant string, version uint32) error {
+	if _, ok := t.TenantKeys[TenantKeyID{tenant, version}]; !ok {
+		return fault.New(fault.Conflict, "tenant %q has no tenant key %d", tenant, version).WithCode(keyring.CodeNoTenantKey)
+	}
+	return nil
+}
+
 // addable refuses a row that breaks a constraint.
 func (t *Tables) addable(row keyring.DataKeyRow) error {
+	if err := t.under(row.Tenant, row.KeyVersion); err != nil {
+		return err
+	}
 	if _, ok := t.DataKeys[DataKeyID{row.Tenant, row.ID}]; ok {
 		return fault.New(fault.Conflict, "data key %x exists", row.ID)
 	}
@@ -198,6 +213,21 @@ func (m *Memory) TenantKeys(ctx context.Context, tenant string) (rows []keyring.
 			}
 		}
 		slices.SortFunc(rows, func(a, b keyring.TenantKeyRow) int { return int(a.Version) - int(b.Version) })
+		return nil
+	})
+	return rows, err
+}
+
+// AllTenantKeys implements keyring.Storage.
+func (m *Memory) AllTenantKeys(ctx context.Context) (rows []keyring.TenantKeyRow, err error) {
+	err = m.do(ctx, "AllTenantKeys", func(t *Tables) error {
+		for _, row := range t.TenantKeys {
+			row.Wrapped = bytes.Clone(row.Wrapped)
+			rows = append(rows, row)
+		}
+		slices.SortFunc(rows, func(a, b keyring.TenantKeyRow) int {
+			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Version, b.Version))
+		})
 		return nil
 	})
 	return rows, err
@@ -258,6 +288,9 @@ func (m *Memory) DestroyDataKey(ctx context.Context, tomb keyring.DataKeyRow) er
 		if _, ok := t.DataKeys[id]; !ok {
 			return missing("data key")
 		}
+		if err := t.under(tomb.Tenant, tomb.KeyVersion); err != nil {
+			return err
+		}
 		t.DataKeys[id] = clone(tomb)
 		maps.DeleteFunc(t.Subjects, func(_ SubjectID, row keyring.SubjectRow) bool {
 			return row.Tenant == tomb.Tenant && row.KeyID == tomb.ID
@@ -302,6 +335,9 @@ func (t *Tables) link(row keyring.SubjectRow) (keyring.SubjectRow, error) {
 	id := DataKeyID{row.Tenant, row.KeyID}
 	if key, ok := t.DataKeys[id]; !ok || key.State == keyrow.Destroyed {
 		return keyring.SubjectRow{}, missing("live data key")
+	}
+	if err := t.under(row.Tenant, row.KeyVersion); err != nil {
+		return keyring.SubjectRow{}, err
 	}
 	t.mark(id)
 	row.MAC = bytes.Clone(row.MAC)

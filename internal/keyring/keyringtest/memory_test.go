@@ -1,6 +1,7 @@
 package keyringtest_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/underseal/underseal/internal/keyring"
@@ -8,5 +9,12 @@ import (
 )
 
 func TestMemory(t *testing.T) {
-	keyringtest.TestStorage(t, func() keyring.Storage { return keyringtest.NewMemory() })
+	keyringtest.TestStorage(t, func() (keyring.Storage, func(string)) {
+		m := keyringtest.NewMemory()
+		return m, func(tenant string) {
+			m.Edit(func(t *keyringtest.Tables) {
+				maps.DeleteFunc(t.TenantKeys, func(id keyringtest.TenantKeyID, _ keyring.TenantKeyRow) bool { return id.Tenant == tenant })
+			})
+		}
+	})
 }

@@ -8,12 +8,28 @@ package keyrow
 import "time"
 
 // A TenantKey is one version of a tenant's key K1, primary key (Tenant,
-// Version). All columns are bound into Wrapped by the key service.
+// Version). Tenant and Version are bound into Wrapped by the key service, with the
+// least version of the tenant that may still be used; Service and RootKey say
+// where it opens, and one that does not name that opens nowhere.
 type TenantKey struct {
 	Tenant  string
-	Version uint32 // 1, 2, ..; the highest one wraps new data keys
-	Wrapped []byte // as the key service returned it, opaque, at most 4 KiB
+	Version uint32    // 1, 2, ..; the highest one wraps new data keys
+	Service string    // configured name of the key service
+	RootKey string    // id of the service's root key
+	Made    time.Time // microseconds, UTC; not bound, and only for the next rotation
+	Wrapped []byte    // as the key service returned it, opaque, at most 4 KiB
 }
+
+// A RootVersion says when a version of a root key was first seen, primary key
+// (Service, RootKey, Version). Nothing is bound; it is for the next rotation.
+type RootVersion struct {
+	Service, RootKey, Version string
+	Seen                      time.Time // microseconds, UTC
+}
+
+// CodeNoTenantKey is the code of the fault for a row that names a version of its
+// tenant's key that does not exist.
+const CodeNoTenantKey = "tenant_key_retired"
 
 // State is where a data key stands in its life.
 type State string

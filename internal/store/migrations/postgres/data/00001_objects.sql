@@ -3,8 +3,7 @@
 -- One row: which deployment this data belongs to, and which key file opens it.
 CREATE TABLE deployment (
     one        integer PRIMARY KEY CHECK (one = 1),
-    deployment text COLLATE "C" NOT NULL CHECK (deployment <> ''),
-    key_file   text COLLATE "C" NOT NULL
+    deployment text COLLATE "C" NOT NULL CHECK (deployment <> '')
 );
 
 -- The newest state of every object, sealed. Replaced by compare-and-swap on seq.

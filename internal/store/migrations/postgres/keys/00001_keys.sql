@@ -3,15 +3,28 @@
 -- The same row as beside the data, so that the two cannot be mixed up.
 CREATE TABLE deployment (
     one        integer PRIMARY KEY CHECK (one = 1),
-    deployment text COLLATE "C" NOT NULL CHECK (deployment <> ''),
-    key_file   text COLLATE "C" NOT NULL
+    deployment text COLLATE "C" NOT NULL CHECK (deployment <> '')
 );
 
+-- Which key service wrapped a tenant key, and when it was made, serve to find the
+-- service and the next rotation. Only what the service opens counts.
 CREATE TABLE tenant_keys (
-    tenant  text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
-    version bigint NOT NULL CHECK (version >= 1),
-    wrapped bytea    NOT NULL CHECK (octet_length(wrapped) BETWEEN 1 AND 4096),
+    tenant   text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    version  bigint NOT NULL CHECK (version >= 1),
+    service  text COLLATE "C" NOT NULL CHECK (service <> ''),
+    root_key text COLLATE "C" NOT NULL CHECK (root_key <> ''),
+    made     bigint NOT NULL,
+    wrapped  bytea NOT NULL CHECK (octet_length(wrapped) BETWEEN 1 AND 4096),
     PRIMARY KEY (tenant, version)
+);
+
+-- When a version of a root key was first seen, for its next rotation.
+CREATE TABLE root_versions (
+    service  text COLLATE "C" NOT NULL CHECK (service <> ''),
+    root_key text COLLATE "C" NOT NULL CHECK (root_key <> ''),
+    version  text COLLATE "C" NOT NULL CHECK (version <> ''),
+    seen     bigint NOT NULL,
+    PRIMARY KEY (service, root_key, version)
 );
 
 CREATE TABLE data_keys (
@@ -24,9 +37,12 @@ CREATE TABLE data_keys (
     tombstone   bytea    NOT NULL,
     CHECK ((state = 'destroyed') = (octet_length(wrapped) = 0)),
     CHECK (octet_length(tombstone) = CASE state WHEN 'destroyed' THEN 32 ELSE 0 END),
-    PRIMARY KEY (tenant, id)
+    PRIMARY KEY (tenant, id),
+    -- A tenant key goes when nothing hangs on it, and nothing new can.
+    FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 );
 CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
+CREATE INDEX data_keys_by_version ON data_keys (tenant, key_version);
 CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
 
 CREATE TABLE subjects (
@@ -36,9 +52,11 @@ CREATE TABLE subjects (
     key_version bigint NOT NULL CHECK (key_version >= 1),
     mac         bytea    NOT NULL CHECK (octet_length(mac) = 32),
     PRIMARY KEY (tenant, token),
-    FOREIGN KEY (tenant, key_id) REFERENCES data_keys (tenant, id)
+    FOREIGN KEY (tenant, key_id) REFERENCES data_keys (tenant, id),
+    FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 );
 CREATE UNIQUE INDEX subjects_by_key ON subjects (tenant, key_id);
+CREATE INDEX subjects_by_version ON subjects (tenant, key_version);
 
 -- underseal_keyring is the role of the keyring, and the only one here.
 GRANT USAGE ON SCHEMA underseal_keys TO underseal_keyring;

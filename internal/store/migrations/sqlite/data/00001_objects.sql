@@ -3,8 +3,7 @@
 -- One row: which deployment this data belongs to, and which key file opens it.
 CREATE TABLE deployment (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
-    deployment TEXT NOT NULL CHECK (deployment <> ''),
-    key_file   TEXT NOT NULL
+    deployment TEXT NOT NULL CHECK (deployment <> '')
 ) STRICT;
 
 -- Tables that are only appended to keep SQLite's rowid: rows are written one

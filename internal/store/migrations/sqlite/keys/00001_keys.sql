@@ -3,15 +3,28 @@
 -- The same row as beside the data, so that the two cannot be mixed up.
 CREATE TABLE deployment (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
-    deployment TEXT NOT NULL CHECK (deployment <> ''),
-    key_file   TEXT NOT NULL
+    deployment TEXT NOT NULL CHECK (deployment <> '')
 ) STRICT;
 
+-- Which key service wrapped a tenant key, and when it was made, serve to find the
+-- service and the next rotation. Only what the service opens counts.
 CREATE TABLE tenant_keys (
-    tenant  TEXT    NOT NULL CHECK (tenant <> ''),
-    version INTEGER NOT NULL CHECK (version >= 1),
-    wrapped BLOB    NOT NULL CHECK (length(wrapped) BETWEEN 1 AND 4096),
+    tenant   TEXT NOT NULL CHECK (tenant <> ''),
+    version  INTEGER NOT NULL CHECK (version >= 1),
+    service  TEXT NOT NULL CHECK (service <> ''),
+    root_key TEXT NOT NULL CHECK (root_key <> ''),
+    made     INTEGER NOT NULL,
+    wrapped  BLOB NOT NULL CHECK (length(wrapped) BETWEEN 1 AND 4096),
     PRIMARY KEY (tenant, version)
+) STRICT, WITHOUT ROWID;
+
+-- When a version of a root key was first seen, for its next rotation.
+CREATE TABLE root_versions (
+    service  TEXT NOT NULL CHECK (service <> ''),
+    root_key TEXT NOT NULL CHECK (root_key <> ''),
+    version  TEXT NOT NULL CHECK (version <> ''),
+    seen     INTEGER NOT NULL,
+    PRIMARY KEY (service, root_key, version)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE data_keys (
@@ -24,9 +37,12 @@ CREATE TABLE data_keys (
     tombstone   BLOB    NOT NULL,
     CHECK ((state = 'destroyed') = (length(wrapped) = 0)),
     CHECK (length(tombstone) = CASE state WHEN 'destroyed' THEN 32 ELSE 0 END),
-    PRIMARY KEY (tenant, id)
+    PRIMARY KEY (tenant, id),
+    -- A tenant key goes when nothing hangs on it, and nothing new can.
+    FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
+CREATE INDEX data_keys_by_version ON data_keys (tenant, key_version);
 CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
 
 CREATE TABLE subjects (
@@ -36,6 +52,8 @@ CREATE TABLE subjects (
     key_version INTEGER NOT NULL CHECK (key_version >= 1),
     mac         BLOB    NOT NULL CHECK (length(mac) = 32),
     PRIMARY KEY (tenant, token),
-    FOREIGN KEY (tenant, key_id) REFERENCES data_keys (tenant, id)
+    FOREIGN KEY (tenant, key_id) REFERENCES data_keys (tenant, id),
+    FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX subjects_by_key ON subjects (tenant, key_id);
+CREATE INDEX subjects_by_version ON subjects (tenant, key_version);

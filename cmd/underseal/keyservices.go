@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/node"
+)
+
+// keyServicesKey is the one setting with settings below it, and so only in the
+// configuration file:
+//
+//	key_services:
+//	  second:
+//	    provider: keyfile
+//	    file: /etc/underseal/second.key
+const keyServicesKey = "key_services"
+
+// serviceOptions are the settings of one key service.
+type serviceOptions map[string]any
+
+// keyProviders open key services, by the name of the provider. place is the
+// setting's name, for errors.
+var keyProviders = map[string]func(place string, options serviceOptions) (kms.Service, error){
+	"keyfile": openKeyFile,
+}
+
+func openKeyFile(place string, options serviceOptions) (kms.Service, error) {
+	var c struct {
+		Provider string `koanf:"provider"`
+		File     string `koanf:"file"`
+	}
+	if err := options.decode(place, &c); err != nil {
+		return nil, err
+	}
+	if c.File == "" {
+		return nil, fault.New(fault.Invalid, "%s.file: name the key file", place).WithCode("config_invalid")
+	}
+	return kms.OpenKeyFile(c.File)
+}
+
+// decode puts the options into the fields of a struct with koanf tags, and
+// refuses those that it has no field for.
+func (o serviceOptions) decode(place string, into any) error {
+	var seen mapstructure.Metadata
+	decoder, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result: into, TagName: "koanf", Metadata: &seen, WeaklyTypedInput: true,
+		DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := decoder.Decode(map[string]any(o)); err != nil {
+		return fault.New(fault.Invalid, "%s has a value of the wrong type: %v", place, lastLine(err.Error())).WithCode("config_invalid")
+	}
+	if len(seen.Unused) == 0 {
+		return nil
+	}
+	slices.Sort(seen.Unused)
+	return fault.New(fault.Invalid, "%s: provider %v has no %s", place, o["provider"], strings.Join(seen.Unused, ", ")).
+		WithCode("config_unknown_key")
+}
+
+// takeKeyServices takes the key services out of the file's values.
+func takeKeyServices(path string, values map[string]any) (map[string]serviceOptions, error) {
+	raw, ok := values[keyServicesKey]
+	delete(values, keyServicesKey)
+	if !ok || raw == nil {
+		return nil, nil
+	}
+	byName, ok := raw.(map[string]any)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "%s in %s must hold one entry per key service: NAME: {provider: .., ..}", keyServicesKey, path).WithCode("config_invalid")
+	}
+	services := map[string]serviceOptions{}
+	for name, options := range byName {
+		if services[name], ok = options.(map[string]any); !ok {
+			return nil, fault.New(fault.Invalid, "%s.%s in %s must hold {provider: .., ..}", keyServicesKey, name, path).WithCode("config_invalid")
+		}
+	}
+	return services, nil
+}
+
+// openKeyServices opens all key services of the configuration. They need not
+// answer yet.
+func (s *settings) openKeyServices() (map[string]kms.Service, error) {
+	for _, name := range slices.Sorted(maps.Keys(s.keyServices)) {
+		if s.opened[name] != nil {
+			continue
+		}
+		service, err := s.openKeyService(name)
+		if err != nil {
+			return nil, err
+		}
+		s.opened[name] = service
+	}
+	return s.opened, nil
+}
+
+func (s *settings) openKeyService(name string) (kms.Service, error) {
+	place, options := keyServicesKey+"."+name, s.keyServices[name]
+	if name == node.KeyFileService {
+		return nil, fault.New(fault.Invalid, "%s: this name is taken by the key file of root_key_file", place).WithCode("config_invalid")
+	}
+	provider, _ := options["provider"].(string)
+	open, ok := keyProviders[provider]
+	if !ok {
+		return nil, fault.New(fault.Invalid, "%s.provider: %q is none of %s", place, provider,
+			strings.Join(slices.Sorted(maps.Keys(keyProviders)), ", ")).WithCode("config_invalid")
+	}
+	return open(place, options)
+}
+
+// checkKeyServices opens each key service and sees that the default one exists.
+func (s *settings) checkKeyServices() error {
+	if _, ok := s.keyServices[s.KeyService]; !ok && s.KeyService != node.KeyFileService {
+		return fault.New(fault.Invalid, "key_service: there is no %s.%s", keyServicesKey, s.KeyService).WithCode("config_invalid")
+	}
+	for name, options := range s.keyServices {
+		if file, ok := options["file"].(string); ok && options["provider"] == "keyfile" {
+			if err := checkKeyPlace(s.Data, file); err != nil {
+				return fault.New(fault.Invalid, "%s.%s: %w", keyServicesKey, name, err).WithCode("config_invalid")
+			}
+		}
+	}
+	_, err := s.openKeyServices()
+	return err
+}
+
+// keyServiceLines are the key services as config check shows them. What may be a
+// secret is a reference, which is shown and not followed.
+func (s *settings) keyServiceLines() []settingLine {
+	var lines []settingLine
+	for _, name := range slices.Sorted(maps.Keys(s.keyServices)) {
+		var values []string
+		for _, option := range slices.Sorted(maps.Keys(s.keyServices[name])) {
+			values = append(values, fmt.Sprintf("%s=%v", option, s.keyServices[name][option]))
+		}
+		lines = append(lines, settingLine{
+			Name: keyServicesKey + "." + name, Value: strings.Join(values, " "), From: "file", Meaning: "a key service",
+		})
+	}
+	return lines
+}

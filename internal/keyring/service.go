@@ -1,0 +1,90 @@
+package keyring
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
+)
+
+// service returns the key service of that name. One that wrapped a key and is
+// not configured (any more) is Unavailable: its tenants' work waits until it is.
+func (c *Config) service(name string) (kms.Service, error) {
+	if s := c.Services[name]; s != nil {
+		return s, nil
+	}
+	return nil, fault.New(fault.Unavailable, "the key service %q is not configured, and stored keys need it", name).
+		WithCode("key_service_unknown").WithHint("configure key_services.%s again; there are %s", name,
+		strings.Join(slices.Sorted(maps.Keys(c.Services)), ", "))
+}
+
+// wrapTenantKey has the key service of that name wrap a tenant key and returns
+// its row.
+func (r *Ring) wrapTenantKey(ctx context.Context, name, tenant string, version uint32, key rawTenantKey) (TenantKeyRow, error) {
+	service, err := r.config.service(name)
+	if err != nil {
+		return TenantKeyRow{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
+	defer cancel()
+	wrapped, err := service.Wrap(ctx, r.config.context(tenant, version), key.encode())
+	if err != nil {
+		return TenantKeyRow{}, outward(err)
+	}
+	d, err := service.Describe(ctx)
+	if err != nil {
+		return TenantKeyRow{}, outward(err)
+	}
+	return TenantKeyRow{
+		Tenant: tenant, Version: version, Service: name, RootKey: d.KeyID,
+		Made: r.config.Now().UTC().Truncate(time.Microsecond), Wrapped: wrapped,
+	}, nil
+}
+
+// A root names a root key: a service's configured name and the key's id there.
+type root struct{ service, key string }
+
+// checkServices refuses to begin with key services that cannot open this data.
+func (c *Config) checkServices(ctx context.Context) error {
+	rows, err := c.Storage.AllTenantKeys(ctx)
+	if err != nil {
+		return err
+	}
+	checked := map[root]bool{}
+	for _, row := range rows {
+		if at := (root{row.Service, row.RootKey}); !checked[at] {
+			if err := c.checkRoot(ctx, at); err != nil {
+				return err
+			}
+			checked[at] = true
+		}
+	}
+	return nil
+}
+
+// checkRoot refuses a service that is not there or has another root key.
+func (c *Config) checkRoot(ctx context.Context, at root) error {
+	service, err := c.service(at.service)
+	if err != nil {
+		return fault.New(fault.Conflict, "%w", err).WithCode("key_service_unknown").
+			WithHint("configure key_services.%s, whose root key is %s", at.service, at.key)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.CallTimeout)
+	defer cancel()
+	d, err := service.Describe(ctx)
+	switch {
+	case fault.Is(err, fault.Unavailable):
+		// It may come back, and if it is the wrong one, unwrapping will say so.
+		return nil
+	case err != nil:
+		return err
+	case d.KeyID != at.key:
+		return fault.New(fault.Conflict, "the data was made with root key %s, and this is root key %s (%s)", at.key, d.KeyID, d.Provider).
+			WithCode("other_root_key").WithHint("start with the key file or key service of root key %s", at.key)
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package node
+
+import (
+	"context"
+	"time"
+)
+
+// A job is work that a node does by itself, again and again. It begins anew from
+// what is stored, so a run that was cut short loses nothing.
+type job struct {
+	name  string
+	every time.Duration // from the end of one run to the next; the first one comes after it too
+	run   func(ctx context.Context) error
+}
+
+// jobs lists all of a node's periodic work.
+func (n *Node) jobs() []job {
+	return []job{
+		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
+	}
+}
+
+// maintain runs all jobs, each in a goroutine of its own, until ctx ends. A job
+// that fails says so in the log and comes again.
+func (n *Node) maintain(ctx context.Context) {
+	for _, j := range n.jobs() {
+		n.done.Go(func() {
+			timer := time.NewTimer(j.every)
+			defer timer.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-timer.C:
+				}
+				if err := j.run(ctx); err != nil && ctx.Err() == nil {
+					n.log.Error("periodic work failed", "job", j.name, "error", err)
+				}
+				timer.Reset(j.every)
+			}
+		})
+	}
+}

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
+	"github.com/underseal/underseal/internal/kms"
+)
+
+// KeyFileService is the name of the key service that the key file is.
+const KeyFileService = "keyfile"
+
+// keyServices returns all key services by name and the name of the default one.
+// The key file is among them if it is the default one, if stored keys want it, or
+// if it is there. It is made only together with new data.
+func (n *Node) keyServices(ctx context.Context, cfg Config, fresh bool) (map[string]kms.Service, string, error) {
+	services, byDefault := maps.Clone(cfg.KeyServices), cfg.KeyService
+	if services == nil {
+		services = map[string]kms.Service{}
+	}
+	if byDefault == "" {
+		byDefault = KeyFileService
+	}
+	if services[KeyFileService] != nil {
+		return services, byDefault, nil
+	}
+	rows, err := n.db.Keys().AllTenantKeys(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	rootKey, wants := wanted(rows)
+	file, err := kms.OpenKeyFile(cfg.KeyFile)
+	switch {
+	case fault.Is(err, fault.NotFound) && fresh && byDefault == KeyFileService:
+		file, err = kms.CreateKeyFile(cfg.KeyFile)
+	case fault.Is(err, fault.NotFound) && !wants && byDefault != KeyFileService:
+		return services, byDefault, nil
+	case err != nil && wants:
+		return nil, "", saying(err, " (the data wants the root key "+rootKey+")")
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	services[KeyFileService] = file
+	return services, byDefault, nil
+}
+
+// wanted returns the root key of the key file that wrapped stored keys, and
+// whether one did.
+func wanted(rows []keyrow.TenantKey) (rootKey string, wants bool) {
+	for _, row := range rows {
+		if row.Service == KeyFileService {
+			return row.RootKey, true
+		}
+	}
+	return "", false
+}
+
+// saying adds to the message of an error.
+func saying(err error, more string) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		f.Message += more
+	}
+	return err
+}
