@@ -52,7 +52,7 @@ func (l *Live) offer(lease Lease) (api.Job, error) {
 	if !ok {
 		return api.Job{}, noSuch("job", refText(l.id, lease.Job))
 	}
-	variables, err := l.state.JobVariables(l.def.compiled, lease.Job)
+	variables, err := l.state.JobVariables(lease.Job)
 	if err != nil {
 		return api.Job{}, err
 	}

@@ -96,7 +96,7 @@ func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error
 }
 
 func (e *Engine) fillTask(ctx context.Context, l *Live, t process.OpenUserTask, item *api.Task) error {
-	variables, err := l.state.TaskVariables(l.def.compiled, t.ID)
+	variables, err := l.state.TaskVariables(t.ID)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,8 @@ func (r *run) taskClaimed(e TaskClaimed) error {
 		return nil
 	}
 	if t.assignee != "" {
-		return fault.New(fault.Conflict, "task %d is held by another person", e.Task).WithCode("task_claimed")
+		return fault.New(fault.Conflict, "task %d is held by %s", e.Task, t.assignee).WithCode("task_claimed").
+			WithHint("ask them to give it back, or an administrator to")
 	}
 	t.assignee = e.Assignee
 	r.command(ChangeTask{e.Task})

@@ -309,7 +309,7 @@ func (s *State) AllVariables() []ScopeVariables {
 // TaskVariables returns what the form of a user task is shown: its own variables
 // and all that it sees of the enclosing scopes. It is fault.NotFound if no such
 // task is open.
-func (s *State) TaskVariables(_ *Definition, id uint64) (*canon.Context, error) {
+func (s *State) TaskVariables(id uint64) (*canon.Context, error) {
 	i := find(s.tasks, id)
 	if i < 0 {
 		return nil, fault.New(fault.NotFound, "task %d is not open", id)
@@ -331,7 +331,7 @@ func (s *State) TaskDraft(id uint64) (*canon.Context, bool) {
 // JobVariables returns what a worker is given: only the activity's own variables
 // if it has input mappings, else all that it sees. It is fault.NotFound if no
 // such job is open.
-func (s *State) JobVariables(_ *Definition, id uint64) (*canon.Context, error) {
+func (s *State) JobVariables(id uint64) (*canon.Context, error) {
 	i := find(s.jobs, id)
 	if i < 0 {
 		return nil, fault.New(fault.NotFound, "job %d is not open", id)
