@@ -35,7 +35,7 @@ func destroyKey(t *testing.T, env *testenv.Env, instance, path string, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ring, err := keyring.Open(t.Context(), keyring.Config{Service: service, Storage: db.Keys(), Deployment: meta.Deployment})
+		ring, err := keyring.Open(t.Context(), keyring.Config{Services: map[string]kms.Service{"keyfile": service}, Default: "keyfile", Storage: db.Keys(), Deployment: meta.Deployment})
 		if err != nil {
 			t.Fatal(err)
 		}
