@@ -90,6 +90,7 @@ type Instance struct {
 	Variables   json.RawMessage `json:"variables,omitempty" doc:"those of the root scope; not in lists"`
 	Fields      []FieldInfo     `json:"fields,omitempty" doc:"not in lists"`
 	Erased      []string        `json:"erased,omitempty" doc:"paths of fields whose key was destroyed; they read as null; not in lists"`
+	Files       []FileInfo      `json:"files,omitempty" doc:"not in lists"`
 }
 
 // Waiting is a place where an instance waits.
@@ -109,6 +110,29 @@ type FieldInfo struct {
 	Sealed   bool     `json:"sealed"`
 	Seq      uint64   `json:"seq" doc:"step that wrote it"`
 	Subjects []string `json:"subjects,omitempty"`
+}
+
+// FileInfo describes a file of an instance; of an erased one only that it is.
+type FileInfo struct {
+	File     string   `json:"file" doc:"id"`
+	Name     string   `json:"name,omitempty"`
+	Type     string   `json:"type,omitempty" doc:"media type, as the uploader named it"`
+	Size     int64    `json:"size,omitempty" doc:"bytes"`
+	SHA256   string   `json:"sha256,omitempty" doc:"hex"`
+	Class    string   `json:"class,omitempty"`
+	Subjects []string `json:"subjects,omitempty"`
+	Erased   bool     `json:"erased,omitempty"`
+}
+
+// Upload is a file that no instance has yet. Whoever uploaded it puts it into an
+// instance by writing {"$file": "<id>"} where it is to stand in variables.
+type Upload struct {
+	File    string    `json:"file" doc:"id"`
+	Name    string    `json:"name"`
+	Type    string    `json:"type" doc:"media type"`
+	Size    int64     `json:"size" doc:"bytes"`
+	SHA256  string    `json:"sha256" doc:"hex"`
+	Expires time.Time `json:"expires" doc:"when it is deleted unless it was put into an instance"`
 }
 
 // Instances is a page of instances, newest first.

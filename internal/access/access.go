@@ -36,6 +36,8 @@ const (
 	ReadIncident   Action = "incident:read"
 	RetryIncident  Action = "incident:retry"
 	RotateKey      Action = "key:rotate"
+	PutFile        Action = "file:put"
+	ReadFile       Action = "file:read"
 )
 
 // Principal is who asks.

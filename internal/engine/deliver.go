@@ -23,7 +23,9 @@ type happening struct {
 	name  string // of the event, in leaves and records: "job_completed"
 	act   string // user, worker, engine or admin
 	actor *canon.Context
-	again *request // makes the delivery repeatable; nil: not
+	again *request                   // makes the delivery repeatable; nil: not
+	check func(*canon.Context) error // refuses what came with the event, its files in place; nil: none
+	files []*arrival                 // that came with the event, see arrive
 	extra []fieldWrite
 	terms []store.Token
 }
@@ -49,6 +51,12 @@ func (e *Engine) deliver(ctx context.Context, l *Live, h happening) (api.Receipt
 var tracer = otel.Tracer("github.com/underseal/underseal/internal/engine")
 
 func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Receipt, error) {
+	if err := e.prepare(ctx, l, &h); err != nil {
+		if receipt, found, again := e.repeated(ctx, l.scope, h.again); found || again != nil {
+			return receipt, again
+		}
+		return api.Receipt{}, err
+	}
 	at := e.moment()
 	l.dirty = true
 	out, err := process.Step(l.def.compiled, l.state, process.Input{Event: h.event, At: at, Zone: e.zones.lookup})
@@ -77,11 +85,24 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 	if l.head.seq == 1 {
 		e.ring.Assigned(l.scope.Tenant(), l.owner.ID)
 	}
+	e.finishClaims(context.WithoutCancel(ctx), l.scope, h.files)
 	if out.Rejected != nil {
 		return api.Receipt{}, l.withState(out.Rejected)
 	}
 	e.runner.Carry(l, out.Commands)
 	return receipt(l.id, l.head.seq, set.Leaf.Hash), nil
+}
+
+// prepare puts the files that come with an event in their places and checks what
+// came with it as a whole.
+func (e *Engine) prepare(ctx context.Context, l *Live, h *happening) error {
+	if err := e.arrive(ctx, l, h); err != nil {
+		return err
+	}
+	if h.check == nil {
+		return nil
+	}
+	return h.check(variablesOf(h.event))
 }
 
 // withState adds to a refusal how the instance stands now.

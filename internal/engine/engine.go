@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
@@ -24,13 +25,15 @@ import (
 // Caller is somebody who proved who they are.
 type Caller = identity.Caller
 
-// Config is what an engine works with. All fields but Now are required.
+// Config is what an engine works with. All fields but Now and Files are required.
 type Config struct {
 	Store      *store.DB
 	Ring       *keyring.Ring
 	Identity   *identity.Directory
 	Deployment string           // id of the deployment, bound into everything sealed
 	Now        func() time.Time // nil: time.Now
+	Blobs      blob.Store
+	Files      FileLimits
 }
 
 // Engine is the use cases of one node. It is safe for concurrent use. Before
@@ -41,6 +44,8 @@ type Engine struct {
 	identity   *identity.Directory
 	deployment string
 	now        func() time.Time
+	blobs      blob.Store
+	limits     *fileLimits
 	policies   *access.Policies
 	runner     Runner
 	zones      zones
@@ -102,7 +107,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	return &Engine{
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
-		now: cfg.Now, policies: policies,
+		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
 	}, nil
 }
 

@@ -331,6 +331,10 @@ func (e *Engine) detail(ctx context.Context, l *Live) (api.Instance, error) {
 	item.Variables = canon.EncodeJSON(l.state.Variables())
 	item.Waiting = l.waiting()
 	item.Fields, item.Erased = l.fieldInfos(), l.head.erased()
+	var err error
+	if item.Files, err = e.fileInfos(ctx, l); err != nil {
+		return api.Instance{}, err
+	}
 	key, err := e.readField(ctx, &l.object, businessKeyField)
 	if text, ok := key.(canon.String); ok {
 		item.BusinessKey = string(text)
@@ -372,10 +376,13 @@ func (l *Live) waiting() []api.Waiting {
 }
 
 func (l *Live) fieldInfos() []api.FieldInfo {
-	infos := make([]api.FieldInfo, len(l.head.fields))
-	for i, f := range l.head.fields {
+	infos := make([]api.FieldInfo, 0, len(l.head.fields))
+	for _, f := range l.head.fields {
+		if strings.HasPrefix(f.path, filePrefix) { // listed as a file
+			continue
+		}
 		label := l.state.Label(f.path)
-		infos[i] = api.FieldInfo{Path: f.path, Class: label.Class.String(), Sealed: f.sealed, Seq: f.seq, Subjects: label.Subjects}
+		infos = append(infos, api.FieldInfo{Path: f.path, Class: label.Class.String(), Sealed: f.sealed, Seq: f.seq, Subjects: label.Subjects})
 	}
 	return infos
 }

@@ -101,7 +101,7 @@ func (e *Engine) checkRows(ctx context.Context, l *Live) error {
 			return l.tampered("has changed, missing or added rows in the list of %s", pair.name)
 		}
 	}
-	return nil
+	return e.checkFiles(ctx, l)
 }
 
 // rows returns the routing rows that the instance's state asks for.

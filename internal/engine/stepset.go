@@ -31,6 +31,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		}
 		s.fields = append(s.fields, fieldWrite{path: change.Path, value: change.Value, label: change.Label, search: change.Search == "exact"})
 	}
+	keepFiles(&s, h.files, out.Changes)
 	// A request that was refused did nothing: repeated, it is refused again, and
 	// never found under its key as if it had been carried out.
 	if out.Rejected == nil {
@@ -53,6 +54,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	}
 	l.head.state = nil // it is in l.state; ten thousand instances wait in memory
 	l.route(set, out.Commands)
+	l.routeFiles(set, h.files)
 	return set, nil
 }
 
@@ -73,7 +75,7 @@ func (e *Engine) meetAll(ctx context.Context, l *Live, s *step) error {
 		value, _ := l.state.Field(path)
 		s.fields = append(s.fields, fieldWrite{path: path, value: value, label: label, search: l.state.Search(path) == "exact"})
 	}
-	return nil
+	return e.refile(ctx, l, s, changed)
 }
 
 // searchTokens makes fields findable by their exact values, with one token for

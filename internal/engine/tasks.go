@@ -185,10 +185,10 @@ func (e *Engine) CompleteTask(ctx context.Context, c Caller, id string, variable
 		return api.Receipt{}, err
 	}
 	return e.happenTask(ctx, c, id, "complete", idem, string(variables), func(ctx context.Context, l *Live, n uint64) (happening, error) {
-		if err := e.checkEntered(ctx, l, n, entered); err != nil {
-			return happening{}, err
-		}
-		return happening{event: process.TaskCompleted{Task: n, Variables: entered}, name: "task_completed"}, nil
+		return happening{
+			event: process.TaskCompleted{Task: n, Variables: entered}, name: "task_completed",
+			check: func(entered *canon.Context) error { return e.checkEntered(ctx, l, n, entered) },
+		}, nil
 	})
 }
 

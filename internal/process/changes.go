@@ -21,7 +21,12 @@ const noteScope = ^uint64(0)
 // IncidentPath is the path of the field that holds an incident's text.
 func IncidentPath(id uint64) string { return "$incident." + strconv.FormatUint(id, 10) }
 
-func draftPath(task uint64) string { return scopePrefix(task) + "$draft" }
+func draftPath(task uint64) string { return scopePrefix(task) + draftName }
+
+const draftName = "$draft"
+
+// IsDraft reports whether a path is that of what a person saved of a form.
+func IsDraft(path string) bool { return strings.HasSuffix(path, draftName) }
 
 // list returns the variables of a scope; nil if the scope is gone.
 func (s *State) list(scope uint64) *[]variable {

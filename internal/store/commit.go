@@ -77,6 +77,12 @@ func (w *WriteSet) statements(unit []statement, s Scope) []statement {
 	for _, key := range w.Keys {
 		unit = append(unit, insertPersonKey(s, w.Object, key))
 	}
+	for i := range w.Claims {
+		unit = w.Claims[i].claim(unit, s, w.Object)
+	}
+	for i := range w.Rekeyed {
+		unit = w.Rekeyed[i].rekey(unit, s)
+	}
 	for i := range w.Tokens {
 		unit = append(unit, insertToken(s, w.Object, seq, &w.Tokens[i]))
 	}

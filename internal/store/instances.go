@@ -62,8 +62,8 @@ func insertPersonKey(s Scope, object, key ID) statement {
 	}
 }
 
-// KeysInUse returns those of the ids that are the data key of an instance, or of
-// a person whom an instance met without a name.
+// KeysInUse returns those of the ids that are the data key of an instance, of an
+// upload, or of a person whom an instance met without a name.
 func (db *DB) KeysInUse(ctx context.Context, s Scope, ids []ID) (map[ID]bool, error) {
 	args := make([][]any, len(ids))
 	for i, id := range ids {
@@ -72,6 +72,7 @@ func (db *DB) KeysInUse(ctx context.Context, s Scope, ids []ID) (map[ID]bool, er
 	used := map[ID]bool{}
 	err := db.data.eachOf(ctx, s.tenant, `
 		SELECT 1 FROM instances WHERE tenant = $1 AND data_key = $2
+		UNION ALL SELECT 1 FROM uploads WHERE tenant = $1 AND data_key = $2
 		UNION ALL SELECT 1 FROM person_keys WHERE tenant = $1 AND data_key = $2`,
 		args, func(i int, _ row) error {
 			used[ids[i]] = true

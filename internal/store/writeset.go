@@ -51,6 +51,10 @@ type WriteSet struct {
 	// an instance's own; here they are known to be in use.
 	Keys []ID
 
+	// Claims are uploads that become the object's files; Rekeyed are files of the
+	// object that are about other persons from now on.
+	Claims, Rekeyed []FileRow
+
 	Tokens    []Token    // a token that exists already refuses the whole set
 	Resources []Resource // content-addressed; one that exists already is kept
 }

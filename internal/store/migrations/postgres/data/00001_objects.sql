@@ -179,6 +179,40 @@ CREATE TABLE person_keys (
     PRIMARY KEY (tenant, data_key)
 );
 
+-- Files of instances that wait to be claimed. A row is there before its blob is,
+-- and until the data key that only it names is destroyed.
+CREATE TABLE uploads (
+    tenant   text COLLATE "C" NOT NULL,
+    blob     bytea  NOT NULL CHECK (octet_length(blob) = 16),
+    data_key bytea  NOT NULL CHECK (octet_length(data_key) = 16),
+    state    text COLLATE "C" NOT NULL CHECK (state IN ('open', 'ready', 'claimed', 'dropped')),
+    size     bigint NOT NULL CHECK (size >= 0),
+    made     bigint NOT NULL,
+    sealed   bytea  NOT NULL,
+    PRIMARY KEY (tenant, blob)
+);
+CREATE INDEX uploads_by_key ON uploads (tenant, data_key);
+
+-- Which instance has a file, and the data keys of the persons it is about: what
+-- is looked for when one of them is erased.
+CREATE TABLE files (
+    tenant text COLLATE "C" NOT NULL,
+    blob   bytea  NOT NULL CHECK (octet_length(blob) = 16),
+    object bytea  NOT NULL CHECK (octet_length(object) = 16),
+    size   bigint NOT NULL CHECK (size >= 0),
+    PRIMARY KEY (tenant, blob)
+);
+CREATE INDEX files_by_object ON files (tenant, object, blob);
+
+CREATE TABLE file_keys (
+    tenant   text COLLATE "C" NOT NULL,
+    data_key bytea NOT NULL CHECK (octet_length(data_key) = 16),
+    blob     bytea NOT NULL CHECK (octet_length(blob) = 16),
+    PRIMARY KEY (tenant, data_key, blob),
+    FOREIGN KEY (tenant, blob) REFERENCES files (tenant, blob) ON DELETE CASCADE
+);
+CREATE INDEX file_keys_by_blob ON file_keys (tenant, blob, data_key);
+
 -- Files of deployments, clear, named by the SHA-256 of their bytes.
 CREATE TABLE resources (
     tenant text COLLATE "C" NOT NULL,
@@ -236,7 +270,8 @@ GRANT USAGE ON SCHEMA underseal TO underseal_app, underseal_scan;
 GRANT SELECT ON lease TO underseal_app;
 GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens, person_keys, resources TO underseal_app;
 GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, api_keys TO underseal_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents TO underseal_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents, uploads, file_keys TO underseal_app;
+GRANT SELECT, INSERT ON files TO underseal_app;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
 GRANT SELECT (tenant, instance, id, element, due) ON timers TO underseal_scan;
 
@@ -268,6 +303,12 @@ ALTER TABLE unique_tokens ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON unique_tokens TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE person_keys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON person_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE uploads ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON uploads TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE files ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON files TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE file_keys ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON file_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE resources ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON resources TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;

@@ -184,6 +184,40 @@ CREATE TABLE person_keys (
     PRIMARY KEY (tenant, data_key)
 ) STRICT, WITHOUT ROWID;
 
+-- Files of instances that wait to be claimed. A row is there before its blob is,
+-- and until the data key that only it names is destroyed.
+CREATE TABLE uploads (
+    tenant   TEXT    NOT NULL,
+    blob     BLOB    NOT NULL CHECK (length(blob) = 16),
+    data_key BLOB    NOT NULL CHECK (length(data_key) = 16),
+    state    TEXT    NOT NULL CHECK (state IN ('open', 'ready', 'claimed', 'dropped')),
+    size     INTEGER NOT NULL CHECK (size >= 0),
+    made     INTEGER NOT NULL,
+    sealed   BLOB    NOT NULL,
+    PRIMARY KEY (tenant, blob)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX uploads_by_key ON uploads (tenant, data_key);
+
+-- Which instance has a file, and the data keys of the persons it is about: what
+-- is looked for when one of them is erased.
+CREATE TABLE files (
+    tenant TEXT    NOT NULL,
+    blob   BLOB    NOT NULL CHECK (length(blob) = 16),
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    size   INTEGER NOT NULL CHECK (size >= 0),
+    PRIMARY KEY (tenant, blob)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX files_by_object ON files (tenant, object, blob);
+
+CREATE TABLE file_keys (
+    tenant   TEXT NOT NULL,
+    data_key BLOB NOT NULL CHECK (length(data_key) = 16),
+    blob     BLOB NOT NULL CHECK (length(blob) = 16),
+    PRIMARY KEY (tenant, data_key, blob),
+    FOREIGN KEY (tenant, blob) REFERENCES files (tenant, blob) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX file_keys_by_blob ON file_keys (tenant, blob, data_key);
+
 -- Files of deployments, clear, named by the SHA-256 of their bytes.
 CREATE TABLE resources (
     tenant TEXT NOT NULL,

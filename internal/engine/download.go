@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/blob"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Download is a file that is open for reading, at any place. Close it.
+type Download struct {
+	Name   string
+	Type   string // media type, as the uploader named it
+	Size   int64
+	SHA256 string // hex
+
+	*io.SectionReader
+	blob blob.Reader
+}
+
+// Close ends reading.
+func (d *Download) Close() error { return d.blob.Close() }
+
+// File opens a file of an instance. Only its beginning and end are known to be
+// whole then: a read of a part that was changed is an Integrity fault, and gives
+// nothing of it.
+func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Download, error) {
+	if err := e.may(c, access.ReadFile, "instance", instance); err != nil {
+		return nil, err
+	}
+	id, ok := parseFileName(name)
+	if !ok {
+		return nil, noSuch("file", name)
+	}
+	var f *file
+	err := e.use(ctx, c, instance, func(l *Live) error {
+		var err error
+		if err = e.checkRows(ctx, l); err == nil {
+			f, err = e.openFile(ctx, l, id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e.openBlob(ctx, c.Scope, f)
+}
+
+func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Download, error) {
+	tampered := fault.New(fault.Integrity, "the blob of file %s is missing or changed", fileName(f.id)).
+		WithCode("tampered").WithHint("restore it from the backup that belongs to the database")
+	b, err := e.blobs.Open(ctx, scope.Tenant(), blob.ID(f.id))
+	if fault.Is(err, fault.NotFound) {
+		return nil, tampered.WithCause(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	opener, err := envelope.NewOpener(b, b.Size(), []envelope.Key{f.key}, e.fileContext(scope, "blob", f.id))
+	if err == nil && opener.Size() != f.size {
+		err = fault.New(fault.Integrity, "it has %d bytes", opener.Size())
+	}
+	if err != nil {
+		_ = b.Close() // nothing was read of it that counts
+		if fault.Is(err, fault.Integrity) {
+			return nil, tampered.WithCause(err)
+		}
+		return nil, err
+	}
+	return &Download{
+		Name: f.name, Type: f.media, Size: f.size, SHA256: f.sum,
+		SectionReader: io.NewSectionReader(opener, 0, f.size), blob: b,
+	}, nil
+}
