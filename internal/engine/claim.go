@@ -367,7 +367,7 @@ func (e *Engine) refile(ctx context.Context, l *Live, s *step, persons []string)
 // routeFiles adds the rows of the files whose own fields a step wrote.
 func (l *Live) routeFiles(set *store.WriteSet, files []*arrival) {
 	for _, f := range set.Fields {
-		text, ok := strings.CutPrefix(f.Path, filePrefix)
+		text, ok := strings.CutPrefix(f.Path, heldPrefix)
 		id, named := parseFileName(text)
 		if !ok || !named {
 			continue

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/blob"

@@ -31,9 +31,9 @@ type file struct {
 	draft bool          // that is a draft
 }
 
-const filePrefix = "$file:"
+const heldPrefix = "$file:"
 
-func filePath(id store.ID) string { return filePrefix + fileName(id) }
+func filePath(id store.ID) string { return heldPrefix + fileName(id) }
 
 // fileName is how the API and variables spell a file's id.
 func fileName(id store.ID) string { return hex.EncodeToString(id[:]) }
@@ -133,7 +133,7 @@ func parseFile(path string, v canon.Value) (*file, error) {
 	}
 	var known, named bool
 	var err error
-	f.id, named = parseFileName(strings.TrimPrefix(path, filePrefix))
+	f.id, named = parseFileName(strings.TrimPrefix(path, heldPrefix))
 	f.label.Class, known = process.ParseClass(text("class"))
 	n, err1 := hex.Decode(f.key.ID[:], []byte(text("key")))
 	m, err2 := hex.Decode(f.key.Secret[:], []byte(text("secret")))
@@ -160,10 +160,10 @@ func (e *Engine) openFile(ctx context.Context, l *Live, id store.ID) (*file, err
 
 // files lists the ids of an instance's files, ascending.
 func (h *head) files() []store.ID {
-	start, _ := slices.BinarySearchFunc(h.fields, filePrefix, func(f stored, p string) int { return strings.Compare(f.path, p) })
+	start, _ := slices.BinarySearchFunc(h.fields, heldPrefix, func(f stored, p string) int { return strings.Compare(f.path, p) })
 	var ids []store.ID
 	for _, f := range h.fields[start:] {
-		text, ok := strings.CutPrefix(f.path, filePrefix)
+		text, ok := strings.CutPrefix(f.path, heldPrefix)
 		if !ok {
 			break
 		}

@@ -378,7 +378,7 @@ func (l *Live) waiting() []api.Waiting {
 func (l *Live) fieldInfos() []api.FieldInfo {
 	infos := make([]api.FieldInfo, 0, len(l.head.fields))
 	for _, f := range l.head.fields {
-		if strings.HasPrefix(f.path, filePrefix) { // listed as a file
+		if strings.HasPrefix(f.path, heldPrefix) { // listed as a file
 			continue
 		}
 		label := l.state.Label(f.path)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,6 +30,10 @@ var free = map[string]string{
 	"unique_tokens":            "a repeated request becomes a request of its own, or is refused",
 	"task_candidates/set back": "a candidate of a task that is closed leads nowhere",
 	"data_keys.state":          "what is swept is decided by use, not by the flag",
+	"uploads.made":             "it is collected earlier or later; a claim goes by what is sealed",
+	"uploads.size":             "counts towards the tenant's limit only",
+	"uploads/set back":         "its key is destroyed, so it cannot be claimed again",
+	"files.size":               "counts towards the tenant's limit only",
 }
 
 // world is a database with something in every table, and an older state of it.
@@ -36,6 +41,7 @@ type world struct {
 	config    node.Config
 	key       string
 	instances []string
+	uploads   []string // that nobody has claimed
 	old       string // data directory before the last steps
 }
 
@@ -44,7 +50,7 @@ type world struct {
 // reading then fails.
 func TestEveryChangeByTheAdministratorIsRefused(t *testing.T) {
 	w := newWorld(t)
-	if err := w.readAll(t, w.config.Data); err != nil {
+	if err := w.readAll(t, w.copy(t, w.config.Data)); err != nil {
 		t.Fatalf("untouched data: %v", err)
 	}
 	var all []mutation
@@ -93,7 +99,15 @@ func newWorld(t *testing.T) *world {
 	env.Work("credit-check", `{"score": 640}`)
 	running := env.Start("everything", `{"note": "a", "other": 1}`)
 	second := env.Start("everything", `{"note": "b", "other": 2}`)
-	w := &world{config: env.Config, key: env.Key(), instances: []string{done, loan, running, second}}
+	env.Deploy("c.bpmn", classified)
+	sender := func(person string) string {
+		return env.Start("classified", `{"shoe": `+named(put(t, env, env.Ann, content(10)).File)+`, "person": {"id": "`+person+`"}}`)
+	}
+	first, another, last := sender("p-1"), sender("p-1"), sender("p-2")
+	w := &world{config: env.Config, key: env.Key(), instances: []string{done, loan, running, second, first, another, last}}
+	for range 2 {
+		w.uploads = append(w.uploads, put(t, env, env.Ann, content(10)).File)
+	}
 	env.Restart(func() { w.old = w.copy(t, env.Config.Data) })
 
 	ctx := t.Context()
@@ -108,6 +122,9 @@ func newWorld(t *testing.T) *world {
 		if _, err := env.Engine.FailJob(ctx, env.Ann, job.ID, api.FailJobRequest{Lease: job.Lease, Message: "no", Retries: &none}, ""); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, err := env.Engine.SetVariables(ctx, env.Ann, first, []byte(`{"person": {"id": "p-2"}}`), ""); err != nil {
+		t.Fatal(err)
 	}
 	env.Complete(loan, example(t, "decision.json"))
 	if _, err := env.Engine.SetMode(ctx, env.Ann, "everything", "confidential", ""); err != nil {
@@ -170,6 +187,7 @@ func (w *world) readAll(t *testing.T, dir string) error {
 		func() error { return w.readProcesses(t.Context(), n.Engine, ann) },
 		func() error { return w.readLists(t.Context(), n.Engine, ann) },
 		func() error { return w.readInstances(t.Context(), n.Engine, ann) },
+		func() error { return w.claimUploads(t.Context(), n.Engine, ann) },
 	)
 }
 
@@ -222,6 +240,17 @@ func (w *world) readInstances(ctx context.Context, e *engine.Engine, ann engine.
 			return err
 		}
 		if _, err := e.Export(ctx, ann, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimUploads gives the uploads to new instances.
+func (w *world) claimUploads(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	for _, id := range w.uploads {
+		start := api.StartRequest{Process: "classified", Variables: json.RawMessage(`{"a": ` + named(id) + `}`)}
+		if _, err := e.Start(ctx, ann, start, ""); err != nil {
 			return err
 		}
 	}
@@ -351,12 +380,14 @@ func (tab *table) read(t *testing.T, db *sql.DB) {
 	}
 }
 
-// unused are data keys that were made ahead: nothing has been sealed under them.
+// unused are data keys that were made ahead, which nothing has been sealed under,
+// and those of uploads, which nothing is sealed under any more.
 func (tab *table) unused(row []any) bool {
 	if tab.name != "data_keys" {
 		return false
 	}
-	return row[slices.Index(tab.columns, "state")] == "ready"
+	state := row[slices.Index(tab.columns, "state")]
+	return state == "ready" || state == "destroyed"
 }
 
 // where selects a row by its primary key.
@@ -415,7 +446,7 @@ func others(v any) []any {
 		changed[len(changed)/2] ^= 1
 		return []any{changed}
 	case string:
-		for _, pair := range [][2]string{{"group", "user"}, {"instance", "definition"}, {"active", "failed"}, {"standard", "confidential"}} {
+		for _, pair := range [][2]string{{"group", "user"}, {"instance", "definition"}, {"active", "failed"}, {"standard", "confidential"}, {"ready", "claimed"}} {
 			if v == pair[0] {
 				return []any{pair[1]}
 			}

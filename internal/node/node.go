@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
@@ -42,6 +43,8 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	// HotInstances bounds the instances that stay open in memory; 0: 20,000.
 	HotInstances int
+	Blobs        blob.Store // where files are kept
+	Files        engine.FileLimits
 }
 
 // Node is a running node. Close it.
@@ -128,6 +131,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
+		Blobs: cfg.Blobs, Files: cfg.Files,
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 type Env struct {
 	t       testing.TB
 	Config  node.Config
+	Blobs   *Blobs // where the node keeps files, unless Config says otherwise
 	Node    *node.Node
 	Engine  *engine.Engine
 	Ann     engine.Caller
@@ -29,9 +30,11 @@ type Env struct {
 func New(t testing.TB, edit func(*node.Config)) *Env {
 	t.Helper()
 	dir := t.TempDir()
-	e := &Env{t: t, Config: node.Config{
-		Data: filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "key"), Create: true,
-	}}
+	e := &Env{t: t, Blobs: &Blobs{}}
+	e.Config = node.Config{
+		Blobs: e.Blobs,
+		Data:  filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "key"), Create: true,
+	}
 	if testing.Verbose() {
 		e.Config.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
