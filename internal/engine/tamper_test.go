@@ -42,7 +42,7 @@ type world struct {
 	key       string
 	instances []string
 	uploads   []string // that nobody has claimed
-	old       string // data directory before the last steps
+	old       string   // data directory before the last steps
 }
 
 // TestEveryChangeByTheAdministratorIsRefused changes every column of every table,
