@@ -101,7 +101,8 @@ func unfit(r rune) bool { return r == '/' || r == '\\' || unicode.IsControl(r) }
 // receive seals the bytes of a file into its blob, and makes the upload ready. A
 // blob that is left behind by an error is deleted by whoever clears the row away.
 func (e *Engine) receive(ctx context.Context, scope store.Scope, u *upload, body io.Reader) error {
-	w, err := e.blobs.Create(ctx, scope.Tenant(), blob.ID(u.id))
+	// A sender who hangs up ends the body; what was written is still to be taken back.
+	w, err := e.blobs.Create(context.WithoutCancel(ctx), scope.Tenant(), blob.ID(u.id))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,22 @@ type job struct {
 func (n *Node) jobs() []job {
 	return []job{
 		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
+		{"collect files", time.Hour, n.collectFiles},
 	}
+}
+
+// collectFiles clears away what uploads leave behind, of every tenant.
+func (n *Node) collectFiles(ctx context.Context) error {
+	tenants, err := n.db.Keys().Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	for _, tenant := range tenants {
+		if _, err := n.Engine.CollectFiles(ctx, tenant); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maintain runs all jobs, each in a goroutine of its own, until ctx ends. A job
