@@ -58,13 +58,13 @@ func (f *file) reference() *canon.Context {
 	)
 }
 
-// referenceLength is the number of names in a reference.
-const referenceLength = 5
+// referenceNames are the names in a reference.
+var referenceNames = []string{"file", "name", "sha256", "size", "type"}
 
 // isReference reports whether a value is meant to be a file's reference: it has
 // exactly these names, and what calls itself the file is the id of one.
 func isReference(c *canon.Context) (id store.ID, ok bool) {
-	for _, name := range []string{"file", "name", "sha256", "size", "type"} {
+	for _, name := range referenceNames {
 		if _, has := c.Get(name); !has {
 			return id, false
 		}
@@ -72,7 +72,7 @@ func isReference(c *canon.Context) (id store.ID, ok bool) {
 	text, _ := c.Get("file")
 	name, _ := text.(canon.String)
 	id, ok = parseFileName(string(name))
-	return id, ok && c.Len() == referenceLength
+	return id, ok && c.Len() == len(referenceNames)
 }
 
 // value is what the file's own field holds.

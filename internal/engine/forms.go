@@ -65,6 +65,12 @@ func parseForm(name string, data []byte) (*form, error) {
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.AssertFormat()
 	compiler.UseLoader(closedLoader{})
+	files, err := fileVocabulary()
+	if err != nil {
+		return nil, err
+	}
+	compiler.RegisterVocabulary(files)
+	compiler.AssertVocabs()
 	const location = "underseal:///form.json" // hierarchical, so that a relative reference is one to another document
 	if err := compiler.AddResource(location, document); err != nil {
 		return nil, fault.New(fault.Invalid, "%s is not a JSON Schema: %v", name, err)
@@ -141,6 +147,8 @@ func expectation(k jsonschema.ErrorKind) string {
 		return "must be more than " + rational(k.Want)
 	case *kind.ExclusiveMaximum:
 		return "must be less than " + rational(k.Want)
+	case fileViolation:
+		return string(k)
 	case *kind.MultipleOf:
 		return "must be a multiple of " + rational(k.Want)
 	}
