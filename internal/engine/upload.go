@@ -13,8 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/access"
@@ -79,7 +77,7 @@ func (e *Engine) PutFile(ctx context.Context, c Caller, in Incoming) (api.Upload
 // newUpload checks what a file says of itself.
 func (e *Engine) newUpload(c Caller, in Incoming) (*upload, error) {
 	u := &upload{owner: c.Principal, made: e.moment()}
-	u.id, u.name, u.media = store.ID(uuid.New()), in.Name, in.Type
+	u.id, u.name, u.media = store.ID(blob.NewID()), in.Name, in.Type
 	if u.name == "" || len(u.name) > 255 || !utf8.ValidString(u.name) || strings.ContainsFunc(u.name, unfit) {
 		return nil, fault.New(fault.Invalid, "the name of a file has 1 to 255 bytes of text, without slashes and control characters").
 			WithCode("invalid_name").WithDetails(fault.Detail{Place: "?name", Message: "is not the name of a file"})

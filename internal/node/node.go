@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/underseal/underseal/internal/blob"
+	"github.com/underseal/underseal/internal/blob/files"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
@@ -43,8 +44,9 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	// HotInstances bounds the instances that stay open in memory; 0: 20,000.
 	HotInstances int
-	Blobs        blob.Store // where files are kept
-	Files        engine.FileLimits
+	// Blobs is where files are kept; nil: in the folder blobs of Data.
+	Blobs blob.Store
+	Files engine.FileLimits // bounds of each tenant's files
 }
 
 // Node is a running node. Close it.
@@ -129,6 +131,11 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
+	if cfg.Blobs == nil {
+		if cfg.Blobs, err = files.Open(filepath.Join(cfg.Data, "blobs")); err != nil {
+			return err
+		}
+	}
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
 		Blobs: cfg.Blobs, Files: cfg.Files,
