@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/kms/vault"
 	"github.com/underseal/underseal/internal/node"
 )
 
@@ -29,6 +31,7 @@ type serviceOptions map[string]any
 // setting's name, for errors.
 var keyProviders = map[string]func(place string, options serviceOptions) (kms.Service, error){
 	"keyfile": openKeyFile,
+	"vault":   openVault,
 }
 
 func openKeyFile(place string, options serviceOptions) (kms.Service, error) {
@@ -43,6 +46,35 @@ func openKeyFile(place string, options serviceOptions) (kms.Service, error) {
 		return nil, fault.New(fault.Invalid, "%s.file: name the key file", place).WithCode("config_invalid")
 	}
 	return kms.OpenKeyFile(c.File)
+}
+
+// serviceAccount is where Kubernetes puts a pod's own token.
+const serviceAccount = "file:/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+func openVault(place string, options serviceOptions) (kms.Service, error) {
+	var c struct {
+		Provider     string `koanf:"provider"`
+		Secret       string `koanf:"secret"`
+		vault.Config `koanf:",squash"`
+	}
+	if err := options.decode(place, &c); err != nil {
+		return nil, err
+	}
+	reference := c.Secret
+	if reference == "" && c.Auth == "kubernetes" {
+		reference = serviceAccount
+	}
+	// The secret itself is read when it is needed, since it may be exchanged.
+	if kind, target, _ := strings.Cut(reference, ":"); kind != "file" && kind != "env" || target == "" {
+		return nil, fault.New(fault.Invalid, "%s.secret is not a reference to a secret", place).WithCode("config_invalid").
+			WithHint("write file:PATH or env:NAME of the token, or of what signs in")
+	}
+	c.Config.Secret = func(context.Context) (string, error) { return secretText(place+".secret", reference) }
+	service, err := vault.Open(context.Background(), c.Config)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%s: %w", place, err).WithCode("config_invalid")
+	}
+	return service, nil
 }
 
 // decode puts the options into the fields of a struct with koanf tags, and

@@ -56,6 +56,7 @@ type Node struct {
 
 	db       *store.DB
 	ring     *keyring.Ring
+	guards   []*kms.Guarded // of the key services
 	identity *identity.Directory
 	runner   *runner.Runner
 	log      *slog.Logger
@@ -125,7 +126,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		}
 	}
 	n.ring, err = keyring.Open(ctx, keyring.Config{
-		Services: services, Default: byDefault, Storage: n.db.Keys(), Deployment: meta.Deployment, Now: cfg.Now,
+		Services: n.guard(services, cfg), Default: byDefault, Storage: n.db.Keys(), Deployment: meta.Deployment, Now: cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -180,9 +181,13 @@ func (n *Node) Err() error { return n.db.Err() }
 
 // Collectors returns the node's metrics.
 func (n *Node) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	all := []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
+	for _, g := range n.guards {
+		all = append(all, g.Collectors()...)
+	}
+	return all
 }
 
 // Close ends what runs in the background, writes down what is pending and

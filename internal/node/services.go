@@ -48,6 +48,16 @@ func (n *Node) keyServices(ctx context.Context, cfg Config, fresh bool) (map[str
 	return services, byDefault, nil
 }
 
+// guard puts a guard around each key service.
+func (n *Node) guard(services map[string]kms.Service, cfg Config) map[string]kms.Service {
+	guarded := map[string]kms.Service{}
+	for name, service := range services {
+		g := kms.Guard(service, kms.GuardConfig{Name: name, Log: cfg.Log, Now: cfg.Now})
+		n.guards, guarded[name] = append(n.guards, g), g
+	}
+	return guarded
+}
+
 // wanted returns the root key of the key file that wrapped stored keys, and
 // whether one did.
 func wanted(rows []keyrow.TenantKey) (rootKey string, wants bool) {
