@@ -32,7 +32,8 @@ import (
 //   - NotFound: the version of the root key was destroyed, for good.
 //   - Conflict: the key was wrapped under another root key than this one.
 //   - Integrity: the wrapped bytes or their context were changed.
-//   - Invalid: a context with an empty item, a key too short or too long.
+//   - Invalid: a context with an empty item, a key too short or too long, or
+//     the service cannot do this at all (CodeWholeKey).
 type Service interface {
 	// Wrap encrypts and authenticates key, and authenticates c, under the newest
 	// version of the root key. The result names what opens it and is at most 4 KiB.
@@ -68,6 +69,11 @@ type Rotator interface {
 // CodeThrottled is the code of Unavailable errors of a service that answered
 // "later": it is there, we may use it, and nothing helps but waiting.
 const CodeThrottled = "key_service_throttled"
+
+// CodeWholeKey is the code of the Invalid error of Destroy where a version
+// cannot be destroyed, only the root key with all its versions. That is its
+// owner's to do, once everything was moved to another root key.
+const CodeWholeKey = "key_service_whole_key"
 
 // Throttled returns an Unavailable error with CodeThrottled. wait is how long
 // the service asked to be left alone, 0 when it did not say.

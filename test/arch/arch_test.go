@@ -106,6 +106,19 @@ var rules = []rule{{
 	except:   []string{"internal/store/...", "internal/node/...", "internal/testenv/...", "internal/pgtest", "cmd/...", "test/..."},
 	forbid:   []string{"github.com/jackc/pgx/...", "modernc.org/...", "github.com/pressly/goose/...", "go.temporal.io/..."},
 }, {
+	name:     "each cloud's SDK sits in the package for its key service",
+	because:  "they are heavy, and nothing else needs a cloud",
+	packages: []string{"..."},
+	except:   []string{"internal/kms/awskms", "internal/kms/gcpkms", "internal/kms/azurekms"},
+	forbid: []string{"github.com/aws/...", "google.golang.org/api/...", "cloud.google.com/...", "golang.org/x/oauth2/...",
+		"github.com/Azure/...", "github.com/AzureAD/..."},
+}, {
+	name:     "only cmd wires the clouds' key services",
+	because:  "the core knows key services by their interface",
+	packages: []string{"..."},
+	except:   []string{"cmd/..."},
+	forbid:   []string{"internal/kms/awskms", "internal/kms/gcpkms", "internal/kms/azurekms"},
+}, {
 	name:     "only the store speaks SQL",
 	because:  "SQL stands beside the function that runs it, in one package",
 	packages: []string{"..."},

@@ -179,6 +179,25 @@ func resized(t *testing.T, s kms.Service) {
 	refused(t, s, Context(), append(bytes.Clone(wrapped), wrapped...), "doubling")
 }
 
+// mustDestroy destroys the version, under which wrapped was wrapped. The test
+// ends where only a whole key can be destroyed, if that left everything readable.
+func mustDestroy(t *testing.T, s kms.Service, version string, wrapped []byte) {
+	t.Helper()
+	err := s.Destroy(t.Context(), version)
+	if fault.CodeOf(err) == kms.CodeWholeKey {
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("Destroy: %v, want invalid", err)
+		}
+		if _, err := s.Unwrap(t.Context(), Context(), wrapped); err != nil {
+			t.Errorf("Unwrap after Destroy refused: %v", err)
+		}
+		t.Skip("this provider destroys no single version")
+	}
+	if err != nil {
+		t.Fatalf("Destroy: %v", err)
+	}
+}
+
 func destroyed(t *testing.T, s kms.Service) {
 	wrapped := mustWrap(t, s, Context(), newKey())
 	d, err := s.Describe(t.Context())
@@ -186,9 +205,7 @@ func destroyed(t *testing.T, s kms.Service) {
 		t.Fatalf("Describe: %+v, %v", d, err)
 	}
 	for range 2 {
-		if err := s.Destroy(t.Context(), d.Version); err != nil {
-			t.Fatalf("Destroy: %v", err)
-		}
+		mustDestroy(t, s, d.Version, wrapped)
 	}
 	if _, err := s.Unwrap(t.Context(), Context(), wrapped); !fault.Is(err, fault.NotFound) {
 		t.Errorf("Unwrap under a destroyed version: %v, want not_found", err)
@@ -275,9 +292,7 @@ func destroyedOld(t *testing.T, s kms.Service) {
 	old := mustWrap(t, s, Context(), key)
 	rotate(t, s)
 	fresh := mustWrap(t, s, Context(), key)
-	if err := s.Destroy(t.Context(), mustVersion(t, s, old)); err != nil {
-		t.Fatalf("Destroy: %v", err)
-	}
+	mustDestroy(t, s, mustVersion(t, s, old), old)
 	if _, err := s.Unwrap(t.Context(), Context(), old); !fault.Is(err, fault.NotFound) {
 		t.Errorf("Unwrap under the destroyed version: %v, want not_found", err)
 	}
