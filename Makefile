@@ -7,11 +7,15 @@ PKGS ?= ./...
 TIMEOUT ?= 9m
 FUZZTIME ?= 20s
 
-.PHONY: build demo check lint test bench bench-big bite fuzz cross clean
+.PHONY: build pkcs11 demo check lint test bench bench-big bite fuzz cross clean
 
 build:
 	@echo "building bin/underseal (the first time, Go downloads and compiles the dependencies: a few minutes)"
 	@$(GO) build -o bin/underseal ./cmd/underseal
+
+# The plugin for hardware security modules. It alone needs a C compiler.
+pkcs11:
+	@CGO_ENABLED=1 $(GO) build -C cmd/underseal-pkcs11 -o ../../bin/underseal-pkcs11 .
 
 demo: build
 	@bin/underseal demo $(ARGS)

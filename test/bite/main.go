@@ -5,7 +5,8 @@
 //	Test: ./internal/store -run TestReplayedRowIsRefused
 //	diff --git a/...
 //
-// The Test line holds arguments of "go test". A patch that no longer applies, one
+// The Test line holds arguments of "go test". A line "Module: DIR" before it has the
+// test run in a nested module, with cgo if its go.mod says so. A patch that no longer applies, one
 // that does not compile, a test that does not exist or that still passes: all are
 // failures, and so is a folder without patches. Arguments select patches by name.
 package main
@@ -36,9 +37,10 @@ const (
 
 // A patch is one file of the folder.
 type patch struct {
-	name string // without ".patch"
-	path string // absolute
-	test []string
+	name   string // without ".patch"
+	path   string // absolute
+	module string // folder of a nested module; empty: the project's own
+	test   []string
 }
 
 func main() {
@@ -127,9 +129,15 @@ func read(name, path string) (patch, error) {
 		return patch{}, err
 	}
 	header, _, found := strings.Cut("\n"+string(data), "\ndiff --git ")
+	p := patch{name: name, path: path}
 	for line := range strings.Lines(header) {
-		if args, ok := strings.CutPrefix(strings.TrimSpace(line), "Test: "); ok && found {
-			return patch{name, path, strings.Fields(args)}, nil
+		line = strings.TrimSpace(line)
+		if dir, ok := strings.CutPrefix(line, "Module: "); ok {
+			p.module = dir
+		}
+		if args, ok := strings.CutPrefix(line, "Test: "); ok && found {
+			p.test = strings.Fields(args)
+			return p, nil
 		}
 	}
 	return patch{}, fmt.Errorf("%s: wants a line \"Test: ./pkg -run TestName\" before \"diff --git\"", path)
@@ -186,7 +194,7 @@ func bite(ctx context.Context, dir string, p patch) error {
 	if out, err := apply(dir, p.path); err != nil {
 		return fmt.Errorf("does not apply: %s", lastLine(out))
 	}
-	verdict := runTest(ctx, dir, p.test)
+	verdict := runTest(ctx, filepath.Join(dir, p.module), p.test)
 	if out, err := apply(dir, p.path, "--reverse"); err != nil {
 		return fmt.Errorf("cannot be taken back: %s", lastLine(out))
 	}
@@ -214,12 +222,21 @@ func runTest(ctx context.Context, dir string, test []string) error {
 	args := append([]string{"test", "-json", "-count=1", "-timeout", limit.String()}, test...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
+	if wantsCgo(dir) {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
 		return fmt.Errorf("no verdict: %w", ctx.Err())
 	}
 	return verdict(out, err)
+}
+
+// wantsCgo reports whether a module's go.mod says that it needs a C compiler.
+func wantsCgo(dir string) bool {
+	data, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	return err == nil && bytes.HasPrefix(data, []byte("// cgo:"))
 }
 
 // verdict is nil only when a test of that run failed: not when it did not

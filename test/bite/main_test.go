@@ -51,6 +51,25 @@ func TestOnlyATestThatRanAndFailedBites(t *testing.T) {
 	}
 }
 
+func TestATestOfANestedModuleRunsThere(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "nested"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range project {
+		write(t, filepath.Join(dir, "nested", name), text)
+	}
+	path := filepath.Join(dir, "x.patch")
+	write(t, path, "Module: nested\nTest: . -run TestZeroIsRefused\n"+strings.ReplaceAll(change("return true"), "/p.go", "/nested/p.go"))
+	p, err := read("x", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bite(t.Context(), dir, p); err != nil {
+		t.Errorf("bite: %v", err)
+	}
+}
+
 func TestAPatchWithoutItsTestIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.patch")
 	write(t, path, "Takes out: everything\n"+change("return true"))
