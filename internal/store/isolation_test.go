@@ -13,7 +13,8 @@ import (
 
 // TestEveryTableOfTenantsIsIsolated asks Postgres for the tables with rows of
 // tenants: each must have row-level security, and nobody's policy but that of a
-// tenant and, on the two queues that it reads, the scheduler's.
+// tenant and, on the two queues that it reads, the scheduler's; on blobs that of
+// cleaning up.
 func TestEveryTableOfTenantsIsIsolated(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.Database(t)
@@ -32,7 +33,7 @@ func TestEveryTableOfTenantsIsIsolated(t *testing.T) {
 		var policies []string
 		ok(t, rows.Scan(&name, &isolated, &policies))
 		want := []string{"tenant"}
-		if name == "jobs" || name == "timers" {
+		if name == "jobs" || name == "timers" || name == "blobs" {
 			want = []string{"scan", "tenant"}
 		}
 		if !isolated || !slices.Equal(policies, want) {

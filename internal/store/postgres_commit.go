@@ -28,6 +28,11 @@ func (db *postgresDB) apply(ctx context.Context, tenant string, unit []statement
 	return err
 }
 
+func diskFull(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && answer.Code == stateDiskFull
+}
+
 func deadlocked(err error) bool {
 	var answer *pgconn.PgError
 	return errors.As(err, &answer) && (answer.Code == stateDeadlock || answer.Code == stateSerialize)
@@ -52,6 +57,9 @@ func (db *postgresDB) applyOnce(ctx context.Context, tenant string, unit []state
 	for i := range unit {
 		if _, err := results.Exec(); err != nil {
 			results.Close()
+			if unit[i].full != nil && diskFull(err) {
+				return unit[i].full
+			}
 			return db.writeError(err, unit[i].refused)
 		}
 	}

@@ -72,6 +72,9 @@ type statement struct {
 	// refused is returned when one is not met or a row of that key exists
 	// already; nil: that is a defect.
 	refused error
+	// full is returned when there is no room for a unit of which the database can
+	// do without; nil: a database that is full is not used any more.
+	full error
 }
 
 // errTaken is what a tx returns for a row whose key exists already.

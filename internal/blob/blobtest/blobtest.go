@@ -55,11 +55,17 @@ func TestStore(t *testing.T, open func(t *testing.T) Storage) {
 		{"readers while it is deleted", readWhileDeleted},
 		{"many at a time", many},
 		{"no room in the middle of an upload", full},
-		{"a crash at any moment of an upload", crashedUpload},
-		{"a crash at any moment of a deletion", crashedDelete},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
+	TestCrashes(t, open)
+}
+
+// TestCrashes ends the process between every two changes of the storage. It is
+// part of TestStore, and apart for storage that can fail in several ways.
+func TestCrashes(t *testing.T, open func(t *testing.T) Storage) {
+	t.Run("a crash at any moment of an upload", func(t *testing.T) { crashedUpload(t, open(t)) })
+	t.Run("a crash at any moment of a deletion", func(t *testing.T) { crashedDelete(t, open(t)) })
 }
 
 // content is n bytes that differ from those of any other n.
@@ -157,7 +163,8 @@ func roundTrip(t *testing.T, storage Storage) {
 	for _, size := range sizes(storage.Piece()) {
 		id := mustPut(t, s, tenant, content(size))
 		holds(t, s, tenant, id, content(size))
-		holds(t, storage.Open(t), tenant, id, content(size))
+		s = storage.Open(t)
+		holds(t, s, tenant, id, content(size))
 	}
 }
 

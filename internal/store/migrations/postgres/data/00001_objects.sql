@@ -228,6 +228,27 @@ CREATE TABLE api_keys (
     PRIMARY KEY (tenant, token)
 );
 
+-- Blobs: sealed files in pieces, when they are kept in the database. Without a
+-- size a blob is being written and does not exist yet.
+CREATE TABLE blobs (
+    tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    id     bytea  NOT NULL CHECK (octet_length(id) = 16),
+    size   bigint CHECK (size >= 0),
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX blobs_unfinished ON blobs (tenant, id) WHERE size IS NULL;
+
+CREATE TABLE blob_chunks (
+    tenant text COLLATE "C" NOT NULL,
+    id     bytea  NOT NULL,
+    n      bigint NOT NULL CHECK (n >= 0),
+    data   bytea  NOT NULL CHECK (octet_length(data) BETWEEN 1 AND 262144),
+    PRIMARY KEY (tenant, id, n),
+    FOREIGN KEY (tenant, id) REFERENCES blobs (tenant, id) ON DELETE CASCADE
+);
+-- Ciphertext does not get smaller.
+ALTER TABLE blob_chunks ALTER COLUMN data SET STORAGE EXTERNAL;
+
 -- The server that writes. A transaction names the epoch it believes in; a server
 -- that takes over raises it, and from then on its predecessor's are refused.
 CREATE TABLE lease (
@@ -272,6 +293,9 @@ GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens
 GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, api_keys TO underseal_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents, uploads, file_keys TO underseal_app;
 GRANT SELECT, INSERT ON files TO underseal_app;
+GRANT SELECT, INSERT, DELETE ON blobs, blob_chunks TO underseal_app;
+GRANT UPDATE (size) ON blobs TO underseal_app;
+GRANT SELECT (tenant, id, size) ON blobs TO underseal_scan;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
 GRANT SELECT (tenant, instance, id, element, due) ON timers TO underseal_scan;
 
@@ -313,5 +337,10 @@ ALTER TABLE resources ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON resources TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON api_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE blobs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON blobs TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE blob_chunks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON blob_chunks TO underseal_app USING (tenant = current_setting('app.tenant', true));
+CREATE POLICY scan ON blobs FOR SELECT TO underseal_scan USING (size IS NULL);
 CREATE POLICY scan ON jobs FOR SELECT TO underseal_scan USING (true);
 CREATE POLICY scan ON timers FOR SELECT TO underseal_scan USING (true);
