@@ -35,10 +35,12 @@ const (
 	CodeInvalidQuery          = "invalid_query"           // unknown, repeated or malformed query parameters
 	CodeInvalidIdempotencyKey = "invalid_idempotency_key" // the header is malformed or there twice
 	CodeUnauthenticated       = "unauthenticated"         // 401: no credential, or none that is accepted
-	CodeTooLarge              = "too_large"               // 413: the body is over the limit
+	CodeTooLarge              = "too_large"               // 413: the body or file is over the limit
 	CodeUnsupportedMediaType  = "unsupported_media_type"  // 415: the body is not application/json
 	CodeMethodNotAllowed      = "method_not_allowed"      // 405: the Allow header names the methods
 	CodeTimeout               = "timeout"                 // 408: the body did not arrive in time
+	CodeRange                 = "range_not_satisfiable"   // 416: the file has no bytes in the range
+	CodeFilesFull             = "files_full"              // 413: the tenant's files would be too large together
 )
 
 // Problem is the body of every error (RFC 9457, application/problem+json). It

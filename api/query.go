@@ -41,6 +41,11 @@ type TasksQuery struct {
 	Page
 }
 
+// FileQuery describes a file that is uploaded; its type is the Content-Type.
+type FileQuery struct {
+	Name string `query:"name" doc:"name of the file, without directories; required" maxLength:"255"`
+}
+
 // IncidentsQuery are the query parameters of the list of incidents.
 type IncidentsQuery struct {
 	Process string `query:"process" doc:"id of the process" maxLength:"255"`

@@ -44,11 +44,17 @@ func (r *request) name() string { return r.method + " " + r.route }
 
 // call makes a request and reads the answer, which must be a T.
 func call[T any](ctx context.Context, c *Client, r request) (T, error) {
-	var out T
 	data, err := c.do(ctx, r)
 	if err != nil {
-		return out, err
+		var none T
+		return none, err
 	}
+	return decode[T](r, data)
+}
+
+// decode reads an answer, which must be a T.
+func decode[T any](r request, data []byte) (T, error) {
+	var out T
 	if err := json.Unmarshal(data, &out); err != nil {
 		return out, fmt.Errorf("%s: the answer is not what this client knows: %w", r.name(), err)
 	}

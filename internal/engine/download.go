@@ -18,12 +18,9 @@ type Download struct {
 	Size   int64
 	SHA256 string // hex
 
-	*io.SectionReader
-	blob blob.Reader
+	io.ReadSeeker
+	io.Closer
 }
-
-// Close ends reading.
-func (d *Download) Close() error { return d.blob.Close() }
 
 // File opens a file of an instance. Only its beginning and end are known to be
 // whole then: a read of a part that was changed is an Integrity fault, and gives
@@ -73,6 +70,6 @@ func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Dow
 	}
 	return &Download{
 		Name: f.name, Type: f.media, Size: f.size, SHA256: f.sum,
-		SectionReader: io.NewSectionReader(opener, 0, f.size), blob: b,
+		ReadSeeker: io.NewSectionReader(opener, 0, f.size), Closer: b,
 	}, nil
 }

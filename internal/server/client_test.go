@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,6 +80,12 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["FailJob"] = c.FailJob(ctx, "1", api.FailJobRequest{Lease: "l"})
 	_, errs["ErrorJob"] = c.ErrorJob(ctx, "1", api.ErrorJobRequest{Lease: "l", Code: "E"})
 	_, errs["ExtendJob"] = c.ExtendJob(ctx, "1", api.ExtendJobRequest{Lease: "l", LeaseMS: 1})
+	_, errs["PutFile"] = c.PutFile(ctx, "a b.pdf", "application/pdf", strings.NewReader("content"))
+	f, err := c.GetFile(ctx, "1", "2")
+	if errs["GetFile"] = err; err == nil {
+		_, errs["File.Read"] = io.Copy(io.Discard, f)
+		errs["File.Close"] = f.Close()
+	}
 	_, errs["Incidents"] = c.Incidents(ctx, "loan", page)
 	_, errs["RetryIncident"] = c.RetryIncident(ctx, "1", 0)
 	_, errs["Health"] = c.Health(ctx)

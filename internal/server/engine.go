@@ -48,6 +48,11 @@ type Engine interface {
 	ErrorJob(ctx context.Context, c identity.Caller, id string, in api.ErrorJobRequest, idem string) (api.Receipt, error)
 	ExtendJob(ctx context.Context, c identity.Caller, id string, in api.ExtendJobRequest) (api.Lease, error)
 
+	PutFile(ctx context.Context, c identity.Caller, in engine.Incoming) (api.Upload, error)
+	// File opens a file. A read of it may fail with Integrity, and has then given
+	// nothing that is wrong.
+	File(ctx context.Context, c identity.Caller, instance, file string) (*engine.Download, error)
+
 	Incidents(ctx context.Context, c identity.Caller, process string, p engine.Page) (api.Incidents, error)
 	RetryIncident(ctx context.Context, c identity.Caller, id string, retries int, idem string) (api.Receipt, error)
 }

@@ -27,6 +27,7 @@ type exchange struct {
 	request string          // id of the request
 	caller  identity.Caller // zero in a public operation
 	id      string          // the variable in the path
+	innerID string          // the second one
 	idem    string          // idempotency key
 	status  int             // of the answer; 0: none was written
 }
@@ -42,6 +43,9 @@ func (x *exchange) run() error {
 	}
 	if err := x.readHead(); err != nil {
 		return err
+	}
+	if x.op.streams {
+		return x.op.serve(x.r.Context(), x)
 	}
 	return x.op.serve(ctx, x)
 }
@@ -75,11 +79,12 @@ func unauthenticated(format string, args ...any) error {
 
 // readHead reads the path and the idempotency key.
 func (x *exchange) readHead() error {
-	if x.op.param != "" {
-		x.id = x.r.PathValue(x.op.param)
-		if len(x.id) > 255 || !isText(x.id) { // no id of ours, and none for an error text
-			return fault.New(fault.NotFound, "no such %s", x.op.param)
-		}
+	var err error
+	if x.id, err = x.variable(x.op.param); err == nil {
+		x.innerID, err = x.variable(x.op.inner)
+	}
+	if err != nil {
+		return err
 	}
 	keys := x.r.Header[api.IdempotencyKey]
 	if keys == nil || x.op.method == http.MethodGet {
@@ -91,6 +96,18 @@ func (x *exchange) readHead() error {
 	}
 	x.idem = keys[0]
 	return nil
+}
+
+// variable returns a variable of the path; "" has none.
+func (x *exchange) variable(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	id := x.r.PathValue(name)
+	if len(id) > 255 || !isText(id) { // no id of ours, and none for an error text
+		return "", fault.New(fault.NotFound, "no such %s", name)
+	}
+	return id, nil
 }
 
 // read fills the operation's input from the query or the body.

@@ -2,6 +2,9 @@ package server_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,6 +27,7 @@ type fakeEngine struct {
 	panics   any   // what every use case panics with
 	activate func(ctx context.Context, in api.ActivateRequest) (api.Jobs, error)
 	ready    map[string]error
+	damaged  int64 // where files cannot be read any further; 0: nowhere
 
 	mu    sync.Mutex // guards what follows
 	calls []call
@@ -171,6 +175,46 @@ func (e *fakeEngine) ErrorJob(_ context.Context, c identity.Caller, id string, i
 func (e *fakeEngine) ExtendJob(_ context.Context, c identity.Caller, id string, in api.ExtendJobRequest) (api.Lease, error) {
 	_, err := e.note("ExtendJob", c, id, "", in)
 	return api.Lease{}, err
+}
+
+func (e *fakeEngine) PutFile(_ context.Context, c identity.Caller, in engine.Incoming) (api.Upload, error) {
+	data, err := io.ReadAll(in.Body)
+	if err != nil {
+		return api.Upload{}, err
+	}
+	in.Body = nil
+	_, err = e.note("PutFile", c, string(data), "", in)
+	sum := sha256.Sum256(data)
+	return api.Upload{File: "f-1", Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])}, err
+}
+
+func (e *fakeEngine) File(_ context.Context, c identity.Caller, instance, file string) (*engine.Download, error) {
+	if _, err := e.note("File", c, instance+" "+file, "", nil); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(fileContent))
+	d := &engine.Download{
+		Name: "März 1;.pdf", Type: "text/html", Size: int64(len(fileContent)), SHA256: hex.EncodeToString(sum[:]),
+		ReadSeeker: strings.NewReader(fileContent), Closer: io.NopCloser(nil),
+	}
+	if e.damaged > 0 {
+		d.ReadSeeker = io.NewSectionReader(damaged{e.damaged}, 0, d.Size)
+	}
+	return d, nil
+}
+
+// fileContent is what every file of the fake holds.
+var fileContent = strings.Repeat("0123456789", 20_000)
+
+// damaged is a file that cannot be read from a place on.
+type damaged struct{ at int64 }
+
+func (d damaged) ReadAt(p []byte, off int64) (int, error) {
+	n := copy(p, fileContent[min(off, d.at):d.at])
+	if n < len(p) {
+		return n, fault.New(fault.Integrity, "a segment was changed")
+	}
+	return n, nil
 }
 
 func (e *fakeEngine) Incidents(_ context.Context, c identity.Caller, process string, p engine.Page) (api.Incidents, error) {

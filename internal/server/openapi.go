@@ -45,9 +45,12 @@ func (o *operation) document(registry huma.Registry) *huma.Operation {
 	if o.public {
 		doc.Security = []map[string][]string{}
 	}
-	if o.param != "" {
+	for _, name := range []string{o.param, o.inner} {
+		if name == "" {
+			continue
+		}
 		doc.Parameters = append(doc.Parameters, &huma.Param{
-			Name: o.param, In: "path", Required: true, Schema: &huma.Schema{Type: "string", MaxLength: pointer(255)},
+			Name: name, In: "path", Required: true, Schema: &huma.Schema{Type: "string", MaxLength: pointer(255)},
 		})
 	}
 	if o.changes() {
@@ -64,7 +67,7 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 	switch {
 	case o.path == "/openapi.json":
 		answer = content("application/json", &huma.Schema{Type: "object"})
-	case o.out != reflect.TypeFor[document]():
+	case o.out != reflect.TypeFor[document]() && o.out != reflect.TypeFor[fileBytes]():
 		answer = content("application/json", registry.Schema(o.out, true, ""))
 	}
 	responses := map[string]*huma.Response{
@@ -122,8 +125,11 @@ func requestSchemas(spec *huma.OpenAPI) map[string]bool {
 	}
 	for _, item := range spec.Paths {
 		for _, o := range []*huma.Operation{item.Post, item.Put, item.Patch} {
-			if o != nil && o.RequestBody != nil {
-				add(o.RequestBody.Content["application/json"].Schema)
+			if o == nil || o.RequestBody == nil {
+				continue
+			}
+			if body := o.RequestBody.Content["application/json"]; body != nil { // else a file
+				add(body.Schema)
 			}
 		}
 	}

@@ -19,9 +19,11 @@ type operation struct {
 
 	public  bool  // answers without credentials
 	unkeyed bool  // takes no idempotency key though it is no GET
+	streams bool  // its body or answer may be of any size
 	limit   int64 // bytes of the body; 0: the general limit
 
 	param     string // name of the variable in the path, may be empty
+	inner     string // name of the second one, may be empty
 	query     []queryField
 	bind      binder // nil: no body
 	needsBody bool
@@ -69,7 +71,10 @@ func (o *operation) changes() bool { return o.method != http.MethodGet && !o.unk
 // compile makes the operation's binders and returns its documentation.
 func (o *operation) compile(registry huma.Registry) *huma.Operation {
 	doc := o.document(registry)
-	if o.method == http.MethodGet {
+	if o.streams {
+		o.describeFile(doc)
+	}
+	if o.method == http.MethodGet || o.streams {
 		var params []*huma.Param
 		o.query, params = queryFields(registry, o.in)
 		doc.Parameters = append(doc.Parameters, params...)

@@ -21,6 +21,8 @@ var statuses = map[string]int{
 	api.CodeUnsupportedMediaType: http.StatusUnsupportedMediaType,
 	api.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
 	api.CodeTimeout:              http.StatusRequestTimeout,
+	api.CodeFilesFull:            http.StatusRequestEntityTooLarge,
+	api.CodeRange:                http.StatusRequestedRangeNotSatisfiable,
 }
 
 // titles say the kinds in words.
@@ -55,7 +57,9 @@ func (x *exchange) fail(err error) {
 	f := shown(err)
 	p := problem(f)
 	p.Request = x.request
-	gone := x.r.Context().Err() != nil
+	// net/http also ends the context of a request whose body did not come in time;
+	// its sender is still there.
+	gone := x.r.Context().Err() != nil && p.Code != api.CodeTimeout
 	if p.Status >= 500 && !(gone && errors.Is(err, context.Canceled)) {
 		x.logFailure(err)
 	}

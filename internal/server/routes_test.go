@@ -47,6 +47,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/jobs/1/fail", `{"lease":"l"}`, "FailJob", "1", api.FailJobRequest{Lease: "l"}},
 		{"POST", "/v1/jobs/1/error", `{"lease":"l","code":"REJECTED","message":"m","variables":{}}`, "ErrorJob", "1", api.ErrorJobRequest{Lease: "l", Code: "REJECTED", Message: "m", Variables: json.RawMessage(`{}`)}},
 		{"POST", "/v1/jobs/1/extend", `{"lease":"l","lease_ms":86400000}`, "ExtendJob", "1", api.ExtendJobRequest{Lease: "l", LeaseMS: 86400000}},
+		{"GET", "/v1/instances/1/files/2", "", "File", "1 2", nil},
 		{"GET", "/v1/incidents?process=loan", "", "Incidents", "", api.IncidentsQuery{Process: "loan"}},
 		{"POST", "/v1/incidents/1/retry", `{"retries":2}`, "RetryIncident", "1", 2},
 	} {
@@ -145,7 +146,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool
