@@ -32,6 +32,9 @@ type serviceOptions map[string]any
 var keyProviders = map[string]func(place string, options serviceOptions) (kms.Service, error){
 	"keyfile": openKeyFile,
 	"vault":   openVault,
+	"aws":     openAWS,
+	"gcp":     openGCP,
+	"azure":   openAzure,
 }
 
 func openKeyFile(place string, options serviceOptions) (kms.Service, error) {
@@ -64,17 +67,37 @@ func openVault(place string, options serviceOptions) (kms.Service, error) {
 	if reference == "" && c.Auth == "kubernetes" {
 		reference = serviceAccount
 	}
-	// The secret itself is read when it is needed, since it may be exchanged.
-	if kind, target, _ := strings.Cut(reference, ":"); kind != "file" && kind != "env" || target == "" {
-		return nil, fault.New(fault.Invalid, "%s.secret is not a reference to a secret", place).WithCode("config_invalid").
-			WithHint("write file:PATH or env:NAME of the token, or of what signs in")
+	if reference == "" {
+		return nil, fault.New(fault.Invalid, "%s.secret: name the token, or what signs in", place).WithCode("config_invalid").
+			WithHint("write file:PATH or env:NAME")
 	}
-	c.Config.Secret = func(context.Context) (string, error) { return secretText(place+".secret", reference) }
+	var err error
+	if c.Config.Secret, err = secretSource(place+".secret", reference); err != nil {
+		return nil, err
+	}
 	service, err := vault.Open(context.Background(), c.Config)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s: %w", place, err).WithCode("config_invalid")
+	return service, openError(place, err)
+}
+
+// openError says which key service has the wrong setting.
+func openError(place string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return service, nil
+	return fault.New(fault.Invalid, "%s: %w", place, err).WithCode("config_invalid").WithHint("%s", describe(context.Background(), err).Hint)
+}
+
+// secretSource follows a reference to a secret each time it is asked, since the
+// secret may be exchanged. It is nil for an empty reference.
+func secretSource(name, reference string) (func(context.Context) (string, error), error) {
+	if reference == "" {
+		return nil, nil
+	}
+	if kind, target, _ := strings.Cut(reference, ":"); kind != "file" && kind != "env" || target == "" {
+		return nil, fault.New(fault.Invalid, "%s is not a reference to a secret", name).WithCode("config_invalid").
+			WithHint("write file:PATH or env:NAME")
+	}
+	return func(context.Context) (string, error) { return secretText(name, reference) }, nil
 }
 
 // decode puts the options into the fields of a struct with koanf tags, and
