@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"time"
+
+	"github.com/underseal/underseal/internal/blob"
 )
 
 // A job is work that a node does by itself, again and again. It begins anew from
@@ -23,6 +25,11 @@ func (n *Node) jobs() []job {
 
 // collectFiles clears away what uploads leave behind, of every tenant.
 func (n *Node) collectFiles(ctx context.Context) error {
+	if s, ok := n.blobs.(blob.Sweeper); ok {
+		if err := s.Sweep(ctx); err != nil {
+			return err
+		}
+	}
 	tenants, err := n.db.Keys().Tenants(ctx)
 	if err != nil {
 		return err

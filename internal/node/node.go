@@ -44,7 +44,7 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	// HotInstances bounds the instances that stay open in memory; 0: 20,000.
 	HotInstances int
-	// Blobs is where files are kept; nil: in the folder blobs of Data.
+	// Blobs is where files are kept; nil: in Postgres, or in the folder blobs of Data.
 	Blobs blob.Store
 	Files engine.FileLimits // bounds of each tenant's files
 }
@@ -58,6 +58,7 @@ type Node struct {
 	ring     *keyring.Ring
 	guards   []*kms.Guarded // of the key services
 	identity *identity.Directory
+	blobs    blob.Store
 	runner   *runner.Runner
 	log      *slog.Logger
 
@@ -132,14 +133,12 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
-	if cfg.Blobs == nil {
-		if cfg.Blobs, err = files.Open(filepath.Join(cfg.Data, "blobs")); err != nil {
-			return err
-		}
+	if n.blobs, err = n.openBlobs(ctx, cfg); err != nil {
+		return err
 	}
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
-		Blobs: cfg.Blobs, Files: cfg.Files,
+		Blobs: n.blobs, Files: cfg.Files,
 	})
 	if err != nil {
 		return err
@@ -164,6 +163,18 @@ func (n *Node) create(ctx context.Context) (store.Meta, error) {
 // returns how many. The node does so by itself every hour.
 func (n *Node) SweepKeys(ctx context.Context) (int, error) {
 	return n.ring.SweepUnassigned(ctx, n.Engine.KeysInUse)
+}
+
+// openBlobs opens the store of files that belongs to the database, unless there is
+// another one.
+func (n *Node) openBlobs(ctx context.Context, cfg Config) (blob.Store, error) {
+	switch {
+	case cfg.Blobs != nil:
+		return cfg.Blobs, nil
+	case cfg.DSN != "":
+		return n.db.Blobs(ctx)
+	}
+	return files.Open(filepath.Join(cfg.Data, "blobs"))
 }
 
 // CreateAPIKey makes a principal's API key and returns its text. Only the role

@@ -164,11 +164,11 @@ func (o *operation) describeFile(doc *huma.Operation) {
 	}
 	doc.Responses["200"].Content = bytes
 	doc.Responses["206"] = &huma.Response{Description: http.StatusText(http.StatusPartialContent), Content: bytes}
-	for name, what := range map[string]string{
-		"Range":         "parts of the file (RFC 9110, section 14)",
-		"If-Range":      "an ETag: parts only of the very file it stands for",
-		"If-None-Match": "an ETag: 304 if that is what the file has",
+	for _, h := range [][2]string{
+		{"Range", "parts of the file (RFC 9110, section 14)"},
+		{"If-Range", "an ETag: parts only of the very file it stands for"},
+		{"If-None-Match", "an ETag: 304 if that is what the file has"},
 	} {
-		doc.Parameters = append(doc.Parameters, &huma.Param{Name: name, In: "header", Description: what, Schema: &huma.Schema{Type: "string"}})
+		doc.Parameters = append(doc.Parameters, &huma.Param{Name: h[0], In: "header", Description: h[1], Schema: &huma.Schema{Type: "string"}})
 	}
 }
