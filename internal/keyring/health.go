@@ -10,8 +10,9 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// checkAge is how old an answer of Check may be.
-const checkAge = 10 * time.Second
+// checkAge is how old an answer of Check may be. With the 5 seconds after which a
+// call is given up, readiness tells of an outage within 10.
+const checkAge = 5 * time.Second
 
 // health is the last answer of Check.
 type health struct {
@@ -22,7 +23,7 @@ type health struct {
 }
 
 // Check has the key services unwrap a key and returns the error that keeps the
-// server from being ready. The answer is at most 10 seconds old. It takes one
+// server from being ready. The answer is at most 5 seconds old. It takes one
 // stored tenant key per service if there is one, and says nothing about the others.
 func (r *Ring) Check(ctx context.Context) error {
 	_, err := r.CheckServices(ctx)

@@ -87,7 +87,7 @@ func (t *tenant) take(k *tenantKey, s *secrets) (envelope.Key, *fill) {
 	if left == 0 {
 		return envelope.Key{}, t.fill(k, s)
 	}
-	if left <= t.pool.size/2 && !now.Before(t.pool.retry) {
+	if left <= t.pool.size/2 && isDue(now, t.pool.retry) {
 		t.fill(k, s)
 	}
 	first := &t.pool.batches[0]

@@ -112,6 +112,13 @@ type tenantKey struct {
 // the next one. In between, callers get the same answer without a call.
 const retryAfter = time.Second
 
+// isDue reports whether it is time for another try. One that is further ahead
+// than retryAfter was set by a clock that has been set back since.
+func isDue(now, retry time.Time) bool {
+	wait := retry.Sub(now)
+	return wait <= 0 || wait > retryAfter
+}
+
 // use returns the secrets if the key service stands behind them. Callers wait
 // for it only when nothing is known yet, or after a pause of SoftAge.
 func (k *tenantKey) use(ctx context.Context) (*secrets, error) {
@@ -141,7 +148,7 @@ func (k *tenantKey) poll() (*secrets, <-chan struct{}, error) {
 	if age < 0 || age >= k.ring.config.HardAge {
 		k.secrets = nil
 	}
-	due := !now.Before(k.retry)
+	due := isDue(now, k.retry)
 	switch soft := k.ring.config.SoftAge; {
 	case k.secrets != nil && age < soft/5*4:
 		return k.secrets, nil, nil
