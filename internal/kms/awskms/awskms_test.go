@@ -11,6 +11,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/awskms"
+	"github.com/underseal/underseal/internal/kms/cloudkey/cloudtest"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 )
 
@@ -43,6 +44,8 @@ func TestAWSIsAService(t *testing.T) {
 	f := newFake(t)
 	kmstest.TestService(t, func(t *testing.T) kms.Service { s, _ := open(t, f); return s })
 }
+
+func TestAWSWorksInFIPSMode(t *testing.T) { cloudtest.InFIPSMode(t, "TestAWSIsAService") }
 
 func TestAWSTellsDeniedFromUnreachable(t *testing.T) {
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {

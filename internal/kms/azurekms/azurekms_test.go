@@ -19,6 +19,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/azurekms"
+	"github.com/underseal/underseal/internal/kms/cloudkey/cloudtest"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 )
 
@@ -47,6 +48,8 @@ func TestAzureIsAService(t *testing.T) {
 	f := newFake(t)
 	kmstest.TestService(t, func(t *testing.T) kms.Service { s, _ := open(t, f); return s })
 }
+
+func TestAzureWorksInFIPSMode(t *testing.T) { cloudtest.InFIPSMode(t, "TestAzureIsAService") }
 
 func TestAzureTellsDeniedFromUnreachable(t *testing.T) {
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {

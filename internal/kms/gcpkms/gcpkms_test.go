@@ -10,6 +10,7 @@ import (
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/kms/cloudkey/cloudtest"
 	"github.com/underseal/underseal/internal/kms/gcpkms"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 )
@@ -39,6 +40,8 @@ func TestGCPIsAService(t *testing.T) {
 	f := newFake(t)
 	kmstest.TestService(t, func(t *testing.T) kms.Service { s, _ := open(t, f); return s })
 }
+
+func TestGCPWorksInFIPSMode(t *testing.T) { cloudtest.InFIPSMode(t, "TestGCPIsAService") }
 
 func TestGCPTellsDeniedFromUnreachable(t *testing.T) {
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
