@@ -5,6 +5,7 @@ import "context"
 type completeCmd struct {
 	taskArg
 	variableFlags
+	fileFlags
 }
 
 func (completeCmd) Help() string {
@@ -18,6 +19,9 @@ func (c *completeCmd) Run(ctx context.Context, e *env) error {
 	}
 	cl, err := e.connect()
 	if err != nil {
+		return err
+	}
+	if variables, err = c.attach(ctx, e, cl, variables); err != nil {
 		return err
 	}
 	receipt, err := cl.CompleteTask(ctx, c.Task, variables)

@@ -85,6 +85,8 @@ func (s *settings) check() error {
 		{"tls_cert", s.checkTLS()},
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
+		{"max_file", checkNotNegative(s.MaxFile)},
+		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},
 		{"log_level", checkLogLevel(s.LogLevel)},
 		{"log_format", checkOneOf(s.LogFormat, "text", "json")},
 	} {

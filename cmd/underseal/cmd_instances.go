@@ -104,6 +104,23 @@ func writeInstance(w io.Writer, i api.Instance) {
 		rows = append(rows, []string{f.Path, f.Class, restText(f, i.Erased), strconv.FormatUint(f.Seq, 10), strings.Join(f.Subjects, " ")})
 	}
 	table(w, []string{"FIELD", "CLASS", "AT REST", "STEP", "SUBJECTS"}, rows)
+	writeFiles(w, i.Files)
+}
+
+// writeFiles lists an instance's files, if it has any.
+func writeFiles(w io.Writer, files []api.FileInfo) {
+	if len(files) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, f := range files {
+		size := strconv.FormatInt(f.Size, 10)
+		if f.Erased {
+			size = "erased"
+		}
+		rows = append(rows, []string{f.File, f.Name, f.Type, size, f.Class, strings.Join(f.Subjects, " ")})
+	}
+	table(w, []string{"FILE", "NAME", "TYPE", "SIZE", "CLASS", "SUBJECTS"}, rows)
 }
 
 // restText says how a field is kept at rest.

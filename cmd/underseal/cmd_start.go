@@ -14,6 +14,7 @@ type startCmd struct {
 	BusinessKey    string `help:"Your own name for the instance; kept as a search token." placeholder:"TEXT"`
 	IdempotencyKey string `help:"Makes the command repeatable: the same key starts no second instance." placeholder:"TEXT"`
 	variableFlags
+	fileFlags
 	clientFlags
 }
 
@@ -26,6 +27,9 @@ func (c *startCmd) Run(ctx context.Context, e *env) error {
 	}
 	cl, err := e.connect()
 	if err != nil {
+		return err
+	}
+	if variables, err = c.attach(ctx, e, cl, variables); err != nil {
 		return err
 	}
 	if c.IdempotencyKey != "" {

@@ -43,6 +43,8 @@ type config struct {
 	BehindProxy    bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
 	HotInstances   int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
+	MaxFile        int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`
+	MaxFilesTotal  int64  `koanf:"max_files_total" default:"0" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
 	LogLevel       string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`
 	LogFormat      string `koanf:"log_format" default:"text" doc:"how the log is written: text or json"`
 }

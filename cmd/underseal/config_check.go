@@ -132,7 +132,7 @@ func (s *settings) checkProxies() error {
 	return err
 }
 
-func checkNotNegative(n int) error {
+func checkNotNegative[T int | int64](n T) error {
 	if n < 0 {
 		return fmt.Errorf("%d is negative", n)
 	}

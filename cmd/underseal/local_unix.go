@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 )
@@ -74,6 +75,7 @@ func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error
 
 func (s *settings) nodeConfig() (node.Config, error) {
 	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances}
+	config.Files = engine.FileLimits{One: s.MaxFile, All: s.MaxFilesTotal}
 	var err error
 	if config.KeyServices, err = s.openKeyServices(); err != nil {
 		return config, err

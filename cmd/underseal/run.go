@@ -26,6 +26,7 @@ type cli struct {
 	Instances instancesCmd `cmd:"" group:"client" help:"List, inspect and change instances."`
 	Tasks     tasksCmd     `cmd:"" group:"client" help:"List, claim and save people's tasks."`
 	Complete  completeCmd  `cmd:"" group:"client" help:"Complete a person's task."`
+	Files     filesCmd     `cmd:"" group:"client" help:"Upload and download files."`
 	Worker    workerCmd    `cmd:"" group:"client" help:"Run a command for each job of a type."`
 	Incidents incidentsCmd `cmd:"" group:"client" help:"List what failed and waits, try it again."`
 

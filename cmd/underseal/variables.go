@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -51,22 +52,28 @@ func (f variableFlags) variables(e *env) (json.RawMessage, error) {
 	return json.Marshal(merged)
 }
 
-// set adds NAME=VALUE. A dotted name is a path: a variable with a dot in its name
-// would not be found by the policy that classes the field of that path.
+// set adds NAME=VALUE.
 func (f fields) set(pair string) error {
 	name, value, ok := strings.Cut(pair, "=")
-	path := strings.Split(name, ".")
-	for _, step := range path {
-		ok = ok && step != ""
-	}
 	if !ok { // the value is not quoted: it may be meant to be sealed
-		return &usage{text: fmt.Sprintf("--var %q is not NAME=VALUE", name)}
+		return notPair("--var", name)
+	}
+	return f.put("--var", name, jsonOrText(value))
+}
+
+// put adds a value that a flag gives. A dotted name is a path: a variable with a
+// dot in its name would not be found by the policy that classes the field of that
+// path.
+func (f fields) put(flag, name string, value json.RawMessage) error {
+	path := strings.Split(name, ".")
+	if slices.Contains(path, "") {
+		return notPair(flag, name)
 	}
 	last := len(path) - 1
 	for _, step := range path[:last] {
 		inner, isFields := f[step].(fields)
 		if !isFields && f[step] != nil {
-			return conflicting(name)
+			return conflicting(flag, name)
 		}
 		if inner == nil {
 			inner = fields{}
@@ -75,14 +82,19 @@ func (f fields) set(pair string) error {
 		f = inner
 	}
 	if f[path[last]] != nil {
-		return conflicting(name)
+		return conflicting(flag, name)
 	}
-	f[path[last]] = jsonOrText(value)
+	f[path[last]] = value
 	return nil
 }
 
-func conflicting(name string) error {
-	return &usage{text: fmt.Sprintf("--var %s does not go with another --var: both set the same field", name)}
+func notPair(flag, name string) error {
+	value := map[string]string{"--var": "VALUE", "--file": "FILE"}[flag]
+	return &usage{text: fmt.Sprintf("%s %q is not NAME=%s", flag, name, value)}
+}
+
+func conflicting(flag, name string) error {
+	return &usage{text: fmt.Sprintf("%s %s does not go with another %s: both set the same field", flag, name, flag)}
 }
 
 // mergeInto puts the fields into the object at path, "a.b.", of --data.
@@ -95,7 +107,7 @@ func (f fields) mergeInto(object map[string]json.RawMessage, path string) error 
 		}
 		below := map[string]json.RawMessage{}
 		if there, ok := object[name]; ok && (json.Unmarshal(there, &below) != nil || below == nil) {
-			return &usage{text: fmt.Sprintf("--var sets a field of %s%s, which is no object in --data", path, name)}
+			return &usage{text: fmt.Sprintf("a flag sets a field of %s%s, which is no object in --data", path, name)}
 		}
 		if err := inner.mergeInto(below, path+name+"."); err != nil {
 			return err
