@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/kms/kmstest"
+	"github.com/underseal/underseal/internal/store"
 )
 
 func BenchmarkNewKey(b *testing.B) {
@@ -31,4 +34,37 @@ func BenchmarkKeyFromItsRow(b *testing.B) {
 	for b.Loop() {
 		must(e.Key(b.Context(), "main", id))(b)
 	}
+}
+
+// BenchmarkRewrap moves 100,000 data keys on SQLite from one tenant key to the
+// next. Its figure is keys/s.
+func BenchmarkRewrap(b *testing.B) {
+	const keys = 100_000
+	db, err := store.Open(b.Context(), store.Config{Path: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	ring, err := keyring.Open(b.Context(), keyring.Config{
+		Services: map[string]kms.Service{"first": kmstest.New(b)}, Default: "first",
+		Storage: db.Keys(), Deployment: "d1", PoolSize: 8192,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ring.Close()
+	for range keys {
+		must(ring.NewKey(b.Context(), "main"))(b)
+	}
+	rows := 0
+	for b.Loop() {
+		b.StopTimer()
+		must(ring.RotateTenant(b.Context(), "main", ""))(b)
+		b.StartTimer()
+		err := ring.Rewrap(b.Context(), "main", 0, func(done, _ int) { rows = max(rows, done) })
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "keys/s")
 }

@@ -57,14 +57,32 @@ func (r *Ring) cachedKey(ctx context.Context, t *tenant, id envelope.KeyID) (dat
 		return dataKey{}, epoch, nil
 	}
 	s, err := t.version(k.version).use(ctx)
-	if err != nil || s != k.under {
+	switch {
+	case fault.Is(err, fault.Unavailable):
 		return dataKey{}, epoch, err
+	case err != nil || s != k.under:
+		// The key may have been rewrapped since, and the version retired: its row says.
+		return dataKey{}, epoch, nil
 	}
 	return k, epoch, nil
 }
 
-// openRow authenticates a stored row of the tenant and caches its key.
+// openRow authenticates a stored row of the tenant and caches its key. The row may
+// have been rewrapped since it was read, and what wrapped it retired.
 func (r *Ring) openRow(ctx context.Context, t *tenant, row DataKeyRow, epoch uint64) (dataKey, error) {
+	k, err := r.openThis(ctx, t, row, epoch)
+	if !fault.Is(err, fault.Integrity) {
+		return k, err
+	}
+	again, errAgain := r.config.Storage.DataKey(ctx, t.name, row.ID)
+	if errAgain != nil || again.KeyVersion == row.KeyVersion {
+		return k, err
+	}
+	return r.openThis(ctx, t, again, epoch)
+}
+
+// openThis is openRow for a row that is known to stand.
+func (r *Ring) openThis(ctx context.Context, t *tenant, row DataKeyRow, epoch uint64) (dataKey, error) {
 	s, err := t.version(row.KeyVersion).use(ctx)
 	if err != nil {
 		return dataKey{}, err
@@ -89,29 +107,18 @@ func (r *Ring) Destroy(ctx context.Context, tenant string, id envelope.KeyID) er
 	if err != nil {
 		return err
 	}
-	tomb, err := r.tombstone(ctx, t, row)
-	if err != nil {
-		return err
-	}
 	// Also after an error, which may be a lost reply.
 	defer r.data.drop(dataID{tenant, id})
-	return r.config.Storage.DestroyDataKey(ctx, tomb)
+	return t.underNewest(ctx, func(k *tenantKey, s *secrets) error {
+		return r.config.Storage.DestroyDataKey(ctx, r.config.tomb(s, k.version, row))
+	})
 }
 
-// tombstone returns what takes the place of a row, which may be destroyed
-// already: then the last try may have left old bytes in a journal, and only
-// storage knows. The row's own bytes need not open: a damaged key must be
-// erasable too.
-func (r *Ring) tombstone(ctx context.Context, t *tenant, row DataKeyRow) (DataKeyRow, error) {
-	k, err := t.current(ctx)
-	if err != nil {
-		return DataKeyRow{}, err
-	}
-	s, err := k.use(ctx)
-	if err != nil {
-		return DataKeyRow{}, err
-	}
-	tomb := DataKeyRow{Tenant: t.name, ID: row.ID, Scope: row.Scope, State: keyrow.Destroyed, KeyVersion: k.version}
-	tomb.Tombstone = r.config.tombstoneMAC(s, tomb)
-	return tomb, nil
+// tomb returns what takes the place of a row, which may be destroyed already:
+// then the last try may have left old bytes in a journal, and only storage knows.
+// The row's own bytes need not open: a damaged key must be erasable too.
+func (c *Config) tomb(s *secrets, version uint32, row DataKeyRow) DataKeyRow {
+	tomb := DataKeyRow{Tenant: row.Tenant, ID: row.ID, Scope: row.Scope, State: keyrow.Destroyed, KeyVersion: version}
+	tomb.Tombstone = c.tombstoneMAC(s, tomb)
+	return tomb
 }

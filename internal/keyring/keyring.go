@@ -74,6 +74,10 @@ type Ring struct {
 	end  context.CancelFunc
 	work sync.WaitGroup
 
+	// wraps is held for reading from wrapping a tenant key to storing it, and for
+	// writing while a version of a root key is found unused and destroyed.
+	wraps sync.RWMutex
+
 	mu      sync.Mutex // guards tenants, and starting work against Close
 	tenants map[string]*tenant
 }

@@ -53,11 +53,10 @@ func (r *Ring) NewKey(ctx context.Context, tenant string) (envelope.Key, error) 
 		if err != nil {
 			return envelope.Key{}, err
 		}
-		s, err := k.use(ctx)
-		if err != nil {
+		if _, err := k.use(ctx); err != nil {
 			return envelope.Key{}, err
 		}
-		key, wait := t.take(k, s)
+		key, wait := t.take()
 		if wait == nil {
 			return key, nil
 		}
@@ -79,16 +78,16 @@ func (f *fill) over(ctx context.Context) error {
 
 // take hands out the oldest key, or what to wait for. It has more made when
 // half a batch or less is left.
-func (t *tenant) take(k *tenantKey, s *secrets) (envelope.Key, *fill) {
+func (t *tenant) take() (envelope.Key, *fill) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.ring.config.Now()
 	left := t.pool.trim(now)
 	if left == 0 {
-		return envelope.Key{}, t.fill(k, s)
+		return envelope.Key{}, t.fill()
 	}
 	if left <= t.pool.size/2 && isDue(now, t.pool.retry) {
-		t.fill(k, s)
+		t.fill()
 	}
 	first := &t.pool.batches[0]
 	key := first.keys[0]
@@ -111,13 +110,13 @@ func (p *pool) trim(now time.Time) (left int) {
 // fill makes a batch in the background, unless that is under way. Batches grow
 // to PoolSize, so that a tenant with few instances leaves few unused keys. The
 // caller holds mu.
-func (t *tenant) fill(k *tenantKey, s *secrets) *fill {
+func (t *tenant) fill() *fill {
 	if t.pool.filling != nil {
 		return t.pool.filling
 	}
 	f := &fill{done: make(chan struct{})}
 	size := min(max(2*t.pool.size, t.ring.config.PoolSize/8, 1), t.ring.config.PoolSize)
-	if !t.ring.start(func(ctx context.Context) { t.fillNow(ctx, f, k, s, size) }) {
+	if !t.ring.start(func(ctx context.Context) { t.fillNow(ctx, f, size) }) {
 		f.err = t.ring.open()
 		close(f.done)
 		return f
@@ -128,9 +127,13 @@ func (t *tenant) fill(k *tenantKey, s *secrets) *fill {
 
 // fillNow makes and stores a batch. After a failure those that find the pool
 // empty try again at once, the others a little later.
-func (t *tenant) fillNow(ctx context.Context, f *fill, k *tenantKey, s *secrets, size int) {
+func (t *tenant) fillNow(ctx context.Context, f *fill, size int) {
 	now := t.ring.config.Now()
-	keys, err := t.ring.makeKeys(ctx, t.name, k, s, now, size)
+	var keys []envelope.Key
+	err := t.underNewest(ctx, func(k *tenantKey, s *secrets) (err error) {
+		keys, err = t.ring.makeKeys(ctx, t.name, k, s, now, size)
+		return err
+	})
 
 	t.mu.Lock()
 	defer t.mu.Unlock()

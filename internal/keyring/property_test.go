@@ -1,6 +1,9 @@
 package keyring_test
 
 import (
+	"context"
+	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -64,9 +67,8 @@ func (m *model) anyKey(t *rapid.T) (tenant string, id envelope.KeyID, ok bool) {
 
 func TestARingAgreesWithItsModel(t *testing.T) {
 	t.Parallel()
-	service := kmstest.New(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		m := newModel(t, service)
+		m := newModel(t, kmstest.New(t))
 		ctx := t.Context()
 		person := rapid.ByteRange(1, 4)
 		rt.Repeat(map[string]func(*rapid.T){
@@ -124,12 +126,47 @@ func TestARingAgreesWithItsModel(t *testing.T) {
 				}
 			},
 			"restart": func(*rapid.T) { m.restart() },
+			"rotate, rewrap, retire, crash": func(rt *rapid.T) {
+				m.rotate(rt, rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "tenant"))
+			},
 			"time passes": func(rt *rapid.T) {
 				m.now.Add(rapid.Int64Range(0, int64(14*time.Hour)).Draw(rt, "for"))
 			},
 		})
 		m.Close()
 	})
+}
+
+// rotate takes some steps of a rotation, of which one may crash.
+func (m *model) rotate(rt *rapid.T, tenant string) {
+	ctx := m.t.Context()
+	must(m.NewKey(ctx, tenant))(m.t) // so that the tenant exists
+	steps := []func() error{
+		func() error { return errorOf(m.RotateTenant(ctx, tenant, "")) },
+		func() error { return m.Rewrap(ctx, tenant, 0, nil) },
+		func() error {
+			version := rapid.Uint32Range(1, 8).Draw(rt, "version")
+			return errorOf(m.RetireTenant(ctx, tenant, version, rapid.Bool().Draw(rt, "dry run")))
+		},
+		func() error { return errorOf(m.RotateRoot(ctx, "first")) },
+		func() error {
+			version := rapid.IntRange(1, 8).Draw(rt, "root version")
+			return errorOf(m.RetireRoot(ctx, "first", strconv.Itoa(version), false))
+		},
+	}
+	wire := &tripwire{left: rapid.IntRange(0, 6).Draw(rt, "crash at"), after: rapid.Bool().Draw(rt, "lost reply")}
+	m.storage.Hooks(func(context.Context, string) error { return wire.step(false) }, func(context.Context, string) error { return wire.step(true) })
+	for _, i := range rapid.SliceOfN(rapid.IntRange(0, len(steps)-1), 1, 4).Draw(rt, "steps") {
+		switch err := steps[i](); {
+		case errors.Is(err, errTripped):
+			m.storage.Hooks(nil, nil)
+			m.restart()
+			return
+		case err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound):
+			rt.Fatalf("step %d: %v", i, err)
+		}
+	}
+	m.storage.Hooks(nil, nil)
 }
 
 // link links a key and compares with what the model says.

@@ -76,6 +76,8 @@ func (t *tenant) found(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.wraps.RLock()
+	defer r.wraps.RUnlock()
 	row, err := r.wrapTenantKey(ctx, r.config.Default, t.name, 1, key)
 	if err != nil {
 		return err

@@ -1,11 +1,11 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
@@ -31,9 +31,18 @@ func (r *Ring) wrapTenantKey(ctx context.Context, name, tenant string, version u
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
 	defer cancel()
-	wrapped, err := service.Wrap(ctx, r.config.context(tenant, version), key.encode())
+	place := r.config.context(tenant, version)
+	wrapped, err := service.Wrap(ctx, place, key.encode())
 	if err != nil {
 		return TenantKeyRow{}, outward(err)
+	}
+	// All keys of the tenant will hang on these bytes.
+	opened, err := service.Unwrap(ctx, place, wrapped)
+	if err != nil {
+		return TenantKeyRow{}, outward(err)
+	}
+	if !bytes.Equal(opened, key.encode()) {
+		return TenantKeyRow{}, fault.New(fault.Integrity, "wrap tenant key %d of tenant %q: key service %q wrapped another key than it was given", version, tenant, name)
 	}
 	d, err := service.Describe(ctx)
 	if err != nil {
@@ -41,7 +50,7 @@ func (r *Ring) wrapTenantKey(ctx context.Context, name, tenant string, version u
 	}
 	return TenantKeyRow{
 		Tenant: tenant, Version: version, Service: name, RootKey: d.KeyID,
-		Made: r.config.Now().UTC().Truncate(time.Microsecond), Wrapped: wrapped,
+		Made: r.moment(), Wrapped: wrapped,
 	}, nil
 }
 

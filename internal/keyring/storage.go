@@ -13,6 +13,9 @@ type (
 	RootVersionRow = keyrow.RootVersion
 	DataKeyRow     = keyrow.DataKey
 	SubjectRow     = keyrow.Subject
+	DataKeyChange  = keyrow.DataKeyChange
+	SubjectChange  = keyrow.SubjectChange
+	Count          = keyrow.Count
 )
 
 // CodeNoTenantKey is the code of the Conflict when a row names a version of a
@@ -50,6 +53,57 @@ type Storage interface {
 	// AllTenantKeys returns all versions of all tenants' keys, ascending by tenant
 	// and version.
 	AllTenantKeys(ctx context.Context) ([]TenantKeyRow, error)
+
+	// AddTenantKey stores a version of a tenant's key that is higher than prev, which
+	// is the newest one as the caller read it. Conflict when another is the newest by
+	// now, or prev was wrapped anew.
+	AddTenantKey(ctx context.Context, prev, row TenantKeyRow) error
+
+	// ReplaceTenantKey puts row in the place of old, of the same tenant and version.
+	// Conflict when old does not stand there as the caller read it.
+	ReplaceTenantKey(ctx context.Context, old, row TenantKeyRow) error
+
+	// RetireTenantKeys puts row in the place of old, which is the tenant's newest
+	// version, and deletes all versions up to upTo, whose bytes must not stay behind,
+	// as in DestroyDataKey. Versions that are gone already are no error. Conflict as
+	// in ReplaceTenantKey, when old is not the newest, or when data keys or subjects
+	// name one of the versions; then nothing was done.
+	RetireTenantKeys(ctx context.Context, old, row TenantKeyRow, upTo uint32) error
+
+	// HighestOwn returns the highest version of the tenant key that a data key of a
+	// scope other than keyrow.Pool names, 0 when there are none.
+	HighestOwn(ctx context.Context, tenant string) (uint32, error)
+
+	// Counts returns how many data keys (of every state) and subjects name each
+	// version of the tenant key, ascending, those with any.
+	Counts(ctx context.Context, tenant string) ([]Count, error)
+
+	// DataKeysBelow returns up to limit of the tenant's data keys, of every state and
+	// scope, that have an id above after and a key version under below; ascending by id.
+	DataKeysBelow(ctx context.Context, tenant string, after [16]byte, below uint32, limit int) ([]DataKeyRow, error)
+
+	// SubjectsBelow does the same for subjects, ascending by token.
+	SubjectsBelow(ctx context.Context, tenant string, after [32]byte, below uint32, limit int) ([]SubjectRow, error)
+
+	// RewrapDataKeys changes the key version, wrapped bytes and tombstone of those
+	// rows of one tenant in which these stand as in Old, at most 8192, passes over
+	// the others, and returns how many it changed. State is left alone. Conflict with
+	// CodeNoTenantKey as in AddDataKeys; then none was changed.
+	RewrapDataKeys(ctx context.Context, changes []DataKeyChange) (int, error)
+
+	// RewrapSubjects does the same for the key version and MAC of subjects.
+	RewrapSubjects(ctx context.Context, changes []SubjectChange) (int, error)
+
+	// NoteRootVersion stores when a version of a root key was seen first, unless it is
+	// stored already.
+	NoteRootVersion(ctx context.Context, row RootVersionRow) error
+
+	// RootVersions returns all that were noted, ascending by service, root key and
+	// time.
+	RootVersions(ctx context.Context) ([]RootVersionRow, error)
+
+	// ForgetRootVersion deletes one. One that is not there is no error.
+	ForgetRootVersion(ctx context.Context, row RootVersionRow) error
 
 	// AddDataKeys stores new keys of one tenant, 1 to 8192 of them, ids
 	// ascending. Conflict when one of the ids exists already, or when a key of

@@ -97,25 +97,39 @@ func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID
 // link stores that the key is the person's and returns the authenticated row
 // that stands then.
 func (r *Ring) link(ctx context.Context, t *tenant, id envelope.KeyID, token [32]byte) (SubjectRow, error) {
-	k, err := t.current(ctx)
-	if err != nil {
-		return SubjectRow{}, err
-	}
-	s, err := k.use(ctx)
-	if err != nil {
-		return SubjectRow{}, err
-	}
-	row := SubjectRow{Tenant: t.name, Token: token, KeyID: id, KeyVersion: k.version}
-	row.MAC = r.config.subjectMAC(s, row)
-	row, err = r.config.Storage.LinkSubject(ctx, row)
+	row := SubjectRow{Tenant: t.name, Token: token, KeyID: id}
+	err := t.underNewest(ctx, func(k *tenantKey, s *secrets) error {
+		mine := row
+		mine.KeyVersion = k.version
+		mine.MAC = r.config.subjectMAC(s, mine)
+		stands, err := r.config.Storage.LinkSubject(ctx, mine)
+		if err == nil {
+			row = stands
+		}
+		return err
+	})
 	if err != nil {
 		return SubjectRow{}, err
 	}
 	return row, r.checkSubject(ctx, t, token, row)
 }
 
-// checkSubject returns Integrity when a person's row is not as we wrote it.
+// checkSubject returns Integrity when a person's row is not as we wrote it. As in
+// openRow, it may have been rewrapped since it was read.
 func (r *Ring) checkSubject(ctx context.Context, t *tenant, token [32]byte, row SubjectRow) error {
+	err := r.checkThis(ctx, t, token, row)
+	if !fault.Is(err, fault.Integrity) {
+		return err
+	}
+	again, errAgain := r.config.Storage.Subject(ctx, t.name, token)
+	if errAgain != nil || again.KeyVersion == row.KeyVersion || again.KeyID != row.KeyID {
+		return err
+	}
+	return r.checkThis(ctx, t, token, again)
+}
+
+// checkThis is checkSubject for a row that is known to stand.
+func (r *Ring) checkThis(ctx context.Context, t *tenant, token [32]byte, row SubjectRow) error {
 	s, err := t.version(row.KeyVersion).use(ctx)
 	if err != nil {
 		return err

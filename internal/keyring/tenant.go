@@ -2,6 +2,8 @@ package keyring
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,9 +58,6 @@ func (t *tenant) current(ctx context.Context) (*tenantKey, error) {
 		if newest, err = t.findNewest(ctx); err != nil {
 			return nil, err
 		}
-		t.mu.Lock()
-		t.newest = newest
-		t.mu.Unlock()
 	}
 	return t.version(newest), nil
 }
@@ -74,15 +73,63 @@ func (t *tenant) findNewest(ctx context.Context) (uint32, error) {
 		if err := t.found(ctx); err != nil && !fault.Is(err, fault.Conflict) {
 			return 0, err
 		}
-		if rows, err = t.ring.config.Storage.TenantKeys(ctx, t.name); err != nil {
-			return 0, err
-		}
+	}
+	rows, err = t.notice(ctx)
+	return newestOf(rows), err
+}
+
+// notice reads all versions of the tenant key and takes note of the newest one,
+// which another process may have made. That it is older than one known, or the one
+// of the tenant's own keys, is an Integrity fault: its row was deleted, and to go on
+// with the one before would also go back to that one's minimum. (The minimum is
+// raised when no key is left below it, the tenant's own ones included.) What is
+// known is looked up first, so that a rotation in between is no such fault.
+func (t *tenant) notice(ctx context.Context) ([]TenantKeyRow, error) {
+	highest, err := t.ring.config.Storage.HighestOwn(ctx, t.name)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	highest = max(highest, t.newest)
+	t.mu.Unlock()
+	rows, err := t.ring.config.Storage.TenantKeys(ctx, t.name)
+	if err != nil {
+		return nil, err
 	}
 	newest := newestOf(rows)
-	if newest == 0 {
-		return 0, fault.New(fault.Integrity, "tenant %q: the tenant key that was stored is gone", t.name)
+	if newest < max(highest, 1) {
+		return nil, fault.New(fault.Integrity, "tenant %q: version %d of its tenant key was stored and is gone", t.name, max(highest, 1))
 	}
-	return newest, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.newest = max(newest, t.newest)
+	return rows, nil
+}
+
+// underNewest calls f with the newest tenant key, and once more if that was
+// retired meanwhile, by another process.
+func (t *tenant) underNewest(ctx context.Context, f func(k *tenantKey, s *secrets) error) error {
+	for again := false; ; again = true {
+		k, err := t.current(ctx)
+		if err != nil {
+			return err
+		}
+		s, err := k.use(ctx)
+		if err != nil {
+			return err
+		}
+		if err = f(k, s); again || !hasCode(err, CodeNoTenantKey) {
+			return err
+		}
+		if _, err := t.notice(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func hasCode(err error, code string) bool {
+	var f *fault.Error
+	return errors.As(err, &f) && f.Code == code
 }
 
 // newestOf returns the highest version, 0 when there is none.
@@ -221,20 +268,45 @@ func outward(err error) error {
 
 // unwrap reads the row again and has the key service open it.
 func (k *tenantKey) unwrap(ctx context.Context) (*secrets, error) {
-	rows, err := k.ring.config.Storage.TenantKeys(ctx, k.tenant)
+	t := k.ring.tenant(k.tenant)
+	rows, err := t.notice(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		if row.Tenant == k.tenant && row.Version == k.version {
-			raw, err := k.ring.unwrapRow(ctx, k.tenant, row)
-			if err != nil {
-				return nil, err
-			}
-			return raw.derive(row.Version)
+	newest := newestOf(rows)
+	row, ok := find(rows, k.tenant, k.version)
+	if !ok {
+		return nil, fault.New(fault.Integrity, "tenant %q: version %d of its tenant key is missing, and data keys need it", k.tenant, k.version)
+	}
+	if k.version != newest {
+		if err := t.allowed(ctx, newest, k.version); err != nil {
+			return nil, err
 		}
 	}
-	return nil, fault.New(fault.Integrity, "tenant %q: version %d of its tenant key is missing, and data keys need it", k.tenant, k.version)
+	raw, err := k.ring.unwrapRow(ctx, k.tenant, row)
+	if err != nil {
+		return nil, err
+	}
+	return raw.derive(row.Version)
+}
+
+// find returns the tenant's row of a version.
+func find(rows []TenantKeyRow, tenant string, version uint32) (TenantKeyRow, bool) {
+	i := slices.IndexFunc(rows, func(row TenantKeyRow) bool { return row.Tenant == tenant && row.Version == version })
+	if i < 0 {
+		return TenantKeyRow{}, false
+	}
+	return rows[i], true
+}
+
+// allowed refuses a version below the minimum, which stands with the newest: its
+// row was retired, and somebody put it back.
+func (t *tenant) allowed(ctx context.Context, newest, version uint32) error {
+	s, err := t.version(newest).use(ctx)
+	if err == nil && version < s.minimum {
+		err = fault.New(fault.Integrity, "tenant %q: version %d of its tenant key is retired, and its row was put back", t.name, version)
+	}
+	return err
 }
 
 // unwrapRow has the key service open a version of the tenant's key.

@@ -19,7 +19,7 @@ type Tables struct {
 	TenantKeys map[TenantKeyID]keyring.TenantKeyRow
 	DataKeys   map[DataKeyID]keyring.DataKeyRow
 	Subjects   map[SubjectID]keyring.SubjectRow
-	Roots      map[keyring.RootVersionRow]time.Time // by the row without its time
+	Roots      map[RootVersionID]time.Time
 }
 
 // Primary keys.
@@ -32,7 +32,8 @@ type (
 		Tenant string
 		ID     [16]byte
 	}
-	SubjectID struct {
+	RootVersionID struct{ Service, RootKey, Version string }
+	SubjectID     struct {
 		Tenant string
 		Token  [32]byte
 	}
@@ -55,7 +56,7 @@ func NewMemory() *Memory {
 		TenantKeys: map[TenantKeyID]keyring.TenantKeyRow{},
 		DataKeys:   map[DataKeyID]keyring.DataKeyRow{},
 		Subjects:   map[SubjectID]keyring.SubjectRow{},
-		Roots:      map[keyring.RootVersionRow]time.Time{},
+		Roots:      map[RootVersionID]time.Time{},
 	}}
 }
 

@@ -39,6 +39,16 @@ func TestStorage(t *testing.T, open func() (s keyring.Storage, lose func(tenant 
 		"what is unassigned is listed in order, within bounds":   listing,
 		"deleting takes unassigned keys only":                    deleting,
 		"slices belong to the caller":                            ownership,
+		"a tenant key is added above the newest one only":        addingTenantKeys,
+		"a tenant key is replaced as it was read":                replacing,
+		"of many that add a tenant key, one wins":                addRace,
+		"versions go when nothing hangs on them":                 retiring,
+		"nothing comes to hang on a version that is not there":   hangingOnNothing,
+		"rows are counted by version":                            counting,
+		"pages of rows below a version":                          paging,
+		"rewrapping changes rows as they were read only":         rewrapping,
+		"rewrapping of many at once changes each row once":       rewrapRace,
+		"versions of root keys are noted once":                   rootVersions,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := open()

@@ -74,6 +74,18 @@ type Subject struct {
 	MAC        []byte   // 32 bytes
 }
 
+// A DataKeyChange puts New in the place of Old, of the same tenant and id.
+type DataKeyChange struct{ Old, New DataKey }
+
+// A SubjectChange puts New in the place of Old, of the same tenant and token.
+type SubjectChange struct{ Old, New Subject }
+
+// A Count says how many rows a version of a tenant key is needed for.
+type Count struct {
+	Version            uint32
+	DataKeys, Subjects int
+}
+
 // IDAt returns the smallest UUIDv7 made at t or later (RFC 9562, section 5.7:
 // 48 bits of Unix milliseconds, version and variant set, all else zero). Keys
 // made before t are those with a smaller id, compared as bytes.
