@@ -80,7 +80,7 @@ type Instance struct {
 	Process     string          `json:"process"`
 	Version     int             `json:"version"`
 	Mode        string          `json:"mode"`
-	Status      string          `json:"status" enum:"active,completed,canceled,failed"`
+	Status      string          `json:"status" enum:"active,completed,canceled,failed,erased"`
 	Started     time.Time       `json:"started"`
 	Ended       *time.Time      `json:"ended,omitempty"`
 	Incidents   int             `json:"incidents"`
@@ -315,6 +315,110 @@ type KeysRenewed struct {
 	Renewed int      `json:"renewed" doc:"those that have a new data key now"`
 	Failed  []string `json:"failed,omitempty" doc:"instances that could not be opened; their key stays"`
 	Next    string   `json:"next,omitempty"`
+}
+
+// ErasureTarget names what is held or to be erased: an instance by its id, or a
+// person by the id that processes know them by.
+type ErasureTarget struct {
+	Kind string `json:"kind" enum:"instance,subject"`
+	ID   string `json:"id" minLength:"1" maxLength:"1024"`
+}
+
+// HoldRequest keeps something from being erased.
+type HoldRequest struct {
+	ErasureTarget
+	Reason string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+}
+
+// Hold keeps something from being erased until it is released. Whom a hold on a
+// person is about is not stored.
+type Hold struct {
+	ID       string    `json:"id"`
+	Kind     string    `json:"kind" enum:"instance,subject"`
+	Instance string    `json:"instance,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	By       string    `json:"by"`
+	At       time.Time `json:"at"`
+}
+
+// Holds is a page of holds.
+type Holds struct {
+	Items []Hold `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+// ErasureRequest orders that the keys of an instance or a person be destroyed.
+type ErasureRequest struct {
+	ErasureTarget
+	Reason  string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+	DelayMS *int64 `json:"delay_ms,omitempty" doc:"how long it can be canceled; 0: at once, absent: as the server is set" minimum:"0" maximum:"31536000000"`
+}
+
+// Erasure is an order and what became of it. Whom the erasure of a person was about
+// is not stored.
+type Erasure struct {
+	ID        string     `json:"id"`
+	Kind      string     `json:"kind" enum:"instance,subject"`
+	Instance  string     `json:"instance,omitempty"`
+	State     string     `json:"state" enum:"pending,canceled,executing,done"`
+	Reason    string     `json:"reason,omitempty"`
+	By        string     `json:"by"`
+	Ordered   time.Time  `json:"ordered"`
+	Due       time.Time  `json:"due"`
+	Completed *time.Time `json:"completed,omitempty"`
+	Holds     int        `json:"holds" doc:"a pending erasure waits for their release"`
+}
+
+// Erasures is a page of erasures.
+type Erasures struct {
+	Items []Erasure `json:"items"`
+	Next  string    `json:"next,omitempty"`
+}
+
+// ErasurePreview is what an erasure would take away, and what keeps it from doing so.
+type ErasurePreview struct {
+	ID        string   `json:"id" doc:"the erasure's, if it is ordered"`
+	Kind      string   `json:"kind" enum:"instance,subject"`
+	State     string   `json:"state" enum:"none,pending,canceled,executing,done"`
+	Holds     []Hold   `json:"holds"`
+	Keys      int      `json:"keys" doc:"to be destroyed"`
+	Instances int      `json:"instances" doc:"of which something goes"`
+	Running   int      `json:"running" doc:"of these instances"`
+	Fields    int      `json:"fields" doc:"that would not be readable any more, newest versions"`
+	Tokens    int      `json:"tokens" doc:"index tokens that go"`
+	Tasks     int      `json:"tasks" doc:"that wait in these instances"`
+	Jobs      int      `json:"jobs"`
+	Timers    int      `json:"timers"`
+	Incidents int      `json:"incidents"`
+	Sample    []string `json:"sample" doc:"the first hundred of the instances"`
+}
+
+// ErasureReceipt says what an erasure did and from when on nothing of it can be read
+// anywhere, also not from backups.
+type ErasureReceipt struct {
+	Erasure        Erasure    `json:"erasure"`
+	Keys           []string   `json:"keys" doc:"ids of the keys destroyed"`
+	Instances      int        `json:"instances"`
+	Tokens         int        `json:"tokens" doc:"index tokens deleted"`
+	UnreadableFrom *time.Time `json:"unreadable_from,omitempty" doc:"on this server"`
+	EverywhereFrom *time.Time `json:"everywhere_from,omitempty" doc:"also from backups: the end of the erasure epoch"`
+	EpochEnded     *time.Time `json:"epoch_ended,omitempty" doc:"when that was done"`
+	Note           string     `json:"note,omitempty"`
+	Steps          []Step     `json:"steps" doc:"with the hashes of their leaves"`
+}
+
+// ErasureCheckRequest asks for the next part of a verification.
+type ErasureCheckRequest struct {
+	After string `json:"after,omitempty" doc:"the cursor that came with the part before" maxLength:"4096"`
+}
+
+// ErasureCheck is one part of a verification that tries to read what was erased.
+type ErasureCheck struct {
+	Fields   int      `json:"fields" doc:"sealed field versions looked at"`
+	Erased   int      `json:"erased" doc:"those under a destroyed key, none of which opens"`
+	Leaves   int      `json:"leaves" doc:"leaves of an erased instance that agree with what is stored"`
+	Findings []string `json:"findings,omitempty" doc:"what can be read all the same"`
+	Next     string   `json:"next,omitempty"`
 }
 
 // Health is the answer of /healthz and /readyz.

@@ -34,6 +34,13 @@ type Config struct {
 	Now        func() time.Time // nil: time.Now
 	Blobs      blob.Store
 	Files      FileLimits
+
+	// ErasureDelay is how long an erasure waits, and can be canceled, unless it is
+	// ordered otherwise.
+	ErasureDelay time.Duration
+	// ErasureEpoch is the time after which old versions of the keys above are
+	// destroyed if something was erased, so that backups are of no use.
+	ErasureEpoch time.Duration
 }
 
 // Engine is the use cases of one node. It is safe for concurrent use. Before
@@ -50,9 +57,14 @@ type Engine struct {
 	runner     Runner
 	zones      zones
 
+	erasureDelay, erasureEpoch time.Duration
+
 	deploying sync.Mutex // one deployment or mode change at a time
+	custodies sync.Mutex // one hold, order or erasure at a time
 	defs      definitions
 	forms     forms
+
+	testingOnlyFault func(point string) error // fails what an erasure makes durable
 }
 
 // Runner keeps instances open and carries out their commands.
@@ -63,6 +75,13 @@ type Runner interface {
 	// Begin calls f with a new instance, held by this call alone; it is kept
 	// open when f succeeds.
 	Begin(ctx context.Context, live *Live, f func(*Live) error) error
+	// Close calls f while nobody has the instance; what was open of it is thrown
+	// away first. If f succeeds, its jobs are offered to nobody any more.
+	Close(ctx context.Context, scope store.Scope, id store.ID, f func() error) error
+	// Reopen throws away every open instance of the tenant that is stale, and ends
+	// the leases of its jobs, which are offered anew. When it returns, nobody holds
+	// an instance that was opened before the call and is stale.
+	Reopen(ctx context.Context, scope store.Scope, stale func(*Live) bool) error
 	// Carry carries out the commands of a step that is durable. The caller
 	// holds the instance.
 	Carry(live *Live, commands []process.Command)
@@ -108,6 +127,7 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
+		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch,
 	}, nil
 }
 

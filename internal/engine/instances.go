@@ -241,8 +241,12 @@ func (e *Engine) searchable(ctx context.Context, c Caller, id, field string) err
 }
 
 // listed compares a listed row with the instance's head. matches is false when
-// the field it was found by has another value by now.
+// the field it was found by has another value by now, or it was erased meanwhile.
 func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item api.Instance, matches bool, err error) {
+	if row.Status == erasedStatus {
+		item, err = e.listedErased(ctx, c.Scope, row)
+		return item, f.Field == "" && f.BusinessKey == "", err
+	}
 	err = e.useListed(ctx, c, row.ID, func(l *Live) error {
 		if !equalInstance(row.InstanceRow, l.instanceRow()) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {
@@ -257,12 +261,15 @@ func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance,
 }
 
 // useListed opens the instance of a row that a list read. A row whose instance
-// never was is one that somebody added.
+// never was is one that somebody added. For one that was erased f is not called.
 func (e *Engine) useListed(ctx context.Context, c Caller, id store.ID, f func(*Live) error) error {
 	err := e.runner.Use(ctx, c.Scope, id, f)
 	if fault.Is(err, fault.NotFound) {
 		o := object{scope: c.Scope, id: id, kind: store.Instance}
 		return o.tampered("is listed and was never started").WithCause(err)
+	}
+	if fault.Is(err, fault.Sealed) {
+		return e.checkStruck(ctx, c.Scope, id)
 	}
 	return err
 }

@@ -248,7 +248,13 @@ func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind 
 	if err != nil {
 		return nil, o.tampered("has a newest leaf that cannot be read")
 	}
+	if len(row.Head) == 0 && kind == store.Instance {
+		return nil, e.struck(ctx, o)
+	}
 	if err := e.openHead(ctx, o, row.Head, leaf.Log, row.Seq); err != nil {
+		if fault.Is(err, fault.Sealed) {
+			return nil, o.erased().WithCause(err)
+		}
 		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) {
 			return nil, o.tampered("has a head that does not open").WithCause(err)
 		}
@@ -272,6 +278,21 @@ func (e *Engine) gone(ctx context.Context, o *object, notFound error) error {
 		return o.tampered("has steps and no head")
 	}
 	return notFound
+}
+
+// struck tells an instance whose head was taken away because it was erased from one
+// whose head somebody else took away: the former's custody says so.
+func (e *Engine) struck(ctx context.Context, o *object) error {
+	_, err := e.lastState(ctx, o)
+	if err != nil {
+		return err
+	}
+	return o.erased()
+}
+
+func (o *object) erased() *fault.Error {
+	return fault.New(fault.Sealed, "%s %s was erased: its key is destroyed", o.kind, textID(o.id)).WithCode("erased").
+		WithHint("`underseal erase list` shows when and by whom; nothing brings it back")
 }
 
 // values opens the newest version of every field that the head names. One that was

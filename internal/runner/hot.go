@@ -102,3 +102,21 @@ func (h *hot) leave(s *seat, keep bool) {
 		delete(h.seats, oldest.key)
 	}
 }
+
+// throwAway forgets those instances of a tenant that nobody uses and that are stale,
+// and returns those that are in use.
+func (h *hot) throwAway(scope store.Scope, stale func(*engine.Live) bool) (inUse []hotKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, s := range h.seats {
+		switch {
+		case key.scope != scope:
+		case s.users > 0:
+			inUse = append(inUse, key)
+		case stale(s.live):
+			h.idle.Remove(s.idle)
+			delete(h.seats, key)
+		}
+	}
+	return inUse
+}

@@ -135,6 +135,37 @@ func (j *jobs) drop(ref engine.JobRef) {
 	}
 }
 
+// dropAll forgets all jobs of an instance.
+func (j *jobs) dropAll(instance store.ID) {
+	j.mu.Lock()
+	var refs []engine.JobRef
+	for ref := range j.open {
+		if ref.Instance == instance {
+			refs = append(refs, ref)
+		}
+	}
+	j.mu.Unlock()
+	for _, ref := range refs {
+		j.drop(ref)
+	}
+}
+
+// revoke ends the lease of a job, which is offered again: what its worker was given
+// does not count any more.
+func (j *jobs) revoke(ref engine.JobRef) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	job, ok := j.open[ref]
+	if !ok {
+		return
+	}
+	leased := job.until.After(j.now())
+	job.token, job.until = noLease, time.Time{}
+	if leased {
+		j.push(ref)
+	}
+}
+
 // pop takes up to limit jobs out of a queue.
 func (j *jobs) pop(key queueKey, limit int) []engine.JobRef {
 	j.mu.Lock()

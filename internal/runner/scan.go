@@ -85,7 +85,7 @@ const retryAfter = time.Second
 func (r *Runner) fire(ctx context.Context, what alarmed) {
 	err := r.cfg.Engine.Fire(ctx, what.scope, what.instance, what.timer)
 	switch {
-	case err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound):
+	case err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Sealed):
 	case fault.Is(err, fault.Unavailable):
 		r.alarm.set(r.cfg.Now().Add(retryAfter), what)
 	default:
@@ -98,7 +98,7 @@ func (r *Runner) fire(ctx context.Context, what alarmed) {
 func (r *Runner) reopen(ctx context.Context, what alarmed) {
 	err := r.Use(ctx, what.scope, what.instance, func(*engine.Live) error { return nil })
 	switch {
-	case err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound):
+	case err == nil || ctx.Err() != nil || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Sealed):
 	case fault.Is(err, fault.Unavailable):
 		r.alarm.set(r.cfg.Now().Add(retryAfter), what)
 	default:

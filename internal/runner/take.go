@@ -54,7 +54,9 @@ func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, off
 			case err == nil && ok:
 				leased++
 			case err == nil || fault.Is(err, fault.NotFound):
-			case fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed):
+			case fault.Is(err, fault.Sealed): // erased, with all that waits in it
+				r.jobs.drop(ref)
+			case fault.Is(err, fault.Integrity):
 				r.cfg.Log.Error("job passed over", "instance", ref.Instance.String(), "job", ref.Job, "error", err)
 				r.jobs.later(ref, r.cfg.Now().Add(passedOver))
 			default:

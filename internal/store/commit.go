@@ -41,7 +41,7 @@ func (w *WriteSet) check() error {
 	switch {
 	case w.Object == ID{}:
 		return fault.New(fault.Internal, "write set without an object")
-	case w.Kind != Instance && w.Kind != Definition:
+	case w.Kind != Instance && w.Kind != Definition && w.Kind != Custody:
 		return fault.New(fault.Internal, "write set of unknown kind %q", w.Kind)
 	case len(w.Head) == 0 || len(w.Step) == 0 || len(w.Leaf.Body) == 0:
 		return fault.New(fault.Internal, "write set of %s without head, step or leaf", w.Object)
@@ -74,6 +74,9 @@ func (w *WriteSet) statements(unit []statement, s Scope) []statement {
 	unit = append(unit, insertStep(s, w.Object, seq, w.Step), insertLeaf(s, w.Object, seq, &w.Leaf))
 	unit = insertFields(unit, s, w.Object, seq, w.Fields)
 	unit = w.routing(unit, s)
+	if w.Erase != nil {
+		unit = w.Erase.statements(unit, s)
+	}
 	for _, key := range w.Keys {
 		unit = append(unit, insertPersonKey(s, w.Object, key))
 	}
@@ -99,6 +102,9 @@ func (w *WriteSet) routing(unit []statement, s Scope) []statement {
 	}
 	if w.Definition != nil {
 		unit = append(unit, putDefinition(s, w.Object, w.Definition))
+	}
+	if w.Custody != nil {
+		unit = append(unit, putCustody(s, w.Object, w.Custody))
 	}
 	unit = closeRows(unit, s, w.Object, deleteTask, w.ClosedTasks)
 	unit = closeRows(unit, s, w.Object, deleteJob, w.ClosedJobs)

@@ -21,8 +21,9 @@ const (
 type postgresDB struct {
 	pool   *pgxpool.Pool
 	health *health
-	lease  *lease // nil where units do not name its epoch
-	before string // runs first in every update
+	lease  *lease                          // nil where units do not name its epoch
+	before string                          // runs first in every update
+	vacuum func(ctx context.Context) error // nil: nothing is ever erased here
 }
 
 func openPostgres(ctx context.Context, cfg Config) (_ *DB, err error) {
@@ -58,7 +59,7 @@ func (db *DB) startPools(ctx context.Context, cfg Config, lease *lease) error {
 	if err != nil {
 		return err
 	}
-	db.data = &postgresDB{pool: data, health: db.health, lease: lease}
+	db.data = &postgresDB{pool: data, health: db.health, lease: lease, vacuum: func(ctx context.Context) error { return vacuum(ctx, cfg.DSN) }}
 	scans, err := startPool(ctx, cfg, cfg.DSN, dataSchema, "underseal_scan", scanConnections)
 	if err != nil {
 		return err
@@ -131,10 +132,28 @@ func (db *postgresDB) close() error {
 	return nil
 }
 
-// forget can do nothing: Postgres keeps former versions of rows in pages and in
-// its log until it reuses them. What a destroyed key wrapped ends with the
-// tenant key that wrapped it.
-func (db *postgresDB) forget(context.Context) error { return nil }
+// forget vacuums the data. For keys it can do nothing: Postgres keeps former
+// versions of rows in pages and in its log until it reuses them. What a destroyed
+// key wrapped ends with the tenant key that wrapped it.
+func (db *postgresDB) forget(ctx context.Context) error {
+	if db.vacuum == nil {
+		return nil
+	}
+	return db.vacuum(ctx)
+}
+
+// vacuum clears the tables that erasing deletes from. Only their owner may.
+func vacuum(ctx context.Context, dsn string) error {
+	conn, err := connectOwner(ctx, dsn, dataSchema)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if _, err := conn.Exec(ctx, `VACUUM heads, fields, instances, tasks, task_candidates, jobs, timers, incidents, tokens, unique_tokens`); err != nil {
+		return fault.New(fault.Unavailable, "vacuum what was erased: %w", err)
+	}
+	return nil
+}
 
 const setTenant = `SELECT set_config('app.tenant', $1, true)`
 

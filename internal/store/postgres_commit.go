@@ -74,7 +74,10 @@ var swaps sync.Map // text of an UPDATE -> the same, refused unless it changes o
 
 // postgres returns the statement's text for Postgres.
 func (s *statement) postgres() string {
-	if !s.one {
+	switch {
+	case s.postgresText != "":
+		return s.postgresText
+	case !s.one:
 		return s.text
 	}
 	if text, ok := swaps.Load(s.text); ok {

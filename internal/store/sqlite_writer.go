@@ -299,7 +299,7 @@ func (w *writer) statement(c *sqliteConn, s *statement) error {
 	if err := w.fault("statement"); err != nil {
 		return classified(err)
 	}
-	n, err := c.run(s.text, s.args)
+	n, err := w.change(c, s)
 	switch {
 	case err == nil && (!s.one || n == 1):
 		return nil
@@ -309,4 +309,18 @@ func (w *writer) statement(c *sqliteConn, s *statement) error {
 		return fault.New(fault.Internal, "a statement changed %d rows instead of one", n)
 	}
 	return classified(err)
+}
+
+// change runs a statement. SQLite overwrites what it deletes only when told to,
+// since that costs time.
+func (w *writer) change(c *sqliteConn, s *statement) (int64, error) {
+	if !s.erases {
+		return c.run(s.text, s.args)
+	}
+	if _, err := c.run("PRAGMA secure_delete = ON", nil); err != nil {
+		return 0, err
+	}
+	n, err := c.run(s.text, s.args)
+	_, off := c.run("PRAGMA secure_delete = OFF", nil)
+	return n, errors.Join(err, off)
 }

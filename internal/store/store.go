@@ -69,6 +69,11 @@ type statement struct {
 	args []any
 	// one demands of an UPDATE that it changes exactly one row.
 	one bool
+	// erases demands that the bytes of deleted rows do not stay in the file.
+	erases bool
+	// postgresText takes the place of text on Postgres, with the same arguments; "":
+	// it is the same.
+	postgresText string
 	// refused is returned when one is not met or a row of that key exists
 	// already; nil: that is a defect.
 	refused error

@@ -23,6 +23,7 @@ type Kind string
 const (
 	Instance   Kind = "instance"
 	Definition Kind = "definition"
+	Custody    Kind = "custody"
 )
 
 // WriteSet is all that one step of one object writes. It is applied whole or
@@ -40,6 +41,7 @@ type WriteSet struct {
 	// Routing rows. They are a projection of the head, for finding work.
 	Instance   *InstanceRow   // inserted, or replaced when the object exists
 	Definition *DefinitionRow // likewise
+	Custody    *CustodyRow    // likewise
 	Tasks      []TaskRow      // inserted or replaced
 	Jobs       []JobRow
 	Timers     []TimerRow
@@ -54,6 +56,7 @@ type WriteSet struct {
 	// Claims are uploads that become the object's files; Rekeyed are files of the
 	// object that are about other persons from now on.
 	Claims, Rekeyed []FileRow
+	Erase *Erase // nil: nothing
 
 	Tokens    []Token    // a token that exists already refuses the whole set
 	Resources []Resource // content-addressed; one that exists already is kept
@@ -100,6 +103,26 @@ type DefinitionRow struct {
 	Name     string
 	Resource [32]byte // SHA-256 of the model's bytes
 	Deployed time.Time
+}
+
+// CustodyRow routes to what is held or to be erased.
+type CustodyRow struct {
+	Target string // instance, subject or epoch
+	State  string // none, pending, canceled, executing or done
+	Holds  int
+	Due    time.Time // zero: nothing is due
+}
+
+// Erase is what a step takes away from the rest of the data, once the keys are
+// destroyed.
+type Erase struct {
+	// Instance loses its head, queue rows, clear values and tokens, and is called
+	// erased from then on. Steps, leaves and sealed bytes stay, so that the log can
+	// be checked. Zero: none does.
+	Instance ID
+	At       time.Time // its end, if it was running
+	// Keys are persons' keys whose tokens go.
+	Keys []ID
 }
 
 // TaskRow is an open user task.

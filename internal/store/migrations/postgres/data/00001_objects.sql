@@ -10,13 +10,14 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
-    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition')),
+    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody')),
     seq    bigint NOT NULL CHECK (seq >= 1),
     body   bytea    NOT NULL,
     PRIMARY KEY (tenant, object)
 );
 
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
+CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
 
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (
@@ -212,6 +213,18 @@ CREATE TABLE file_keys (
     FOREIGN KEY (tenant, blob) REFERENCES files (tenant, blob) ON DELETE CASCADE
 );
 CREATE INDEX file_keys_by_blob ON file_keys (tenant, blob, data_key);
+-- What is held or to be erased. Target ids are keyed hashes, so the row does not say
+-- whom or what it is about.
+CREATE TABLE custodies (
+    tenant text COLLATE "C" NOT NULL,
+    object bytea  NOT NULL CHECK (octet_length(object) = 16),
+    target text COLLATE "C" NOT NULL CHECK (target IN ('instance', 'subject', 'epoch')),
+    state  text COLLATE "C" NOT NULL CHECK (state IN ('none', 'pending', 'canceled', 'executing', 'done')),
+    holds  bigint NOT NULL CHECK (holds >= 0),
+    due    bigint,
+    PRIMARY KEY (tenant, object)
+);
+CREATE INDEX custodies_by_due ON custodies (tenant, due) WHERE due IS NOT NULL;
 
 -- Files of deployments, clear, named by the SHA-256 of their bytes.
 CREATE TABLE resources (
@@ -284,18 +297,30 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- erase_clear deletes the clear values of an erased instance, which is all that may
+-- ever be taken out of the past. It acts as the owner, whom row-level security does
+-- not bind, so it asks for the tenant itself.
+-- +goose StatementBegin
+CREATE FUNCTION erase_clear(instance bytea) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = underseal AS $$
+    DELETE FROM fields f
+    WHERE f.tenant = current_setting('app.tenant') AND f.object = $1 AND NOT f.sealed AND EXISTS (
+        SELECT FROM instances i WHERE i.tenant = f.tenant AND i.object = f.object AND i.status = 'erased')
+$$;
+-- +goose StatementEnd
+
 -- Roles. underseal_app serves tenants: it sees the rows of the tenant that
 -- app.tenant names and no others, and of the past it can only add to it.
 -- underseal_scan sees the routing columns of what waits, of all tenants.
 GRANT USAGE ON SCHEMA underseal TO underseal_app, underseal_scan;
 GRANT SELECT ON lease TO underseal_app;
 GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens, person_keys, resources TO underseal_app;
-GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, api_keys TO underseal_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents, uploads, file_keys TO underseal_app;
 GRANT SELECT, INSERT ON files TO underseal_app;
 GRANT SELECT, INSERT, DELETE ON blobs, blob_chunks TO underseal_app;
 GRANT UPDATE (size) ON blobs TO underseal_app;
 GRANT SELECT (tenant, id, size) ON blobs TO underseal_scan;
+GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, custodies, api_keys TO underseal_app;
+GRANT DELETE ON tokens, unique_tokens TO underseal_app;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
 GRANT SELECT (tenant, instance, id, element, due) ON timers TO underseal_scan;
 
@@ -333,6 +358,8 @@ ALTER TABLE files ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON files TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE file_keys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON file_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE custodies ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON custodies TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE resources ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON resources TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;

@@ -58,6 +58,16 @@ CREATE TABLE subjects (
 CREATE UNIQUE INDEX subjects_by_key ON subjects (tenant, key_id);
 CREATE INDEX subjects_by_version ON subjects (tenant, key_version);
 
+-- Erasures that began: which keys, sealed. Written before the first key is
+-- destroyed, so that one that a crash cut short, or that a restored backup does not
+-- know, is carried out (again) before anything is served.
+CREATE TABLE erasures (
+    tenant text COLLATE "C" NOT NULL,
+    object bytea NOT NULL CHECK (octet_length(object) = 16),
+    sealed bytea NOT NULL,
+    PRIMARY KEY (tenant, object)
+);
+
 -- underseal_keyring is the role of the keyring, and the only one here.
 GRANT USAGE ON SCHEMA underseal_keys TO underseal_keyring;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA underseal_keys TO underseal_keyring;

@@ -15,13 +15,14 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant TEXT    NOT NULL CHECK (tenant <> ''),
     object BLOB    NOT NULL CHECK (length(object) = 16),
-    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition')),
+    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody')),
     seq    INTEGER NOT NULL CHECK (seq >= 1),
     body   BLOB    NOT NULL,
     PRIMARY KEY (tenant, object)
 ) STRICT;
 
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
+CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
 
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (
@@ -217,6 +218,18 @@ CREATE TABLE file_keys (
     FOREIGN KEY (tenant, blob) REFERENCES files (tenant, blob) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX file_keys_by_blob ON file_keys (tenant, blob, data_key);
+-- What is held or to be erased. Target ids are keyed hashes, so the row does not say
+-- whom or what it is about.
+CREATE TABLE custodies (
+    tenant TEXT    NOT NULL,
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    target TEXT    NOT NULL CHECK (target IN ('instance', 'subject', 'epoch')),
+    state  TEXT    NOT NULL CHECK (state IN ('none', 'pending', 'canceled', 'executing', 'done')),
+    holds  INTEGER NOT NULL CHECK (holds >= 0),
+    due    INTEGER,
+    PRIMARY KEY (tenant, object)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX custodies_by_due ON custodies (tenant, due) WHERE due IS NOT NULL;
 
 -- Files of deployments, clear, named by the SHA-256 of their bytes.
 CREATE TABLE resources (

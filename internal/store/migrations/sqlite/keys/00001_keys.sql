@@ -57,3 +57,13 @@ CREATE TABLE subjects (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX subjects_by_key ON subjects (tenant, key_id);
 CREATE INDEX subjects_by_version ON subjects (tenant, key_version);
+
+-- Erasures that began: which keys, sealed. Written before the first key is
+-- destroyed, so that one that a crash cut short, or that a restored backup does not
+-- know, is carried out (again) before anything is served.
+CREATE TABLE erasures (
+    tenant TEXT NOT NULL,
+    object BLOB NOT NULL CHECK (length(object) = 16),
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (tenant, object)
+) STRICT, WITHOUT ROWID;

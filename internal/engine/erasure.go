@@ -1,0 +1,390 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// maxErasureDelay bounds how long an erasure may wait.
+const maxErasureDelay = 365 * 24 * time.Hour
+
+// OrderErasure orders that the keys of an instance or of a person be destroyed,
+// after a delay in which that can be canceled. Without a delay it is done before
+// this returns. What is held is refused (Denied, code "on_hold").
+func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureRequest, idem string) (api.Erasure, error) {
+	if err := e.may(c, access.OrderErasure, r.Kind, r.ID); err != nil {
+		return api.Erasure{}, err
+	}
+	again, err := e.request(ctx, c, "order-erasure", idem, r)
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	if earlier, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
+		return e.repeatedErasure(ctx, c, earlier, err)
+	}
+	cu, err := e.orderable(ctx, c.Scope, r)
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	now := e.moment()
+	delay := e.erasureDelay
+	if r.DelayMS != nil {
+		delay = min(time.Duration(*r.DelayMS)*time.Millisecond, maxErasureDelay)
+	}
+	cu.order = order{State: orderPending, Reason: r.Reason, By: c.Principal, At: now, Due: now.Add(delay)}
+	cu.outcome = outcome{}
+	if err := e.record(ctx, cu, custodyStep{kind: "erasure.ordered", act: "admin", actor: actorOf(c), again: again}); err != nil {
+		return api.Erasure{}, err
+	}
+	if delay == 0 {
+		err = e.execute(ctx, cu)
+	}
+	return cu.wire(), err
+}
+
+func (e *Engine) repeatedErasure(ctx context.Context, c Caller, earlier api.Receipt, err error) (api.Erasure, error) {
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	cu, err := e.namedCustody(ctx, c.Scope, earlier.Instance)
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	return cu.wire(), nil
+}
+
+// orderable returns the custody of something that exists, is not held, and is not
+// erased or about to be.
+func (e *Engine) orderable(ctx context.Context, scope store.Scope, r api.ErasureRequest) (*custody, error) {
+	t, id, err := e.aim(ctx, scope, r.ErasureTarget)
+	if err != nil {
+		return nil, err
+	}
+	cu, err := e.custody(ctx, scope, id, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := cu.free(); err != nil {
+		return nil, err
+	}
+	switch cu.order.State {
+	case orderPending, orderExecuting:
+		return nil, fault.New(fault.Conflict, "an erasure of this %s is ordered already: %s, due %s", t.Kind, textID(id), formatTime(cu.order.Due)).
+			WithCode("erasure_pending").WithHint("cancel it first to order it anew")
+	case orderDone:
+		if t.Kind == targetInstance {
+			return nil, fault.New(fault.Conflict, "instance %s is erased already", t.Instance).WithCode("erased").
+				WithHint("`underseal erase receipt %s` shows when and by whom", textID(id))
+		}
+	case orderNone, orderCanceled:
+	}
+	_, err = e.survey(ctx, cu)
+	return cu, err
+}
+
+// free refuses a target that is held.
+func (c *custody) free() error {
+	if len(c.holds) == 0 {
+		return nil
+	}
+	refusal := fault.New(fault.Denied, "this %s is on hold and must not be erased", c.target.Kind).WithCode("on_hold").
+		WithHint("whoever placed a hold releases it: `underseal holds release ID`")
+	for _, h := range c.wireHolds() {
+		refusal = refusal.WithDetails(fault.Detail{Place: "hold " + h.ID, Message: "by " + h.By + " since " + formatTime(h.At)})
+	}
+	return refusal
+}
+
+// CancelErasure takes an order back before it is due.
+func (e *Engine) CancelErasure(ctx context.Context, c Caller, id, idem string) (api.Erasure, error) {
+	if err := e.may(c, access.CancelErasure, "erasure", id); err != nil {
+		return api.Erasure{}, err
+	}
+	again, err := e.request(ctx, c, "cancel-erasure "+id, idem, nil)
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	cu, err := e.namedCustody(ctx, c.Scope, id)
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	if _, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
+		return cu.wire(), err
+	}
+	begun, err := e.begun(ctx, cu)
+	if err != nil {
+		return api.Erasure{}, err
+	}
+	if begun || cu.order.State != orderPending {
+		return api.Erasure{}, fault.New(fault.Conflict, "erasure %s cannot be canceled: it is %s", id, cu.wire().State).WithCode("erasure_begun")
+	}
+	cu.order.State = orderCanceled
+	err = e.record(ctx, cu, custodyStep{kind: "erasure.canceled", act: "admin", actor: actorOf(c), again: again})
+	return cu.wire(), err
+}
+
+// Erasures lists what was ordered to be erased, in the order of their ids.
+func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, error) {
+	if err := e.may(c, access.ReadErasure, "erasure", ""); err != nil {
+		return api.Erasures{}, err
+	}
+	result := api.Erasures{Items: []api.Erasure{}}
+	next, err := e.eachCustody(ctx, c.Scope, p, func(cu *custody) {
+		if cu.order.State != orderNone && cu.target.Kind != targetEpoch {
+			result.Items = append(result.Items, cu.wire())
+		}
+	})
+	result.Next = next
+	return result, err
+}
+
+func (c *custody) wire() api.Erasure {
+	return api.Erasure{
+		ID: textID(c.id), Kind: c.target.Kind, Instance: c.target.Instance, State: c.order.State, Reason: c.order.Reason,
+		By: c.order.By, Ordered: c.order.At, Due: c.order.Due, Completed: timeOrNil(c.outcome.Completed), Holds: len(c.holds),
+	}
+}
+
+// PreviewErasure says what an erasure would take away and what holds it. It changes
+// nothing.
+func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarget) (api.ErasurePreview, error) {
+	if err := e.may(c, access.ReadErasure, t.Kind, t.ID); err != nil {
+		return api.ErasurePreview{}, err
+	}
+	aimed, id, err := e.aim(ctx, c.Scope, t)
+	if err != nil {
+		return api.ErasurePreview{}, err
+	}
+	cu, err := e.custody(ctx, c.Scope, id, aimed)
+	if err != nil {
+		return api.ErasurePreview{}, err
+	}
+	s, err := e.survey(ctx, cu)
+	if err != nil {
+		return api.ErasurePreview{}, err
+	}
+	preview := api.ErasurePreview{
+		ID: textID(id), Kind: aimed.Kind, State: cu.order.State, Holds: cu.wireHolds(), Keys: len(s.keys), Instances: len(s.objects),
+	}
+	if preview.Tokens, err = e.store.CountTokens(ctx, c.Scope, storeIDs(s.keys), s.instance); err != nil {
+		return api.ErasurePreview{}, err
+	}
+	for _, object := range s.objects {
+		if err := e.previewInstance(ctx, c, object, s.keys, &preview); err != nil {
+			return api.ErasurePreview{}, err
+		}
+	}
+	return preview, nil
+}
+
+// maxPreviewed is how many instances a preview names.
+const maxPreviewed = 100
+
+// previewInstance adds what would go of one instance.
+func (e *Engine) previewInstance(ctx context.Context, c Caller, id store.ID, keys []envelope.KeyID, p *api.ErasurePreview) error {
+	err := e.runner.Use(ctx, c.Scope, id, func(l *Live) error {
+		for i := range l.head.fields {
+			if f := &l.head.fields[i]; !f.erased && l.head.under(f, keys) {
+				p.Fields++
+			}
+		}
+		if l.state.Status() == process.Active {
+			p.Running++
+		}
+		p.Tasks += len(l.state.Tasks())
+		p.Jobs += len(l.state.Jobs())
+		p.Timers += len(l.state.Timers())
+		p.Incidents += len(l.state.Incidents())
+		if len(p.Sample) < maxPreviewed {
+			p.Sample = append(p.Sample, textID(id))
+		}
+		return nil
+	})
+	if fault.Is(err, fault.Sealed) { // erased as a whole
+		p.Instances--
+		return nil
+	}
+	return err
+}
+
+// under reports whether a field is sealed under one of the keys, or committed to
+// under it.
+func (h *head) under(f *stored, keys []envelope.KeyID) bool {
+	return slices.Contains(keys, h.keys[0]) || slices.ContainsFunc(f.keys, func(i int) bool { return slices.Contains(keys, h.keys[i]) })
+}
+
+func storeIDs(keys []envelope.KeyID) []store.ID {
+	ids := make([]store.ID, len(keys))
+	for i, key := range keys {
+		ids[i] = store.ID(key)
+	}
+	return ids
+}
+
+// survey is what an erasure reaches.
+type survey struct {
+	instance store.ID         // zero for a person
+	objects  []store.ID       // instances of which something goes
+	keys     []envelope.KeyID // to be destroyed
+	gone     *lastState       // of the instance
+}
+
+// survey finds what an erasure of the target would reach now. NotFound when there
+// is nothing.
+func (e *Engine) survey(ctx context.Context, c *custody) (survey, error) {
+	if c.target.Kind == targetInstance {
+		return e.surveyInstance(ctx, c.scope, c.target)
+	}
+	return e.surveyPerson(ctx, c.scope, c.target)
+}
+
+func (e *Engine) surveyInstance(ctx context.Context, scope store.Scope, t target) (survey, error) {
+	o, err := e.instanceObject(ctx, scope, t)
+	if err != nil {
+		return survey{}, err
+	}
+	h := o.head
+	last := &lastState{
+		Process: h.process, Version: h.version, Definition: textID(h.def), Mode: string(h.mode), Started: h.started, Ended: h.ended,
+		Key: h.keys[0].String(), Seq: h.seq, Leaf: hex.EncodeToString(h.leaf[:]),
+	}
+	if last.Ended.IsZero() {
+		last.Ended = e.moment()
+	}
+	return survey{instance: o.id, objects: []store.ID{o.id}, keys: []envelope.KeyID{h.keys[0]}, gone: last}, nil
+}
+
+// instanceObject loads the instance of a target.
+func (e *Engine) instanceObject(ctx context.Context, scope store.Scope, t target) (*object, error) {
+	id, err := parseInstanceID(t.Instance)
+	if err != nil {
+		return nil, err
+	}
+	o, err := e.load(ctx, scope, id, store.Instance)
+	if fault.Is(err, fault.NotFound) {
+		err = noSuch("instance", t.Instance)
+	}
+	return o, err
+}
+
+// surveyPerson finds the person's own key, and the keys without a name under which
+// something was sealed before it was known to be theirs. The latter are named by
+// rows that anybody who writes to the database could have made, so the object must
+// say so too.
+func (e *Engine) surveyPerson(ctx context.Context, scope store.Scope, t target) (survey, error) {
+	var s survey
+	tokens, err := t.tokens()
+	if err != nil {
+		return s, err
+	}
+	for _, token := range tokens {
+		own, found, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
+		if err != nil {
+			return s, err
+		}
+		if found {
+			s.keys = append(s.keys, own)
+		}
+		rows, err := e.store.FindToken(ctx, scope, store.SubjectToken, token)
+		if err != nil {
+			return s, err
+		}
+		for _, row := range rows {
+			if err := e.surveyRow(ctx, scope, row, &s); err != nil {
+				return s, err
+			}
+		}
+	}
+	if len(s.keys) == 0 {
+		return s, fault.New(fault.NotFound, "nothing is stored about this person").WithCode("no_such_subject").
+			WithHint("the id is what the naming field of the process holds, such as applicant.id")
+	}
+	return s, nil
+}
+
+func (e *Engine) surveyRow(ctx context.Context, scope store.Scope, row store.TokenRow, s *survey) error {
+	if !slices.Contains(s.objects, row.Object) {
+		s.objects = append(s.objects, row.Object)
+	}
+	key := envelope.KeyID(row.Key)
+	if slices.Contains(s.keys, key) {
+		return nil
+	}
+	o, err := e.load(ctx, scope, row.Object, store.Instance)
+	switch {
+	case fault.Is(err, fault.Sealed):
+		return nil
+	case err != nil:
+		return err
+	case !slices.Contains(o.head.keys[1:], key):
+		return o.tampered("does not know a key that a row says is a person's in it")
+	}
+	s.keys = append(s.keys, key)
+	return nil
+}
+
+// erasedStatus is what the routing row of an erased instance says.
+const erasedStatus = "erased"
+
+// listedErased shows an erased instance by what its custody knows of it.
+func (e *Engine) listedErased(ctx context.Context, scope store.Scope, row store.ListedInstance) (api.Instance, error) {
+	o := &object{scope: scope, id: row.ID, kind: store.Instance}
+	last, err := e.lastState(ctx, o)
+	if err != nil {
+		return api.Instance{}, err
+	}
+	if !last.equalRow(row.InstanceRow) {
+		return api.Instance{}, o.tampered("has a changed row in the list of instances")
+	}
+	return api.Instance{
+		ID: textID(row.ID), Process: last.Process, Version: last.Version, Mode: last.Mode, Status: erasedStatus,
+		Started: last.Started, Ended: &last.Ended,
+	}, nil
+}
+
+func (l *lastState) equalRow(r store.InstanceRow) bool {
+	return l.Process == r.Process && l.Version == r.Version && l.Definition == textID(r.Definition) && l.Mode == r.Mode &&
+		r.Status == erasedStatus && r.Incidents == 0 && l.Started.Equal(r.Started) && l.Ended.Equal(r.Ended) &&
+		l.Key == envelope.KeyID(r.Key).String()
+}
+
+// checkStruck requires that nothing waits in an erased instance any more and that
+// its row says what became of it. While it is being erased, nothing is required.
+func (e *Engine) checkStruck(ctx context.Context, scope store.Scope, id store.ID) error {
+	o := &object{scope: scope, id: id, kind: store.Instance}
+	custody, err := e.instanceCustody(ctx, scope, id)
+	if err != nil {
+		return err
+	}
+	c, err := e.openCustody(ctx, scope, custody)
+	if fault.Is(err, fault.NotFound) {
+		return o.tampered("has no key, and nobody ordered that")
+	}
+	if err != nil || c.outcome.Gone == nil {
+		return err
+	}
+	rows, err := e.store.Rows(ctx, scope, id)
+	if err != nil {
+		return err
+	}
+	if rows.Instance == nil || !c.outcome.Gone.equalRow(*rows.Instance) {
+		return o.tampered("has a changed row in the list of instances")
+	}
+	if len(rows.Tasks)+len(rows.Jobs)+len(rows.Timers)+len(rows.Incidents) > 0 {
+		return o.tampered("was erased, and rows say that something waits in it")
+	}
+	return nil
+}

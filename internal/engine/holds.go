@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// PlaceHold keeps an instance or a person from being erased until it is released.
+// A target may have any number of holds; each counts. A person need not be known
+// yet.
+func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {
+	if err := e.may(c, access.PlaceHold, r.Kind, r.ID); err != nil {
+		return api.Hold{}, err
+	}
+	again, err := e.request(ctx, c, "place-hold", idem, r)
+	if err != nil {
+		return api.Hold{}, err
+	}
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	cu, err := e.heldBy(ctx, c.Scope, r)
+	if err != nil {
+		return api.Hold{}, err
+	}
+	if earlier, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
+		return cu.wireHoldOf(earlier.Seq), err
+	}
+	number := int(cu.head.seq) + 1 // that of the step: no two holds ever share it
+	cu.holds = append(cu.holds, hold{Number: number, Reason: r.Reason, By: c.Principal, At: e.moment()})
+	if err := e.record(ctx, cu, custodyStep{kind: "hold.placed", act: "admin", actor: actorOf(c), again: again}); err != nil {
+		return api.Hold{}, err
+	}
+	return cu.wireHoldOf(cu.head.seq), nil
+}
+
+// heldBy returns the custody of what a hold is to be placed on: anything but what
+// is erased, or is being erased.
+func (e *Engine) heldBy(ctx context.Context, scope store.Scope, r api.HoldRequest) (*custody, error) {
+	t, id, err := e.aim(ctx, scope, r.ErasureTarget)
+	if err != nil {
+		return nil, err
+	}
+	if t.Kind == targetInstance {
+		if _, err := e.instanceObject(ctx, scope, t); err != nil {
+			return nil, err
+		}
+	}
+	cu, err := e.custody(ctx, scope, id, t)
+	if err != nil {
+		return nil, err
+	}
+	if begun, err := e.begun(ctx, cu); begun || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return nil, fault.New(fault.Conflict, "place a hold: the erasure has begun").WithCode("erasure_begun")
+	}
+	return cu, nil
+}
+
+// ReleaseHold takes one hold away.
+func (e *Engine) ReleaseHold(ctx context.Context, c Caller, id, idem string) (api.Hold, error) {
+	if err := e.may(c, access.ReleaseHold, "hold", id); err != nil {
+		return api.Hold{}, err
+	}
+	again, err := e.request(ctx, c, "release-hold "+id, idem, nil)
+	if err != nil {
+		return api.Hold{}, err
+	}
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	object, number, _ := strings.Cut(id, ".")
+	cu, err := e.namedCustody(ctx, c.Scope, object)
+	if fault.Is(err, fault.NotFound) {
+		return api.Hold{}, noSuch("hold", id)
+	}
+	if err != nil {
+		return api.Hold{}, err
+	}
+	if _, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
+		return api.Hold{ID: id, Kind: cu.target.Kind, Instance: cu.target.Instance}, err
+	}
+	i := slices.IndexFunc(cu.holds, func(h hold) bool { return strconv.Itoa(h.Number) == number })
+	if i < 0 {
+		return api.Hold{}, noSuch("hold", id)
+	}
+	released := cu.wireHold(cu.holds[i])
+	cu.holds = slices.Delete(cu.holds, i, i+1)
+	return released, e.record(ctx, cu, custodyStep{kind: "hold.released", act: "admin", actor: actorOf(c), again: again})
+}
+
+// Holds lists the holds that are in force.
+func (e *Engine) Holds(ctx context.Context, c Caller, p Page) (api.Holds, error) {
+	if err := e.may(c, access.ReadHold, "hold", ""); err != nil {
+		return api.Holds{}, err
+	}
+	result := api.Holds{Items: []api.Hold{}}
+	next, err := e.eachCustody(ctx, c.Scope, p, func(cu *custody) {
+		result.Items = append(result.Items, cu.wireHolds()...)
+	})
+	result.Next = next
+	return result, err
+}
+
+// eachCustody calls f for a page of custodies. Each row was compared with its head.
+func (e *Engine) eachCustody(ctx context.Context, scope store.Scope, p Page, f func(*custody)) (next string, err error) {
+	limit, err := p.limit()
+	if err != nil {
+		return "", err
+	}
+	after, err := p.instance()
+	if err != nil {
+		return "", err
+	}
+	if err := e.checkCustodiesListed(ctx, scope); err != nil {
+		return "", err
+	}
+	rows, err := e.store.Custodies(ctx, scope, after, limit+1)
+	if err != nil {
+		return "", err
+	}
+	rows, next = cut(rows, limit, func(r store.ListedCustody) string { return textID(r.ID) })
+	for _, row := range rows {
+		cu, err := e.listedCustody(ctx, scope, row)
+		if err != nil {
+			return "", err
+		}
+		f(cu)
+	}
+	return next, nil
+}
+
+// listedCustody opens a custody whose row was listed. An order or hold may have come
+// in between; then the row is read again.
+func (e *Engine) listedCustody(ctx context.Context, scope store.Scope, row store.ListedCustody) (*custody, error) {
+	cu, err := e.openCustody(ctx, scope, row.ID)
+	if fault.Is(err, fault.NotFound) {
+		o := object{scope: scope, id: row.ID, kind: store.Custody}
+		return nil, o.tampered("has a row in the list of holds and erasures and no head")
+	}
+	if err != nil || cu.equalRow(row.CustodyRow) {
+		return cu, err
+	}
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	now, err := e.store.Custody(ctx, scope, row.ID)
+	if err != nil {
+		return nil, err
+	}
+	if cu, err = e.openCustody(ctx, scope, row.ID); err == nil && !cu.equalRow(now.CustodyRow) {
+		err = cu.tampered("has a changed row in the list of holds and erasures")
+	}
+	return cu, err
+}
+
+func (e *Engine) checkCustodiesListed(ctx context.Context, scope store.Scope) error {
+	id, found, err := e.store.UnlistedCustody(ctx, scope)
+	if err != nil || !found {
+		return err
+	}
+	o := object{scope: scope, id: id, kind: store.Custody}
+	return o.tampered("has lost its row in the list of holds and erasures")
+}
+
+func (c *custody) wireHold(h hold) api.Hold {
+	return api.Hold{
+		ID: fmt.Sprintf("%s.%d", textID(c.id), h.Number), Kind: c.target.Kind, Instance: c.target.Instance,
+		Reason: h.Reason, By: h.By, At: h.At,
+	}
+}
+
+func (c *custody) wireHolds() []api.Hold {
+	list := make([]api.Hold, len(c.holds))
+	for i, h := range c.holds {
+		list[i] = c.wireHold(h)
+	}
+	return list
+}
+
+// wireHoldOf shows the hold that a step placed, also one that was released since.
+func (c *custody) wireHoldOf(seq uint64) api.Hold {
+	for _, h := range c.holds {
+		if uint64(h.Number) == seq {
+			return c.wireHold(h)
+		}
+	}
+	return c.wireHold(hold{Number: int(seq)})
+}
