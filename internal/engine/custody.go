@@ -164,14 +164,14 @@ func (e *Engine) custody(ctx context.Context, scope store.Scope, id store.ID, t 
 	if !fault.Is(err, fault.NotFound) {
 		return c, err
 	}
-	owner, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	key, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
 	if err != nil {
 		return nil, err
 	}
 	return &custody{
 		object: object{
-			scope: scope, id: id, kind: store.Custody, owner: owner,
-			head: &head{mode: process.Standard, started: e.moment(), keys: []envelope.KeyID{owner.ID}},
+			scope: scope, id: id, kind: store.Custody, owner: key,
+			head: &head{mode: process.Standard, started: e.moment(), owners: []owner{{key.ID, 1}}},
 		},
 		target: t, order: order{State: orderNone},
 	}, nil

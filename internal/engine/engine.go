@@ -39,7 +39,8 @@ type Config struct {
 	// ordered otherwise.
 	ErasureDelay time.Duration
 	// ErasureEpoch is the time after which old versions of the keys above are
-	// destroyed if something was erased, so that backups are of no use.
+	// destroyed if something was erased, so that backups are of no use. Default 30
+	// days.
 	ErasureEpoch time.Duration
 }
 
@@ -123,6 +124,9 @@ func New(cfg Config) (*Engine, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.ErasureEpoch == 0 {
+		cfg.ErasureEpoch = 30 * 24 * time.Hour
 	}
 	return &Engine{
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,

@@ -223,7 +223,7 @@ func (e *Engine) previewInstance(ctx context.Context, c Caller, id store.ID, key
 // under reports whether a field is sealed under one of the keys, or committed to
 // under it.
 func (h *head) under(f *stored, keys []envelope.KeyID) bool {
-	return slices.Contains(keys, h.keys[0]) || slices.ContainsFunc(f.keys, func(i int) bool { return slices.Contains(keys, h.keys[i]) })
+	return slices.Contains(keys, h.owner(f.seq)) || slices.ContainsFunc(f.keys, func(i int) bool { return slices.Contains(keys, h.keys[i]) })
 }
 
 func storeIDs(keys []envelope.KeyID) []store.ID {
@@ -259,12 +259,16 @@ func (e *Engine) surveyInstance(ctx context.Context, scope store.Scope, t target
 	h := o.head
 	last := &lastState{
 		Process: h.process, Version: h.version, Definition: textID(h.def), Mode: string(h.mode), Started: h.started, Ended: h.ended,
-		Key: h.keys[0].String(), Seq: h.seq, Leaf: hex.EncodeToString(h.leaf[:]),
+		Key: o.owner.ID.String(), Seq: h.seq, Leaf: hex.EncodeToString(h.leaf[:]),
 	}
 	if last.Ended.IsZero() {
 		last.Ended = e.moment()
 	}
-	return survey{instance: o.id, objects: []store.ID{o.id}, keys: []envelope.KeyID{h.keys[0]}, gone: last}, nil
+	s := survey{instance: o.id, objects: []store.ID{o.id}, gone: last}
+	for _, owner := range h.owners {
+		s.keys = append(s.keys, owner.key)
+	}
+	return s, nil
 }
 
 // instanceObject loads the instance of a target.
@@ -329,7 +333,7 @@ func (e *Engine) surveyRow(ctx context.Context, scope store.Scope, row store.Tok
 		return nil
 	case err != nil:
 		return err
-	case !slices.Contains(o.head.keys[1:], key):
+	case !slices.Contains(o.head.keys, key):
 		return o.tampered("does not know a key that a row says is a person's in it")
 	}
 	s.keys = append(s.keys, key)

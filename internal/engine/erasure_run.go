@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/store"
@@ -143,6 +144,15 @@ func (e *Engine) carryOut(ctx context.Context, c *custody, p *plan, kind string)
 			if err := e.destroy(ctx, c.scope, p.keys); err != nil {
 				return err
 			}
+			files, err := e.store.Files(ctx, c.scope, instance)
+			if err != nil {
+				return err
+			}
+			for _, f := range files {
+				if err := e.eraseFile(ctx, c.scope, f.Blob); err != nil {
+					return err
+				}
+			}
 			return e.strike(ctx, c, p, kind, &store.Erase{Instance: instance, At: p.Result.Gone.Ended})
 		})
 		if err != nil {
@@ -153,10 +163,35 @@ func (e *Engine) carryOut(ctx context.Context, c *custody, p *plan, kind string)
 	if err := e.destroyPerson(ctx, c, p); err != nil {
 		return err
 	}
+	files, err := e.store.FilesUnder(ctx, c.scope, storeIDs(p.keys))
+	if err != nil {
+		return err
+	}
+	for _, id := range files {
+		if err := e.eraseFile(ctx, c.scope, id); err != nil {
+			return err
+		}
+	}
 	if err := e.strike(ctx, c, p, kind, &store.Erase{Keys: storeIDs(p.keys)}); err != nil {
 		return err
 	}
 	return e.finish(ctx, c)
+}
+
+// eraseFile deletes a blob, of which no key is left but perhaps the one that it was
+// uploaded under.
+func (e *Engine) eraseFile(ctx context.Context, scope store.Scope, id store.ID) error {
+	if err := e.durable("delete a file"); err != nil {
+		return err
+	}
+	row, err := e.store.Upload(ctx, scope, id)
+	if err == nil {
+		err = e.finishClaim(ctx, scope, id, envelope.KeyID(row.Key))
+	}
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return e.blobs.Delete(ctx, scope.Tenant(), blob.ID(id))
 }
 
 // destroyPerson destroys a person's keys and throws away what is open in memory
@@ -291,12 +326,35 @@ func (e *Engine) replay(ctx context.Context, c *custody, p *plan) error {
 	case c.order.State == orderExecuting:
 		return e.finish(ctx, c)
 	}
-	return e.destroyLiving(ctx, c.scope, p.keys)
+	return e.destroyLiving(ctx, c.scope, p.Target, p.keys)
+}
+
+// ownedAgain reports whether a destroyed key is called a person's: somebody put back
+// the row that says so.
+func (e *Engine) ownedAgain(ctx context.Context, scope store.Scope, t target, keys []envelope.KeyID) (bool, error) {
+	tokens, err := t.tokens()
+	if err != nil {
+		return false, err
+	}
+	for _, token := range tokens {
+		id, found, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
+		if err != nil || found && slices.Contains(keys, id) {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // destroyLiving destroys those of the keys that are not: somebody put their rows
 // back.
-func (e *Engine) destroyLiving(ctx context.Context, scope store.Scope, keys []envelope.KeyID) error {
+func (e *Engine) destroyLiving(ctx context.Context, scope store.Scope, t target, keys []envelope.KeyID) error {
+	owned, err := e.ownedAgain(ctx, scope, t, keys)
+	if err != nil {
+		return err
+	}
+	if owned {
+		return e.destroy(ctx, scope, keys)
+	}
 	for _, id := range keys {
 		_, err := e.ring.Key(ctx, scope.Tenant(), id)
 		switch {
@@ -355,7 +413,7 @@ func (e *Engine) replayCustody(ctx context.Context, scope store.Scope, row store
 	if c.order.State == orderExecuting {
 		return e.finish(ctx, c)
 	}
-	return e.destroyLiving(ctx, scope, c.keys)
+	return e.destroyLiving(ctx, scope, c.target, c.keys)
 }
 
 // putPlan writes a plan beside the keys.

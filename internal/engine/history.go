@@ -104,12 +104,9 @@ func (e *Engine) history(ctx context.Context, o *object) ([]api.Step, error) {
 
 // pastStep checks one step's rows against its leaf.
 func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash) (api.Step, error) {
-	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
-	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
-		return api.Step{}, o.tampered("has a changed leaf of step %d", row.Seq)
-	}
-	if leaf.Object != textID(o.id) || leaf.Seq != row.Seq || leaf.Prev != prev {
-		return api.Step{}, o.tampered("has a leaf at step %d that does not continue the one before", row.Seq)
+	leaf, err := o.chained(row, prev)
+	if err != nil {
+		return api.Step{}, err
 	}
 	fields, err := e.store.StepFields(ctx, o.scope, o.id, row.Seq)
 	if err != nil {
@@ -127,6 +124,18 @@ func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, pre
 		}
 	}
 	return step, err
+}
+
+// chained reads a step's leaf, which must continue the one before.
+func (o *object) chained(row store.StepRow, prev ledger.Hash) (ledger.Leaf, error) {
+	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
+	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
+		return leaf, o.tampered("has a changed leaf of step %d", row.Seq)
+	}
+	if leaf.Object != textID(o.id) || leaf.Seq != row.Seq || leaf.Prev != prev {
+		return leaf, o.tampered("has a leaf at step %d that does not continue the one before", row.Seq)
+	}
+	return leaf, nil
 }
 
 // checkCommitted recomputes what a leaf commits to from the rows of its step, and

@@ -20,6 +20,7 @@ func (n *Node) jobs() []job {
 	return []job{
 		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
 		{"collect files", time.Hour, n.collectFiles},
+		{"erase what is due", time.Minute, n.Engine.EraseDue},
 	}
 }
 

@@ -47,6 +47,10 @@ type Config struct {
 	// Blobs is where files are kept; nil: in Postgres, or in the folder blobs of Data.
 	Blobs blob.Store
 	Files engine.FileLimits // bounds of each tenant's files
+	// ErasureDelay is how long an erasure waits unless it is ordered otherwise.
+	ErasureDelay time.Duration
+	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
+	ErasureEpoch time.Duration
 }
 
 // Node is a running node. Close it.
@@ -138,13 +142,16 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	}
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
-		Blobs: n.blobs, Files: cfg.Files,
+		Blobs: n.blobs, Files: cfg.Files, ErasureDelay: cfg.ErasureDelay, ErasureEpoch: cfg.ErasureEpoch,
 	})
 	if err != nil {
 		return err
 	}
 	n.runner = runner.New(runner.Config{Engine: n.Engine, Store: n.db, Log: cfg.Log, Now: cfg.Now, Hot: cfg.HotInstances})
 	n.Engine.Use(n.runner)
+	if err := n.Engine.ReplayErasures(ctx); err != nil {
+		return err
+	}
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.maintain(run)

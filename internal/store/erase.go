@@ -31,6 +31,7 @@ func (e *Erase) statements(unit []statement, s Scope) []statement {
 		`DELETE FROM incidents WHERE tenant = $1 AND instance = $2`,
 		`DELETE FROM tokens WHERE tenant = $1 AND object = $2`,
 		`DELETE FROM unique_tokens WHERE tenant = $1 AND object = $2`,
+		`DELETE FROM files WHERE tenant = $1 AND object = $2`,
 	} {
 		unit = append(unit, statement{text: text, args: []any{s.tenant, e.Instance}, erases: true})
 	}

@@ -149,7 +149,7 @@ func vacuum(ctx context.Context, dsn string) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, `VACUUM heads, fields, instances, tasks, task_candidates, jobs, timers, incidents, tokens, unique_tokens`); err != nil {
+	if _, err := conn.Exec(ctx, `VACUUM heads, fields, instances, tasks, task_candidates, jobs, timers, incidents, tokens, unique_tokens, files, blobs, blob_chunks`); err != nil {
 		return fault.New(fault.Unavailable, "vacuum what was erased: %w", err)
 	}
 	return nil

@@ -56,7 +56,7 @@ type WriteSet struct {
 	// Claims are uploads that become the object's files; Rekeyed are files of the
 	// object that are about other persons from now on.
 	Claims, Rekeyed []FileRow
-	Erase *Erase // nil: nothing
+	Erase           *Erase // nil: nothing
 
 	Tokens    []Token    // a token that exists already refuses the whole set
 	Resources []Resource // content-addressed; one that exists already is kept

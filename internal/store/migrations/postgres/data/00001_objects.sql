@@ -320,7 +320,7 @@ GRANT SELECT, INSERT, DELETE ON blobs, blob_chunks TO underseal_app;
 GRANT UPDATE (size) ON blobs TO underseal_app;
 GRANT SELECT (tenant, id, size) ON blobs TO underseal_scan;
 GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, custodies, api_keys TO underseal_app;
-GRANT DELETE ON tokens, unique_tokens TO underseal_app;
+GRANT DELETE ON tokens, unique_tokens, files TO underseal_app;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
 GRANT SELECT (tenant, instance, id, element, due) ON timers TO underseal_scan;
 

@@ -1,0 +1,523 @@
+package engine_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// order orders an erasure.
+func order(t *testing.T, env *testenv.Env, kind, id string, delay time.Duration) (api.Erasure, error) {
+	t.Helper()
+	ms := delay.Milliseconds()
+	return env.Engine.OrderErasure(t.Context(), env.Ann, api.ErasureRequest{
+		ErasureTarget: api.ErasureTarget{Kind: kind, ID: id}, Reason: "they asked", DelayMS: &ms,
+	}, "")
+}
+
+// erase erases at once.
+func erase(t *testing.T, env *testenv.Env, kind, id string) api.Erasure {
+	t.Helper()
+	e, err := order(t, env, kind, id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.State != "done" || e.Completed == nil {
+		t.Fatalf("erasure = %+v, want it done", e)
+	}
+	return e
+}
+
+// verified verifies an erasure to its end and returns the sums of all parts.
+func verified(t *testing.T, env *testenv.Env, id string) api.ErasureCheck {
+	t.Helper()
+	var sum api.ErasureCheck
+	for {
+		part, err := env.Engine.VerifyErasure(t.Context(), env.Ann, id, api.ErasureCheckRequest{After: sum.Next})
+		if err != nil {
+			t.Fatalf("verifying: %v", err)
+		}
+		if len(part.Findings) > 0 {
+			t.Errorf("can be read: %v", part.Findings)
+		}
+		sum.Fields, sum.Erased, sum.Leaves, sum.Next = sum.Fields+part.Fields, sum.Erased+part.Erased, sum.Leaves+part.Leaves, part.Next
+		if sum.Next == "" {
+			return sum
+		}
+	}
+}
+
+func preview(t *testing.T, env *testenv.Env, kind, id string) api.ErasurePreview {
+	t.Helper()
+	p, err := env.Engine.PreviewErasure(t.Context(), env.Ann, api.ErasureTarget{Kind: kind, ID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestAnInstanceIsErased(t *testing.T) { onBoth(t, anInstanceIsErased) }
+
+func anInstanceIsErased(t *testing.T, env *testenv.Env) {
+	ctx := t.Context()
+	env.Deploy("all.bpmn", everything)
+	id := env.Start("everything", `{"note": "a", "other": 1}`)
+	other := env.Start("everything", `{"note": "b", "other": 2}`)
+	task, job := env.Task(id), env.Job("work")
+	p := preview(t, env, "instance", id)
+	if p.Instances != 1 || p.Running != 1 || p.Keys != 1 || p.Fields < 2 || p.Tasks != 1 || p.Jobs != 2 || p.Timers != 1 || p.State != "none" {
+		t.Errorf("preview = %+v", p)
+	}
+	done := erase(t, env, "instance", id)
+	if done.Instance != id || done.Reason != "they asked" || done.By != "ann" || done.ID != p.ID {
+		t.Errorf("erasure = %+v", done)
+	}
+	erased := func(what string, err error) {
+		t.Helper()
+		if !fault.Is(err, fault.Sealed) || fault.CodeOf(err) != "erased" {
+			t.Errorf("%s: %v, want that it is erased", what, err)
+		}
+	}
+	check := func() {
+		t.Helper()
+		_, err := env.Engine.Instance(ctx, env.Ann, id)
+		erased("reading", err)
+		_, err = env.Engine.Export(ctx, env.Ann, id)
+		erased("exporting", err)
+		_, err = env.Engine.Steps(ctx, env.Ann, id, pageOf(0))
+		erased("its steps", err)
+		_, err = env.Engine.CompleteTask(ctx, env.Ann, task.ID, []byte(`{}`), "")
+		erased("completing a task", err)
+		_, err = env.Engine.CompleteJob(ctx, env.Ann, job.ID, api.CompleteJobRequest{Lease: job.Lease}, "")
+		erased("completing a job", err)
+		_, err = env.Engine.SetVariables(ctx, env.Ann, id, []byte(`{"note": "c"}`), "")
+		erased("changing it", err)
+		list, err := env.Engine.Instances(ctx, env.Ann, engine.InstanceFilter{}, pageOf(0))
+		if err != nil || len(list.Items) != 2 || list.Items[1].ID != id || list.Items[1].Status != "erased" || list.Items[0].Status != "active" {
+			t.Errorf("list = %+v, %v", list, err)
+		}
+		tasks, err := env.Engine.Tasks(ctx, env.Ann, engine.TaskFilter{}, pageOf(0))
+		if err != nil || len(tasks.Items) != 1 || tasks.Items[0].Instance != other {
+			t.Errorf("tasks = %+v, %v, want the other instance's", tasks, err)
+		}
+		if sum := verified(t, env, done.ID); sum.Erased == 0 || sum.Leaves != 1 {
+			t.Errorf("verified %+v, want erased fields and one leaf", sum)
+		}
+	}
+	check()
+	env.Restart(nil)
+	check()
+	if got := env.Job("work"); got.Instance != other {
+		t.Errorf("a job of %s is offered", got.Instance)
+	}
+	if _, err := order(t, env, "instance", id, 0); fault.CodeOf(err) != "erased" {
+		t.Errorf("erasing it again: %v", err)
+	}
+	receipt, err := env.Engine.ErasureReceipt(ctx, env.Ann, done.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := events(receipt.Steps); got != "ordered by ann, destroyed by engine, completed by engine" || len(receipt.Keys) != 1 || receipt.EverywhereFrom.Sub(*receipt.UnreadableFrom) != 30*24*time.Hour {
+		t.Errorf("receipt: %s, %+v", got, receipt)
+	}
+}
+
+func events(steps []api.Step) string {
+	var list []string
+	for _, s := range steps {
+		list = append(list, s.Event+" by "+s.Actor)
+	}
+	return strings.Join(list, ", ")
+}
+
+func TestAPersonIsErased(t *testing.T) { onBoth(t, aPersonIsErased) }
+
+func aPersonIsErased(t *testing.T, env *testenv.Env) {
+	ctx := t.Context()
+	env.Deploy("c.bpmn", classified)
+	running := env.Start("classified", somebody)
+	later := env.Start("classified", `{"shoe": 45, "salary": 1, "person": {"diagnosis": "cold"}}`) // found to be p-1
+	other := env.Start("classified", strings.Replace(somebody, "p-1", "p-2", 1))
+	if _, err := env.Engine.SetVariables(ctx, env.Ann, later, []byte(`{"person": {"id": "p-1"}}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	leased := env.Job("work")
+	p := preview(t, env, "subject", "p-1")
+	if p.Instances != 2 || p.Running != 2 || p.Keys != 2 || p.Fields != 7 || len(p.Sample) != 2 {
+		t.Errorf("preview = %+v", p)
+	}
+	done := erase(t, env, "subject", "p-1")
+	if i := env.Instance(running); erasedPaths(i) != "copied person.diagnosis person.id shoe" { // was open in memory
+		t.Errorf("erased: %s", erasedPaths(i))
+	}
+	_, err := env.Engine.CompleteJob(ctx, env.Ann, leased.ID, api.CompleteJobRequest{Lease: leased.Lease, Variables: []byte(`{"undeclared": "about p-1"}`)}, "")
+	if fault.CodeOf(err) != "lease_lost" {
+		t.Errorf("completing a job that was given what is erased: %v", err)
+	}
+	env.Restart(nil)
+	if i := env.Instance(later); strings.Contains(string(i.Variables), "45") {
+		t.Errorf("variables are %s", i.Variables)
+	}
+	for _, id := range []string{running, later, other} {
+		if _, err := env.Engine.Export(ctx, env.Ann, id); err != nil {
+			t.Error(err)
+		}
+	}
+	if i := env.Instance(other); len(i.Erased) > 0 {
+		t.Errorf("of another person erased: %v", i.Erased)
+	}
+	sum := verified(t, env, done.ID)
+	if sum.Erased != 4+4+2 { // of the second, what was written before the name was known as well
+		t.Errorf("verified %+v", sum)
+	}
+	if _, err := order(t, env, "subject", "p-1", 0); !fault.Is(err, fault.NotFound) {
+		t.Errorf("erasing a person twice: %v, want that nothing is stored", err)
+	}
+	comeBack(t, env, done)
+}
+
+// comeBack lets the erased person come back and erases them again.
+func comeBack(t *testing.T, env *testenv.Env, before api.Erasure) {
+	t.Helper()
+	back := env.Start("classified", somebody)
+	env.Restart(nil)
+	if i := env.Instance(back); len(i.Erased) > 0 || !strings.Contains(string(i.Variables), "flu") {
+		t.Errorf("variables of who came back are %s", i.Variables)
+	}
+	again := erase(t, env, "subject", "p-1")
+	if again.ID != before.ID {
+		t.Errorf("the second erasure is %s, want it in the same custody as %s", again.ID, before.ID)
+	}
+	if i := env.Instance(back); len(i.Erased) != 4 {
+		t.Errorf("erased: %v", i.Erased)
+	}
+	receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, again.ID)
+	if err != nil || len(receipt.Keys) != 3 {
+		t.Errorf("receipt = %+v, %v, want three keys", receipt, err)
+	}
+	verified(t, env, again.ID)
+}
+
+func TestAPersonWhoseIdIsANumber(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", strings.Replace(somebody, `"p-1"`, `17`, 1))
+	as := env.Start("classified", strings.Replace(somebody, `p-1`, `17`, 1))
+	if p := preview(t, env, "subject", "17"); p.Instances != 2 || p.Keys != 2 {
+		t.Errorf("preview = %+v", p)
+	}
+	erase(t, env, "subject", "17")
+	for _, id := range []string{id, as} {
+		if i := env.Instance(id); len(i.Erased) != 4 {
+			t.Errorf("erased: %v", i.Erased)
+		}
+	}
+}
+
+func TestOrdersThatAreRefused(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	for _, c := range []struct {
+		kind, id string
+		want     fault.Kind
+	}{
+		{"subject", "nobody", fault.NotFound}, {"subject", "", fault.Invalid}, {"instance", "x", fault.NotFound},
+		{"instance", "0190a6f0-0000-7000-8000-000000000000", fault.NotFound}, {"definition", "x", fault.Invalid},
+	} {
+		if _, err := order(t, env, c.kind, c.id, 0); !fault.Is(err, c.want) {
+			t.Errorf("%s %q: %v, want %v", c.kind, c.id, err, c.want)
+		}
+	}
+}
+
+// clocked starts a node with a clock that the test sets.
+func clocked(t *testing.T) (*testenv.Env, *time.Time) {
+	now := time.Now()
+	return testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } }), &now
+}
+
+func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
+	env, now := clocked(t)
+	ctx := t.Context()
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	pending, err := order(t, env, "subject", "p-1", time.Hour)
+	if err != nil || pending.State != "pending" || !pending.Due.Equal(pending.Ordered.Add(time.Hour)) {
+		t.Fatalf("%+v, %v", pending, err)
+	}
+	if _, err := order(t, env, "subject", "p-1", 0); fault.CodeOf(err) != "erasure_pending" {
+		t.Errorf("ordering it twice: %v", err)
+	}
+	due := func() {
+		t.Helper()
+		if err := env.Engine.EraseDue(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	due()
+	if i := env.Instance(id); len(i.Erased) > 0 {
+		t.Errorf("erased before it was due: %v", i.Erased)
+	}
+	if canceled, err := env.Engine.CancelErasure(ctx, env.Ann, pending.ID, ""); err != nil || canceled.State != "canceled" {
+		t.Errorf("%+v, %v", canceled, err)
+	}
+	*now = now.Add(2 * time.Hour)
+	due()
+	if i := env.Instance(id); len(i.Erased) > 0 {
+		t.Errorf("erased though canceled: %v", i.Erased)
+	}
+	if _, err := env.Engine.CancelErasure(ctx, env.Ann, pending.ID, ""); !fault.Is(err, fault.Conflict) {
+		t.Errorf("canceling it twice: %v", err)
+	}
+	if _, err = order(t, env, "subject", "p-1", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(nil)
+	*now = now.Add(time.Hour)
+	due()
+	if i := env.Instance(id); len(i.Erased) != 4 {
+		t.Errorf("erased: %v", i.Erased)
+	}
+	if _, err := env.Engine.CancelErasure(ctx, env.Ann, pending.ID, ""); fault.CodeOf(err) != "erasure_begun" {
+		t.Errorf("canceling what is done: %v", err)
+	}
+}
+
+func TestHoldsKeepFromErasing(t *testing.T) { onBoth(t, holdsKeepFromErasing) }
+
+func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {
+	ctx := t.Context()
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	for _, target := range []api.ErasureTarget{{Kind: "subject", ID: "p-1"}, {Kind: "instance", ID: id}} {
+		place := func(reason string) api.Hold {
+			t.Helper()
+			h, err := env.Engine.PlaceHold(ctx, env.Ann, api.HoldRequest{ErasureTarget: target, Reason: reason}, reason+target.Kind)
+			if err != nil || h.Reason != reason {
+				t.Fatalf("%+v, %v", h, err)
+			}
+			return h
+		}
+		release := func(h api.Hold) {
+			t.Helper()
+			if _, err := env.Engine.ReleaseHold(ctx, env.Ann, h.ID, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, second := place("case 1"), place("case 2")
+		if again := place("case 1"); again != first {
+			t.Errorf("placing it again: %+v, want %+v", again, first)
+		}
+		_, err := order(t, env, target.Kind, target.ID, 0)
+		if !fault.Is(err, fault.Denied) || fault.CodeOf(err) != "on_hold" || !strings.Contains(err.Error(), second.ID) {
+			t.Errorf("erasing what is held: %v", err)
+		}
+		release(first)
+		if list, err := env.Engine.Holds(ctx, env.Ann, pageOf(0)); err != nil || len(list.Items) != 1 || list.Items[0] != second {
+			t.Errorf("holds = %+v, %v", list, err)
+		}
+		if _, err := order(t, env, target.Kind, target.ID, 0); fault.CodeOf(err) != "on_hold" {
+			t.Errorf("erasing what one of two still holds: %v", err)
+		}
+		release(second)
+		pending, err := order(t, env, target.Kind, target.ID, time.Millisecond) // due at once, but not done by the order
+		if err != nil {
+			t.Fatal(err)
+		}
+		third := place("case 3")
+		env.Restart(func() { time.Sleep(0) })
+		for range 2 {
+			if err := env.Engine.EraseDue(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i := env.Instance(id); target.Kind == "subject" && len(i.Erased) > 0 {
+			t.Errorf("erased in spite of a hold placed after the order: %v", i.Erased)
+		}
+		if p := preview(t, env, target.Kind, target.ID); p.State != "pending" || len(p.Holds) != 1 {
+			t.Errorf("preview = %+v", p)
+		}
+		release(third)
+		if _, err := env.Engine.ReleaseHold(ctx, env.Ann, third.ID, ""); !fault.Is(err, fault.NotFound) {
+			t.Errorf("releasing a hold twice: %v", err)
+		}
+		if err := env.Engine.EraseDue(ctx); err != nil {
+			t.Fatal(err)
+		}
+		verified(t, env, pending.ID)
+	}
+}
+
+// TestAnErasureIsFinishedAfterACrash fails every write of an erasure in turn, with
+// and without a restart, and requires that it is finished by itself.
+func TestAnErasureIsFinishedAfterACrash(t *testing.T) {
+	for _, kind := range []string{"instance", "subject"} {
+		for _, restart := range []bool{true, false} {
+			points := 0
+			for n := 1; n == 1 || points >= n-1; n++ {
+				t.Run(fmt.Sprintf("%s, write %d, restart %v", kind, n, restart), func(t *testing.T) {
+					points = crashAt(t, kind, n, restart)
+				})
+			}
+			if points < 4 {
+				t.Errorf("%d writes of an erasure, want all of them", points)
+			}
+		}
+	}
+}
+
+// crashAt lets the n-th write of an erasure fail and returns how many came before.
+func crashAt(t *testing.T, kind string, n int, restart bool) (points int) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	target := map[string]string{"instance": id, "subject": "p-1"}[kind]
+	pending, err := order(t, env, kind, target, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	boom := errors.New("the power went")
+	engine.FailErasures(env.Engine, func(string) error {
+		if points++; points == n {
+			return boom
+		}
+		return nil
+	})
+	err = eraseUntilDue(t, env)
+	if failed := errors.Is(err, boom); failed != (points >= n) || err != nil && !failed {
+		t.Fatalf("%v after %d writes", err, points)
+	}
+	engine.FailErasures(env.Engine, nil)
+	before := points
+	if restart {
+		env.Restart(nil)
+	}
+	if err := eraseUntilDue(t, env); err != nil {
+		t.Fatal(err)
+	}
+	e := erasureOf(t, env, pending.ID)
+	if e.State != "done" {
+		t.Errorf("the erasure is %s", e.State)
+	}
+	verified(t, env, pending.ID)
+	if receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, pending.ID); err != nil || !strings.HasPrefix(events(receipt.Steps), "ordered by ann, destroyed by engine, ") {
+		t.Errorf("steps: %s, %v", events(receipt.Steps), err)
+	}
+	return before
+}
+
+// eraseUntilDue erases what is due a millisecond after it was ordered.
+func eraseUntilDue(t *testing.T, env *testenv.Env) error {
+	t.Helper()
+	for {
+		list, err := env.Engine.Erasures(t.Context(), env.Ann, pageOf(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits := len(list.Items) > 0 && list.Items[0].State == "pending" && list.Items[0].Due.After(time.Now())
+		if !waits {
+			return env.Engine.EraseDue(t.Context())
+		}
+	}
+}
+
+func erasureOf(t *testing.T, env *testenv.Env, id string) api.Erasure {
+	t.Helper()
+	receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt.Erasure
+}
+
+// snapshot copies files of a node that is closed.
+func snapshot(t *testing.T, env *testenv.Env, names ...string) (restore func()) {
+	t.Helper()
+	saved := map[string][]byte{}
+	for _, name := range names {
+		saved[name] = readFile(t, filepath.Join(env.Config.Data, name))
+	}
+	return func() {
+		for name, data := range saved {
+			writeFile(t, filepath.Join(env.Config.Data, name), data)
+		}
+	}
+}
+
+func TestARestoredBackupIsErasedBeforeItServes(t *testing.T) {
+	for _, kind := range []string{"instance", "subject"} {
+		for _, file := range []string{"data.db", "keys.db"} {
+			for _, when := range []string{"before the order", "after the order"} {
+				t.Run(kind+" from "+file+" "+when, func(t *testing.T) { restored(t, kind, file, when) })
+			}
+		}
+	}
+}
+
+func restored(t *testing.T, kind, file, when string) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	target := map[string]string{"instance": id, "subject": "p-1"}[kind]
+	var restore func()
+	if when == "before the order" {
+		env.Restart(func() { restore = snapshot(t, env, file) })
+	}
+	pending, err := order(t, env, kind, target, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if when == "after the order" {
+		env.Restart(func() { restore = snapshot(t, env, file) })
+	}
+	if err := eraseUntilDue(t, env); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(func() { restore() })
+	if kind == "subject" {
+		if i := env.Instance(id); len(i.Erased) != 4 {
+			t.Errorf("erased: %v, variables %s", i.Erased, i.Variables)
+		}
+	} else if _, err := env.Engine.Instance(t.Context(), env.Ann, id); !fault.Is(err, fault.Sealed) {
+		t.Errorf("reading: %v", err)
+	}
+	if e := erasureOf(t, env, pending.ID); e.State != "done" || e.By != "ann" || e.Reason != "they asked" {
+		t.Errorf("the erasure is %+v", e)
+	}
+	verified(t, env, pending.ID)
+}
+
+// An administrator of the database who puts the row of a destroyed key back finds it
+// destroyed again when the node starts.
+func TestAKeyPutBackIsDestroyedAgain(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	var old map[string]*table
+	env.Restart(func() { old = tables(t, filepath.Join(env.Config.Data, "keys.db"), "keys.db") })
+	done := erase(t, env, "subject", "p-1")
+	put := 0
+	env.Restart(func() {
+		path := filepath.Join(env.Config.Data, "keys.db")
+		for _, m := range tables(t, path, "keys.db")["data_keys"].setBacks(old["data_keys"]) {
+			m.apply(t, path)
+			put++
+		}
+	})
+	if put == 0 {
+		t.Fatal("no row was put back")
+	}
+	if i := env.Instance(id); len(i.Erased) != 4 {
+		t.Errorf("erased: %v", i.Erased)
+	}
+	verified(t, env, done.ID)
+}
