@@ -198,6 +198,14 @@ func TestASecretThatIsWrongIsDeniedAndOneThatIsMissingAnOutage(t *testing.T) {
 	}
 }
 
+func TestTheEnvironmentDoesNotSayWhereKeysGo(t *testing.T) {
+	t.Setenv("AWS_ENDPOINT_URL", "https://elsewhere.example")
+	t.Setenv("AWS_ENDPOINT_URL_KMS", "https://elsewhere.example")
+	t.Setenv("AWS_REGION", "us-east-1")
+	s, _ := open(t, newFake(t))
+	wrap(t, s)
+}
+
 func TestAmbientCredentialsAreUsedOnlyWhenAskedFor(t *testing.T) {
 	f := newFake(t)
 	arn := f.addKey()
@@ -208,7 +216,6 @@ func TestAmbientCredentialsAreUsedOnlyWhenAskedFor(t *testing.T) {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", nothing)
 	t.Setenv("AWS_SESSION_TOKEN", "")
 	t.Setenv("AWS_CA_BUNDLE", "") // the fake's transport has its own
-	t.Setenv("AWS_ENDPOINT_URL", "https://elsewhere.example")
 	s, err := awskms.Open(t.Context(), awskms.Config{Key: arn, Ambient: true, Transport: f.Transport()})
 	if err != nil {
 		t.Fatal(err)

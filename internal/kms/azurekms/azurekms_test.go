@@ -250,6 +250,12 @@ func TestTheClientSecretMayBeExchanged(t *testing.T) {
 	}
 }
 
+func TestTheEnvironmentDoesNotSayWhereTheSecretGoes(t *testing.T) {
+	t.Setenv("AZURE_AUTHORITY_HOST", "https://elsewhere.example/")
+	s, _ := open(t, newFake(t))
+	wrap(t, s)
+}
+
 func TestAmbientCredentialsAreUsedOnlyWhenAskedFor(t *testing.T) {
 	f := newFake(t)
 	t.Setenv("AZURE_TENANT_ID", tenantID)

@@ -19,6 +19,10 @@ func (c Config) credential(options azcore.ClientOptions) (azcore.TokenCredential
 		options.Cloud = cloud.Configuration{ActiveDirectoryAuthorityHost: c.Authority}
 	}
 	if !c.Ambient {
+		if c.Authority == "" {
+			// Named, or a variable of the environment could say where the secret is sent.
+			options.Cloud = cloud.AzurePublic
+		}
 		return &secret{config: c, options: options}, nil
 	}
 	found, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{

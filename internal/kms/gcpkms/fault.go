@@ -77,7 +77,9 @@ func (c call) stateFault(version string, answer *cloudkey.Answer) error {
 	found, err := c.service.keys.CryptoKeyVersions.Get(c.service.versionName(version)).Context(c.ctx).Do()
 	switch {
 	case isMissing(err):
-		return fault.New(fault.Conflict, "%s: there is no version %s of it: %w", c.what, version, answer).WithCode("root_key_missing")
+		// Something was wrapped under it, and Google deletes only what is destroyed
+		// and gives no name or number twice.
+		return fault.New(fault.NotFound, "%s: version %s was destroyed and deleted", c.what, version)
 	case err != nil:
 		return answer.Fault(c.what)
 	case found.State == destroyed:

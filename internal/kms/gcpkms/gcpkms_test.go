@@ -113,15 +113,17 @@ func TestTheStateOfTheVersionDecides(t *testing.T) {
 	}
 }
 
-func TestAMissingKeyIsAConflict(t *testing.T) {
+func TestADeletedKeyIsDestroyedToWhatItWrappedAndMissingToTheRest(t *testing.T) {
 	f := newFake(t)
 	s, name := open(t, f)
 	wrapped := wrap(t, s)
 	f.change(func() { delete(f.keys, name) })
-	_, unwrapErr := s.Unwrap(t.Context(), kmstest.Context(), wrapped)
+	if _, err := s.Unwrap(t.Context(), kmstest.Context(), wrapped); !fault.Is(err, fault.NotFound) {
+		t.Errorf("Unwrap: %v, want not_found", err)
+	}
 	_, wrapErr := s.Wrap(t.Context(), kmstest.Context(), make([]byte, 32))
 	_, describeErr := s.Describe(t.Context())
-	for _, err := range []error{unwrapErr, wrapErr, describeErr} {
+	for _, err := range []error{wrapErr, describeErr} {
 		if !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != "root_key_missing" {
 			t.Errorf("%v, want conflict", err)
 		}
@@ -247,6 +249,12 @@ func TestATokenIsKeptAndCredentialsAreReadForTheNext(t *testing.T) {
 			t.Errorf("Wrap with credentials %q: %v, want unavailable", text, err)
 		}
 	}
+}
+
+func TestTheEnvironmentDoesNotSayWhereKeysGo(t *testing.T) {
+	t.Setenv("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "elsewhere.example")
+	s, _ := open(t, newFake(t))
+	wrap(t, s)
 }
 
 func TestAmbientCredentialsAreUsedOnlyWhenAskedFor(t *testing.T) {
