@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,15 +15,19 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// A KeyFile is a root key in a local file of mode 0600.
+// A KeyFile is a root key in a local file of mode 0600, which may have a passphrase
+// besides.
 //
 // The file is read again for each call: calls are minutes apart, the root key
 // does not stay in memory, taking the file away or changing its mode is an
 // outage or a revocation like that of any other service, and readiness notices.
+// Of a passphrase, what is derived stays in memory: that takes too long for each
+// call, and without the file it opens nothing.
 type KeyFile struct {
 	path string
 	id   uuid.UUID
 	mu   sync.Mutex // held while the file is replaced
+	open *lockKey   // nil: the file has no passphrase
 }
 
 var (
@@ -34,13 +39,34 @@ var (
 // durable when it returns. A file that exists is never touched: Conflict.
 // Call it only together with making new data.
 func CreateKeyFile(path string) (*KeyFile, error) {
+	content := keyFileContent{id: uuid.New()}
+	if err := content.add(); err != nil {
+		return nil, err
+	}
+	return content.create(path)
+}
+
+// CreateLockedKeyFile is CreateKeyFile with a passphrase of 12 to 1024 bytes.
+func CreateLockedKeyFile(path, passphrase string) (*KeyFile, error) {
+	id := uuid.New()
+	under, err := newLock(id, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	content := keyFileContent{id: id, lock: under.lock, open: under}
+	if err := content.add(); err != nil {
+		return nil, err
+	}
+	return content.create(path)
+}
+
+// create writes the content to a new file.
+func (c *keyFileContent) create(path string) (*KeyFile, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.New(fault.Unavailable, "create key file: %w", err)
 	}
-	content := keyFileContent{id: uuid.New()}
-	content.add()
-	switch err := writeNew(path, content.encode()); {
+	switch err := writeNew(path, c.encode()); {
 	case errors.Is(err, fs.ErrExist):
 		return nil, fault.New(fault.Conflict, "create key file: %s exists already and is never overwritten", path)
 	case err != nil:
@@ -50,18 +76,114 @@ func CreateKeyFile(path string) (*KeyFile, error) {
 	if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
 		return nil, fault.New(fault.Unavailable, "create key file: %w", err)
 	}
-	return &KeyFile{path: path, id: content.id}, nil
+	return &KeyFile{path: path, id: c.id, open: c.open}, nil
 }
 
-// OpenKeyFile reads and checks the key file. NotFound when it is missing,
-// Denied when it may not be read or others may, Integrity when it is
-// half-written or garbled.
+// OpenKeyFile reads and checks a key file without passphrase. NotFound when it is
+// missing, Denied when it may not be read, others may, or it has a passphrase,
+// Integrity when it is half-written or garbled.
 func OpenKeyFile(path string) (*KeyFile, error) {
 	content, err := readKeyFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return &KeyFile{path: path, id: content.id}, nil
+	f := &KeyFile{path: path, id: content.id}
+	if err := f.unlock(&content); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenLockedKeyFile is OpenKeyFile for a file with a passphrase. Denied when the
+// passphrase is another, or the file has none: whoever gave one counts on it.
+func OpenLockedKeyFile(path, passphrase string) (*KeyFile, error) {
+	content, err := readKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if content.lock == nil {
+		return nil, unlocked(path)
+	}
+	under, err := content.lock.derive(passphrase)
+	if err != nil {
+		return nil, err
+	}
+	if !under.fits(content.id) {
+		return nil, fault.New(fault.Denied, "key file %s (root key %s): the passphrase is not the right one", path, content.id).
+			WithCode("passphrase_wrong").WithHint("see what root_key_passphrase names; the escrow copy opens without it")
+	}
+	return &KeyFile{path: path, id: content.id, open: under}, nil
+}
+
+// unlock gives the content the key of its lock, if it is the one the file was
+// opened with.
+func (f *KeyFile) unlock(content *keyFileContent) error {
+	switch {
+	case content.lock == nil && f.open == nil:
+	case content.lock == nil:
+		return unlocked(f.path)
+	case f.open == nil:
+		return fault.New(fault.Denied, "key file %s (root key %s) has a passphrase, and none was given", f.path, content.id).
+			WithCode("passphrase_needed").WithHint("name it by root_key_passphrase, as file:PATH or env:NAME")
+	case *content.lock != *f.open.lock:
+		return fault.New(fault.Denied, "key file %s: its passphrase was changed", f.path).WithCode("passphrase_wrong").
+			WithHint("start again with the new one")
+	}
+	content.open = f.open
+	return nil
+}
+
+func unlocked(path string) error {
+	return fault.New(fault.Denied, "key file %s has no passphrase, although one was given", path).WithCode("passphrase_unused").
+		WithHint("give it one with underseal keys passphrase, or take root_key_passphrase away")
+}
+
+// ChangePassphrase seals the key file under another passphrase, or under none when
+// it is empty, and returns the file as it is then. What had it open is refused.
+func (f *KeyFile) ChangePassphrase(ctx context.Context, passphrase string) (*KeyFile, error) {
+	under, err := lockUnder(f.id, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	err = f.change(ctx, func(content *keyFileContent) (err error) {
+		*content, err = content.relock(under)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &KeyFile{path: f.path, id: f.id, open: under}, nil
+}
+
+// Export returns the text of the key file as it would be without passphrase.
+// Whoever has it can read the data: it is for an escrow copy, encrypted at once.
+func (f *KeyFile) Export(ctx context.Context) ([]byte, error) {
+	content, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if content, err = content.relock(nil); err != nil {
+		return nil, err
+	}
+	return content.encode(), nil
+}
+
+// RestoreKeyFile makes a key file of an exported text, with a passphrase unless it
+// is empty. A file that exists is never touched: Conflict. Integrity for a text
+// that is not one.
+func RestoreKeyFile(path string, text []byte, passphrase string) (*KeyFile, error) {
+	content, err := parseKeyFile(path, text)
+	if err != nil || content.lock != nil {
+		return nil, fault.New(fault.Integrity, "restore key file: the text is no whole key file without passphrase")
+	}
+	under, err := lockUnder(content.id, passphrase)
+	if err != nil {
+		return nil, err
+	}
+	if content, err = content.relock(under); err != nil {
+		return nil, err
+	}
+	return content.create(path)
 }
 
 // String names the file and the id of its root key.
@@ -73,9 +195,13 @@ func (f *KeyFile) Wrap(ctx context.Context, c Context, key []byte) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	version, root, ok := content.newest()
-	if !ok {
+	version := content.newest()
+	if version == 0 {
 		return nil, fault.New(fault.NotFound, "%s: all versions of the root key were destroyed", f)
+	}
+	root, err := content.version(version)
+	if err != nil {
+		return nil, err
 	}
 	return wrap(root, header{f.id, version}, c, key)
 }
@@ -126,7 +252,7 @@ func (f *KeyFile) Describe(ctx context.Context) (Description, error) {
 		return Description{}, err
 	}
 	d := Description{Provider: "keyfile", KeyID: f.id.String()}
-	if version, _, ok := content.newest(); ok {
+	if version := content.newest(); version > 0 {
 		d.Version = strconv.FormatUint(uint64(version), 10)
 	}
 	return d, nil
@@ -146,9 +272,8 @@ func (f *KeyFile) Destroy(ctx context.Context, version string) error {
 // Rotate implements Rotator. The new version is durable when it returns.
 func (f *KeyFile) Rotate(ctx context.Context) (version string, err error) {
 	err = f.change(ctx, func(content *keyFileContent) error {
-		content.add()
-		version = strconv.Itoa(len(content.keys))
-		return nil
+		version = strconv.Itoa(len(content.keys) + 1)
+		return content.add()
 	})
 	if err != nil {
 		return "", err
@@ -179,7 +304,7 @@ func (f *KeyFile) read(ctx context.Context) (keyFileContent, error) {
 	case content.id != f.id:
 		return keyFileContent{}, fault.New(fault.Conflict, "%s was replaced: it holds root key %s now", f, content.id).WithCode("other_root_key")
 	}
-	return content, nil
+	return content, f.unlock(&content)
 }
 
 // outage turns an error of reading the file into an Unavailable one.
@@ -229,7 +354,11 @@ func readKeyFile(path string) (keyFileContent, error) {
 	if err := checkMode(file); err != nil {
 		return keyFileContent{}, err
 	}
-	return parseKeyFile(file)
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
+	if err != nil {
+		return keyFileContent{}, fault.New(fault.Unavailable, "read key file: %w", err)
+	}
+	return parseKeyFile(path, text)
 }
 
 func missing(path string) error {

@@ -8,7 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,7 +29,8 @@ const maxKeyFile = 1 << 20
 //
 //	underseal key file 1           and two lines of comment
 //	id UUID
-//	key 1 BASE64                   one line per version, 1, 2, ..; 32 bytes
+//	lock pbkdf2-sha256 N SALT CHECK      if it has a passphrase, see lock
+//	key 1 BASE64                   one line per version, 1, 2, ..; 32 bytes, sealed under the lock 60
 //	key 2 destroyed
 //	end HEX                        SHA-256 of all bytes before this line
 //
@@ -37,14 +38,69 @@ const maxKeyFile = 1 << 20
 // last line tells a half-written or damaged file from a whole one.
 type keyFileContent struct {
 	id   uuid.UUID
-	keys []*rootKey // of version i+1; nil when it was destroyed
+	lock *lock       // nil: no passphrase
+	keys []storedKey // of version i+1; nil when it was destroyed
+	open *lockKey    // what opens the lock
 }
 
+// A storedKey is a version's line: the key itself, or sealed under the lock.
+type storedKey []byte
+
+func (storedKey) String() string             { return redacted }
+func (storedKey) GoString() string           { return redacted }
+func (storedKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
 // add appends a version with a random key.
-func (c *keyFileContent) add() {
-	key := new(rootKey)
+func (c *keyFileContent) add() error {
+	var key rootKey
 	rand.Read(key[:])
-	c.keys = append(c.keys, key)
+	return c.put(len(c.keys), key)
+}
+
+// put stores a key as that of version i+1, the next one or one there is.
+func (c *keyFileContent) put(i int, key rootKey) error {
+	stored := storedKey(key[:])
+	if c.lock != nil {
+		var err error
+		if stored, err = c.open.seal(c.id, uint32(i+1), key[:]); err != nil {
+			return err
+		}
+	}
+	c.keys = append(c.keys[:i:i], append([]storedKey{stored}, c.keys[min(i+1, len(c.keys)):]...)...)
+	return nil
+}
+
+// key returns the key of version i+1, which was not destroyed.
+func (c *keyFileContent) key(i int) (rootKey, error) {
+	if c.lock == nil {
+		return rootKey(c.keys[i]), nil
+	}
+	raw, err := c.open.open(c.id, uint32(i+1), c.keys[i])
+	if err != nil || len(raw) != len(rootKey{}) {
+		return rootKey{}, fault.New(fault.Integrity, "root key %s: version %d does not open under the key file's passphrase", c.id, i+1)
+	}
+	return rootKey(raw), nil
+}
+
+// relock returns the same keys under another lock, or under none.
+func (c *keyFileContent) relock(under *lockKey) (keyFileContent, error) {
+	out := keyFileContent{id: c.id, open: under, keys: make([]storedKey, len(c.keys))}
+	if under != nil {
+		out.lock = under.lock
+	}
+	for i, stored := range c.keys {
+		if stored == nil {
+			continue
+		}
+		key, err := c.key(i)
+		if err == nil {
+			err = out.put(i, key)
+		}
+		if err != nil {
+			return keyFileContent{}, err
+		}
+	}
+	return out, nil
 }
 
 // destroy drops the key of a version and keeps its number.
@@ -56,14 +112,14 @@ func (c *keyFileContent) destroy(version uint32) error {
 	return nil
 }
 
-// newest returns the highest version that was not destroyed.
-func (c *keyFileContent) newest() (version uint32, key rootKey, ok bool) {
-	for i := len(c.keys) - 1; i >= 0; i-- {
-		if c.keys[i] != nil {
-			return uint32(i + 1), *c.keys[i], true
+// newest returns the highest version that was not destroyed, 0 if all were.
+func (c *keyFileContent) newest() (version uint32) {
+	for i, stored := range slices.Backward(c.keys) {
+		if stored != nil {
+			return uint32(i + 1)
 		}
 	}
-	return 0, rootKey{}, false
+	return 0
 }
 
 // version returns a key. NotFound when it was destroyed; Integrity when there
@@ -75,17 +131,20 @@ func (c *keyFileContent) version(version uint32) (rootKey, error) {
 	case c.keys[version-1] == nil:
 		return rootKey{}, fault.New(fault.NotFound, "unwrap key: version %d of root key %s was destroyed", version, c.id).WithCode("root_key_destroyed")
 	}
-	return *c.keys[version-1], nil
+	return c.key(int(version - 1))
 }
 
 // encode returns the content as text.
 func (c *keyFileContent) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%sid %s\n", keyFileTitle, c.id)
-	for i, key := range c.keys {
+	if c.lock != nil {
+		fmt.Fprintf(&b, "lock %s\n", c.lock.text())
+	}
+	for i, stored := range c.keys {
 		value := "destroyed"
-		if key != nil {
-			value = base64.StdEncoding.EncodeToString(key[:])
+		if stored != nil {
+			value = base64.StdEncoding.EncodeToString(stored)
 		}
 		fmt.Fprintf(&b, "key %d %s\n", i+1, value)
 	}
@@ -94,15 +153,11 @@ func (c *keyFileContent) encode() []byte {
 	return b.Bytes()
 }
 
-// parseKeyFile reads a key file. No error quotes what the file holds.
-func parseKeyFile(file *os.File) (keyFileContent, error) {
-	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile))
-	if err != nil {
-		return keyFileContent{}, fault.New(fault.Unavailable, "read key file: %w", err)
-	}
+// parseKeyFile reads the text of a key file. No error quotes what it holds.
+func parseKeyFile(path string, text []byte) (keyFileContent, error) {
 	content, line := decodeKeyFile(string(text))
 	if line > 0 || !bytes.Equal(content.encode(), text) {
-		return keyFileContent{}, garbled(file.Name(), text, line)
+		return keyFileContent{}, garbled(path, text, line)
 	}
 	return content, nil
 }
@@ -143,6 +198,8 @@ func decodeKeyFile(text string) (content keyFileContent, line int) {
 		switch word {
 		case "id":
 			content.id, ok = parseID(value)
+		case "lock":
+			content.lock, ok = parseLock(value)
 		case "key":
 			ok = content.parseKey(value)
 		case "end":
@@ -172,11 +229,14 @@ func (c *keyFileContent) parseKey(text string) bool {
 		c.keys = append(c.keys, nil)
 		return true
 	}
+	size := len(rootKey{})
+	if c.lock != nil {
+		size += gcmSize
+	}
 	raw, err := base64.StdEncoding.DecodeString(value)
-	if err != nil || len(raw) != len(rootKey{}) {
+	if err != nil || len(raw) != size {
 		return false
 	}
-	key := rootKey(raw)
-	c.keys = append(c.keys, &key)
+	c.keys = append(c.keys, raw)
 	return true
 }
