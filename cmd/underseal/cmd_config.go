@@ -79,6 +79,7 @@ func (s *settings) check() error {
 		{"database", checkReference("database", s.Database)},
 		{"keys_database", checkReference("keys_database", s.KeysDatabase)},
 		{"root_key_file", checkKeyPlace(s.Data, s.RootKeyFile)},
+		{"root_key_passphrase", checkReference("root_key_passphrase", s.RootKeyPassphrase)},
 		{keyServicesKey, s.checkKeyServices()},
 		{"listen", server.CheckListen(s.Listen, s.TLSCert != "", s.BehindProxy)},
 		{"metrics_listen", s.checkMetricsListen()},

@@ -7,8 +7,8 @@ import (
 
 // storeFlags are the options of every command that opens the database.
 type storeFlags struct {
-	Data         string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
-	RootKeyFile  string `conf:"root_key_file" help:"${doc_root_key_file}" placeholder:"FILE"`
+	Data string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
+	keyFileFlags
 	KeyFile      string `conf:"api_key_file" help:"${doc_api_key_file}" placeholder:"FILE"`
 	Database     string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
 	KeysDatabase string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`

@@ -28,25 +28,26 @@ import (
 // No setting is a secret: secrets are named by a reference, "file:PATH" or
 // "env:NAME", which secretText follows.
 type config struct {
-	Server         string `koanf:"server" default:"http://127.0.0.1:8700" doc:"address of the server"`
-	APIKeyFile     string `koanf:"api_key_file" default:"{config}/admin.key" doc:"file with the API key; init writes it, client commands read it"`
-	CAFile         string `koanf:"ca_file" doc:"PEM file of the authority that signed the server's certificate, if it is not a public one"`
-	Data           string `koanf:"data" default:"{state}" doc:"data directory"`
-	RootKeyFile    string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`
-	KeyService     string `koanf:"key_service" default:"keyfile" doc:"key service that wraps the keys of new tenants: keyfile, or a name below key_services"`
-	Database       string `koanf:"database" doc:"Postgres instead of SQLite: file:PATH or env:NAME of a connection string"`
-	KeysDatabase   string `koanf:"keys_database" doc:"where the wrapped keys are kept: file:PATH or env:NAME of a connection string"`
-	Listen         string `koanf:"listen" default:"127.0.0.1:8700" doc:"address to serve the API at"`
-	MetricsListen  string `koanf:"metrics_listen" default:"127.0.0.1:8701" doc:"address to serve /metrics at, or off"`
-	TLSCert        string `koanf:"tls_cert" doc:"PEM file with the server's certificate chain"`
-	TLSKey         string `koanf:"tls_key" doc:"PEM file with the certificate's private key"`
-	BehindProxy    bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
-	TrustedProxies string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
-	HotInstances   int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
-	MaxFile        int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`
-	MaxFilesTotal  int64  `koanf:"max_files_total" default:"0" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
-	LogLevel       string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`
-	LogFormat      string `koanf:"log_format" default:"text" doc:"how the log is written: text or json"`
+	Server            string `koanf:"server" default:"http://127.0.0.1:8700" doc:"address of the server"`
+	APIKeyFile        string `koanf:"api_key_file" default:"{config}/admin.key" doc:"file with the API key; init writes it, client commands read it"`
+	CAFile            string `koanf:"ca_file" doc:"PEM file of the authority that signed the server's certificate, if it is not a public one"`
+	Data              string `koanf:"data" default:"{state}" doc:"data directory"`
+	RootKeyFile       string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`
+	RootKeyPassphrase string `koanf:"root_key_passphrase" doc:"passphrase of the key file, if it has one: file:PATH or env:NAME; a key file that is made gets it"`
+	KeyService        string `koanf:"key_service" default:"keyfile" doc:"key service that wraps the keys of new tenants: keyfile, or a name below key_services"`
+	Database          string `koanf:"database" doc:"Postgres instead of SQLite: file:PATH or env:NAME of a connection string"`
+	KeysDatabase      string `koanf:"keys_database" doc:"where the wrapped keys are kept: file:PATH or env:NAME of a connection string"`
+	Listen            string `koanf:"listen" default:"127.0.0.1:8700" doc:"address to serve the API at"`
+	MetricsListen     string `koanf:"metrics_listen" default:"127.0.0.1:8701" doc:"address to serve /metrics at, or off"`
+	TLSCert           string `koanf:"tls_cert" doc:"PEM file with the server's certificate chain"`
+	TLSKey            string `koanf:"tls_key" doc:"PEM file with the certificate's private key"`
+	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
+	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
+	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
+	MaxFile           int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`
+	MaxFilesTotal     int64  `koanf:"max_files_total" default:"0" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
+	LogLevel          string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`
+	LogFormat         string `koanf:"log_format" default:"text" doc:"how the log is written: text or json"`
 }
 
 // settings is a config and where each value of it came from.

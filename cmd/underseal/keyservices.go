@@ -11,6 +11,7 @@ import (
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/kms/plugin"
 	"github.com/underseal/underseal/internal/kms/vault"
 	"github.com/underseal/underseal/internal/node"
 )
@@ -30,17 +31,19 @@ type serviceOptions map[string]any
 // keyProviders open key services, by the name of the provider. place is the
 // setting's name, for errors.
 var keyProviders = map[string]func(place string, options serviceOptions) (kms.Service, error){
-	"keyfile": openKeyFile,
+	"keyfile": openKeyFileService,
+	"plugin":  openPlugin,
 	"vault":   openVault,
 	"aws":     openAWS,
 	"gcp":     openGCP,
 	"azure":   openAzure,
 }
 
-func openKeyFile(place string, options serviceOptions) (kms.Service, error) {
+func openKeyFileService(place string, options serviceOptions) (kms.Service, error) {
 	var c struct {
-		Provider string `koanf:"provider"`
-		File     string `koanf:"file"`
+		Provider   string `koanf:"provider"`
+		File       string `koanf:"file"`
+		Passphrase string `koanf:"passphrase"` // a reference
 	}
 	if err := options.decode(place, &c); err != nil {
 		return nil, err
@@ -48,7 +51,23 @@ func openKeyFile(place string, options serviceOptions) (kms.Service, error) {
 	if c.File == "" {
 		return nil, fault.New(fault.Invalid, "%s.file: name the key file", place).WithCode("config_invalid")
 	}
-	return kms.OpenKeyFile(c.File)
+	passphrase, err := optionalSecret(place+".passphrase", c.Passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return openKeyFile(c.File, passphrase)
+}
+
+func openPlugin(place string, options serviceOptions) (kms.Service, error) {
+	var c struct {
+		Provider      string `koanf:"provider"`
+		plugin.Config `koanf:",squash"`
+	}
+	if err := options.decode(place, &c); err != nil {
+		return nil, err
+	}
+	service, err := plugin.Open(context.Background(), c.Config)
+	return service, openError(place, err)
 }
 
 // serviceAccount is where Kubernetes puts a pod's own token.

@@ -80,6 +80,9 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	if config.KeyServices, err = s.openKeyServices(); err != nil {
 		return config, err
 	}
+	if config.KeyFilePassphrase, err = s.passphrase(); err != nil {
+		return config, err
+	}
 	if s.Database != "" {
 		if config.DSN, err = secretText("database", s.Database); err != nil {
 			return config, err

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -29,7 +30,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
 		Setup: setup,
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": startServer, "mode": checkMode},
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": startServer, "mode": checkMode, "identity": makeIdentity},
 	})
 }
 
@@ -124,6 +125,18 @@ func environ(ts *testscript.TestScript) []string {
 		lines = append(lines, name+"="+ts.Getenv(name))
 	}
 	return lines
+}
+
+// makeIdentity writes an identity of age to a file, as age-keygen does, and sets
+// RECIPIENT to its public key: identity FILE
+func makeIdentity(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: identity FILE")
+	}
+	identity, err := age.GenerateX25519Identity()
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("# created by a test\n"+identity.String()+"\n"), 0o600))
+	ts.Setenv("RECIPIENT", identity.Recipient().String())
 }
 
 // checkMode compares a file's permissions: mode 600 PATH

@@ -31,6 +31,8 @@ type Config struct {
 	DSN     string // Postgres instead, when not empty
 	KeysDSN string // Postgres of the key tables; default: another schema of DSN
 	KeyFile string // path of the key file, outside the data directory; a key service named KeyFileService
+	// KeyFilePassphrase is the key file's, which gets it when it is made; empty: none.
+	KeyFilePassphrase string
 	// KeyServices are further key services by name. One named KeyFileService takes
 	// the place of the key file.
 	KeyServices map[string]kms.Service

@@ -32,10 +32,10 @@ func (n *Node) keyServices(ctx context.Context, cfg Config, fresh bool) (map[str
 		return nil, "", err
 	}
 	rootKey, wants := wanted(rows)
-	file, err := kms.OpenKeyFile(cfg.KeyFile)
+	file, err := cfg.openKeyFile()
 	switch {
 	case fault.Is(err, fault.NotFound) && fresh && byDefault == KeyFileService:
-		file, err = kms.CreateKeyFile(cfg.KeyFile)
+		file, err = cfg.createKeyFile()
 	case fault.Is(err, fault.NotFound) && !wants && byDefault != KeyFileService:
 		return services, byDefault, nil
 	case err != nil && wants:
@@ -46,6 +46,20 @@ func (n *Node) keyServices(ctx context.Context, cfg Config, fresh bool) (map[str
 	}
 	services[KeyFileService] = file
 	return services, byDefault, nil
+}
+
+func (cfg *Config) openKeyFile() (*kms.KeyFile, error) {
+	if cfg.KeyFilePassphrase == "" {
+		return kms.OpenKeyFile(cfg.KeyFile)
+	}
+	return kms.OpenLockedKeyFile(cfg.KeyFile, cfg.KeyFilePassphrase)
+}
+
+func (cfg *Config) createKeyFile() (*kms.KeyFile, error) {
+	if cfg.KeyFilePassphrase == "" {
+		return kms.CreateKeyFile(cfg.KeyFile)
+	}
+	return kms.CreateLockedKeyFile(cfg.KeyFile, cfg.KeyFilePassphrase)
 }
 
 // guard puts a guard around each key service.
