@@ -119,6 +119,18 @@ var rules = []rule{{
 	except:   []string{"cmd/..."},
 	forbid:   []string{"internal/kms/awskms", "internal/kms/gcpkms", "internal/kms/azurekms"},
 }, {
+	name:     "age encrypts copies of key files and nothing else",
+	because:  "FIPS mode forbids its primitives, and the server works without",
+	packages: []string{"..."},
+	except:   []string{"internal/kms/escrow"},
+	forbid:   []string{"filippo.io/age/..."},
+}, {
+	name:     "only cmd reaches the plugin and the escrow",
+	because:  "the core knows key services by their interface",
+	packages: []string{"..."},
+	except:   []string{"cmd/..."},
+	forbid:   []string{"internal/kms/plugin", "internal/kms/escrow"},
+}, {
 	name:     "only the store speaks SQL",
 	because:  "SQL stands beside the function that runs it, in one package",
 	packages: []string{"..."},
