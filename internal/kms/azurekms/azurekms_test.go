@@ -131,6 +131,20 @@ func TestADeletedKeyWaitsUntilItIsPurged(t *testing.T) {
 	}
 }
 
+func TestADeletedSigningKeyIsNoChangeOfTheStoredBytes(t *testing.T) {
+	f := newFake(t)
+	s, c := open(t, f)
+	wrapped := wrap(t, s)
+	f.change(func() { delete(f.keys, c.SigningKey); f.deleted[c.SigningKey] = true })
+	if _, err := s.Unwrap(t.Context(), kmstest.Context(), wrapped); fault.CodeOf(err) != "key_pending_deletion" {
+		t.Errorf("Unwrap while it can be recovered: %v", err)
+	}
+	f.change(func() { f.deleted[c.SigningKey] = false })
+	if _, err := s.Unwrap(t.Context(), kmstest.Context(), wrapped); !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != "root_key_missing" {
+		t.Errorf("Unwrap after it was purged: %v, want conflict", err)
+	}
+}
+
 // What a vault wraps, anybody who has the public key can make.
 func TestWhoHasOnlyThePublicKeyForgesNothing(t *testing.T) {
 	f := newFake(t)

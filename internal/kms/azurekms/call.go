@@ -114,6 +114,9 @@ func (c call) sign(version string, digest [32]byte) ([]byte, error) {
 func (c call) verify(version string, digest [32]byte, signature []byte) error {
 	out, err := c.service.client.GetKey(c.ctx, c.service.config.SigningKey, version, nil)
 	if isMissing(err) {
+		if _, err := c.newest(c.service.config.SigningKey); err != nil {
+			return err // the whole key is missing, which is nothing that the stored bytes tell
+		}
 		return c.changed()
 	}
 	if err != nil {
