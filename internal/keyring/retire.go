@@ -136,7 +136,7 @@ func (r *Ring) RetireRoot(ctx context.Context, service, version string, dryRun b
 	}
 	if version == newest.Version || version == "" {
 		return Retirement{}, fault.New(fault.Conflict, "version %q is the newest of the root key of key service %q", version, service).
-			WithHint("rotate the root key first")
+			WithHint("rotate the root key first, or move its tenants to a key service with another key")
 	}
 	// No tenant key that was wrapped before, and is not stored yet, may hang on it.
 	r.wraps.Lock()

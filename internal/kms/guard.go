@@ -117,7 +117,7 @@ func (g *Guarded) Rotate(ctx context.Context) (version string, err error) {
 	rotator, ok := g.inner.(Rotator)
 	if !ok {
 		return "", fault.New(fault.Invalid, "key service %s makes no versions by itself", g.config.Name).
-			WithHint("make a new version with the tools of the service")
+			WithHint("rotate with the tools of the service, or move its tenants to a key service with another key")
 	}
 	err = g.call(ctx, "rotate", 6*g.config.Timeout, func(ctx context.Context) error {
 		version, err = rotator.Rotate(ctx)
