@@ -148,6 +148,7 @@ func (r *real) open(key string, edit func(*vault.Config)) kms.Service {
 var aeadKey = settings{"type": "aes256-gcm96"}
 
 func TestRealVaultIsAService(t *testing.T) {
+	newReal(t)
 	for name, kind := range map[string]settings{
 		"associated data": aeadKey, "derived key": {"type": "aes256-gcm96", "derived": true}, "chacha20": {"type": "chacha20-poly1305"},
 	} {
@@ -161,6 +162,7 @@ func TestRealVaultIsAService(t *testing.T) {
 }
 
 func TestRealVaultTellsDeniedFromUnreachable(t *testing.T) {
+	newReal(t)
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
 		r := newReal(t)
 		wire := newWire(t, strings.TrimPrefix(r.address, "https://"))
