@@ -89,12 +89,13 @@ func Open(ctx context.Context, c Config) (kms.Service, error) {
 
 var (
 	resourcePattern = regexp.MustCompile(`^key/[0-9A-Za-z-]{1,64}$`)
+	regionPattern   = regexp.MustCompile(`^[a-z0-9-]{1,63}$`) // becomes part of a host's name
 	accountPattern  = regexp.MustCompile(`^[0-9]{12}$`)
 )
 
 func parseKey(text string) (arn.ARN, error) {
 	key, err := arn.Parse(text)
-	if err != nil || key.Service != "kms" || key.Region == "" || !accountPattern.MatchString(key.AccountID) || !resourcePattern.MatchString(key.Resource) {
+	if err != nil || key.Service != "kms" || !regionPattern.MatchString(key.Region) || !accountPattern.MatchString(key.AccountID) || !resourcePattern.MatchString(key.Resource) {
 		return arn.ARN{}, fault.New(fault.Invalid, "key: %q is not the ARN of a key of AWS KMS", text).
 			WithHint("it looks like arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias is refused, since it can be pointed to another key")
 	}

@@ -241,6 +241,7 @@ func TestOpenRefusesNonsense(t *testing.T) {
 		"another service's ARN":  func(c *awskms.Config) { c.Key = strings.Replace(key, "kms", "s3", 1) },
 		"no account":             func(c *awskms.Config) { c.Key = strings.Replace(key, "111122223333", "", 1) },
 		"no region":              func(c *awskms.Config) { c.Key = strings.Replace(key, region, "", 1) },
+		"a host as the region":   func(c *awskms.Config) { c.Key = strings.Replace(key, region, "example.org/", 1) },
 		"a path after the key":   func(c *awskms.Config) { c.Key += "/x" },
 		"no credentials":         func(c *awskms.Config) { c.AccessKeyID, c.Secret = "", nil },
 		"an id without secret":   func(c *awskms.Config) { c.Secret = nil },
