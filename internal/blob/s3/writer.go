@@ -1,0 +1,167 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/underseal/underseal/internal/blob"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// Create implements blob.Store.
+func (s *Store) Create(ctx context.Context, tenant string, id blob.ID) (blob.Writer, error) {
+	name := s.name(tenant, id)
+	if !s.begin(name) {
+		return nil, blob.Exists(id)
+	}
+	_, err := s.core.StatObject(ctx, s.bucket, name, minio.StatObjectOptions{})
+	switch err = failed("create", id, err); {
+	case err == nil:
+		err = blob.Exists(id)
+	case fault.Is(err, fault.NotFound):
+		return &writer{ctx: ctx, store: s, id: id, name: name}, nil
+	}
+	s.end(name)
+	return nil, err
+}
+
+// writer is a blob that is being written. It holds one part. What fits into one
+// is put as it is, more is a multipart upload.
+type writer struct {
+	ctx    context.Context // of the whole upload; a writer does not outlive it
+	store  *Store
+	id     blob.ID
+	name   string
+	upload string // id of the multipart upload; empty: there is none yet
+	parts  []minio.CompletePart
+	part   []byte // the next one
+	size   int64
+	ended  bool
+	err    error // the first failure
+}
+
+// Most files are small: they are not given the memory of a part.
+const firstPart = 256 << 10
+
+// Write implements blob.Writer.
+func (w *writer) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		if err := w.usable(); err != nil {
+			return n, err
+		}
+		if len(w.part) == w.store.partSize {
+			w.flush()
+			continue
+		}
+		w.grow()
+		part := min(len(p)-n, cap(w.part)-len(w.part))
+		w.part = append(w.part, p[n:n+part]...)
+		n += part
+	}
+	return n, w.err
+}
+
+// grow makes room for more of the part.
+func (w *writer) grow() {
+	switch {
+	case w.part == nil:
+		w.part = make([]byte, 0, firstPart)
+	case len(w.part) == cap(w.part):
+		w.part = append(make([]byte, 0, w.store.partSize), w.part...)
+	}
+}
+
+func (w *writer) usable() error {
+	if w.err == nil && w.ended {
+		return fault.New(fault.Invalid, "blob %s was committed or aborted already", w.id)
+	}
+	return w.err
+}
+
+// flush sends a part; w.err says whether it went well.
+func (w *writer) flush() {
+	s := w.store
+	if w.upload == "" {
+		if w.upload, w.err = s.core.NewMultipartUpload(w.ctx, s.bucket, w.name, options); w.err != nil {
+			w.err = failed("write", w.id, w.err)
+			return
+		}
+	}
+	number := len(w.parts) + 1
+	part, err := s.core.PutObjectPart(w.ctx, s.bucket, w.name, w.upload, number, bytes.NewReader(w.part), int64(len(w.part)),
+		minio.PutObjectPartOptions{Sha256Hex: digest(w.part)})
+	if err != nil {
+		w.err = failed("write", w.id, err)
+		return
+	}
+	w.parts = append(w.parts, minio.CompletePart{PartNumber: number, ETag: part.ETag})
+	w.size += int64(len(w.part))
+	w.part = w.part[:0]
+}
+
+var options = minio.PutObjectOptions{ContentType: "application/octet-stream"}
+
+// digest lets the service check what it got, in the request's signature.
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// Commit implements blob.Writer.
+func (w *writer) Commit() error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.upload == "" {
+		_, err := w.store.core.PutObject(w.ctx, w.store.bucket, w.name, bytes.NewReader(w.part), int64(len(w.part)), "", digest(w.part), options)
+		w.err = failed("commit", w.id, err)
+	} else {
+		w.complete()
+	}
+	if w.err == nil {
+		w.end()
+	}
+	return w.err
+}
+
+func (w *writer) complete() {
+	if w.flush(); w.err != nil {
+		return
+	}
+	s := w.store
+	_, err := s.core.CompleteMultipartUpload(w.ctx, s.bucket, w.name, w.upload, w.parts, options)
+	if err != nil && code(err) == codeNoUpload {
+		// It may have been completed by a request whose answer was lost.
+		info, statErr := s.core.StatObject(w.ctx, s.bucket, w.name, minio.StatObjectOptions{})
+		if statErr == nil && info.Size == w.size {
+			return
+		}
+	}
+	w.err = failed("commit", w.id, err)
+}
+
+// end releases what the writer holds.
+func (w *writer) end() {
+	w.ended, w.part = true, nil
+	w.store.end(w.name)
+}
+
+// Abort implements blob.Writer.
+func (w *writer) Abort() error {
+	if w.ended {
+		return nil
+	}
+	defer w.end()
+	if w.upload == "" {
+		return nil
+	}
+	err := w.store.core.AbortMultipartUpload(context.WithoutCancel(w.ctx), w.store.bucket, w.name, w.upload)
+	if err != nil && code(err) == codeNoUpload {
+		return nil
+	}
+	return failed("abort", w.id, err)
+}
