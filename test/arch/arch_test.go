@@ -131,6 +131,25 @@ var rules = []rule{{
 	except:   []string{"cmd/..."},
 	forbid:   []string{"internal/kms/plugin", "internal/kms/escrow"},
 }, {
+	name:     "stores of blobs never see what could decrypt",
+	because:  "they hold ciphertext under random names and nothing else",
+	packages: []string{"internal/blob/..."},
+	indirect: true,
+	forbid: []string{"envelope", "internal/keyring", "internal/kms/...", "internal/process/...", "internal/engine",
+		"internal/store/..."},
+}, {
+	name:     "the client of S3 sits in the package for its store",
+	because:  "it is heavy, and nothing else needs it",
+	packages: []string{"..."},
+	except:   []string{"internal/blob/s3/..."},
+	forbid:   []string{"github.com/minio/..."},
+}, {
+	name:     "only cmd wires S3",
+	because:  "the core knows stores of blobs by their interface",
+	packages: []string{"..."},
+	except:   []string{"cmd/...", "internal/blob/s3/..."},
+	forbid:   []string{"internal/blob/s3"},
+}, {
 	name:     "only the store speaks SQL",
 	because:  "SQL stands beside the function that runs it, in one package",
 	packages: []string{"..."},
