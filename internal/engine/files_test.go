@@ -243,11 +243,16 @@ func repeatedClaim(t *testing.T, env *testenv.Env) {
 func TestAClaimMovesTheKey(t *testing.T) {
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
-	id, err := startWith(t, env, env.Ann, `{"shoe": `+named(put(t, env, env.Ann, content(10)).File)+`, "person": {"id": "p-1"}}`)
+	file, public := api.FileInfo{}, put(t, env, env.Ann, content(10)).File
+	id, err := startWith(t, env, env.Ann, `{"room": `+named(public)+`, "shoe": `+named(put(t, env, env.Ann, content(10)).File)+`, "person": {"id": "p-1"}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := env.Instance(id).Files[0]
+	for _, f := range env.Instance(id).Files {
+		if f.File != public {
+			file = f
+		}
+	}
 	if len(file.Subjects) != 1 || file.Subjects[0] != "person.id" {
 		t.Errorf("the file is about %v, want the person that the field is about", file.Subjects)
 	}
@@ -270,6 +275,9 @@ func TestAClaimMovesTheKey(t *testing.T) {
 		}
 		if ids, err := envelope.KeyIDs(field); err != nil || len(ids) != 2 {
 			t.Errorf("the file's field is under %v, %v, want the instance's key and the person's", ids, err)
+		}
+		if err := data.QueryRow(`SELECT value FROM fields WHERE path = ?`, "$file:"+public).Scan(&field); err != nil || !envelope.IsSealed(field) {
+			t.Errorf("the key of a file in a public field is stored in clear (%v)", err)
 		}
 		if n := count(t, env, "data.db", `SELECT count(*) FROM uploads`); n != 0 {
 			t.Errorf("%d uploads are left, want none", n)
