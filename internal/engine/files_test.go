@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -346,8 +347,12 @@ func fileOfRenamedPerson(t *testing.T, env *testenv.Env) {
 		if got, err := get(t, env, id, i.Files[0].File); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("about %s: %d bytes, %v", name, len(got), err)
 		}
-		if _, err := env.Engine.Export(t.Context(), env.Ann, id); err != nil {
-			t.Error(err)
+		export, err := env.Engine.Export(t.Context(), env.Ann, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := export.Steps[len(export.Steps)-1]; !slices.Contains(last.Fields, "$file:"+i.Files[0].File) {
+			t.Errorf("about %s: the file was not sealed anew, but %v", name, last.Fields)
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (e *Engine) writeField(ctx context.Context, o *object, f fieldWrite, shard 
 	row := store.Field{Path: f.path, Sealed: entry.sealed, Value: plain}
 	if most := maxField - layerSize*len(entry.keys)/personsPerLayer; len(plain) > most {
 		return row, entry, ledger.Hash{}, fault.New(fault.Invalid, "field %q takes %d bytes; at most %d fit", f.path, len(plain), most).
-			WithCode("field_too_large").WithHint("split the value, or keep the large part elsewhere and store its reference")
+			WithCode("field_too_large").WithHint("split the value, or upload the large part as a file")
 	}
 	if entry.sealed {
 		sealed, err := e.sealField(o, keys, o.head.shards[shard], f.path, entry.seq, plain)

@@ -103,7 +103,7 @@ func (r *run) admitResults(token uint64, results *canon.Context) error {
 }
 
 func largeField(path string) error {
-	return fault.New(fault.Invalid, "field %q takes more than %d bytes: split the value, or keep the large part elsewhere and store its reference",
+	return fault.New(fault.Invalid, "field %q takes more than %d bytes: split the value, or upload the large part as a file",
 		path, MaxFieldBytes).WithCode("field_too_large")
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"net"
@@ -56,6 +57,7 @@ func mark(place string) string { return "CANARY-" + place + "-7f3a91" }
 var places = []string{
 	"variable", "number-like", "subject", "nested", "list", "business-key", "idempotency", "job-result", "job-failure", "error-code",
 	"error-message", "error-variable", "draft", "form-answer", "refused-answer", "refused-variable", "set-variable", "search", "malformed",
+	"file", "file-name", "upload", "upload-name", "broken-upload", "refused-file",
 }
 
 func TestNothingSealedIsAtRestInClear(t *testing.T) {
@@ -118,6 +120,35 @@ func (s *server) fill(t *testing.T) {
 	s.raw(t, "POST", "/v1/instances", []byte(`{"process": "canary", "variables": {"`+mark("malformed")+`": 1, "`+mark("malformed")+`": 2}}`), 400)
 	s.raw(t, "GET", "/v1/instances?process=canary&field=person.id&value="+mark("search"), nil, 200)
 	s.instance = started.Instance
+	s.fillFiles(t)
+}
+
+// fillFiles puts marks into files: one that the instance has, one that nobody
+// claims, one whose sender hangs up, and one that is refused.
+func (s *server) fillFiles(t *testing.T) {
+	ctx, c := t.Context(), s.client
+	body := func(place string) string { return strings.Repeat(mark(place)+"\n", 10_000) } // several segments
+	file, err := c.PutFile(ctx, mark("file-name")+".txt", "text/plain", strings.NewReader(body("file")))
+	ok(t, err)
+	_, err = c.SetVariables(ctx, s.instance, client.Variables(map[string]any{"scan": client.FileValue(file)}))
+	ok(t, err)
+	s.file = file.File
+	_, err = c.PutFile(ctx, mark("upload-name"), "text/plain", strings.NewReader(body("upload")))
+	ok(t, err)
+	broken, hangUp := context.WithCancel(ctx)
+	_, err = c.PutFile(broken, "x", "", io.MultiReader(strings.NewReader(body("broken-upload")), breaking(hangUp)))
+	if err == nil {
+		t.Error("an upload whose sender hung up succeeded")
+	}
+	s.raw(t, "POST", "/v1/files?name="+mark("refused-file")+"%2F", []byte(mark("refused-file")), 400)
+}
+
+// breaking is the end of a body: it breaks the connection off.
+type breaking context.CancelFunc
+
+func (b breaking) Read([]byte) (int, error) {
+	b()
+	return 0, io.ErrUnexpectedEOF
 }
 
 // read shows everything again, after a restart.
@@ -131,6 +162,13 @@ func (s *server) read(t *testing.T) {
 		if !bytes.Contains(text, []byte(mark(place))) {
 			t.Errorf("the export lacks the mark put into %s", place)
 		}
+	}
+	f, err := s.client.GetFile(ctx, s.instance, s.file)
+	ok(t, err)
+	content, err := io.ReadAll(f)
+	ok(t, errors.Join(err, f.Close()))
+	if !bytes.Contains(content, []byte(mark("file"))) || f.Name != mark("file-name")+".txt" {
+		t.Error("the file lacks its mark")
 	}
 	incidents, err := s.client.Incidents(ctx, "canary", api.Page{})
 	ok(t, err)
@@ -189,7 +227,7 @@ func (s *server) holds(t *testing.T, file, text string) bool {
 // server is the real binary with all its files below one directory.
 type server struct {
 	dir, binary, address, metricsAddress string
-	keyPath, apiKey, instance            string
+	keyPath, apiKey, instance, file      string
 	process                              *os.Process
 	exited                               chan error // receives when the process has ended
 	client                               *client.Client
