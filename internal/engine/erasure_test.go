@@ -334,7 +334,7 @@ func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {
 			t.Fatal(err)
 		}
 		third := place("case 3")
-		env.Restart(func() { time.Sleep(0) })
+		env.Restart(nil)
 		for range 2 {
 			if err := env.Engine.EraseDue(ctx); err != nil {
 				t.Fatal(err)
@@ -508,7 +508,7 @@ func TestAKeyPutBackIsDestroyedAgain(t *testing.T) {
 	put := 0
 	env.Restart(func() {
 		path := filepath.Join(env.Config.Data, "keys.db")
-		for _, m := range tables(t, path, "keys.db")["data_keys"].setBacks(old["data_keys"]) {
+		for _, m := range tables(t, path, "keys.db")["data_keys"].puttingBack(old["data_keys"]) {
 			m.apply(t, path)
 			put++
 		}

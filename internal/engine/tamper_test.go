@@ -534,10 +534,14 @@ func (tab *table) deletions() []mutation {
 
 // setBacks puts older states of rows back, also rows that are gone by now.
 func (tab *table) setBacks(old *table) []mutation {
-	var list []mutation
 	if _, ok := free[tab.name+"/set back"]; ok {
 		return nil
 	}
+	return tab.puttingBack(old)
+}
+
+func (tab *table) puttingBack(old *table) []mutation {
+	var list []mutation
 	for _, row := range old.rows {
 		if slices.ContainsFunc(tab.rows, func(now []any) bool { return equal(now, row) }) {
 			continue
