@@ -326,7 +326,8 @@ type ErasureTarget struct {
 
 // HoldRequest keeps something from being erased.
 type HoldRequest struct {
-	ErasureTarget
+	Kind   string `json:"kind" enum:"instance,subject"`
+	ID     string `json:"id" minLength:"1" maxLength:"1024"`
 	Reason string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
 }
 
@@ -349,9 +350,10 @@ type Holds struct {
 
 // ErasureRequest orders that the keys of an instance or a person be destroyed.
 type ErasureRequest struct {
-	ErasureTarget
+	Kind    string `json:"kind" enum:"instance,subject"`
+	ID      string `json:"id" minLength:"1" maxLength:"1024"`
 	Reason  string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
-	DelayMS *int64 `json:"delay_ms,omitempty" doc:"how long it can be canceled; 0: at once, absent: as the server is set" minimum:"0" maximum:"31536000000"`
+	DelayMS *int   `json:"delay_ms,omitempty" doc:"how long it can be canceled; 0: at once, absent: as the server is set" minimum:"0" maximum:"31536000000"`
 }
 
 // Erasure is an order and what became of it. Whom the erasure of a person was about

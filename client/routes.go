@@ -212,3 +212,50 @@ func (c *Client) Ready(ctx context.Context) (api.Health, error) {
 
 // OpenAPI returns the API's description.
 func (c *Client) OpenAPI(ctx context.Context) ([]byte, error) { return c.do(ctx, get("/openapi.json")) }
+
+// PlaceHold keeps an instance or a person from being erased.
+func (c *Client) PlaceHold(ctx context.Context, r api.HoldRequest) (api.Hold, error) {
+	return call[api.Hold](ctx, c, send("POST", "/v1/holds", r))
+}
+
+// ReleaseHold takes one hold away.
+func (c *Client) ReleaseHold(ctx context.Context, id string) (api.Hold, error) {
+	return call[api.Hold](ctx, c, send("POST", "/v1/holds/{hold}/release", nil, id))
+}
+
+// Holds lists the holds in force.
+func (c *Client) Holds(ctx context.Context, p api.Page) (api.Holds, error) {
+	return call[api.Holds](ctx, c, get("/v1/holds").with("after", p.After, "limit", number(p.Limit)))
+}
+
+// OrderErasure orders that the keys of an instance or a person be destroyed.
+func (c *Client) OrderErasure(ctx context.Context, r api.ErasureRequest) (api.Erasure, error) {
+	return call[api.Erasure](ctx, c, send("POST", "/v1/erasures", r))
+}
+
+// PreviewErasure says what an erasure would take away, and what holds it.
+func (c *Client) PreviewErasure(ctx context.Context, t api.ErasureTarget) (api.ErasurePreview, error) {
+	return call[api.ErasurePreview](ctx, c, send("POST", "/v1/erasures/preview", t))
+}
+
+// CancelErasure takes an order back before it is due.
+func (c *Client) CancelErasure(ctx context.Context, id string) (api.Erasure, error) {
+	return call[api.Erasure](ctx, c, send("POST", "/v1/erasures/{erasure}/cancel", nil, id))
+}
+
+// Erasures lists what was ordered to be erased.
+func (c *Client) Erasures(ctx context.Context, p api.Page) (api.Erasures, error) {
+	return call[api.Erasures](ctx, c, get("/v1/erasures").with("after", p.After, "limit", number(p.Limit)))
+}
+
+// ErasureReceipt says what an erasure did, and from when on nothing of it can be
+// read anywhere.
+func (c *Client) ErasureReceipt(ctx context.Context, id string) (api.ErasureReceipt, error) {
+	return call[api.ErasureReceipt](ctx, c, get("/v1/erasures/{erasure}/receipt", id))
+}
+
+// VerifyErasure tries to read what was erased, a part at a time: after is the Next of
+// the part before, "" for the first.
+func (c *Client) VerifyErasure(ctx context.Context, id, after string) (api.ErasureCheck, error) {
+	return call[api.ErasureCheck](ctx, c, send("POST", "/v1/erasures/{erasure}/verify", api.ErasureCheckRequest{After: after}, id))
+}

@@ -88,6 +88,8 @@ func (s *settings) check() error {
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"max_file", checkNotNegative(s.MaxFile)},
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},
+		{"erasure_delay", checkSpan(s.ErasureDelay)},
+		{"erasure_epoch", checkSpan(s.ErasureEpoch)},
 		{"log_level", checkLogLevel(s.LogLevel)},
 		{"log_format", checkOneOf(s.LogFormat, "text", "json")},
 	} {

@@ -10,6 +10,8 @@ type serveCmd struct {
 	BehindProxy    bool   `conf:"behind_proxy" help:"${doc_behind_proxy}"`
 	TrustedProxies string `conf:"trusted_proxies" help:"${doc_trusted_proxies}" placeholder:"CIDR,.."`
 	HotInstances   int    `conf:"hot_instances" help:"${doc_hot_instances}" placeholder:"N"`
+	ErasureDelay   string `conf:"erasure_delay" help:"${doc_erasure_delay}" placeholder:"TIME"`
+	ErasureEpoch   string `conf:"erasure_epoch" help:"${doc_erasure_epoch}" placeholder:"TIME"`
 	LogLevel       string `conf:"log_level" help:"${doc_log_level}" placeholder:"LEVEL"`
 	LogFormat      string `conf:"log_format" help:"${doc_log_format}" placeholder:"FORMAT"`
 	storeFlags

@@ -46,6 +46,8 @@ type config struct {
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
 	MaxFile           int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`
 	MaxFilesTotal     int64  `koanf:"max_files_total" default:"0" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
+	ErasureDelay      string `koanf:"erasure_delay" default:"7d" doc:"how long an erasure waits and can be canceled, unless it is ordered otherwise: 7d, 12h, 0"`
+	ErasureEpoch      string `koanf:"erasure_epoch" default:"30d" doc:"how long after an erasure old versions of keys are destroyed, so that backups are of no use"`
 	LogLevel          string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`
 	LogFormat         string `koanf:"log_format" default:"text" doc:"how the log is written: text or json"`
 }

@@ -139,6 +139,11 @@ func checkNotNegative[T int | int64](n T) error {
 	return nil
 }
 
+func checkSpan(text string) error {
+	_, err := parseSpan(text)
+	return err
+}
+
 func checkLogLevel(text string) error {
 	var level slog.Level
 	if level.UnmarshalText([]byte(text)) != nil {

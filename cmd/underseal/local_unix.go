@@ -77,6 +77,12 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances}
 	config.Files = engine.FileLimits{One: s.MaxFile, All: s.MaxFilesTotal}
 	var err error
+	if config.ErasureDelay, err = parseSpan(s.ErasureDelay); err != nil {
+		return config, fault.New(fault.Invalid, "erasure_delay: %w", err).WithCode("config_invalid")
+	}
+	if config.ErasureEpoch, err = parseSpan(s.ErasureEpoch); err != nil {
+		return config, fault.New(fault.Invalid, "erasure_epoch: %w", err).WithCode("config_invalid")
+	}
 	if config.KeyServices, err = s.openKeyServices(); err != nil {
 		return config, err
 	}

@@ -30,6 +30,8 @@ type cli struct {
 	Files     filesCmd     `cmd:"" group:"client" help:"Upload and download files."`
 	Worker    workerCmd    `cmd:"" group:"client" help:"Run a command for each job of a type."`
 	Incidents incidentsCmd `cmd:"" group:"client" help:"List what failed and waits, try it again."`
+	Erase     eraseCmd     `cmd:"" group:"client" help:"Destroy the keys of an instance or a person; receipts, verification."`
+	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
 
 	Check      configCmd     `cmd:"" name:"config" group:"other" help:"Check the configuration."`
 	Doctor     doctorCmd     `cmd:"" group:"other" help:"Find out what is wrong with this installation."`

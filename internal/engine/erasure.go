@@ -67,7 +67,7 @@ func (e *Engine) repeatedErasure(ctx context.Context, c Caller, earlier api.Rece
 // orderable returns the custody of something that exists, is not held, and is not
 // erased or about to be.
 func (e *Engine) orderable(ctx context.Context, scope store.Scope, r api.ErasureRequest) (*custody, error) {
-	t, id, err := e.aim(ctx, scope, r.ErasureTarget)
+	t, id, err := e.aim(ctx, scope, api.ErasureTarget{Kind: r.Kind, ID: r.ID})
 	if err != nil {
 		return nil, err
 	}

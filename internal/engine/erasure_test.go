@@ -18,10 +18,8 @@ import (
 // order orders an erasure.
 func order(t *testing.T, env *testenv.Env, kind, id string, delay time.Duration) (api.Erasure, error) {
 	t.Helper()
-	ms := delay.Milliseconds()
-	return env.Engine.OrderErasure(t.Context(), env.Ann, api.ErasureRequest{
-		ErasureTarget: api.ErasureTarget{Kind: kind, ID: id}, Reason: "they asked", DelayMS: &ms,
-	}, "")
+	ms := int(delay.Milliseconds())
+	return env.Engine.OrderErasure(t.Context(), env.Ann, api.ErasureRequest{Kind: kind, ID: id, Reason: "they asked", DelayMS: &ms}, "")
 }
 
 // erase erases at once.
@@ -301,7 +299,7 @@ func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {
 	for _, target := range []api.ErasureTarget{{Kind: "subject", ID: "p-1"}, {Kind: "instance", ID: id}} {
 		place := func(reason string) api.Hold {
 			t.Helper()
-			h, err := env.Engine.PlaceHold(ctx, env.Ann, api.HoldRequest{ErasureTarget: target, Reason: reason}, reason+target.Kind)
+			h, err := env.Engine.PlaceHold(ctx, env.Ann, api.HoldRequest{Kind: target.Kind, ID: target.ID, Reason: reason}, reason+target.Kind)
 			if err != nil || h.Reason != reason {
 				t.Fatalf("%+v, %v", h, err)
 			}

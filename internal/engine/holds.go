@@ -44,7 +44,7 @@ func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, ide
 // heldBy returns the custody of what a hold is to be placed on: anything but what
 // is erased, or is being erased.
 func (e *Engine) heldBy(ctx context.Context, scope store.Scope, r api.HoldRequest) (*custody, error) {
-	t, id, err := e.aim(ctx, scope, r.ErasureTarget)
+	t, id, err := e.aim(ctx, scope, api.ErasureTarget{Kind: r.Kind, ID: r.ID})
 	if err != nil {
 		return nil, err
 	}

@@ -155,8 +155,7 @@ func newWorld(t *testing.T) *world {
 // hold places one more hold on a person.
 func (w *world) hold(t *testing.T, env *testenv.Env) {
 	t.Helper()
-	target := api.ErasureTarget{Kind: "subject", ID: "p-1"}
-	if _, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{ErasureTarget: target}, ""); err != nil {
+	if _, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{Kind: "subject", ID: "p-1"}, ""); err != nil {
 		t.Fatal(err)
 	}
 }

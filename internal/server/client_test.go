@@ -88,6 +88,16 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	}
 	_, errs["Incidents"] = c.Incidents(ctx, "loan", page)
 	_, errs["RetryIncident"] = c.RetryIncident(ctx, "1", 0)
+	target := api.ErasureTarget{Kind: "subject", ID: "p-1"}
+	_, errs["PlaceHold"] = c.PlaceHold(ctx, api.HoldRequest{Kind: target.Kind, ID: target.ID})
+	_, errs["ReleaseHold"] = c.ReleaseHold(ctx, "1.2")
+	_, errs["Holds"] = c.Holds(ctx, page)
+	_, errs["OrderErasure"] = c.OrderErasure(ctx, api.ErasureRequest{Kind: target.Kind, ID: target.ID})
+	_, errs["PreviewErasure"] = c.PreviewErasure(ctx, target)
+	_, errs["CancelErasure"] = c.CancelErasure(ctx, "1")
+	_, errs["Erasures"] = c.Erasures(ctx, page)
+	_, errs["ErasureReceipt"] = c.ErasureReceipt(ctx, "1")
+	_, errs["VerifyErasure"] = c.VerifyErasure(ctx, "1", "")
 	_, errs["Health"] = c.Health(ctx)
 	_, errs["Ready"] = c.Ready(ctx)
 	_, errs["OpenAPI"] = c.OpenAPI(ctx)

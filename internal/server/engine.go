@@ -55,6 +55,16 @@ type Engine interface {
 
 	Incidents(ctx context.Context, c identity.Caller, process string, p engine.Page) (api.Incidents, error)
 	RetryIncident(ctx context.Context, c identity.Caller, id string, retries int, idem string) (api.Receipt, error)
+
+	PlaceHold(ctx context.Context, c identity.Caller, in api.HoldRequest, idem string) (api.Hold, error)
+	ReleaseHold(ctx context.Context, c identity.Caller, id, idem string) (api.Hold, error)
+	Holds(ctx context.Context, c identity.Caller, p engine.Page) (api.Holds, error)
+	OrderErasure(ctx context.Context, c identity.Caller, in api.ErasureRequest, idem string) (api.Erasure, error)
+	PreviewErasure(ctx context.Context, c identity.Caller, in api.ErasureTarget) (api.ErasurePreview, error)
+	CancelErasure(ctx context.Context, c identity.Caller, id, idem string) (api.Erasure, error)
+	Erasures(ctx context.Context, c identity.Caller, p engine.Page) (api.Erasures, error)
+	ErasureReceipt(ctx context.Context, c identity.Caller, id string) (api.ErasureReceipt, error)
+	VerifyErasure(ctx context.Context, c identity.Caller, id string, in api.ErasureCheckRequest) (api.ErasureCheck, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

@@ -226,6 +226,51 @@ func (e *fakeEngine) RetryIncident(_ context.Context, c identity.Caller, id stri
 	return e.note("RetryIncident", c, id, idem, retries)
 }
 
+func (e *fakeEngine) PlaceHold(_ context.Context, c identity.Caller, in api.HoldRequest, idem string) (api.Hold, error) {
+	_, err := e.note("PlaceHold", c, "", idem, in)
+	return api.Hold{}, err
+}
+
+func (e *fakeEngine) ReleaseHold(_ context.Context, c identity.Caller, id, idem string) (api.Hold, error) {
+	_, err := e.note("ReleaseHold", c, id, idem, nil)
+	return api.Hold{}, err
+}
+
+func (e *fakeEngine) Holds(_ context.Context, c identity.Caller, p engine.Page) (api.Holds, error) {
+	_, err := e.note("Holds", c, "", "", api.Page(p))
+	return api.Holds{}, err
+}
+
+func (e *fakeEngine) OrderErasure(_ context.Context, c identity.Caller, in api.ErasureRequest, idem string) (api.Erasure, error) {
+	_, err := e.note("OrderErasure", c, "", idem, in)
+	return api.Erasure{}, err
+}
+
+func (e *fakeEngine) PreviewErasure(_ context.Context, c identity.Caller, in api.ErasureTarget) (api.ErasurePreview, error) {
+	_, err := e.note("PreviewErasure", c, "", "", in)
+	return api.ErasurePreview{}, err
+}
+
+func (e *fakeEngine) CancelErasure(_ context.Context, c identity.Caller, id, idem string) (api.Erasure, error) {
+	_, err := e.note("CancelErasure", c, id, idem, nil)
+	return api.Erasure{}, err
+}
+
+func (e *fakeEngine) Erasures(_ context.Context, c identity.Caller, p engine.Page) (api.Erasures, error) {
+	_, err := e.note("Erasures", c, "", "", api.Page(p))
+	return api.Erasures{}, err
+}
+
+func (e *fakeEngine) ErasureReceipt(_ context.Context, c identity.Caller, id string) (api.ErasureReceipt, error) {
+	_, err := e.note("ErasureReceipt", c, id, "", nil)
+	return api.ErasureReceipt{}, err
+}
+
+func (e *fakeEngine) VerifyErasure(_ context.Context, c identity.Caller, id string, in api.ErasureCheckRequest) (api.ErasureCheck, error) {
+	_, err := e.note("VerifyErasure", c, id, "", in)
+	return api.ErasureCheck{}, err
+}
+
 // newServer returns a server of the engine; the change may adjust its config.
 func newServer(t testing.TB, e server.Engine, change ...func(*server.Config)) *server.Server {
 	t.Helper()

@@ -15,7 +15,7 @@ import (
 // operations lists every route of the API.
 func (s *Server) operations() []*operation {
 	return slices.Concat(
-		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.fileRoutes(), s.ownRoutes())
+		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.fileRoutes(), s.ownRoutes())
 }
 
 func (s *Server) processRoutes() []*operation {
@@ -170,6 +170,60 @@ func (s *Server) incidentRoutes() []*operation {
 		newOperation("POST", "/v1/incidents/{incident}/retry", "retryIncident", tag, "Try again what failed",
 			func(ctx context.Context, x *exchange, in api.RetryRequest) (api.Receipt, error) {
 				return e.RetryIncident(ctx, x.caller, x.id, in.Retries, x.idem)
+			}),
+	}
+}
+
+// erasureRoutes take ids of persons in bodies only: a path or query would be kept in
+// logs of proxies.
+func (s *Server) erasureRoutes() []*operation {
+	e, tag := s.engine, "erasures"
+	preview := newOperation("POST", "/v1/erasures/preview", "previewErasure", tag, "Say what an erasure would take away, and what holds it",
+		func(ctx context.Context, x *exchange, in api.ErasureTarget) (api.ErasurePreview, error) {
+			out, err := e.PreviewErasure(ctx, x.caller, in)
+			out.Holds, out.Sample = list(out.Holds), list(out.Sample)
+			return out, err
+		})
+	verify := newOperation("POST", "/v1/erasures/{erasure}/verify", "verifyErasure", tag, "Try to read what was erased, a part at a time",
+		func(ctx context.Context, x *exchange, in api.ErasureCheckRequest) (api.ErasureCheck, error) {
+			return e.VerifyErasure(ctx, x.caller, x.id, in)
+		})
+	preview.unkeyed, verify.unkeyed = true, true
+	return []*operation{
+		preview, verify,
+		newOperation("POST", "/v1/erasures", "orderErasure", tag, "Order that the keys of an instance or a person be destroyed",
+			func(ctx context.Context, x *exchange, in api.ErasureRequest) (api.Erasure, error) {
+				return e.OrderErasure(ctx, x.caller, in, x.idem)
+			}),
+		newOperation("GET", "/v1/erasures", "listErasures", tag, "List what was ordered to be erased",
+			func(ctx context.Context, x *exchange, in api.Page) (api.Erasures, error) {
+				out, err := e.Erasures(ctx, x.caller, engine.Page(in))
+				out.Items = list(out.Items)
+				return out, err
+			}),
+		newOperation("POST", "/v1/erasures/{erasure}/cancel", "cancelErasure", tag, "Take an order back before it is due",
+			func(ctx context.Context, x *exchange, _ none) (api.Erasure, error) {
+				return e.CancelErasure(ctx, x.caller, x.id, x.idem)
+			}),
+		newOperation("GET", "/v1/erasures/{erasure}/receipt", "getErasureReceipt", tag, "Say what an erasure did, and from when on nothing of it can be read",
+			func(ctx context.Context, x *exchange, _ none) (api.ErasureReceipt, error) {
+				out, err := e.ErasureReceipt(ctx, x.caller, x.id)
+				out.Keys, out.Steps = list(out.Keys), list(out.Steps)
+				return out, err
+			}),
+		newOperation("POST", "/v1/holds", "placeHold", tag, "Keep an instance or a person from being erased",
+			func(ctx context.Context, x *exchange, in api.HoldRequest) (api.Hold, error) {
+				return e.PlaceHold(ctx, x.caller, in, x.idem)
+			}),
+		newOperation("GET", "/v1/holds", "listHolds", tag, "List the holds in force",
+			func(ctx context.Context, x *exchange, in api.Page) (api.Holds, error) {
+				out, err := e.Holds(ctx, x.caller, engine.Page(in))
+				out.Items = list(out.Items)
+				return out, err
+			}),
+		newOperation("POST", "/v1/holds/{hold}/release", "releaseHold", tag, "Take one hold away",
+			func(ctx context.Context, x *exchange, _ none) (api.Hold, error) {
+				return e.ReleaseHold(ctx, x.caller, x.id, x.idem)
 			}),
 	}
 }

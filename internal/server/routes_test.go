@@ -50,6 +50,15 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/instances/1/files/2", "", "File", "1 2", nil},
 		{"GET", "/v1/incidents?process=loan", "", "Incidents", "", api.IncidentsQuery{Process: "loan"}},
 		{"POST", "/v1/incidents/1/retry", `{"retries":2}`, "RetryIncident", "1", 2},
+		{"POST", "/v1/holds", `{"kind":"subject","id":"p-1","reason":"r"}`, "PlaceHold", "", api.HoldRequest{Kind: "subject", ID: "p-1", Reason: "r"}},
+		{"POST", "/v1/holds/1.2/release", "", "ReleaseHold", "1.2", nil},
+		{"GET", "/v1/holds?limit=3", "", "Holds", "", api.Page{Limit: 3}},
+		{"POST", "/v1/erasures", `{"kind":"instance","id":"1","delay_ms":0}`, "OrderErasure", "", api.ErasureRequest{Kind: "instance", ID: "1", DelayMS: &zero}},
+		{"POST", "/v1/erasures/preview", `{"kind":"subject","id":"p-1"}`, "PreviewErasure", "", api.ErasureTarget{Kind: "subject", ID: "p-1"}},
+		{"POST", "/v1/erasures/1/cancel", "", "CancelErasure", "1", nil},
+		{"GET", "/v1/erasures?after=c", "", "Erasures", "", api.Page{After: "c"}},
+		{"GET", "/v1/erasures/1/receipt", "", "ErasureReceipt", "1", nil},
+		{"POST", "/v1/erasures/1/verify", `{"after":"x"}`, "VerifyErasure", "1", api.ErasureCheckRequest{After: "x"}},
 	} {
 		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
 			t.Parallel()
@@ -61,7 +70,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 				t.Fatalf("status = %d: %s", w.Code, w.Body)
 			}
 			idem := "k-1"
-			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" {
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" {
 				idem = ""
 			}
 			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
@@ -146,7 +155,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool
