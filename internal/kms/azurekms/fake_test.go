@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/underseal/underseal/internal/kms/azurekms"
@@ -73,19 +74,33 @@ func (f *fake) addKeys() azurekms.Config {
 	}
 }
 
+// rsaKeys are few, since making them takes long. Versions made one after the
+// other have different ones.
+var rsaKeys = sync.OnceValue(func() (keys [3]*rsa.PrivateKey) {
+	for i := range keys {
+		var err error
+		if keys[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			panic(err)
+		}
+	}
+	return keys
+})
+
+// made counts the versions with RSA keys.
+var made atomic.Int32
+
 // add makes a version of the kind of key.
 func (k *fakeKey) add(wraps bool) *fakeVersion {
 	id := make([]byte, 16)
 	rand.Read(id)
 	v := &fakeVersion{id: hex.EncodeToString(id)}
-	var err error
 	if wraps {
-		v.rsa, err = rsa.GenerateKey(rand.Reader, 2048)
+		v.rsa = rsaKeys()[made.Add(1)%3]
 	} else {
-		v.ec, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	}
-	if err != nil {
-		panic(err)
+		var err error
+		if v.ec, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			panic(err)
+		}
 	}
 	k.versions = append(k.versions, v)
 	return v
