@@ -26,7 +26,7 @@ func (initCmd) Help() string {
 // made says what init and serve made.
 type made struct {
 	Data        string `json:"data,omitempty"`
-	RootKeyFile string `json:"root_key_file"`
+	RootKeyFile string `json:"root_key_file,omitempty"` // when the key file wraps the keys
 	APIKeyFile  string `json:"api_key_file"`
 	Tenant      string `json:"tenant"`
 }
@@ -40,6 +40,9 @@ func (c *initCmd) Run(ctx context.Context, e *env) error {
 }
 
 func (m made) write(w io.Writer) {
-	pairs(w, "data directory", m.Data, "root key file", m.RootKeyFile+"  (keep a copy apart from the data)",
-		"API key file", m.APIKeyFile, "tenant", m.Tenant)
+	rootKey := m.RootKeyFile
+	if rootKey != "" {
+		rootKey += "  (keep a copy apart from the data)"
+	}
+	pairs(w, "data directory", m.Data, "root key file", rootKey, "API key file", m.APIKeyFile, "tenant", m.Tenant)
 }

@@ -50,7 +50,10 @@ func besideServer(err error, another bool) error {
 }
 
 func (s *settings) made() made {
-	m := made{RootKeyFile: s.RootKeyFile, APIKeyFile: s.APIKeyFile, Tenant: firstTenant}
+	m := made{APIKeyFile: s.APIKeyFile, Tenant: firstTenant}
+	if s.KeyService == node.KeyFileService {
+		m.RootKeyFile = s.RootKeyFile
+	}
 	if s.Database == "" {
 		m.Data = s.Data
 	}

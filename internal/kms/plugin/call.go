@@ -134,16 +134,21 @@ func retryAfter(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
+// codeOtherRootKey is the code of every key service for keys of another root key.
+const codeOtherRootKey = "other_root_key"
+
 // words are the errors of the protocol.
 var words = []word{
 	{"invalid", http.StatusBadRequest, fault.Invalid, "", nil},
 	{"denied", http.StatusForbidden, fault.Denied, "", nil},
 	{"unknown_version", http.StatusNotFound, fault.NotFound, "unknown_version", []string{"destroy"}},
-	{"other_root_key", http.StatusConflict, fault.Conflict, "other_root_key", nil},
+	{"other_root_key", http.StatusConflict, fault.Conflict, codeOtherRootKey, nil},
+	{"older_first", http.StatusConflict, fault.Conflict, "older_versions", []string{"destroy"}},
 	{"destroyed", http.StatusGone, fault.NotFound, "root_key_destroyed", []string{"wrap", "unwrap"}},
 	{"integrity", http.StatusUnprocessableEntity, fault.Integrity, "", []string{"unwrap"}},
 	{"throttled", http.StatusTooManyRequests, fault.Unavailable, kms.CodeThrottled, nil},
 	{"unsupported", http.StatusNotImplemented, fault.Invalid, "rotation_unsupported", []string{"rotate"}},
+	{"whole_key", http.StatusNotImplemented, fault.Invalid, kms.CodeWholeKey, []string{"destroy"}},
 	{"unavailable", http.StatusServiceUnavailable, fault.Unavailable, "", nil},
 }
 

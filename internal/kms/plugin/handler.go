@@ -169,23 +169,30 @@ func (h *handler) rootKey(ctx context.Context) (string, error) {
 // wordOf returns the protocol's word for an error. What has none is told as an
 // outage: that destroys and denies nothing.
 func wordOf(err error, call string) word {
-	text := map[fault.Kind]string{
-		fault.Invalid: "invalid", fault.Denied: "denied", fault.NotFound: "destroyed",
-		fault.Conflict: "other_root_key", fault.Integrity: "integrity",
-	}[fault.KindOf(err)]
-	switch {
-	case text == "destroyed" && call == "destroy":
-		text = "unknown_version"
-	case text == "invalid" && call == "rotate":
-		text = "unsupported"
-	case fault.CodeOf(err) == kms.CodeThrottled:
-		text = "throttled"
-	}
-	if row, ok := findWord(text); ok && row.of(call) {
+	if row, ok := findWord(textOf(fault.KindOf(err), fault.CodeOf(err), call)); ok && row.of(call) {
 		return row
 	}
 	row, _ := findWord("unavailable")
 	return row
+}
+
+func textOf(kind fault.Kind, code, call string) string {
+	switch {
+	case code == kms.CodeThrottled:
+		return "throttled"
+	case code == kms.CodeWholeKey:
+		return "whole_key"
+	case kind == fault.Invalid && call == "rotate":
+		return "unsupported"
+	case kind == fault.NotFound && call == "destroy":
+		return "unknown_version"
+	case kind == fault.Conflict && call == "destroy" && code != codeOtherRootKey:
+		return "older_first"
+	}
+	return map[fault.Kind]string{
+		fault.Invalid: "invalid", fault.Denied: "denied", fault.NotFound: "destroyed",
+		fault.Conflict: "other_root_key", fault.Integrity: "integrity",
+	}[kind]
 }
 
 // levelOf keeps what a caller did wrong, or what lies far away, apart from what

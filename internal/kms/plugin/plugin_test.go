@@ -140,6 +140,24 @@ func storedBy(t *testing.T, id, version string) []byte {
 	return append(append(append(out, byte(len(version))), version...), make([]byte, 60)...)
 }
 
+func TestWhyAVersionCannotBeDestroyedComesThroughThePlugin(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		kind fault.Kind
+		code string
+	}{
+		"no such version": {fault.New(fault.NotFound, "no"), fault.NotFound, "unknown_version"},
+		"older ones":      {fault.New(fault.Conflict, "no"), fault.Conflict, "older_versions"},
+		"exchanged":       {fault.New(fault.Conflict, "no").WithCode("other_root_key"), fault.Conflict, "other_root_key"},
+		"whole keys":      {fault.New(fault.Invalid, "no").WithCode(kms.CodeWholeKey), fault.Invalid, kms.CodeWholeKey},
+	} {
+		err := serve(t, fixed{err: test.err}).Destroy(t.Context(), "1")
+		if !fault.Is(err, test.kind) || fault.CodeOf(err) != test.code {
+			t.Errorf("%s: Destroy: %v with code %q, want %s with %q", name, err, fault.CodeOf(err), test.kind, test.code)
+		}
+	}
+}
+
 func TestAKeyServiceThatCannotRotateSaysSo(t *testing.T) {
 	_, err := serve(t, fixed{}).(kms.Rotator).Rotate(t.Context())
 	if !fault.Is(err, fault.Invalid) || fault.CodeOf(err) != "rotation_unsupported" {
