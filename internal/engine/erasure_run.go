@@ -191,7 +191,11 @@ func (e *Engine) eraseFile(ctx context.Context, scope store.Scope, id store.ID) 
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	return e.blobs.Delete(ctx, scope.Tenant(), blob.ID(id))
+	if err := e.blobs.Delete(ctx, scope.Tenant(), blob.ID(id)); err != nil {
+		return err
+	}
+	defer e.limits.changed(scope)
+	return e.store.EmptyFile(ctx, scope, id)
 }
 
 // destroyPerson destroys a person's keys and throws away what is open in memory

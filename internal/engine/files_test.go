@@ -618,9 +618,20 @@ func TestAClaimThatBreaksOffIsFinished(t *testing.T) {
 	})
 }
 
+// send uploads n bytes without saying how many they are.
+func send(t *testing.T, env *testenv.Env, n int) (api.Upload, error) {
+	t.Helper()
+	return env.Engine.PutFile(t.Context(), env.Ann, engine.Incoming{Name: "n", Size: -1, Body: bytes.NewReader(content(n))})
+}
+
+func limitedEnv(t *testing.T, l engine.FileLimits) *testenv.Env {
+	t.Helper()
+	return testenv.New(t, func(c *node.Config) { c.Files = l })
+}
+
 // TestLimitsOfFiles sends too much: in one file, announced or not, and in all.
 func TestLimitsOfFiles(t *testing.T) {
-	env := testenv.New(t, func(c *node.Config) { c.Files = engine.FileLimits{One: 100_000, All: 250_000} })
+	env := limitedEnv(t, engine.FileLimits{One: 100_000, All: 250_000})
 	send := func(n int, announced int64) error {
 		_, err := env.Engine.PutFile(t.Context(), env.Ann, engine.Incoming{Name: "n", Size: announced, Body: bytes.NewReader(content(n))})
 		return err

@@ -193,6 +193,14 @@ func (db *DB) FilesTotal(ctx context.Context, s Scope) (total int64, err error) 
 	return total, err
 }
 
+// EmptyFile notes that the bytes of a file are gone: they count no longer.
+func (db *DB) EmptyFile(ctx context.Context, s Scope, blob ID) error {
+	return db.data.apply(ctx, s.tenant, []statement{{
+		text: `UPDATE files SET size = 0 WHERE tenant = $1 AND blob = $2`,
+		args: []any{s.tenant, blob},
+	}})
+}
+
 // claim appends the statements that give an upload to an instance. An upload
 // that somebody else claimed or collected meanwhile refuses the whole set.
 func (f *FileRow) claim(unit []statement, s Scope, object ID) []statement {

@@ -315,7 +315,7 @@ GRANT USAGE ON SCHEMA underseal TO underseal_app, underseal_scan;
 GRANT SELECT ON lease TO underseal_app;
 GRANT SELECT, INSERT ON deployment, steps, fields, leaves, tokens, unique_tokens, person_keys, resources TO underseal_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tasks, task_candidates, jobs, timers, incidents, uploads, file_keys TO underseal_app;
-GRANT SELECT, INSERT ON files TO underseal_app;
+GRANT SELECT, INSERT, UPDATE (size) ON files TO underseal_app;
 GRANT SELECT, INSERT, DELETE ON blobs, blob_chunks TO underseal_app;
 GRANT UPDATE (size) ON blobs TO underseal_app;
 GRANT SELECT (tenant, id, size) ON blobs TO underseal_scan;
