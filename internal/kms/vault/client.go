@@ -114,6 +114,10 @@ func (c *client) request(ctx context.Context, token, method, path string, in any
 		return nil, fault.New(fault.Internal, "ask Vault: %w", err)
 	}
 	request.Header.Set("X-Vault-Request", "true")
+	// A request over a connection that the server has closed meanwhile is sent
+	// again over another one; the header is for net/http alone. At worst, a
+	// rotation or login is made twice.
+	request.Header["Idempotency-Key"] = nil
 	if token != "" {
 		request.Header.Set("X-Vault-Token", token)
 	}

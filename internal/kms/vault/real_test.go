@@ -35,8 +35,12 @@ type real struct {
 	http    *http.Client
 }
 
-// numbered makes names unique: all tests share one server.
-var numbered atomic.Int64
+// All tests share one server: its transit engine is enabled once, and names are
+// numbered.
+var (
+	enable   sync.Once
+	numbered atomic.Int64
+)
 
 func newReal(t *testing.T) *real {
 	t.Helper()
@@ -52,6 +56,7 @@ func newReal(t *testing.T) *real {
 	pool.AppendCertsFromPEM(pem)
 	r.http = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	t.Cleanup(r.http.CloseIdleConnections)
+	enable.Do(func() { r.root("POST", "sys/mounts/transit", settings{"type": "transit"}, nil) })
 	return r
 }
 
@@ -271,7 +276,7 @@ func TestRealKubernetes(t *testing.T) {
 	r := newReal(t)
 	key := r.key(aeadKey)
 	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
-	jwt := part(`{"alg":"RS256"}`) + "." + part(`{"sub":"system:serviceaccount:team:underseal","exp":4102444800,
+	jwt := part(`{"alg":"RS256"}`) + "." + part(`{"sub":"system:serviceaccount:team:underseal","nbf":1700000000,"exp":4102444800,
 		"kubernetes.io/serviceaccount/namespace":"team","kubernetes.io/serviceaccount/service-account.name":"underseal",
 		"kubernetes.io/serviceaccount/service-account.uid":"u1"}`) + "." + part("signature")
 	kubernetes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
@@ -351,7 +356,9 @@ func TestRealVaultSealed(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), "sealed") {
 		t.Errorf("the error says %q", err)
 	}
-	r.root("PUT", "sys/unseal", settings{"key": os.Getenv("UNDERSEAL_TEST_VAULT_UNSEAL")}, nil)
+	for share := range strings.SplitSeq(os.Getenv("UNDERSEAL_TEST_VAULT_UNSEAL"), ",") {
+		r.root("PUT", "sys/unseal", settings{"key": share}, nil)
+	}
 	// It answers again when it has found out that it leads.
 	for err = unwrap(t, s, wrapped); err != nil; err = unwrap(t, s, wrapped) {
 		if !fault.Is(err, fault.Unavailable) {
