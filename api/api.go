@@ -4,9 +4,9 @@
 // Conventions: ids are text and opaque; times are RFC 3339 in UTC; variables
 // are JSON objects whose numbers keep every digit (at most 34); lists are
 // paged by an opaque cursor; every change accepts an Idempotency-Key header and
-// gives the same answer again when it is repeated with the same body. Two calls
-// change nothing that lasts and take no key: activating jobs and extending a
-// lease.
+// gives the same answer again when it is repeated with the same body. Some take
+// none: activating jobs and extending a lease change nothing that lasts, and work
+// on keys can be done again.
 //
 // The tags say what a value must be like: the server builds its OpenAPI
 // document and its checks from them, so the two cannot differ.
@@ -421,6 +421,94 @@ type ErasureCheck struct {
 	Leaves   int      `json:"leaves" doc:"leaves of an erased instance that agree with what is stored"`
 	Findings []string `json:"findings,omitempty" doc:"what can be read all the same"`
 	Next     string   `json:"next,omitempty"`
+}
+
+// Keys says which keys wrap a tenant's data keys.
+type Keys struct {
+	TenantKeys []TenantKey  `json:"tenant_keys" doc:"oldest first; the newest wraps new data keys"`
+	RootKeys   []RootKey    `json:"root_keys" doc:"versions seen of the root keys that wrap the tenant keys, oldest first"`
+	Services   []KeyService `json:"services" doc:"key services that hold these root keys"`
+	Rewrap     Rewrap       `json:"rewrap"`
+}
+
+// TenantKey is one version of a tenant's key.
+type TenantKey struct {
+	Version     uint32    `json:"version"`
+	Service     string    `json:"service" doc:"key service that wraps it, as it is configured"`
+	RootKey     string    `json:"root_key" doc:"id of the service's root key"`
+	RootVersion string    `json:"root_version,omitempty" doc:"of the root key; empty when the service cannot tell"`
+	Made        time.Time `json:"made"`
+	DataKeys    int       `json:"data_keys" doc:"data keys that it wraps, destroyed ones included"`
+	Subjects    int       `json:"subjects" doc:"rows of persons that it authenticates"`
+	Newest      bool      `json:"newest,omitempty"`
+	Dispensable bool      `json:"dispensable,omitempty" doc:"nothing needs it any more, it can be retired"`
+}
+
+// RootKey is one version of a root key.
+type RootKey struct {
+	Service     string    `json:"service"`
+	RootKey     string    `json:"root_key"`
+	Version     string    `json:"version"`
+	Seen        time.Time `json:"seen" doc:"for the first time"`
+	TenantKeys  int       `json:"tenant_keys" doc:"tenant keys that it wraps"`
+	Newest      bool      `json:"newest,omitempty"`
+	Dispensable bool      `json:"dispensable,omitempty"`
+}
+
+// KeyService says whether a key service just opened a key.
+type KeyService struct {
+	Name  string `json:"name"`
+	Error string `json:"error,omitempty" doc:"why it did not"`
+}
+
+// RotateKeyRequest makes a new key: of the tenant, or a new version of the root key
+// of a key service. After is the version it follows: when another one is the newest
+// by now, nothing is done, so the request can be repeated.
+type RotateKeyRequest struct {
+	Key     string `json:"key" enum:"tenant,root"`
+	Service string `json:"service,omitempty" doc:"key service; default: the one that wraps the tenant's newest key. Naming another one for the tenant moves the tenant there." maxLength:"64"`
+	After   string `json:"after,omitempty" maxLength:"255"`
+}
+
+// RotatedKey is the newest version after a rotation.
+type RotatedKey struct {
+	Version string `json:"version"`
+}
+
+// RewrapRequest wraps the tenant's data keys anew, under its newest key.
+type RewrapRequest struct {
+	Rate int `json:"rate,omitempty" doc:"at most so many a second, default no limit" minimum:"0" maximum:"10000000"`
+}
+
+// Rewrap says how far wrapping anew is, on the server that answers.
+type Rewrap struct {
+	Running bool   `json:"running,omitempty"`
+	Done    int    `json:"done"`
+	Left    int    `json:"left"`
+	Error   string `json:"error,omitempty" doc:"with which the last one ended"`
+}
+
+// RetireKeyRequest gives up an old key for good.
+type RetireKeyRequest struct {
+	Key     string `json:"key" enum:"tenant,root"`
+	Version string `json:"version" minLength:"1" maxLength:"255"`
+	Service string `json:"service,omitempty" doc:"of a root key; default: the one that wraps the tenant's newest key" maxLength:"64"`
+	DryRun  bool   `json:"dry_run,omitempty" doc:"only say what still needs the key"`
+}
+
+// Retirement says whether an old key can be given up, and whether it was.
+type Retirement struct {
+	Safe  bool   `json:"safe" doc:"nothing needs the key"`
+	Done  bool   `json:"done,omitempty" doc:"it is gone for good"`
+	Read  int    `json:"read" doc:"rows that were opened to find out"`
+	Hangs []Hang `json:"hangs,omitempty"`
+}
+
+// Hang is one reason to keep an old key.
+type Hang struct {
+	Where string `json:"where" doc:"table"`
+	Count int    `json:"count"`
+	Why   string `json:"why"`
 }
 
 // Health is the answer of /healthz and /readyz.

@@ -195,6 +195,26 @@ func (c *Client) RetryIncident(ctx context.Context, id string, retries int) (api
 	return call[api.Receipt](ctx, c, send("POST", "/v1/incidents/{incident}/retry", api.RetryRequest{Retries: retries}, id))
 }
 
+// Keys lists the keys that wrap the tenant's data keys.
+func (c *Client) Keys(ctx context.Context) (api.Keys, error) {
+	return call[api.Keys](ctx, c, get("/v1/keys"))
+}
+
+// RotateKey makes a new tenant key, or a new version of a root key.
+func (c *Client) RotateKey(ctx context.Context, in api.RotateKeyRequest) (api.RotatedKey, error) {
+	return call[api.RotatedKey](ctx, c, send("POST", "/v1/keys/rotate", in))
+}
+
+// RewrapKeys begins to wrap the data keys anew; Keys says how far that is.
+func (c *Client) RewrapKeys(ctx context.Context, in api.RewrapRequest) (api.Rewrap, error) {
+	return call[api.Rewrap](ctx, c, send("POST", "/v1/keys/rewrap", in))
+}
+
+// RetireKey gives up an old key for good, or says what still needs it.
+func (c *Client) RetireKey(ctx context.Context, in api.RetireKeyRequest) (api.Retirement, error) {
+	return call[api.Retirement](ctx, c, send("POST", "/v1/keys/retire", in))
+}
+
 // Health asks whether the server runs. It is tried once.
 func (c *Client) Health(ctx context.Context) (api.Health, error) {
 	r := get("/healthz")

@@ -81,6 +81,8 @@ func (s *settings) check() error {
 		{"root_key_file", checkKeyPlace(s.Data, s.RootKeyFile)},
 		{"root_key_passphrase", checkReference("root_key_passphrase", s.RootKeyPassphrase)},
 		{keyServicesKey, s.checkKeyServices()},
+		{"rotate_tenant_keys", checkSpan(s.RotateTenantKeys)},
+		{"rotate_root_keys", checkSpan(s.RotateRootKeys)},
 		{"listen", server.CheckListen(s.Listen, s.TLSCert != "", s.BehindProxy)},
 		{"metrics_listen", s.checkMetricsListen()},
 		{"tls_cert", s.checkTLS()},

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -55,6 +56,7 @@ func (doctorCmd) Run(ctx context.Context, e *env) error {
 		{"server", func() (string, error) { return s.Server, probe(ctx, s, "/healthz") }},
 		{"server is ready", func() (string, error) { return "keys and database answer", probe(ctx, s, "/readyz") }},
 		{"API key", func() (string, error) { return "is accepted", tryKey(ctx, e) }},
+		{"key services", func() (string, error) { return tryKeyServices(ctx, e) }},
 	} {
 		detail, err := check.run()
 		d := diagnose(ctx, check.name, detail, err)
@@ -142,6 +144,32 @@ func probe(ctx context.Context, s *settings, path string) error {
 		missing = append(missing, fault.Detail{Place: name, Message: health.Checks[name]})
 	}
 	return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithDetails(missing...).WithHint("the server's log says why")
+}
+
+// tryKeyServices has the server unwrap the tenant's key by each key service that
+// wraps one.
+func tryKeyServices(ctx context.Context, e *env) (string, error) {
+	cl, err := e.connect()
+	if err != nil {
+		return "", err
+	}
+	keys, err := cl.Keys(ctx)
+	if err != nil {
+		return "", e.explain(err)
+	}
+	var failing []fault.Detail
+	names := []string{}
+	for _, s := range keys.Services {
+		names = append(names, s.Name)
+		if s.Error != "" {
+			failing = append(failing, fault.Detail{Place: s.Name, Message: s.Error})
+		}
+	}
+	detail := "the tenant's keys are opened by " + strings.Join(names, ", ")
+	if len(failing) == 0 {
+		return detail, nil
+	}
+	return detail, fault.New(fault.Unavailable, "%s cannot open the tenant's keys", counted(len(failing), "key service")).WithDetails(failing...)
 }
 
 // tryKey makes the cheapest call that needs the key.

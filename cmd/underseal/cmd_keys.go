@@ -14,10 +14,17 @@ import (
 )
 
 type keysCmd struct {
+	List          keysListCmd       `cmd:"" default:"withargs" help:"List the keys that wrap the tenant's data keys, and whether their services answer."`
+	Rotate        keysRotateCmd     `cmd:"" help:"Make a new tenant key or a new version of a root key."`
+	Rewrap        keysRewrapCmd     `cmd:"" help:"Wrap the data keys anew, under the newest tenant key."`
+	Retire        keysRetireCmd     `cmd:"" help:"Give up an old key for good, or say what still needs it."`
+	CreateFile    keysCreateFileCmd `cmd:"" help:"Make a key file, for a further key service."`
 	Escrow        keysEscrowCmd     `cmd:"" help:"Write a copy of the key file that named people can open."`
 	RestoreEscrow keysRestoreCmd    `cmd:"" help:"Make a key file from such a copy."`
 	Passphrase    keysPassphraseCmd `cmd:"" help:"Give the key file a passphrase, another one, or none."`
 }
+
+func (keysCmd) Help() string { return withoutCommand("keys") }
 
 // keyFileFlags say which key file.
 type keyFileFlags struct {

@@ -35,6 +35,8 @@ type config struct {
 	RootKeyFile       string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`
 	RootKeyPassphrase string `koanf:"root_key_passphrase" doc:"passphrase of the key file, if it has one: file:PATH or env:NAME; a key file that is made gets it"`
 	KeyService        string `koanf:"key_service" default:"keyfile" doc:"key service that wraps the keys of new tenants: keyfile, or a name below key_services"`
+	RotateTenantKeys  string `koanf:"rotate_tenant_keys" default:"0" doc:"age at which tenant keys are rotated, such as 90d; 0 is never"`
+	RotateRootKeys    string `koanf:"rotate_root_keys" default:"0" doc:"age at which root keys are rotated, such as 365d; 0 is never"`
 	Database          string `koanf:"database" doc:"Postgres instead of SQLite: file:PATH or env:NAME of a connection string"`
 	KeysDatabase      string `koanf:"keys_database" doc:"where the wrapped keys are kept: file:PATH or env:NAME of a connection string"`
 	Listen            string `koanf:"listen" default:"127.0.0.1:8700" doc:"address to serve the API at"`

@@ -10,6 +10,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/plugin"
 	"github.com/underseal/underseal/internal/kms/vault"
@@ -189,6 +190,17 @@ func (s *settings) openKeyService(name string) (kms.Service, error) {
 			strings.Join(slices.Sorted(maps.Keys(keyProviders)), ", ")).WithCode("config_invalid")
 	}
 	return open(place, options)
+}
+
+// rotation is the schedule of rotate_tenant_keys and rotate_root_keys.
+func (s *settings) rotation() (schedule keyring.Schedule, err error) {
+	if schedule.TenantKeys, err = parseSpan(s.RotateTenantKeys); err != nil {
+		return schedule, fault.New(fault.Invalid, "rotate_tenant_keys: %w", err).WithCode("config_invalid")
+	}
+	if schedule.RootKeys, err = parseSpan(s.RotateRootKeys); err != nil {
+		return schedule, fault.New(fault.Invalid, "rotate_root_keys: %w", err).WithCode("config_invalid")
+	}
+	return schedule, nil
 }
 
 // checkKeyServices opens each key service and sees that the default one exists.

@@ -92,6 +92,9 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	if config.KeyFilePassphrase, err = s.passphrase(); err != nil {
 		return config, err
 	}
+	if config.Rotation, err = s.rotation(); err != nil {
+		return config, err
+	}
 	if s.Database != "" {
 		if config.DSN, err = secretText("database", s.Database); err != nil {
 			return config, err

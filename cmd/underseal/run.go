@@ -19,7 +19,7 @@ type cli struct {
 	Init  initCmd  `cmd:"" group:"server" help:"Make the data directory, the keys and an administrator's API key."`
 	Serve serveCmd `cmd:"" group:"server" help:"Run the server."`
 	Demo  demoCmd  `cmd:"" group:"server" help:"Show a confidential process from start to end."`
-	Keys  keysCmd  `cmd:"" group:"server" help:"Look after keys: copies of the key file, its passphrase."`
+	Keys  keysCmd  `cmd:"" group:"server" help:"List, rotate and retire keys; copies of the key file, its passphrase."`
 
 	Deploy    deployCmd    `cmd:"" group:"client" help:"Deploy a set of files, whole or not at all."`
 	Processes processesCmd `cmd:"" group:"client" help:"List processes, set their mode."`

@@ -42,7 +42,9 @@ const (
 	PlaceHold      Action = "hold:place"
 	ReleaseHold    Action = "hold:release"
 	ReadHold       Action = "hold:read"
+	ReadKey        Action = "key:read"
 	RotateKey      Action = "key:rotate"
+	RetireKey      Action = "key:retire"
 	PutFile        Action = "file:put"
 	ReadFile       Action = "file:read"
 )

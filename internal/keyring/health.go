@@ -83,6 +83,20 @@ func (r *Ring) tryServices(ctx context.Context) (map[string]error, error) {
 	return answers, err
 }
 
+// TryService has a key service unwrap the tenant's newest key there.
+func (r *Ring) TryService(ctx context.Context, tenant, service string) error {
+	rows, err := r.config.Storage.TenantKeys(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, row := range slices.Backward(rows) {
+		if row.Service == service {
+			return r.tryUnwrap(ctx, row)
+		}
+	}
+	return fault.New(fault.NotFound, "tenant %q: none of its keys is wrapped by key service %q", tenant, service)
+}
+
 // tryUnwrap unwraps a stored tenant key and forgets it.
 func (r *Ring) tryUnwrap(ctx context.Context, row TenantKeyRow) error {
 	ctx, cancel := context.WithTimeout(ctx, r.config.CallTimeout)

@@ -30,7 +30,10 @@ const pageRows = 256
 // perSecond bounds the rows per second, 0 does not. progress, which may be nil, is
 // told after each page how many rows are done and how many are left.
 func (r *Ring) Rewrap(ctx context.Context, tenant string, perSecond int, progress func(done, left int)) error {
-	t := r.tenant(tenant)
+	return r.rewrap(ctx, r.tenant(tenant), perSecond, progress)
+}
+
+func (r *Ring) rewrap(ctx context.Context, t *tenant, perSecond int, progress func(done, left int)) error {
 	rows, err := t.notice(ctx)
 	if err != nil {
 		return err
@@ -40,7 +43,7 @@ func (r *Ring) Rewrap(ctx context.Context, tenant string, perSecond int, progres
 		w.page = min(pageRows, max(perSecond/4, 1))
 		w.limit = rate.NewLimiter(rate.Limit(perSecond), w.page)
 	}
-	if w.left, err = r.below(ctx, tenant, w.to); err != nil || w.left == 0 {
+	if w.left, err = r.below(ctx, t.name, w.to); err != nil || w.left == 0 {
 		return err
 	}
 	return w.run(ctx)
@@ -161,6 +164,7 @@ func (w *rewrap) write(ctx context.Context, read, changes int, store func() (int
 		return err
 	}
 	w.done, w.left = w.done+n, max(w.left-n, 0)
+	w.tenant.progress(w.done, w.left)
 	if w.progress != nil {
 		w.progress(w.done, w.left)
 	}

@@ -142,6 +142,12 @@ func (r *Ring) RewrapRoot(ctx context.Context, service string) (changed int, err
 	return changed, errors.Join(errs...)
 }
 
+// NewestRoot asks a key service for the newest version of its root key.
+func (r *Ring) NewestRoot(ctx context.Context, service string) (version string, err error) {
+	row, err := r.newestRoot(ctx, service)
+	return row.Version, err
+}
+
 // newestRoot asks a service for the newest version of its root key, and notes when
 // that was seen first.
 func (r *Ring) newestRoot(ctx context.Context, service string) (RootVersionRow, error) {

@@ -48,6 +48,13 @@ func (r *Ring) wrapTenantKey(ctx context.Context, name, tenant string, version u
 	if err != nil {
 		return TenantKeyRow{}, outward(err)
 	}
+	under, err := service.Version(wrapped)
+	if err != nil {
+		return TenantKeyRow{}, err
+	}
+	if err := r.config.Storage.NoteRootVersion(ctx, RootVersionRow{Service: name, RootKey: d.KeyID, Version: under, Seen: r.moment()}); err != nil {
+		return TenantKeyRow{}, err
+	}
 	return TenantKeyRow{
 		Tenant: tenant, Version: version, Service: name, RootKey: d.KeyID,
 		Made: r.moment(), Wrapped: wrapped,

@@ -21,6 +21,7 @@ type tenant struct {
 	versions map[uint32]*tenantKey
 	purposes map[Purpose]envelope.KeyID
 	pool     pool
+	rewrap   RewrapState
 }
 
 // tenant returns the one with that name, which need not exist in storage.

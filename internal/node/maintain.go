@@ -19,6 +19,7 @@ type job struct {
 func (n *Node) jobs() []job {
 	return []job{
 		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
+		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 	}

@@ -38,6 +38,8 @@ type Config struct {
 	KeyServices map[string]kms.Service
 	// KeyService names the key service of new tenants. Default: KeyFileService.
 	KeyService string
+	// Rotation says after how long keys are rotated; the zero value is never.
+	Rotation keyring.Schedule
 	// Create makes data and key file, when both are absent; no key file when another
 	// key service is the default. A key file is never made for data that is there
 	// already: that data wants its own.
@@ -67,6 +69,7 @@ type Node struct {
 	blobs    blob.Store
 	runner   *runner.Runner
 	log      *slog.Logger
+	keys     keyWatch
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -81,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{db: db, log: cfg.Log}
+	n := &Node{db: db, log: cfg.Log, keys: keyWatch{schedule: cfg.Rotation}}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -204,6 +207,7 @@ func (n *Node) Collectors() []prometheus.Collector {
 	all := []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
+	all = append(all, n.keys.collectors()...)
 	for _, g := range n.guards {
 		all = append(all, g.Collectors()...)
 	}

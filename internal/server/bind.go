@@ -43,6 +43,8 @@ func newBinder(registry huma.Registry, t reflect.Type, s *huma.Schema) binder {
 		return stringBinder(s)
 	case t.Kind() == reflect.Int:
 		return intBinder(s)
+	case t.Kind() == reflect.Bool:
+		return bindBool
 	case t.Kind() == reflect.Slice:
 		return sliceBinder(registry, t, s)
 	case t.Kind() == reflect.Struct:
@@ -88,6 +90,15 @@ func bindBytes(v canon.Value, dst reflect.Value) []fault.Detail {
 		return found("must be base64 (RFC 4648 section 4, with padding)")
 	}
 	dst.SetBytes(data)
+	return nil
+}
+
+func bindBool(v canon.Value, dst reflect.Value) []fault.Detail {
+	b, ok := v.(canon.Bool)
+	if !ok {
+		return wrongType("true or false", v)
+	}
+	dst.SetBool(bool(b))
 	return nil
 }
 

@@ -65,6 +65,11 @@ type Engine interface {
 	Erasures(ctx context.Context, c identity.Caller, p engine.Page) (api.Erasures, error)
 	ErasureReceipt(ctx context.Context, c identity.Caller, id string) (api.ErasureReceipt, error)
 	VerifyErasure(ctx context.Context, c identity.Caller, id string, in api.ErasureCheckRequest) (api.ErasureCheck, error)
+
+	Keys(ctx context.Context, c identity.Caller) (api.Keys, error)
+	RotateKey(ctx context.Context, c identity.Caller, in api.RotateKeyRequest) (api.RotatedKey, error)
+	RewrapKeys(ctx context.Context, c identity.Caller, in api.RewrapRequest) (api.Rewrap, error)
+	RetireKey(ctx context.Context, c identity.Caller, in api.RetireKeyRequest) (api.Retirement, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

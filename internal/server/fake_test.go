@@ -271,6 +271,26 @@ func (e *fakeEngine) VerifyErasure(_ context.Context, c identity.Caller, id stri
 	return api.ErasureCheck{}, err
 }
 
+func (e *fakeEngine) Keys(_ context.Context, c identity.Caller) (api.Keys, error) {
+	_, err := e.note("Keys", c, "", "", nil)
+	return api.Keys{}, err
+}
+
+func (e *fakeEngine) RotateKey(_ context.Context, c identity.Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
+	_, err := e.note("RotateKey", c, "", "", in)
+	return api.RotatedKey{}, err
+}
+
+func (e *fakeEngine) RewrapKeys(_ context.Context, c identity.Caller, in api.RewrapRequest) (api.Rewrap, error) {
+	_, err := e.note("RewrapKeys", c, "", "", in)
+	return api.Rewrap{}, err
+}
+
+func (e *fakeEngine) RetireKey(_ context.Context, c identity.Caller, in api.RetireKeyRequest) (api.Retirement, error) {
+	_, err := e.note("RetireKey", c, "", "", in)
+	return api.Retirement{}, err
+}
+
 // newServer returns a server of the engine; the change may adjust its config.
 func newServer(t testing.TB, e server.Engine, change ...func(*server.Config)) *server.Server {
 	t.Helper()

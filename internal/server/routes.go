@@ -15,7 +15,7 @@ import (
 // operations lists every route of the API.
 func (s *Server) operations() []*operation {
 	return slices.Concat(
-		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.fileRoutes(), s.ownRoutes())
+		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.fileRoutes(), s.ownRoutes())
 }
 
 func (s *Server) processRoutes() []*operation {
@@ -225,6 +225,33 @@ func (s *Server) erasureRoutes() []*operation {
 			func(ctx context.Context, x *exchange, _ none) (api.Hold, error) {
 				return e.ReleaseHold(ctx, x.caller, x.id, x.idem)
 			}),
+	}
+}
+
+// keyRoutes take no idempotency keys: doing any of it again does no harm.
+func (s *Server) keyRoutes() []*operation {
+	e, tag := s.engine, "keys"
+	rotate := newOperation("POST", "/v1/keys/rotate", "rotateKey", tag, "Make a new tenant key, or a new version of a root key",
+		func(ctx context.Context, x *exchange, in api.RotateKeyRequest) (api.RotatedKey, error) {
+			return e.RotateKey(ctx, x.caller, in)
+		})
+	rewrap := newOperation("POST", "/v1/keys/rewrap", "rewrapKeys", tag, "Begin to wrap the data keys anew, under the newest tenant key",
+		func(ctx context.Context, x *exchange, in api.RewrapRequest) (api.Rewrap, error) {
+			return e.RewrapKeys(ctx, x.caller, in)
+		})
+	retire := newOperation("POST", "/v1/keys/retire", "retireKey", tag, "Give up an old key for good, or say what still needs it",
+		func(ctx context.Context, x *exchange, in api.RetireKeyRequest) (api.Retirement, error) {
+			return e.RetireKey(ctx, x.caller, in)
+		})
+	rotate.unkeyed, rewrap.unkeyed, retire.unkeyed = true, true, true
+	return []*operation{
+		newOperation("GET", "/v1/keys", "listKeys", tag, "List the keys that wrap the tenant's data keys",
+			func(ctx context.Context, x *exchange, _ none) (api.Keys, error) {
+				out, err := e.Keys(ctx, x.caller)
+				out.TenantKeys, out.RootKeys, out.Services = list(out.TenantKeys), list(out.RootKeys), list(out.Services)
+				return out, err
+			}),
+		rotate, rewrap, retire,
 	}
 }
 

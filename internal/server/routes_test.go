@@ -59,6 +59,10 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/erasures?after=c", "", "Erasures", "", api.Page{After: "c"}},
 		{"GET", "/v1/erasures/1/receipt", "", "ErasureReceipt", "1", nil},
 		{"POST", "/v1/erasures/1/verify", `{"after":"x"}`, "VerifyErasure", "1", api.ErasureCheckRequest{After: "x"}},
+		{"GET", "/v1/keys", "", "Keys", "", nil},
+		{"POST", "/v1/keys/rotate", `{"key":"root","service":"s","after":"2"}`, "RotateKey", "", api.RotateKeyRequest{Key: "root", Service: "s", After: "2"}},
+		{"POST", "/v1/keys/rewrap", `{"rate":5}`, "RewrapKeys", "", api.RewrapRequest{Rate: 5}},
+		{"POST", "/v1/keys/retire", `{"key":"tenant","version":"1","dry_run":true}`, "RetireKey", "", api.RetireKeyRequest{Key: "tenant", Version: "1", DryRun: true}},
 	} {
 		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
 			t.Parallel()
@@ -70,7 +74,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 				t.Fatalf("status = %d: %s", w.Code, w.Body)
 			}
 			idem := "k-1"
-			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" {
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") {
 				idem = ""
 			}
 			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
@@ -155,7 +159,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "retireKey": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
+)
+
+type keysListCmd struct{ clientFlags }
+
+func (keysListCmd) Help() string { return talksToServer }
+
+func (keysListCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	keys, err := cl.Keys(ctx)
+	if err != nil {
+		return e.explain(err)
+	}
+	return e.result(keys, func(w io.Writer) { writeKeys(w, keys) })
+}
+
+func writeKeys(w io.Writer, keys api.Keys) {
+	var rows [][]string
+	for _, k := range keys.TenantKeys {
+		needs := fmt.Sprintf("%s, %s", counted(k.DataKeys, "data key"), counted(k.Subjects, "person"))
+		rows = append(rows, []string{"tenant:" + strconv.FormatUint(uint64(k.Version), 10), k.Service, stamp(k.Made), needs, keyState(k.Newest, k.Dispensable)})
+	}
+	for _, k := range keys.RootKeys {
+		rows = append(rows, []string{"root:" + k.Version, k.Service, stamp(k.Seen), counted(k.TenantKeys, "tenant key"), keyState(k.Newest, k.Dispensable)})
+	}
+	table(w, []string{"KEY", "SERVICE", "SINCE", "NEEDED BY", "STATE"}, rows)
+	for _, s := range keys.Services {
+		answer := "answers"
+		if s.Error != "" {
+			answer = "fails: " + s.Error
+		}
+		fmt.Fprintf(w, "key service %s %s\n", printable(s.Name), printable(answer))
+	}
+	writeRewrap(w, keys.Rewrap)
+}
+
+func keyState(newest, dispensable bool) string {
+	switch {
+	case newest:
+		return "newest"
+	case dispensable:
+		return "can be retired"
+	}
+	return "in use"
+}
+
+// writeRewrap says how far a rewrap is, if there is one.
+func writeRewrap(w io.Writer, r api.Rewrap) {
+	switch {
+	case r.Running:
+		fmt.Fprintf(w, "rewrapping: %d done, %d left\n", r.Done, r.Left)
+	case r.Error != "":
+		fmt.Fprintf(w, "the last rewrap ended after %d, with %d left: %s\n", r.Done, r.Left, printable(r.Error))
+	}
+}
+
+type keysRotateCmd struct {
+	Key     string `arg:"" enum:"tenant,root" help:"Which key: tenant or root."`
+	Service string `help:"Key service (default: the one of the tenant's newest key). Another one moves the tenant there." placeholder:"NAME"`
+	clientFlags
+}
+
+func (keysRotateCmd) Help() string {
+	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour."
+}
+
+func (c *keysRotateCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	after, err := c.newest(ctx, cl)
+	if err != nil {
+		return e.explain(err)
+	}
+	made, err := cl.RotateKey(ctx, api.RotateKeyRequest{Key: c.Key, Service: c.Service, After: after})
+	if err != nil {
+		return err
+	}
+	return e.result(made, func(w io.Writer) { fmt.Fprintf(w, "the newest is %s:%s\n", c.Key, printable(made.Version)) })
+}
+
+// newest returns the version that the new one is to follow, so that a request that
+// is repeated after a lost answer makes one only.
+func (c *keysRotateCmd) newest(ctx context.Context, cl *client.Client) (string, error) {
+	keys, err := cl.Keys(ctx)
+	if err != nil || len(keys.TenantKeys) == 0 {
+		return "", err
+	}
+	last := keys.TenantKeys[len(keys.TenantKeys)-1]
+	if c.Key == "tenant" {
+		return strconv.FormatUint(uint64(last.Version), 10), nil
+	}
+	service := c.Service
+	if service == "" {
+		service = last.Service
+	}
+	for _, k := range keys.RootKeys {
+		if k.Service == service && k.Newest {
+			return k.Version, nil
+		}
+	}
+	return "", nil
+}
+
+type keysRewrapCmd struct {
+	Rate int  `help:"At most so many keys a second (default: no limit)." placeholder:"N"`
+	Wait bool `help:"Wait until all is done."`
+	clientFlags
+}
+
+func (keysRewrapCmd) Help() string {
+	return talksToServer + " Runs in the background of the server; may be stopped and begun again at any time. No data is touched."
+}
+
+func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	state, err := cl.RewrapKeys(ctx, api.RewrapRequest{Rate: c.Rate})
+	for err == nil && c.Wait && state.Running {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+		var keys api.Keys
+		keys, err = cl.Keys(ctx)
+		state = keys.Rewrap
+	}
+	if err != nil {
+		return e.explain(err)
+	}
+	if state.Error != "" {
+		return fault.New(fault.Conflict, "the rewrap ended with %d done, %d left: %s", state.Done, state.Left, state.Error).
+			WithCode("rewrap_failed").WithHint("the server's log says more; begin again when that is put right")
+	}
+	return e.result(state, func(w io.Writer) {
+		writeRewrap(w, state)
+		if !state.Running {
+			fmt.Fprintf(w, "rewrapped %s\n", counted(state.Done, "key"))
+		}
+	})
+}
+
+type keysRetireCmd struct {
+	Key     string `arg:"" help:"tenant:V or root:V, as list names them." placeholder:"KEY:V"`
+	Service string `help:"Key service of a root key (default: the one of the tenant's newest key)." placeholder:"NAME"`
+	DryRun  bool   `help:"Only say what still needs the key." xor:"how"`
+	Yes     bool   `help:"Do it." xor:"how"`
+	clientFlags
+}
+
+func (keysRetireCmd) Help() string {
+	return talksToServer + " Opens every key that might need the old one first, and refuses if one does. What was wrapped by it, in a backup for instance, cannot be opened afterwards."
+}
+
+func (c *keysRetireCmd) Run(ctx context.Context, e *env) error {
+	key, version, ok := strings.Cut(c.Key, ":")
+	if !ok || key != "tenant" && key != "root" {
+		return fault.New(fault.Invalid, "%q is neither tenant:V nor root:V", c.Key).WithHint("underseal keys list names them")
+	}
+	if !c.DryRun && !c.Yes {
+		return fault.New(fault.Invalid, "retiring %s cannot be taken back", c.Key).WithCode("confirmation_missing").
+			WithHint("--dry-run says what still needs it; --yes retires it")
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	r, err := cl.RetireKey(ctx, api.RetireKeyRequest{Key: key, Version: version, Service: c.Service, DryRun: c.DryRun})
+	if err != nil {
+		return e.explain(err)
+	}
+	if err := e.result(r, func(w io.Writer) { c.write(w, r) }); err != nil || r.Safe {
+		return err
+	}
+	return fault.New(fault.Conflict, "%s is still needed", c.Key).WithCode("keys_hang").WithHint("underseal keys rewrap --wait, then try again")
+}
+
+func (c *keysRetireCmd) write(w io.Writer, r api.Retirement) {
+	for _, h := range r.Hangs {
+		fmt.Fprintf(w, "%s: %s\n", h.Where, printable(h.Why))
+	}
+	switch {
+	case r.Done:
+		fmt.Fprintf(w, "%s is gone for good; %s opened before\n", c.Key, counted(r.Read, "row"))
+	case r.Safe:
+		fmt.Fprintf(w, "%s can be retired: %s opened, none needs it\n", c.Key, counted(r.Read, "row"))
+	}
+}
+
+type keysCreateFileCmd struct {
+	File string `arg:"" help:"Where to make it; never overwritten." type:"path"`
+}
+
+func (keysCreateFileCmd) Help() string {
+	return standsAlone + " Name the file below key_services then. The first key file is made by underseal init."
+}
+
+func (c *keysCreateFileCmd) Run(ctx context.Context, e *env) error {
+	file, err := kms.CreateKeyFile(c.File)
+	if err != nil {
+		return err
+	}
+	d, err := file.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	return e.result(map[string]string{"file": c.File, "root_key": d.KeyID}, func(w io.Writer) {
+		pairs(w, "key file", c.File+"  (keep a copy apart from the data)", "root key", d.KeyID)
+	})
+}

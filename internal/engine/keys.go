@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+)
+
+// Keys lists the keys that wrap the tenant's data keys, and asks the services that
+// hold the root keys whether they answer.
+func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
+	if err := e.may(c, access.ReadKey, "key", ""); err != nil {
+		return api.Keys{}, err
+	}
+	keys, err := e.ring.TenantKeys(ctx, c.Scope.Tenant())
+	if err != nil {
+		return api.Keys{}, err
+	}
+	roots, err := e.ring.RootKeys(ctx)
+	if err != nil {
+		return api.Keys{}, err
+	}
+	out := api.Keys{Rewrap: rewrapOf(e.ring.RewrapState(c.Scope.Tenant()))}
+	uses := map[string]bool{}
+	for _, k := range keys {
+		out.TenantKeys = append(out.TenantKeys, api.TenantKey{
+			Version: k.Version, Service: k.Service, RootKey: k.RootKey, RootVersion: k.RootVersion, Made: k.Made,
+			DataKeys: k.DataKeys, Subjects: k.Subjects, Newest: k.Newest, Dispensable: k.Dispensable,
+		})
+		if !uses[k.Service] {
+			out.Services = append(out.Services, e.keyService(ctx, c, k.Service))
+		}
+		uses[k.Service] = true
+	}
+	for _, k := range roots {
+		if uses[k.Service] {
+			out.RootKeys = append(out.RootKeys, api.RootKey{
+				Service: k.Service, RootKey: k.RootKey, Version: k.Version, Seen: k.Seen,
+				TenantKeys: k.TenantKeys, Newest: k.Newest, Dispensable: k.Dispensable,
+			})
+		}
+	}
+	return out, nil
+}
+
+// keyService has a key service unwrap the tenant's newest key there.
+func (e *Engine) keyService(ctx context.Context, c Caller, name string) api.KeyService {
+	s := api.KeyService{Name: name}
+	if err := e.ring.TryService(ctx, c.Scope.Tenant(), name); err != nil {
+		s.Error = err.Error()
+	}
+	return s
+}
+
+func rewrapOf(s keyring.RewrapState) api.Rewrap {
+	r := api.Rewrap{Running: s.Running, Done: s.Done, Left: s.Left}
+	if s.Err != nil {
+		r.Error = s.Err.Error()
+	}
+	return r
+}
+
+// RotateKey makes a new tenant key or a new version of a root key, unless another
+// one than in.After is the newest already.
+func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
+	if err := e.may(c, access.RotateKey, "key", in.Key); err != nil {
+		return api.RotatedKey{}, err
+	}
+	newest, err := e.newestKey(ctx, c)
+	if err != nil {
+		return api.RotatedKey{}, err
+	}
+	if in.Key == "tenant" {
+		return e.rotateTenant(ctx, c, in, newest)
+	}
+	return e.rotateRoot(ctx, c, in, newest)
+}
+
+// newestKey returns the tenant's newest key.
+func (e *Engine) newestKey(ctx context.Context, c Caller) (keyring.TenantKeyInfo, error) {
+	keys, err := e.ring.TenantKeys(ctx, c.Scope.Tenant())
+	if err == nil && len(keys) == 0 {
+		err = fault.New(fault.NotFound, "the tenant has no keys yet")
+	}
+	if err != nil {
+		return keyring.TenantKeyInfo{}, err
+	}
+	return keys[len(keys)-1], nil
+}
+
+func (e *Engine) rotateTenant(ctx context.Context, c Caller, in api.RotateKeyRequest, newest keyring.TenantKeyInfo) (api.RotatedKey, error) {
+	if version := versionText(newest.Version); in.After != "" && in.After != version {
+		return api.RotatedKey{Version: version}, nil
+	}
+	version, err := e.ring.RotateTenant(ctx, c.Scope.Tenant(), in.Service)
+	return api.RotatedKey{Version: versionText(version)}, err
+}
+
+func (e *Engine) rotateRoot(ctx context.Context, c Caller, in api.RotateKeyRequest, newest keyring.TenantKeyInfo) (api.RotatedKey, error) {
+	service := cmp.Or(in.Service, newest.Service)
+	if err := e.ownService(ctx, c, service); err != nil {
+		return api.RotatedKey{}, err
+	}
+	present, err := e.ring.NewestRoot(ctx, service)
+	if err != nil || in.After != "" && in.After != present {
+		return api.RotatedKey{Version: present}, err
+	}
+	version, err := e.ring.RotateRoot(ctx, service)
+	return api.RotatedKey{Version: version}, err
+}
+
+// ownService refuses a key service that none of the tenant's keys hangs on: others
+// may be another tenant's own.
+func (e *Engine) ownService(ctx context.Context, c Caller, service string) error {
+	keys, err := e.ring.TenantKeys(ctx, c.Scope.Tenant())
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if k.Service == service {
+			return nil
+		}
+	}
+	return fault.New(fault.NotFound, "none of the tenant's keys is wrapped by a key service %q", service)
+}
+
+func versionText(version uint32) string { return strconv.FormatUint(uint64(version), 10) }
+
+// RewrapKeys begins to wrap the tenant's data keys anew in the background, unless
+// that is under way. It ends with the server, which goes on within the hour.
+func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest) (api.Rewrap, error) {
+	if err := e.may(c, access.RotateKey, "key", ""); err != nil {
+		return api.Rewrap{}, err
+	}
+	if in.Rate < 0 {
+		return api.Rewrap{}, fault.New(fault.Invalid, "a rate of %d keys a second", in.Rate)
+	}
+	return rewrapOf(e.ring.StartRewrap(c.Scope.Tenant(), in.Rate)), ctx.Err()
+}
+
+// RetireKey gives up an old key for good, or says what still hangs on it.
+func (e *Engine) RetireKey(ctx context.Context, c Caller, in api.RetireKeyRequest) (api.Retirement, error) {
+	if err := e.may(c, access.RetireKey, "key", in.Key); err != nil {
+		return api.Retirement{}, err
+	}
+	if in.Key == "tenant" {
+		version, err := strconv.ParseUint(in.Version, 10, 32)
+		if err != nil {
+			return api.Retirement{}, fault.New(fault.Invalid, "%q is no version of a tenant key", in.Version)
+		}
+		return retirementOf(e.ring.RetireTenant(ctx, c.Scope.Tenant(), uint32(version), in.DryRun))
+	}
+	newest, err := e.newestKey(ctx, c)
+	if err != nil {
+		return api.Retirement{}, err
+	}
+	service := cmp.Or(in.Service, newest.Service)
+	if err := e.ownService(ctx, c, service); err != nil {
+		return api.Retirement{}, err
+	}
+	return retirementOf(e.ring.RetireRoot(ctx, service, in.Version, in.DryRun))
+}
+
+func retirementOf(r keyring.Retirement, err error) (api.Retirement, error) {
+	out := api.Retirement{Safe: len(r.Hangs) == 0, Done: r.Done, Read: r.Read}
+	for _, h := range r.Hangs {
+		out.Hangs = append(out.Hangs, api.Hang{Where: h.Where, Count: h.Count, Why: h.Why})
+	}
+	return out, err
+}
