@@ -17,6 +17,8 @@ func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
 	if err := e.may(c, access.ReadKey, "key", ""); err != nil {
 		return api.Keys{}, err
 	}
+	// First: when a rewrap is said to be over, the keys are as it left them.
+	out := api.Keys{Rewrap: rewrapOf(e.ring.RewrapState(c.Scope.Tenant()))}
 	keys, err := e.ring.TenantKeys(ctx, c.Scope.Tenant())
 	if err != nil {
 		return api.Keys{}, err
@@ -25,7 +27,6 @@ func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
 	if err != nil {
 		return api.Keys{}, err
 	}
-	out := api.Keys{Rewrap: rewrapOf(e.ring.RewrapState(c.Scope.Tenant()))}
 	uses := map[string]bool{}
 	for _, k := range keys {
 		out.TenantKeys = append(out.TenantKeys, api.TenantKey{

@@ -31,6 +31,8 @@ var free = map[string]string{
 	"unique_tokens":            "a repeated request becomes a request of its own, or is refused",
 	"task_candidates/set back": "a candidate of a task that is closed leads nowhere",
 	"data_keys.state":          "what is swept is decided by use, not by the flag",
+	"tenant_keys.made":         "the next rotation comes earlier or later",
+	"root_versions":            "the next rotation comes earlier or later",
 	"uploads.made":             "it is collected earlier or later; a claim goes by what is sealed",
 	"uploads.size":             "counts towards the tenant's limit only",
 	"uploads/set back":         "its key is destroyed, so it cannot be claimed again",
