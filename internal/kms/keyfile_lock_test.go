@@ -2,8 +2,11 @@ package kms_test
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"encoding/base64"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -76,6 +79,17 @@ func TestAPassphraseIsNeededAndMustBeTheRightOne(t *testing.T) {
 		case test.code != "" && (strings.Contains(err.Error(), passphrase) || err.(*fault.Error).Hint == ""):
 			t.Errorf("%s: %v shows the passphrase or says not what to do", name, err)
 		}
+	}
+}
+
+func TestALockedKeyFileWorksInFIPSMode(t *testing.T) {
+	if fips140.Enforced() {
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^(TestVersionsOfALockedKeyFile|TestAPassphraseIsNeededAndMustBeTheRightOne)$", "-test.v")
+	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
+	if out, err := cmd.CombinedOutput(); err != nil || bytes.Count(out, []byte("--- PASS")) != 2 {
+		t.Fatalf("with GODEBUG=fips140=only: %v\n%s", err, out)
 	}
 }
 

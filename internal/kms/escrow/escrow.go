@@ -7,6 +7,7 @@ package escrow
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"errors"
 	"io"
 	"strings"
@@ -23,6 +24,9 @@ const maxCopy = 4 << 20
 // Seal returns text encrypted to all recipients, each of whom can open it alone:
 // public keys of age, as "age1..". It is armored, so that it can be printed.
 func Seal(text []byte, recipients []string) ([]byte, error) {
+	if err := allowed(); err != nil {
+		return nil, err
+	}
 	parsed, err := age.ParseRecipients(strings.NewReader(strings.Join(recipients, "\n")))
 	if err != nil || len(parsed) != len(recipients) {
 		return nil, fault.New(fault.Invalid, "escrow: a recipient is no public key of age").WithCode("recipient_invalid").
@@ -45,6 +49,9 @@ func Seal(text []byte, recipients []string) ([]byte, error) {
 // age-keygen writes it. Denied when none of them is a recipient of the copy,
 // Integrity when the copy is damaged.
 func Open(copied io.Reader, identities string) ([]byte, error) {
+	if err := allowed(); err != nil {
+		return nil, err
+	}
 	parsed, err := age.ParseIdentities(strings.NewReader(identities))
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "escrow: the identity file holds no identity of age").WithCode("identity_invalid").
@@ -59,6 +66,15 @@ func Open(copied io.Reader, identities string) ([]byte, error) {
 		return nil, fault.New(fault.Integrity, "escrow: the copy is damaged, or no copy: %w", err)
 	}
 	return text, nil
+}
+
+// allowed refuses to begin in a mode that forbids age's primitives.
+func allowed() error {
+	if !fips140.Enforced() {
+		return nil
+	}
+	return fault.New(fault.Invalid, "escrow: the encryption of age is none that GODEBUG=fips140=only allows").WithCode("escrow_fips").
+		WithHint("run this one command without it; the server needs no escrow")
 }
 
 func open(copied io.Reader, identities []age.Identity) ([]byte, error) {

@@ -2,7 +2,10 @@ package escrow_test
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -76,6 +79,24 @@ func TestWhatDoesNotOpenSaysWhy(t *testing.T) {
 		}
 		if strings.Contains(fmt.Sprint(err), "AGE-SECRET-KEY") {
 			t.Errorf("%s: the error shows an identity", name)
+		}
+	}
+}
+
+func TestFIPSModeIsSaidToForbidIt(t *testing.T) {
+	if !fips140.Enforced() {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestFIPSModeIsSaidToForbidIt$", "-test.v")
+		cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS")) {
+			t.Fatalf("with GODEBUG=fips140=only: %v\n%s", err, out)
+		}
+		return
+	}
+	_, sealErr := escrow.Seal(text, []string{"age1"})
+	_, openErr := escrow.Open(bytes.NewReader(text), "AGE-SECRET-KEY-1")
+	for _, err := range []error{sealErr, openErr} {
+		if fault.CodeOf(err) != "escrow_fips" {
+			t.Errorf("%v, want the code escrow_fips", err)
 		}
 	}
 }

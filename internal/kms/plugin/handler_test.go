@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -71,6 +72,31 @@ func TestTheHandlerTakesOnlyWhatTheProtocolHas(t *testing.T) {
 	if h.ServeHTTP(recorder, request); recorder.Code != http.StatusBadRequest {
 		t.Errorf("another type: %d, want 400", recorder.Code)
 	}
+}
+
+func FuzzRequest(f *testing.F) {
+	file, err := kms.CreateKeyFile(filepath.Join(f.TempDir(), "root.key"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	h := plugin.Handler(file, nil)
+	f.Add("wrap", goodWrap)
+	f.Add("unwrap", `{"context":`+goodContext+`,"key_id":"k","version":"1","wrapped":"AAAA"}`)
+	f.Add("describe", `{}`)
+	f.Add("wrap", `{"context":{"app":1},"key":null}`)
+	f.Fuzz(func(t *testing.T, call, body string) {
+		if call != "wrap" && call != "unwrap" && call != "describe" {
+			return
+		}
+		got := post(h, "/v1/"+call, body)
+		if !json.Valid(got.Body.Bytes()) || got.Code >= 500 || got.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s %q: %d %q", call, body, got.Code, got.Body)
+		}
+		// Whatever is taken is strict JSON with exactly the members of the call.
+		if got.Code == http.StatusOK && call == "wrap" && strings.Count(body, `"`) < 22 {
+			t.Errorf("%s takes %q", call, body)
+		}
+	})
 }
 
 func TestTheHandlerBelievesNoName(t *testing.T) {

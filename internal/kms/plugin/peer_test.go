@@ -51,6 +51,7 @@ func TestAUserWhoIsNotNamedMayNotCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	plugin.PretendPeer(t, stranger)
 	accepted := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
@@ -59,7 +60,6 @@ func TestAUserWhoIsNotNamedMayNotCall(t *testing.T) {
 		}
 		accepted <- err
 	}()
-	plugin.PretendPeer(t, stranger)
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
