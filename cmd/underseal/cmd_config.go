@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/server"
@@ -60,7 +61,7 @@ func (s *settings) lines() []settingLine {
 	for i, k := range all {
 		lines[i] = settingLine{Name: k.name, Value: s.text(i), From: s.from[k.name], Meaning: k.doc}
 	}
-	return append(lines, s.keyServiceLines()...)
+	return slices.Concat(lines, s.keyServiceLines(), s.s3Lines())
 }
 
 // check finds the settings that cannot work, all at once. Serve refuses to start
@@ -88,6 +89,7 @@ func (s *settings) check() error {
 		{"tls_cert", s.checkTLS()},
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
+		{"blobs", s.checkBlobs()},
 		{"max_file", checkNotNegative(s.MaxFile)},
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},
 		{"erasure_delay", checkSpan(s.ErasureDelay)},

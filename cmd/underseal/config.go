@@ -46,6 +46,7 @@ type config struct {
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
+	Blobs             string `koanf:"blobs" doc:"where files are kept: files (below the data directory), postgres (in the database) or s3; if not said, beside the data"`
 	MaxFile           int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`
 	MaxFilesTotal     int64  `koanf:"max_files_total" default:"0" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
 	ErasureDelay      string `koanf:"erasure_delay" default:"7d" doc:"how long an erasure waits and can be canceled, unless it is ordered otherwise: 7d, 12h, 0"`
@@ -60,6 +61,7 @@ type settings struct {
 	from map[string]string // key to "flag", "environment", "file" or "default"
 
 	keyServices map[string]serviceOptions // by name; only the file can hold them
+	s3          serviceOptions            // likewise
 	opened      map[string]kms.Service    // of them, those that are open already
 	file        string                    // the configuration file that was read, or empty
 
@@ -111,6 +113,9 @@ func loadSettings(path string, environ []string, flags map[string]any) (*setting
 	}
 	s := &settings{from: map[string]string{}, file: path, unknown: unknownVariables(environ), opened: map[string]kms.Service{}}
 	if s.keyServices, err = takeKeyServices(path, fromFile); err != nil {
+		return nil, err
+	}
+	if s.s3, err = takeS3(path, fromFile); err != nil {
 		return nil, err
 	}
 	k := koanf.New(".")
@@ -214,12 +219,14 @@ func fileSettings(path string) (values map[string]any, used string, err error) {
 		return nil, "", fault.New(fault.Invalid, "cannot read the configuration file %s: %v", path, err).WithCode("config_invalid")
 	}
 	values, names := k.Raw(), k.Keys()
-	if _, nested := values[keyServicesKey]; nested {
-		names = slices.DeleteFunc(names, func(name string) bool {
-			return name == keyServicesKey || strings.HasPrefix(name, keyServicesKey+".")
-		})
-	}
-	return values, path, unknownKeys(path, names)
+	return values, path, unknownKeys(path, slices.DeleteFunc(names, nested))
+}
+
+// nested reports whether a key of the file is one with settings below it, or one
+// of those. They are checked by whoever takes them.
+func nested(name string) bool {
+	top, _, _ := strings.Cut(name, ".")
+	return top == keyServicesKey || top == s3Key
 }
 
 func unknownKeys(path string, names []string) error {

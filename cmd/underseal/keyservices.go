@@ -17,7 +17,7 @@ import (
 	"github.com/underseal/underseal/internal/node"
 )
 
-// keyServicesKey is the one setting with settings below it, and so only in the
+// keyServicesKey is a setting with settings below it, and so only in the
 // configuration file:
 //
 //	key_services:
@@ -26,7 +26,7 @@ import (
 //	    file: /etc/underseal/second.key
 const keyServicesKey = "key_services"
 
-// serviceOptions are the settings of one key service.
+// serviceOptions are the settings of one key service, or of another one outside.
 type serviceOptions map[string]any
 
 // keyProviders open key services, by the name of the provider. place is the
@@ -138,7 +138,10 @@ func (o serviceOptions) decode(place string, into any) error {
 		return nil
 	}
 	slices.Sort(seen.Unused)
-	return fault.New(fault.Invalid, "%s: provider %v has no %s", place, o["provider"], strings.Join(seen.Unused, ", ")).
+	if provider, ok := o["provider"]; ok {
+		place = fmt.Sprintf("%s: provider %v", place, provider)
+	}
+	return fault.New(fault.Invalid, "%s has no %s", place, strings.Join(seen.Unused, ", ")).
 		WithCode("config_unknown_key")
 }
 

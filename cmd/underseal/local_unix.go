@@ -78,6 +78,7 @@ func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error
 
 func (s *settings) nodeConfig() (node.Config, error) {
 	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances}
+	config.Blobs = s.Blobs
 	config.Files = engine.FileLimits{One: s.MaxFile, All: s.MaxFilesTotal}
 	var err error
 	if config.ErasureDelay, err = parseSpan(s.ErasureDelay); err != nil {
@@ -87,6 +88,9 @@ func (s *settings) nodeConfig() (node.Config, error) {
 		return config, fault.New(fault.Invalid, "erasure_epoch: %w", err).WithCode("config_invalid")
 	}
 	if config.KeyServices, err = s.openKeyServices(); err != nil {
+		return config, err
+	}
+	if config.OpenBlobs, err = s.openBlobs(); err != nil {
 		return config, err
 	}
 	if config.KeyFilePassphrase, err = s.passphrase(); err != nil {

@@ -48,14 +48,23 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	// HotInstances bounds the instances that stay open in memory; 0: 20,000.
 	HotInstances int
-	// Blobs is where files are kept; nil: in Postgres, or in the folder blobs of Data.
-	Blobs blob.Store
-	Files engine.FileLimits // bounds of each tenant's files
+	// Blobs is where files are kept: BlobsInFiles or BlobsInRows; empty: in rows when
+	// the database is Postgres, else in files.
+	Blobs string
+	// OpenBlobs opens another store of files, of a deployment. It comes before Blobs.
+	OpenBlobs func(deployment string) (blob.Store, error)
+	Files     engine.FileLimits // bounds of each tenant's files
 	// ErasureDelay is how long an erasure waits unless it is ordered otherwise.
 	ErasureDelay time.Duration
 	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
 	ErasureEpoch time.Duration
 }
+
+// Where a node itself can keep files.
+const (
+	BlobsInFiles = "files"    // the folder blobs of the data directory, one folder per deployment
+	BlobsInRows  = "postgres" // the database, which must be Postgres
+)
 
 // Node is a running node. Close it.
 type Node struct {
@@ -142,7 +151,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
-	if n.blobs, err = n.openBlobs(ctx, cfg); err != nil {
+	if n.blobs, err = n.openBlobs(ctx, cfg, meta.Deployment); err != nil {
 		return err
 	}
 	n.Engine, err = engine.New(engine.Config{
@@ -177,16 +186,22 @@ func (n *Node) SweepKeys(ctx context.Context) (int, error) {
 	return n.ring.SweepUnassigned(ctx, n.Engine.KeysInUse)
 }
 
-// openBlobs opens the store of files that belongs to the database, unless there is
-// another one.
-func (n *Node) openBlobs(ctx context.Context, cfg Config) (blob.Store, error) {
-	switch {
-	case cfg.Blobs != nil:
-		return cfg.Blobs, nil
-	case cfg.DSN != "":
-		return n.db.Blobs(ctx)
+func (n *Node) openBlobs(ctx context.Context, cfg Config, deployment string) (blob.Store, error) {
+	if cfg.Blobs == "" {
+		cfg.Blobs = BlobsInFiles
+		if cfg.DSN != "" {
+			cfg.Blobs = BlobsInRows
+		}
 	}
-	return files.Open(filepath.Join(cfg.Data, "blobs"))
+	switch {
+	case cfg.OpenBlobs != nil:
+		return cfg.OpenBlobs(deployment)
+	case cfg.Blobs == BlobsInRows:
+		return n.db.Blobs(ctx)
+	case cfg.Blobs == BlobsInFiles && cfg.Data != "":
+		return files.Open(filepath.Join(cfg.Data, "blobs", deployment))
+	}
+	return nil, fault.New(fault.Invalid, "files cannot be kept in %q: it is unknown, or there is no data directory", cfg.Blobs)
 }
 
 // CreateAPIKey makes a principal's API key and returns its text. Only the role

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/node"
 )
@@ -32,8 +33,8 @@ func New(t testing.TB, edit func(*node.Config)) *Env {
 	dir := t.TempDir()
 	e := &Env{t: t, Blobs: &Blobs{}}
 	e.Config = node.Config{
-		Blobs: e.Blobs,
-		Data:  filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "key"), Create: true,
+		OpenBlobs: func(string) (blob.Store, error) { return e.Blobs, nil },
+		Data:      filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "key"), Create: true,
 	}
 	if testing.Verbose() {
 		e.Config.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))

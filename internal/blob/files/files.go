@@ -68,8 +68,9 @@ func (s *Store) open() error {
 			return err
 		}
 	}
-	// The directory's own entry may be new.
-	return errors.Join(s.sync(s.dir), s.sync(filepath.Dir(filepath.Clean(s.dir))))
+	// The directory's own entry may be new, and that of the one above.
+	above := filepath.Dir(filepath.Clean(s.dir))
+	return errors.Join(s.sync(s.dir), s.sync(above), s.sync(filepath.Dir(above)))
 }
 
 // path returns where a blob is: the directory and the file.
