@@ -37,6 +37,7 @@ var free = map[string]string{
 	"uploads.size":             "counts towards the tenant's limit only",
 	"uploads/set back":         "its key is destroyed, so it cannot be claimed again",
 	"files.size":               "counts towards the tenant's limit only",
+	"files/set back":           "of an erased instance or person nothing is left that it could lead to",
 	"erasures.tenant":          "as good as deleted",
 	"erasures/delete":          "written again at start, from the erasure's custody",
 	"data_keys/set back":       "destroyed again at start: TestAKeyPutBackIsDestroyedAgain",
