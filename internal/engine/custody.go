@@ -29,6 +29,7 @@ type custody struct {
 	order   order
 	keys    []envelope.KeyID // destroyed for it, or to be, over all its orders
 	outcome outcome
+	epochs  []epoch // of the one custody that keeps ends of epochs
 }
 
 // What follows are the fields of a custody.
@@ -196,7 +197,7 @@ func (e *Engine) openCustody(ctx context.Context, scope store.Scope, id store.ID
 
 // take sets what a custody's fields say.
 func (c *custody) take(values map[string]canon.Value) error {
-	for path, to := range map[string]any{"target": &c.target, "holds": &c.holds, "order": &c.order, "outcome": &c.outcome} {
+	for path, to := range map[string]any{"target": &c.target, "holds": &c.holds, "order": &c.order, "outcome": &c.outcome, "epochs": &c.epochs} {
 		if value, ok := values[path]; ok {
 			if err := json.Unmarshal(canon.EncodeJSON(value), to); err != nil {
 				return c.tampered("has a field %q that cannot be read", path)
@@ -288,7 +289,7 @@ func (c *custody) fields() ([]fieldWrite, error) {
 		fields = append(fields, fieldWrite{path: path, value: value, label: confidential})
 		return err
 	}
-	parts := []any{"target", c.target, "holds", slices.Concat([]hold{}, c.holds), "order", c.order, "outcome", c.outcome}
+	parts := []any{"target", c.target, "holds", slices.Concat([]hold{}, c.holds), "order", c.order, "outcome", c.outcome, "epochs", slices.Concat([]epoch{}, c.epochs)}
 	for i, part := range slices.Collect(slices.Chunk(c.keys, keysPerField)) {
 		texts := make([]string, len(part))
 		for j, id := range part {

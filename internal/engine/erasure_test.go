@@ -519,3 +519,79 @@ func TestAKeyPutBackIsDestroyedAgain(t *testing.T) {
 	}
 	verified(t, env, done.ID)
 }
+
+// TestTheOldestBackupOpensNothingAfterTheEpoch is the promise of erasure: backup of
+// data and keys, erase, end of the epoch, restore the backup.
+func TestTheOldestBackupOpensNothingAfterTheEpoch(t *testing.T) {
+	env, now := clocked(t)
+	ctx := t.Context()
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	gone := env.Start("classified", strings.Replace(somebody, "p-1", "p-2", 1))
+	before, leaves := env.Instance(id), stepsOf(t, env, id)
+	var restore func()
+	env.Restart(func() { restore = snapshot(t, env, "data.db", "keys.db") })
+	erasures := []api.Erasure{erase(t, env, "subject", "p-1"), erase(t, env, "instance", gone)}
+	end := func() {
+		t.Helper()
+		if err := env.Engine.EndEpochs(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	*now = now.Add(29 * 24 * time.Hour)
+	end()
+	if r, err := env.Engine.ErasureReceipt(ctx, env.Ann, erasures[0].ID); err != nil || r.EpochEnded != nil {
+		t.Fatalf("the epoch ended early: %+v, %v", r, err)
+	}
+	*now = now.Add(25 * time.Hour)
+	end()
+	end() // nothing is left to do
+	for _, e := range erasures {
+		r, err := env.Engine.ErasureReceipt(ctx, env.Ann, e.ID)
+		if err != nil || r.EpochEnded == nil || !r.EpochEnded.Equal(now.UTC().Truncate(time.Microsecond)) || r.Note != "" {
+			t.Errorf("receipt = %+v, %v, want the end of the epoch", r, err)
+		}
+		verified(t, env, e.ID)
+	}
+	env.Restart(nil)
+	if i := env.Instance(id); !strings.Contains(string(i.Variables), `"salary":1000`) || len(i.Erased) != 4 {
+		t.Errorf("after the epoch variables are %s", i.Variables)
+	}
+	if after := stepsOf(t, env, id); after[0].Leaf != leaves[0].Leaf || len(after[0].Erased) != 4 {
+		t.Errorf("step 1 = %+v, want the same leaf", after[0])
+	}
+	oldest(t, env, restore, before)
+}
+
+func stepsOf(t *testing.T, env *testenv.Env, id string) []api.Step {
+	t.Helper()
+	steps, err := env.Engine.Steps(t.Context(), env.Ann, id, pageOf(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return steps.Items
+}
+
+// oldest restores data and keys of before the erasure: the root key that opened them
+// is destroyed.
+func oldest(t *testing.T, env *testenv.Env, restore func(), before api.Instance) {
+	t.Helper()
+	if err := env.Node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	env.Node = nil
+	restore()
+	n, err := node.Open(t.Context(), env.Config)
+	if err != nil {
+		if !fault.Is(err, fault.Sealed) {
+			t.Fatalf("opening the oldest backup: %v", err)
+		}
+		return
+	}
+	defer n.Close()
+	if ann, err := n.Engine.Authenticate(t.Context(), env.Key(), ""); err == nil {
+		if i, err := n.Engine.Instance(t.Context(), ann, before.ID); err == nil {
+			t.Errorf("the oldest backup opens: %s", i.Variables)
+		}
+	}
+}

@@ -38,6 +38,13 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.E
 	if done := cu.outcome.Completed; !done.IsZero() {
 		r.UnreadableFrom, r.EverywhereFrom = &done, timeOrNil(e.unreadableBy(done))
 	}
+	ends, err := e.epochs(ctx, c.Scope)
+	if err != nil {
+		return api.ErasureReceipt{}, err
+	}
+	if end := ends.endOf(cu.outcome.Completed); r.UnreadableFrom != nil && end != nil {
+		r.EpochEnded, r.Note = &end.Ended, end.Note
+	}
 	return r, nil
 }
 

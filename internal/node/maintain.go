@@ -22,6 +22,7 @@ func (n *Node) jobs() []job {
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
+		{"end erasure epochs", time.Hour, n.Engine.EndEpochs},
 	}
 }
 
