@@ -507,8 +507,9 @@ func TestAKeyPutBackIsDestroyedAgain(t *testing.T) {
 	env.Restart(func() {
 		path := filepath.Join(env.Config.Data, "keys.db")
 		for _, m := range tables(t, path, "keys.db")["data_keys"].puttingBack(old["data_keys"]) {
-			m.apply(t, path)
-			put++
+			if m.apply(t, path) {
+				put++
+			}
 		}
 	})
 	if put == 0 {
