@@ -28,7 +28,7 @@ import (
 )
 
 // atLeast is how many tests of the provider must run here.
-const atLeast = 7
+const atLeast = 8
 
 func TestProviderAgainstARealVault(t *testing.T) {
 	tests := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-v", "-run", "^TestReal", "./internal/kms/vault")

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/keyring/keyringtest"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 	"github.com/underseal/underseal/internal/kms/vault"
@@ -342,6 +344,67 @@ func TestRealKeys(t *testing.T) {
 		}
 		want(t, "a key that was made again", err, fault.Conflict, "other_root_key")
 		break
+	}
+}
+
+// TestRealVaultBesideAKeyFile moves a tenant from a key file to Vault, rotates
+// there, and destroys the old versions: only the newest keys are left, in Vault alone.
+func TestRealVaultBesideAKeyFile(t *testing.T) {
+	r := newReal(t)
+	name := r.key(aeadKey)
+	company := r.open(name, nil)
+	file, err := kms.CreateKeyFile(filepath.Join(t.TempDir(), "root.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	config := keyring.Config{
+		Services: map[string]kms.Service{"file": file, "company": kms.Guard(company, kms.GuardConfig{Name: "company"})},
+		Default:  "file", Storage: keyringtest.NewMemory(), Deployment: "d1",
+	}
+	open := func() *keyring.Ring {
+		ring, err := keyring.Open(ctx, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(ring.Close)
+		return ring
+	}
+	ring := open()
+	key, err := ring.NewKey(ctx, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := config.Storage.TenantKeys(ctx, "main")
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	steps := []func() error{
+		func() error { return second(ring.RotateTenant(ctx, "main", "company")) },
+		func() error { return ring.Rewrap(ctx, "main", 0, nil) },
+		func() error { return second(ring.RetireTenant(ctx, "main", before[0].Version, false)) },
+		func() error { return second(ring.RotateRoot(ctx, "company")) },
+		func() error { return second(ring.RetireRoot(ctx, "company", "1", false)) },
+	}
+	for i, step := range steps {
+		if err := step(); err != nil {
+			t.Fatalf("step %d: %v", i+1, err)
+		}
+	}
+	var transit struct {
+		Data struct {
+			Oldest int `json:"min_available_version"`
+		} `json:"data"`
+	}
+	if r.root("GET", "transit/keys/"+name, nil, &transit); transit.Data.Oldest != 2 {
+		t.Errorf("the oldest version in Vault is %d, want 2", transit.Data.Oldest)
+	}
+	delete(config.Services, "file")
+	config.Default = "company"
+	got, err := open().Key(ctx, "main", key.ID)
+	if err != nil || got != key {
+		t.Errorf("the key after all that: %v, the same %t", err, got == key)
 	}
 }
 
