@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -62,13 +63,7 @@ func (r *Ring) tryServices(ctx context.Context) (map[string]error, error) {
 	if err != nil {
 		return nil, err
 	}
-	answers := map[string]error{}
-	for i, row := range rows {
-		newest := i+1 == len(rows) || rows[i+1].Tenant != row.Tenant
-		if _, asked := answers[row.Service]; newest && !asked {
-			answers[row.Service] = r.tryUnwrap(ctx, row)
-		}
-	}
+	answers := r.tryAll(ctx, rows)
 	if len(answers) == 0 {
 		answers[r.config.Default] = r.tryBoth(ctx)
 	}
@@ -95,6 +90,33 @@ func (r *Ring) TryService(ctx context.Context, tenant, service string) error {
 		}
 	}
 	return fault.New(fault.NotFound, "tenant %q: none of its keys is wrapped by key service %q", tenant, service)
+}
+
+// tryAll has each service unwrap one of the newest tenant keys, all at once: one
+// that hangs must not put off what is said of the others.
+func (r *Ring) tryAll(ctx context.Context, rows []TenantKeyRow) map[string]error {
+	of := map[string]TenantKeyRow{}
+	for i, row := range rows {
+		newest := i+1 == len(rows) || rows[i+1].Tenant != row.Tenant
+		if _, there := of[row.Service]; newest && !there {
+			of[row.Service] = row
+		}
+	}
+	var (
+		work    sync.WaitGroup
+		mu      sync.Mutex // guards answers
+		answers = map[string]error{}
+	)
+	for name, row := range of {
+		work.Go(func() {
+			err := r.tryUnwrap(ctx, row)
+			mu.Lock()
+			defer mu.Unlock()
+			answers[name] = err
+		})
+	}
+	work.Wait()
+	return answers
 }
 
 // tryUnwrap unwraps a stored tenant key and forgets it.

@@ -468,6 +468,23 @@ func TestReadinessFollowsTheDefaultServiceIfItIsInUse(t *testing.T) {
 	})
 }
 
+func TestReadinessWaitsForAllServicesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		second := kmstest.New(t)
+		e := setup(t, func(c *keyring.Config) { c.Services["second"] = second })
+		e.newKey()
+		must(e.NewKey(t.Context(), "other"))(t)
+		must(e.RotateTenant(t.Context(), "other", "second"))(t)
+		e.service.Hang()
+		second.Hang()
+		began := time.Now()
+		answers, err := e.CheckServices(t.Context())
+		if took := time.Since(began); err == nil || len(answers) != 2 || took != 5*time.Second {
+			t.Errorf("two services that hang: %v after %s, %v, want one timeout of 5s", answers, took, err)
+		}
+	})
+}
+
 func TestRewrapIsLimitedAndTellsHowFarItIs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		h := newHousehold(t, func(c *keyring.Config) { c.PoolSize = 400 })
