@@ -309,6 +309,13 @@ type RetryRequest struct {
 	Retries int `json:"retries,omitempty" doc:"new tries for a job, default 3" minimum:"0" maximum:"1000"`
 }
 
+// RenewKeysRequest gives a page of running instances new data keys.
+type RenewKeysRequest struct {
+	OlderThanMS int    `json:"older_than_ms,omitempty" doc:"only if their key is at least that old" minimum:"0" maximum:"315360000000"`
+	After       string `json:"after,omitempty" doc:"the cursor that came with the page before" maxLength:"64"`
+	Limit       int    `json:"limit,omitempty" doc:"how many to look at, default 50" minimum:"0" maximum:"1000"`
+}
+
 // KeysRenewed says what became of a page of running instances.
 type KeysRenewed struct {
 	Seen    int      `json:"seen" doc:"running instances looked at"`

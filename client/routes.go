@@ -210,6 +210,11 @@ func (c *Client) RewrapKeys(ctx context.Context, in api.RewrapRequest) (api.Rewr
 	return call[api.Rewrap](ctx, c, send("POST", "/v1/keys/rewrap", in))
 }
 
+// RenewKeys gives a page of running instances new data keys; go on with Next.
+func (c *Client) RenewKeys(ctx context.Context, in api.RenewKeysRequest) (api.KeysRenewed, error) {
+	return call[api.KeysRenewed](ctx, c, send("POST", "/v1/keys/renew", in))
+}
+
 // RetireKey gives up an old key for good, or says what still needs it.
 func (c *Client) RetireKey(ctx context.Context, in api.RetireKeyRequest) (api.Retirement, error) {
 	return call[api.Retirement](ctx, c, send("POST", "/v1/keys/retire", in))

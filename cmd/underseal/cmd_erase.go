@@ -265,7 +265,7 @@ func parseSpan(text string) (time.Duration, error) {
 	default:
 		span, err = time.ParseDuration(text)
 		if err != nil || span < 0 {
-			return 0, fmt.Errorf("%q is no time span such as 7d, 12h or 0", text)
+			return 0, fault.New(fault.Invalid, "%q is no time span such as 7d, 12h or 0", text)
 		}
 	}
 	return span, nil

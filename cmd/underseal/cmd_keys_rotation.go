@@ -160,6 +160,44 @@ func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
 	})
 }
 
+type keysRenewCmd struct {
+	OlderThan string `help:"Only instances whose key is at least that old, such as 90d or 12h (default: all)." default:"0" placeholder:"TIME"`
+	clientFlags
+}
+
+func (keysRenewCmd) Help() string {
+	return talksToServer + " Each gets it as a step of its own. What is there stays sealed under the old key, which the instance keeps. May be stopped and begun again at any time."
+}
+
+func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
+	age, err := parseSpan(c.OlderThan)
+	if err != nil {
+		return err
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	var all api.KeysRenewed
+	for page := (api.RenewKeysRequest{OlderThanMS: int(age.Milliseconds()), Limit: 200}); ; page.After = all.Next {
+		done, err := cl.RenewKeys(ctx, page)
+		if err != nil {
+			return e.explain(err)
+		}
+		all.Seen, all.Renewed, all.Failed, all.Next = all.Seen+done.Seen, all.Renewed+done.Renewed, append(all.Failed, done.Failed...), done.Next
+		if all.Next == "" {
+			break
+		}
+	}
+	if err := e.result(all, func(w io.Writer) {
+		fmt.Fprintf(w, "renewed the keys of %d of %s\n", all.Renewed, counted(all.Seen, "running instance"))
+	}); err != nil || len(all.Failed) == 0 {
+		return err
+	}
+	return fault.New(fault.Integrity, "%s could not be opened and kept their keys: %s", counted(len(all.Failed), "instance"), strings.Join(all.Failed, ", ")).
+		WithHint("underseal instances show ID says why")
+}
+
 type keysRetireCmd struct {
 	Key     string `arg:"" help:"tenant:V or root:V, as list names them." placeholder:"KEY:V"`
 	Service string `help:"Key service of a root key (default: the one of the tenant's newest key)." placeholder:"NAME"`

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
@@ -147,7 +147,7 @@ func TestTheSweepSparesKeysInUse(t *testing.T) {
 	nameless := env.Start("classified", `{"shoe": 43, "salary": 1, "person": {"diagnosis": "flu"}}`)
 	named := env.Start("classified", somebody)
 	now = now.Add(time.Second)
-	if out, err := env.Engine.RenewKeys(t.Context(), env.Ann, now.Add(-time.Millisecond), engine.Page{}); err != nil || out.Renewed != 2 {
+	if out, err := env.Engine.RenewKeys(t.Context(), env.Ann, api.RenewKeysRequest{OlderThanMS: 1}); err != nil || out.Renewed != 2 {
 		t.Fatalf("RenewKeys = %+v, %v, want two: their old keys are in use too", out, err)
 	}
 	env.Restart(func() { // as an older backup of the keys would have it

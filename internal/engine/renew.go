@@ -14,18 +14,19 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// RenewKeys gives running instances whose own data key was made before a time a
-// new one, a page of them at a time, newest first. What is sealed stays as it is
+// RenewKeys gives running instances whose own data key has an age a new one, a
+// page of them at a time, newest first. What is sealed stays as it is
 // and needs the old key; what comes is sealed under the new one. Doing it again
 // renews nothing twice.
 //
 // An instance that cannot be opened does not hold up the others: it is among the
 // Failed, and its key stays. An outage of the key service or database ends the
 // call with its error.
-func (e *Engine) RenewKeys(ctx context.Context, c Caller, before time.Time, page Page) (api.KeysRenewed, error) {
+func (e *Engine) RenewKeys(ctx context.Context, c Caller, r api.RenewKeysRequest) (api.KeysRenewed, error) {
 	if err := e.may(c, access.RotateKey, "key", ""); err != nil {
 		return api.KeysRenewed{}, err
 	}
+	page := Page{After: r.After, Limit: r.Limit}
 	after, err := page.instance()
 	if err != nil {
 		return api.KeysRenewed{}, err
@@ -34,9 +35,10 @@ func (e *Engine) RenewKeys(ctx context.Context, c Caller, before time.Time, page
 	if err != nil {
 		return api.KeysRenewed{}, err
 	}
-	if now := e.moment(); before.After(now) {
-		return api.KeysRenewed{}, fault.New(fault.Invalid, "no key can be newer than %s, it is %s", formatTime(before), formatTime(now))
+	if r.OlderThanMS < 0 {
+		return api.KeysRenewed{}, fault.New(fault.Invalid, "older_than_ms is %d; no key can be newer than now", r.OlderThanMS)
 	}
+	before := e.moment().Add(-time.Duration(r.OlderThanMS) * time.Millisecond)
 	rows, err := e.store.Instances(ctx, c.Scope, store.InstanceFilter{Status: string(process.Active), After: after, Limit: limit + 1})
 	if err != nil {
 		return api.KeysRenewed{}, err

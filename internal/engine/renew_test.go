@@ -4,8 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -17,7 +18,7 @@ func renewedKey(t *testing.T, env *testenv.Env) {
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
 	before := env.Instance(id)
-	renewed, err := env.Engine.RenewKeys(t.Context(), env.Ann, time.Now(), engine.Page{})
+	renewed, err := env.Engine.RenewKeys(t.Context(), env.Ann, api.RenewKeysRequest{})
 	if err != nil || renewed.Seen != 1 || renewed.Renewed != 1 || len(renewed.Failed) != 0 {
 		t.Fatalf("RenewKeys = %+v, %v, want one of one", renewed, err)
 	}
@@ -36,15 +37,16 @@ func renewedKey(t *testing.T, env *testenv.Env) {
 }
 
 func TestKeysAreRenewedOnce(t *testing.T) {
-	env := testenv.New(t, nil)
+	now := time.Now()
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
 	env.Deploy("c.bpmn", classified)
 	for range 5 {
 		env.Start("classified", somebody)
 	}
-	moment := time.Now()
-	seen, renewed, page := 0, 0, engine.Page{Limit: 2}
+	now = now.Add(time.Hour)
+	seen, renewed, page := 0, 0, api.RenewKeysRequest{OlderThanMS: 30 * 60_000, Limit: 2}
 	for {
-		out, err := env.Engine.RenewKeys(t.Context(), env.Ann, moment, page)
+		out, err := env.Engine.RenewKeys(t.Context(), env.Ann, page)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,11 +58,11 @@ func TestKeysAreRenewedOnce(t *testing.T) {
 	if seen != 5 || renewed != 5 {
 		t.Errorf("saw %d instances and renewed %d keys, want 5 and 5", seen, renewed)
 	}
-	out, err := env.Engine.RenewKeys(t.Context(), env.Ann, moment, engine.Page{})
+	out, err := env.Engine.RenewKeys(t.Context(), env.Ann, api.RenewKeysRequest{OlderThanMS: 30 * 60_000})
 	if err != nil || out.Seen != 5 || out.Renewed != 0 {
 		t.Errorf("again: %+v, %v, want 5 seen and none renewed", out, err)
 	}
-	if _, err := env.Engine.RenewKeys(t.Context(), env.Ann, time.Now().Add(time.Hour), engine.Page{}); !fault.Is(err, fault.Invalid) {
-		t.Errorf("keys newer than in an hour: %v, want invalid", err)
+	if _, err := env.Engine.RenewKeys(t.Context(), env.Ann, api.RenewKeysRequest{OlderThanMS: -1}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("keys newer than now: %v, want invalid", err)
 	}
 }

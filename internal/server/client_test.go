@@ -101,6 +101,7 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["Keys"] = c.Keys(ctx)
 	_, errs["RotateKey"] = c.RotateKey(ctx, api.RotateKeyRequest{Key: "tenant", Service: "s", After: "1"})
 	_, errs["RewrapKeys"] = c.RewrapKeys(ctx, api.RewrapRequest{Rate: 1})
+	_, errs["RenewKeys"] = c.RenewKeys(ctx, api.RenewKeysRequest{Limit: 1})
 	_, errs["RetireKey"] = c.RetireKey(ctx, api.RetireKeyRequest{Key: "root", Version: "1", DryRun: true})
 	_, errs["Health"] = c.Health(ctx)
 	_, errs["Ready"] = c.Ready(ctx)

@@ -69,6 +69,7 @@ type Engine interface {
 	Keys(ctx context.Context, c identity.Caller) (api.Keys, error)
 	RotateKey(ctx context.Context, c identity.Caller, in api.RotateKeyRequest) (api.RotatedKey, error)
 	RewrapKeys(ctx context.Context, c identity.Caller, in api.RewrapRequest) (api.Rewrap, error)
+	RenewKeys(ctx context.Context, c identity.Caller, in api.RenewKeysRequest) (api.KeysRenewed, error)
 	RetireKey(ctx context.Context, c identity.Caller, in api.RetireKeyRequest) (api.Retirement, error)
 }
 

@@ -286,6 +286,11 @@ func (e *fakeEngine) RewrapKeys(_ context.Context, c identity.Caller, in api.Rew
 	return api.Rewrap{}, err
 }
 
+func (e *fakeEngine) RenewKeys(_ context.Context, c identity.Caller, in api.RenewKeysRequest) (api.KeysRenewed, error) {
+	_, err := e.note("RenewKeys", c, "", "", in)
+	return api.KeysRenewed{}, err
+}
+
 func (e *fakeEngine) RetireKey(_ context.Context, c identity.Caller, in api.RetireKeyRequest) (api.Retirement, error) {
 	_, err := e.note("RetireKey", c, "", "", in)
 	return api.Retirement{}, err

@@ -243,7 +243,11 @@ func (s *Server) keyRoutes() []*operation {
 		func(ctx context.Context, x *exchange, in api.RetireKeyRequest) (api.Retirement, error) {
 			return e.RetireKey(ctx, x.caller, in)
 		})
-	rotate.unkeyed, rewrap.unkeyed, retire.unkeyed = true, true, true
+	renew := newOperation("POST", "/v1/keys/renew", "renewKeys", tag, "Give a page of running instances new data keys",
+		func(ctx context.Context, x *exchange, in api.RenewKeysRequest) (api.KeysRenewed, error) {
+			return e.RenewKeys(ctx, x.caller, in)
+		})
+	rotate.unkeyed, rewrap.unkeyed, renew.unkeyed, retire.unkeyed = true, true, true, true
 	return []*operation{
 		newOperation("GET", "/v1/keys", "listKeys", tag, "List the keys that wrap the tenant's data keys",
 			func(ctx context.Context, x *exchange, _ none) (api.Keys, error) {
@@ -251,7 +255,7 @@ func (s *Server) keyRoutes() []*operation {
 				out.TenantKeys, out.RootKeys, out.Services = list(out.TenantKeys), list(out.RootKeys), list(out.Services)
 				return out, err
 			}),
-		rotate, rewrap, retire,
+		rotate, rewrap, renew, retire,
 	}
 }
 

@@ -62,6 +62,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/keys", "", "Keys", "", nil},
 		{"POST", "/v1/keys/rotate", `{"key":"root","service":"s","after":"2"}`, "RotateKey", "", api.RotateKeyRequest{Key: "root", Service: "s", After: "2"}},
 		{"POST", "/v1/keys/rewrap", `{"rate":5}`, "RewrapKeys", "", api.RewrapRequest{Rate: 5}},
+		{"POST", "/v1/keys/renew", `{"older_than_ms":5,"limit":2}`, "RenewKeys", "", api.RenewKeysRequest{OlderThanMS: 5, Limit: 2}},
 		{"POST", "/v1/keys/retire", `{"key":"tenant","version":"1","dry_run":true}`, "RetireKey", "", api.RetireKeyRequest{Key: "tenant", Version: "1", DryRun: true}},
 	} {
 		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
