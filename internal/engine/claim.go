@@ -389,25 +389,43 @@ func (l *Live) routeFiles(set *store.WriteSet, files []*arrival) {
 func (e *Engine) finishClaims(ctx context.Context, scope store.Scope, files []*arrival) {
 	for _, f := range files {
 		if f.claimed && f.kept {
-			_ = e.finishClaim(ctx, scope, f.id, f.key.ID)
+			_ = e.finishClaim(ctx, scope, f.id)
 		}
 	}
 }
 
-func (e *Engine) finishClaim(ctx context.Context, scope store.Scope, id store.ID, key envelope.KeyID) error {
-	if err := e.destroyUploadKey(ctx, scope, key); err != nil {
+// finishClaim does nothing when that was done already.
+func (e *Engine) finishClaim(ctx context.Context, scope store.Scope, id store.ID) error {
+	row, err := e.store.Upload(ctx, scope, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err == nil {
+		err = e.destroyUploadKey(ctx, scope, row)
+	}
+	if err != nil {
 		return err
 	}
 	return e.store.DeleteUpload(ctx, scope, id)
 }
 
-// destroyUploadKey destroys a key that only an upload names. One that is gone
-// already is as good.
-func (e *Engine) destroyUploadKey(ctx context.Context, scope store.Scope, key envelope.KeyID) error {
-	if key == (envelope.KeyID{}) {
+// destroyUploadKey destroys the key of an upload. Anybody who writes to the database
+// could put the id of another key there, so the row must hold something that is
+// sealed under this one for this upload: nothing else is sealed under it then. A key
+// that is gone already is as good.
+func (e *Engine) destroyUploadKey(ctx context.Context, scope store.Scope, row store.UploadRow) error {
+	if row.Key == (store.ID{}) {
 		return nil
 	}
-	err := e.ring.Destroy(ctx, scope.Tenant(), key)
+	key, err := e.ring.Key(ctx, scope.Tenant(), envelope.KeyID(row.Key))
+	if err == nil {
+		if _, err := envelope.Open([]envelope.Key{key}, e.fileContext(scope, "upload", row.Blob), row.Sealed); err != nil {
+			return changedUpload(row.Blob).WithCause(err)
+		}
+	}
+	if err == nil || fault.Is(err, fault.Sealed) { // old bytes of a destroyed one may be left
+		err = e.ring.Destroy(ctx, scope.Tenant(), envelope.KeyID(row.Key))
+	}
 	if fault.Is(err, fault.NotFound) {
 		return nil
 	}

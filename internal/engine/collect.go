@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 
-	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/store"
 )
@@ -14,13 +13,15 @@ const collectBatch = 256
 // CollectFiles clears away, of one tenant, what uploads leave behind: those that
 // nobody claimed within a day, the keys of those that were claimed, and, a day
 // after they were first seen, blobs that no row knows. It returns how many it
-// cleared away. Every part of it can be repeated.
+// cleared away. Every part of it can be repeated. It goes on after an error and
+// tells of the first.
 func (e *Engine) CollectFiles(ctx context.Context, tenant string) (int, error) {
 	scope := store.NewScope(tenant)
 	if err := e.adoptBlobs(ctx, scope); err != nil {
 		return 0, err
 	}
 	cleared, after := 0, store.ID{}
+	var failed failures
 	for {
 		rows, err := e.store.SpentUploads(ctx, scope, e.moment().Add(-uploadAge), after, collectBatch)
 		if err != nil {
@@ -28,12 +29,13 @@ func (e *Engine) CollectFiles(ctx context.Context, tenant string) (int, error) {
 		}
 		for _, row := range rows {
 			if err := e.clearAway(ctx, scope, row); err != nil {
-				return cleared, err
+				failed.add(err)
+				continue
 			}
 			cleared++
 		}
 		if len(rows) < collectBatch {
-			return cleared, nil
+			return cleared, failed.err()
 		}
 		after = rows[len(rows)-1].Blob
 	}
@@ -41,7 +43,7 @@ func (e *Engine) CollectFiles(ctx context.Context, tenant string) (int, error) {
 
 func (e *Engine) clearAway(ctx context.Context, scope store.Scope, row store.UploadRow) error {
 	if row.State == store.UploadClaimed {
-		return e.finishClaim(ctx, scope, row.Blob, envelope.KeyID(row.Key))
+		return e.finishClaim(ctx, scope, row.Blob)
 	}
 	return e.discard(ctx, scope, row)
 }
@@ -52,10 +54,13 @@ func (e *Engine) discard(ctx context.Context, scope store.Scope, row store.Uploa
 	if err := e.store.DropUpload(ctx, scope, row.Blob); err != nil {
 		return err
 	}
+	if err := e.checkUnheld(ctx, scope, row.Blob); err != nil {
+		return err
+	}
 	if err := e.blobs.Delete(ctx, scope.Tenant(), blob.ID(row.Blob)); err != nil {
 		return err
 	}
-	if err := e.destroyUploadKey(ctx, scope, envelope.KeyID(row.Key)); err != nil {
+	if err := e.destroyUploadKey(ctx, scope, row); err != nil {
 		return err
 	}
 	if err := e.store.DeleteUpload(ctx, scope, row.Blob); err != nil {
@@ -63,6 +68,15 @@ func (e *Engine) discard(ctx context.Context, scope store.Scope, row store.Uploa
 	}
 	e.limits.changed(scope)
 	return nil
+}
+
+// checkUnheld requires that no instance has a file whose upload says that nobody has.
+func (e *Engine) checkUnheld(ctx context.Context, scope store.Scope, id store.ID) error {
+	_, held, err := e.store.FileHolder(ctx, scope, id)
+	if err == nil && held {
+		err = changedUpload(id)
+	}
+	return err
 }
 
 // adoptBlobs gives a row to each blob that has none, which is what a restore of

@@ -130,3 +130,63 @@ func leavesFiles(t *testing.T, env *testenv.Env, files int) {
 		}
 	})
 }
+
+// TestACollectionDestroysNoKeyThatIsNotAnUploads lets an administrator of the
+// database name other keys in rows of uploads, and files that an instance has.
+func TestACollectionDestroysNoKeyThatIsNotAnUploads(t *testing.T) {
+	now := time.Now()
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+	env.Deploy("c.bpmn", classified)
+	data := content(1000)
+	id, err := startWith(t, env, env.Ann, `{"shoe": `+named(put(t, env, env.Ann, data).File)+`, "person": {"id": "p-1"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, env, env.Ann, data) // is collected nevertheless
+	tenant, file := env.Ann.Scope.Tenant(), blobID(t, env.Instance(id).Files[0].File)
+	forged := 0
+	env.Restart(func() {
+		keys := openRaw(t, filepath.Join(env.Config.Data, "keys.db"))
+		defer keys.Close()
+		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+		defer db.Close()
+		var own []byte
+		if err := db.QueryRow(`SELECT data_key FROM uploads`).Scan(&own); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := keys.Query(`SELECT id FROM data_keys WHERE tenant = ? AND state <> 'destroyed' AND id <> ?`, tenant, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for ; rows.Next(); forged++ {
+			var key []byte
+			if err := rows.Scan(&key); err != nil {
+				t.Fatal(err)
+			}
+			state := []string{"open", "ready", "claimed", "dropped"}[forged%4]
+			if _, err := db.Exec(`INSERT INTO uploads SELECT tenant, ?, ?, ?, 1, 1, sealed FROM uploads LIMIT 1`, content(16), key, state); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := db.Exec(`INSERT INTO uploads SELECT tenant, ?, zeroblob(16), 'open', 1, 1, sealed FROM uploads LIMIT 1`, file[:]); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if forged < 4 {
+		t.Fatalf("%d keys, want all of the tenant's", forged)
+	}
+	now = now.Add(25 * time.Hour)
+	if cleared, err := env.Engine.CollectFiles(t.Context(), tenant); !fault.Is(err, fault.Integrity) || cleared != 1 {
+		t.Errorf("%d are cleared away, %v, want the one that was sent, and the others told of", cleared, err)
+	}
+	if got, err := get(t, env, id, env.Instance(id).Files[0].File); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("its file: %d bytes, %v", len(got), err)
+	}
+	env.Restart(func() {
+		if n := count(t, env, "keys.db", `SELECT count(*) FROM data_keys WHERE state = 'destroyed'`); n != 2 {
+			t.Errorf("%d keys are destroyed, want those of both uploads", n)
+		}
+	})
+	env.Start("classified", somebody)
+}

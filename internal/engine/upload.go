@@ -59,6 +59,9 @@ func (e *Engine) PutFile(ctx context.Context, c Caller, in Incoming) (api.Upload
 		return api.Upload{}, err
 	}
 	row := store.UploadRow{Blob: u.id, Key: store.ID(u.key.ID), State: store.UploadOpen, Made: u.made}
+	if row.Sealed, err = e.sealUpload(c.Scope, u); err != nil {
+		return api.Upload{}, err
+	}
 	if err := e.store.AddUpload(ctx, c.Scope, row); err != nil {
 		return api.Upload{}, err
 	}
@@ -170,6 +173,8 @@ func (e *Engine) fileContext(scope store.Scope, class string, id store.ID) envel
 	return envelope.Context{Deployment: e.deployment, Tenant: scope.Tenant(), Class: class, Object: fileName(id)}
 }
 
+// sealUpload seals what is known of an upload. That is done at its beginning too, to
+// show whose key it is that the row names.
 func (e *Engine) sealUpload(scope store.Scope, u *upload) ([]byte, error) {
 	plain := canon.Encode(newContext(
 		canon.Entry{Name: "made", Value: canon.String(formatTime(u.made))},
@@ -184,8 +189,7 @@ func (e *Engine) sealUpload(scope store.Scope, u *upload) ([]byte, error) {
 
 // openUpload reads a row of a ready upload. Integrity when it was changed.
 func (e *Engine) openUpload(ctx context.Context, scope store.Scope, row store.UploadRow) (*upload, error) {
-	changed := fault.New(fault.Integrity, "the row of upload %s was changed", fileName(row.Blob)).
-		WithCode("tampered").WithHint("the database was changed behind our back; compare it with a backup")
+	changed := changedUpload(row.Blob)
 	key, err := e.ring.Key(ctx, scope.Tenant(), envelope.KeyID(row.Key))
 	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Sealed) {
 		return nil, changed.WithCause(err)
@@ -201,8 +205,16 @@ func (e *Engine) openUpload(ctx context.Context, scope store.Scope, row store.Up
 	if err != nil {
 		return nil, changed.WithCause(err)
 	}
+	if u.sum == "" {
+		return nil, changed // what was sealed before its bytes came
+	}
 	u.id, u.key = row.Blob, key
 	return u, nil
+}
+
+func changedUpload(id store.ID) *fault.Error {
+	return fault.New(fault.Integrity, "the row of upload %s was changed", fileName(id)).
+		WithCode("tampered").WithHint("the database was changed behind our back; compare it with a backup")
 }
 
 func parseUpload(plain []byte) (*upload, error) {

@@ -29,7 +29,7 @@ type UploadRow struct {
 	State  UploadState
 	Size   int64 // bytes of the file; counts towards the tenant's total
 	Made   time.Time
-	Sealed []byte // empty while the upload is open
+	Sealed []byte // under Key; shows that it is this upload's
 }
 
 // FileRow is a file that an instance has.
