@@ -17,11 +17,11 @@ const collectBatch = 256
 // tells of the first.
 func (e *Engine) CollectFiles(ctx context.Context, tenant string) (int, error) {
 	scope := store.NewScope(tenant)
+	var failed failures
 	if err := e.adoptBlobs(ctx, scope); err != nil {
-		return 0, err
+		failed.add(err)
 	}
 	cleared, after := 0, store.ID{}
-	var failed failures
 	for {
 		rows, err := e.store.SpentUploads(ctx, scope, e.moment().Add(-uploadAge), after, collectBatch)
 		if err != nil {

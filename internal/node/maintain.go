@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/underseal/underseal/internal/blob"
@@ -28,21 +29,19 @@ func (n *Node) jobs() []job {
 
 // collectFiles clears away what uploads leave behind, of every tenant.
 func (n *Node) collectFiles(ctx context.Context) error {
+	var errs []error
 	if s, ok := n.blobs.(blob.Sweeper); ok {
-		if err := s.Sweep(ctx); err != nil {
-			return err
-		}
+		errs = append(errs, s.Sweep(ctx))
 	}
 	tenants, err := n.db.Keys().Tenants(ctx)
 	if err != nil {
 		return err
 	}
-	for _, tenant := range tenants {
-		if _, err := n.Engine.CollectFiles(ctx, tenant); err != nil {
-			return err
-		}
+	for _, tenant := range tenants { // one that fails must not hold up the others
+		_, err := n.Engine.CollectFiles(ctx, tenant)
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // maintain runs all jobs, each in a goroutine of its own, until ctx ends. A job
