@@ -214,7 +214,7 @@ func apply(dir, path string, more ...string) ([]byte, error) {
 }
 
 // An event is a line of "go test -json".
-type event struct{ Action string }
+type event struct{ Action, Output string }
 
 func runTest(ctx context.Context, dir string, test []string) error {
 	ctx, cancel := context.WithTimeout(ctx, limit+time.Minute)
@@ -242,7 +242,7 @@ func wantsCgo(dir string) bool {
 // verdict is nil only when a test of that run failed: not when it did not
 // compile, was not found, or passed. A crash and a time limit count as failing.
 func verdict(out []byte, err error) error {
-	ran, built := 0, true
+	ran, built, missing := 0, true, ""
 	scanner := bufio.NewScanner(bytes.NewReader(out))
 	scanner.Buffer(nil, 16<<20)
 	for scanner.Scan() {
@@ -255,13 +255,17 @@ func verdict(out []byte, err error) error {
 			built = false
 		case "run":
 			ran++
+		case "output": // of a package whose tests lack something on this machine
+			if text, ok := strings.CutPrefix(e.Output, "error:"); ok {
+				missing = ":" + strings.TrimRight(text, "\n")
+			}
 		}
 	}
 	switch {
 	case !built:
 		return errors.New("the patched code does not compile, which proves nothing")
 	case ran == 0:
-		return errors.New("no test ran")
+		return errors.New("no test ran" + missing)
 	case err == nil:
 		return errors.New("the test passes without the safety")
 	}

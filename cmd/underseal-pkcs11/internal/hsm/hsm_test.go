@@ -2,6 +2,8 @@ package hsm_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/miekg/pkcs11"
@@ -11,6 +13,14 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 )
+
+func TestMain(m *testing.M) {
+	if err := softhsm.Check(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
 
 // create makes a root key in a token, which is the only one that this process has
 // at a time.
