@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -66,7 +67,16 @@ func (b *breaker) refusal(left time.Duration) error {
 	if fault.CodeOf(b.because) == CodeThrottled {
 		return Throttled(left, text, b.config.Name, left, b.because)
 	}
-	return fault.New(fault.Unavailable, text, b.config.Name, left, b.because)
+	return fault.New(fault.Unavailable, text, b.config.Name, left, b.because).WithHint("%s", hint(b.because))
+}
+
+// hint returns what the error says is to be done, "" when it says nothing.
+func hint(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f.Hint
+	}
+	return ""
 }
 
 // forget ends a call that told nothing.
@@ -109,7 +119,7 @@ func (b *breaker) close() {
 func (b *breaker) open(err error, throttled bool) {
 	if b.pause == 0 {
 		b.config.Log.Error("key service does not answer: keys in memory serve until they are too old, then work waits",
-			"service", b.config.Name, "throttled", throttled, "error", err)
+			"service", b.config.Name, "throttled", throttled, "error", err, "hint", hint(err))
 	}
 	b.pause = min(max(2*b.pause, b.config.FirstPause), b.config.MaxPause)
 	if wait := Wait(err); throttled && wait > b.pause {

@@ -3,7 +3,7 @@ package kms_test
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -317,11 +317,17 @@ func TestMetricsAndLogTellOfEachChangeOnce(t *testing.T) {
 
 func TestAnErrorOfTheGuardNamesServiceAndCause(t *testing.T) {
 	g := newGuarded(t, nil)
-	g.service.Hook(func(context.Context) error { return fault.New(fault.Unavailable, "connection refused") })
+	g.service.Hook(func(context.Context) error {
+		return fault.New(fault.Unavailable, "connection refused").WithHint("start it")
+	})
 	for range 3 {
 		_ = g.unwrap()
 	}
-	if text := fmt.Sprint(g.unwrap()); !strings.Contains(text, "main") || !strings.Contains(text, "connection refused") {
-		t.Errorf("the error says %q, want service and cause", text)
+	var err *fault.Error
+	if !errors.As(g.unwrap(), &err) || !strings.Contains(err.Message, "main") || !strings.Contains(err.Message, "connection refused") || err.Hint != "start it" {
+		t.Errorf("the error says %v, want service, cause and its hint", err)
+	}
+	if !strings.Contains(g.log.String(), `hint="start it"`) {
+		t.Errorf("the log says no hint:\n%s", g.log)
 	}
 }

@@ -47,7 +47,7 @@ func (m *meter) answer(operation string, err error) {
 	switch {
 	case denied && !m.denied[operation]:
 		m.config.Log.Error("key service refuses us: work waits until it is given the right again",
-			"service", m.config.Name, "operation", operation, "error", err)
+			"service", m.config.Name, "operation", operation, "code", fault.CodeOf(err), "error", err, "hint", hint(err))
 	case !denied && m.denied[operation]:
 		m.config.Log.Info("key service no longer refuses us", "service", m.config.Name, "operation", operation)
 	}

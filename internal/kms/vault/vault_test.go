@@ -488,3 +488,21 @@ func TestNonsenseIsRefusedWithoutAsking(t *testing.T) {
 		}
 	}
 }
+
+// FuzzVersion reads bytes that anybody may have put in the place of wrapped ones.
+func FuzzVersion(f *testing.F) {
+	_, s := setup(f, nil)
+	wrapped, err := s.Wrap(f.Context(), kmstest.Context(), make([]byte, 32))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(wrapped)
+	f.Add(wrapped[:28])
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		version, err := s.Version(data)
+		if (err == nil) != (version != "" && version != "0") || err != nil && !fault.Is(err, fault.Integrity) {
+			t.Errorf("Version: %q, %v", version, err)
+		}
+	})
+}
