@@ -136,6 +136,10 @@ func (d *disk) end(c *call) error {
 		return d.name(c, 0, func(string) *inode { return nil })
 	case "unlinkat":
 		return d.name(c, 1, func(string) *inode { return nil })
+	case "rename":
+		return d.move(c, 0, 1)
+	case "renameat":
+		return d.move(c, 1, 3)
 	}
 	return d.unknown(c)
 }
@@ -219,6 +223,30 @@ func (d *disk) name(c *call, i int, make func(path string) *inode) error {
 		parent.set(name, make(path))
 	}
 	return err
+}
+
+// move gives the file at the path in argument from to the path in argument to, of
+// the same directory. If only half of it is kept, the file has both names.
+func (d *disk) move(c *call, from, to int) error {
+	source, err := c.text(from)
+	if err != nil || !d.within(source) {
+		return err
+	}
+	target, err := c.text(to)
+	if err != nil {
+		return err
+	}
+	parent, name, err := d.find(source)
+	if err != nil {
+		return err
+	}
+	other, anew, err := d.find(target)
+	if err != nil || other != parent || parent.names[name] == nil {
+		return fmt.Errorf("%s becomes %s, which the model of the disk does not know (%v)", source, target, err)
+	}
+	parent.set(anew, parent.names[name])
+	parent.set(name, nil)
+	return nil
 }
 
 // mmap refuses shared mappings that could be written to, but for the index of

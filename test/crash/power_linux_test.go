@@ -96,7 +96,7 @@ func choose(marks []mark, rng *rand.Rand) []int {
 	for i, m := range marks {
 		all = append(all, i)
 		switch m.call.name {
-		case "unlink", "unlinkat", "ftruncate", "mkdirat":
+		case "unlink", "unlinkat", "rename", "renameat", "ftruncate", "mkdirat":
 			rare = append(rare, i)
 		case "fsync", "fdatasync":
 			if _, path, err := m.call.fd(0); err == nil && strings.HasSuffix(path, "-wal") {

@@ -56,11 +56,43 @@ func run(ctx context.Context, dir string, small, big int) error {
 		}
 		u := &user{node: n, key: &key}
 		if opening < 2 {
-			err = errors.Join(u.work(ctx, small), n.Close())
+			err = errors.Join(u.work(ctx, small), u.rotate(ctx), n.Close())
 		} else {
 			err = u.fill(ctx, small, big) // and then the power is gone
 		}
 		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rotate replaces the tenant key and the root key under what is stored, and gives
+// up the old ones.
+func (u *user) rotate(ctx context.Context) error {
+	e := u.node.Engine
+	for _, key := range []string{"tenant", "root"} {
+		before, err := e.Keys(ctx, u.caller)
+		if err != nil {
+			return err
+		}
+		if _, err := e.RotateKey(ctx, u.caller, api.RotateKeyRequest{Key: key}); err != nil {
+			return err
+		}
+		state, err := e.RewrapKeys(ctx, u.caller, api.RewrapRequest{})
+		for err == nil && state.Running {
+			var keys api.Keys
+			keys, err = e.Keys(ctx, u.caller)
+			state = keys.Rewrap
+		}
+		if err != nil || state.Error != "" {
+			return fmt.Errorf("rewrap: %s, %w", state.Error, err)
+		}
+		old := before.RootKeys[len(before.RootKeys)-1].Version
+		if key == "tenant" {
+			old = fmt.Sprint(before.TenantKeys[len(before.TenantKeys)-1].Version)
+		}
+		if _, err := e.RetireKey(ctx, u.caller, api.RetireKeyRequest{Key: key, Version: old}); err != nil {
 			return err
 		}
 	}
