@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -26,6 +27,7 @@ type reader struct {
 	next int64         // where the last read ended
 	body io.ReadCloser // from next on; nil: not asked for
 	end  int64         // of body
+	stop func()        // ends the request of body
 }
 
 // Size implements blob.Reader.
@@ -58,17 +60,16 @@ func (r *reader) read(p []byte, off int64) (int, error) {
 		r.drop()
 	}
 	if r.body == nil {
-		r.end = end
 		if off == r.next && off > 0 {
-			r.end = r.size
+			end = r.size
 		}
-		body, err := r.get(off, r.end)
-		if err != nil {
+		if err := r.get(off, end); err != nil {
 			return 0, err
 		}
-		r.body = body
 	}
+	stalled := time.AfterFunc(callTimeout, r.stop)
 	n, err := io.ReadFull(r.body, p)
+	stalled.Stop()
 	r.next = off + int64(n)
 	if err != nil || r.next == r.end {
 		r.drop()
@@ -76,26 +77,34 @@ func (r *reader) read(p []byte, off int64) (int, error) {
 	return n, failed("read", r.id, err)
 }
 
-// get asks for the bytes from off to end.
-func (r *reader) get(off, end int64) (io.ReadCloser, error) {
+// get asks for the bytes from off to end. The answer may take as long as it is
+// read, so no deadline ends it, but one without progress does.
+func (r *reader) get(off, end int64) error {
 	var opts minio.GetObjectOptions
 	if err := opts.SetRange(off, end-1); err != nil {
-		return nil, failed("read", r.id, err)
+		return failed("read", r.id, err)
 	}
-	body, _, header, err := r.store.core.GetObject(r.ctx, r.store.bucket, r.name, opts)
+	ctx, cancel := context.WithCancel(r.ctx)
+	slow := time.AfterFunc(callTimeout, cancel)
+	body, _, header, err := r.store.core.GetObject(ctx, r.store.bucket, r.name, opts)
+	if !slow.Stop() || err != nil {
+		cancel()
+	}
 	if err != nil {
-		return nil, failed("read", r.id, err)
+		return failed("read", r.id, err)
 	}
+	r.body, r.end, r.stop = body, end, cancel
 	if got := header.Get("Content-Range"); !strings.HasPrefix(got, fmt.Sprintf("bytes %d-%d/", off, end-1)) {
-		body.Close()
-		return nil, fault.New(fault.Unavailable, "read blob %s: the S3 service answers with the range %q", r.id, got)
+		r.drop()
+		return fault.New(fault.Unavailable, "read blob %s: the S3 service answers with the range %q", r.id, got)
 	}
-	return body, nil
+	return nil
 }
 
 // drop ends an answer that is not read on.
 func (r *reader) drop() {
 	if r.body != nil {
+		r.stop()
 		r.body.Close() // nothing is lost by what goes wrong here
 		r.body = nil
 	}

@@ -19,6 +19,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -51,6 +52,10 @@ type Config struct {
 // requestTries is how often a request is sent before it has failed. Between two
 // tries are 0.1 to 1 seconds.
 const requestTries = 4
+
+// callTimeout is how long a call may take with all its tries, be it that of a
+// part: a service that hangs must not hold an upload for ever.
+const callTimeout = 2 * time.Minute
 
 // Store is a bucket of blobs.
 type Store struct {
@@ -154,15 +159,25 @@ func (s *Store) name(tenant string, id blob.ID) string { return s.folder(tenant)
 // Open implements blob.Store.
 func (s *Store) Open(ctx context.Context, tenant string, id blob.ID) (blob.Reader, error) {
 	name := s.name(tenant, id)
-	info, err := s.core.StatObject(ctx, s.bucket, name, minio.StatObjectOptions{})
+	size, err := s.stat(ctx, name)
 	if err != nil {
 		return nil, failed("open", id, err)
 	}
-	return &reader{ctx: ctx, store: s, id: id, name: name, size: info.Size}, nil
+	return &reader{ctx: ctx, store: s, id: id, name: name, size: size}, nil
+}
+
+// stat returns the length of an object.
+func (s *Store) stat(ctx context.Context, name string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	info, err := s.core.StatObject(ctx, s.bucket, name, minio.StatObjectOptions{})
+	return info.Size, err
 }
 
 // Delete implements blob.Store.
 func (s *Store) Delete(ctx context.Context, tenant string, id blob.ID) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	err := s.core.RemoveObject(ctx, s.bucket, s.name(tenant, id), minio.RemoveObjectOptions{})
 	if err = failed("delete", id, err); err != nil && !fault.Is(err, fault.NotFound) {
 		return err
@@ -172,7 +187,7 @@ func (s *Store) Delete(ctx context.Context, tenant string, id blob.ID) error {
 
 // List implements blob.Store.
 func (s *Store) List(ctx context.Context, tenant string, after blob.ID, limit int) (ids []blob.ID, err error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel() // ends the listing, whose channel is not read to its end
 	folder := s.folder(tenant)
 	objects := s.core.Client.ListObjects(ctx, s.bucket, minio.ListObjectsOptions{
@@ -195,21 +210,37 @@ func (s *Store) List(ctx context.Context, tenant string, after blob.ID, limit in
 
 // Sweep implements blob.Sweeper.
 func (s *Store) Sweep(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+	left, err := s.unfinished(ctx)
+	for i := 0; err == nil && i < len(left); i++ {
+		if !s.isLive(left[i].Key) {
+			err = s.abort(ctx, left[i].Key, left[i].UploadID)
+		}
+	}
+	return failed("sweep uploads before", blob.ID{}, err)
+}
+
+// unfinished lists all multipart uploads of this deployment.
+func (s *Store) unfinished(ctx context.Context) (left []minio.ObjectMultipartInfo, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	for upload := range s.core.ListIncompleteUploads(ctx, s.bucket, s.prefix, true) {
 		if upload.Err != nil {
-			return failed("sweep uploads before", blob.ID{}, upload.Err)
+			return nil, upload.Err
 		}
-		if s.isLive(upload.Key) {
-			continue
-		}
-		err := s.core.AbortMultipartUpload(ctx, s.bucket, upload.Key, upload.UploadID)
-		if err != nil && code(err) != codeNoUpload {
-			return failed("sweep uploads before", blob.ID{}, err)
-		}
+		left = append(left, upload)
 	}
-	return nil
+	return left, nil
+}
+
+// abort ends a multipart upload; one that is not there is no error.
+func (s *Store) abort(ctx context.Context, name, upload string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := s.core.AbortMultipartUpload(ctx, s.bucket, name, upload)
+	if err != nil && code(err) == codeNoUpload {
+		return nil
+	}
+	return err
 }
 
 func (s *Store) isLive(name string) bool {

@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/blob/blobtest"
@@ -235,4 +238,92 @@ func TestAnotherRangeIsRefused(t *testing.T) {
 	if n, err := r.ReadAt(make([]byte, 3), 4); n != 0 || !fault.Is(err, fault.Unavailable) {
 		t.Errorf("read %d bytes: %v", n, err)
 	}
+}
+
+// hanging is a service that answers some requests and takes the others, or their
+// bodies, for ever.
+type hanging struct {
+	answers int
+	inner   http.RoundTripper
+}
+
+func (h *hanging) RoundTrip(req *http.Request) (*http.Response, error) {
+	if h.answers--; h.answers >= 0 {
+		return h.inner.RoundTrip(req)
+	}
+	if req.Method == http.MethodGet {
+		size := 1000
+		return &http.Response{
+			Status: "206 Partial Content", StatusCode: http.StatusPartialContent, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{
+				"Content-Range": {fmt.Sprintf("bytes 0-%d/%d", size-1, size)}, "Content-Length": {fmt.Sprint(size)},
+				"Last-Modified": {"Thu, 01 Jan 2026 00:00:00 GMT"}, "Etag": {"x"},
+			},
+			Body: io.NopCloser(waiting{req.Context()}), ContentLength: int64(size), Request: req,
+		}, nil
+	}
+	<-req.Context().Done()
+	return nil, req.Context().Err()
+}
+
+// waiting is a body that never comes.
+type waiting struct{ ctx context.Context }
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w.ctx.Done()
+	return 0, w.ctx.Err()
+}
+
+// inMemory reaches a service without a network.
+type inMemory struct{ http.Handler }
+
+func (m inMemory) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil {
+		req.Body = http.NoBody
+	}
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, req)
+	return w.Result(), nil
+}
+
+func TestAServiceThatHangsIsGivenUp(t *testing.T) {
+	for answers, what := range []string{"looking for the name", "putting", "looking for the length", "reading"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				err := inAndOut(t, &hanging{answers, inMemory{&s3test.Fake{AccessKey: "AKIDEXAMPLE"}}})
+				if took := time.Since(begin); !fault.Is(err, fault.Unavailable) || took < time.Minute || took > 5*time.Minute {
+					t.Errorf("given up after %s: %v", took, err)
+				}
+			})
+		})
+	}
+}
+
+// inAndOut writes a blob and reads it.
+func inAndOut(t *testing.T, transport http.RoundTripper) error {
+	s, err := s3.Open(s3.Config{
+		Endpoint: "https://s3.example.org", Bucket: "files", AccessKey: "AKIDEXAMPLE", SecretKey: "example", Deployment: "d1", Transport: transport,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := blob.NewID()
+	w, err := s.Create(t.Context(), "main", id)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(make([]byte, 1000)); err != nil {
+		return err
+	}
+	if err := w.Commit(); err != nil {
+		return err
+	}
+	r, err := s.Open(t.Context(), "main", id)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = r.ReadAt(make([]byte, 1000), 0)
+	return err
 }

@@ -18,7 +18,7 @@ func (s *Store) Create(ctx context.Context, tenant string, id blob.ID) (blob.Wri
 	if !s.begin(name) {
 		return nil, blob.Exists(id)
 	}
-	_, err := s.core.StatObject(ctx, s.bucket, name, minio.StatObjectOptions{})
+	_, err := s.stat(ctx, name)
 	switch err = failed("create", id, err); {
 	case err == nil:
 		err = blob.Exists(id)
@@ -85,14 +85,16 @@ func (w *writer) usable() error {
 // flush sends a part; w.err says whether it went well.
 func (w *writer) flush() {
 	s := w.store
+	ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+	defer cancel()
 	if w.upload == "" {
-		if w.upload, w.err = s.core.NewMultipartUpload(w.ctx, s.bucket, w.name, options); w.err != nil {
+		if w.upload, w.err = s.core.NewMultipartUpload(ctx, s.bucket, w.name, options); w.err != nil {
 			w.err = failed("write", w.id, w.err)
 			return
 		}
 	}
 	number := len(w.parts) + 1
-	part, err := s.core.PutObjectPart(w.ctx, s.bucket, w.name, w.upload, number, bytes.NewReader(w.part), int64(len(w.part)),
+	part, err := s.core.PutObjectPart(ctx, s.bucket, w.name, w.upload, number, bytes.NewReader(w.part), int64(len(w.part)),
 		minio.PutObjectPartOptions{Sha256Hex: digest(w.part)})
 	if err != nil {
 		w.err = failed("write", w.id, err)
@@ -117,8 +119,7 @@ func (w *writer) Commit() error {
 		return err
 	}
 	if w.upload == "" {
-		_, err := w.store.core.PutObject(w.ctx, w.store.bucket, w.name, bytes.NewReader(w.part), int64(len(w.part)), "", digest(w.part), options)
-		w.err = failed("commit", w.id, err)
+		w.put()
 	} else {
 		w.complete()
 	}
@@ -128,16 +129,25 @@ func (w *writer) Commit() error {
 	return w.err
 }
 
+// put sends a blob that fits into one part.
+func (w *writer) put() {
+	ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+	defer cancel()
+	_, err := w.store.core.PutObject(ctx, w.store.bucket, w.name, bytes.NewReader(w.part), int64(len(w.part)), "", digest(w.part), options)
+	w.err = failed("commit", w.id, err)
+}
+
 func (w *writer) complete() {
 	if w.flush(); w.err != nil {
 		return
 	}
 	s := w.store
-	_, err := s.core.CompleteMultipartUpload(w.ctx, s.bucket, w.name, w.upload, w.parts, options)
+	ctx, cancel := context.WithTimeout(w.ctx, callTimeout)
+	defer cancel()
+	_, err := s.core.CompleteMultipartUpload(ctx, s.bucket, w.name, w.upload, w.parts, options)
 	if err != nil && code(err) == codeNoUpload {
 		// It may have been completed by a request whose answer was lost.
-		info, statErr := s.core.StatObject(w.ctx, s.bucket, w.name, minio.StatObjectOptions{})
-		if statErr == nil && info.Size == w.size {
+		if size, err := s.stat(w.ctx, w.name); err == nil && size == w.size {
 			return
 		}
 	}
@@ -159,9 +169,5 @@ func (w *writer) Abort() error {
 	if w.upload == "" {
 		return nil
 	}
-	err := w.store.core.AbortMultipartUpload(context.WithoutCancel(w.ctx), w.store.bucket, w.name, w.upload)
-	if err != nil && code(err) == codeNoUpload {
-		return nil
-	}
-	return failed("abort", w.id, err)
+	return failed("abort", w.id, w.store.abort(context.WithoutCancel(w.ctx), w.name, w.upload))
 }
