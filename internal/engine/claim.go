@@ -41,16 +41,17 @@ func (e *Engine) arrive(ctx context.Context, l *Live, h *happening) error {
 	}
 	a := &arrivals{engine: e, live: l, actor: principalOf(h.actor)}
 	// Claims first: a reference may be one to a file that is claimed beside it.
-	entered, err := replaceFiles(given, "/variables", func(place string, c *canon.Context) (canon.Value, error) {
+	entered, err := replaceFiles(given, nil, func(place []string, c *canon.Context) (canon.Value, error) {
 		if _, ok := c.Get(claimName); !ok {
 			return nil, nil
 		}
-		return a.claim(ctx, place, c)
+		v, err := a.claim(ctx, c)
+		return v, at(place, err)
 	})
 	if err == nil {
-		_, err = replaceFiles(entered, "/variables", func(place string, c *canon.Context) (canon.Value, error) {
+		_, err = replaceFiles(entered, nil, func(place []string, c *canon.Context) (canon.Value, error) {
 			if id, ok := isReference(c); ok {
-				return c, a.refer(ctx, place, id, c)
+				return c, at(place, a.refer(ctx, id, c))
 			}
 			return nil, nil
 		})
@@ -64,9 +65,13 @@ func (e *Engine) arrive(ctx context.Context, l *Live, h *happening) error {
 	return nil
 }
 
-// replaceFiles returns v with some of its contexts replaced; what replace returns
-// nil for is looked into. What has none is returned as it is, without a copy.
-func replaceFiles(v canon.Value, place string, replace func(place string, c *canon.Context) (canon.Value, error)) (canon.Value, error) {
+// replacer returns what takes the place of a context, nil if it stays and is to be
+// looked into. Place are the names and indices that lead to it.
+type replacer func(place []string, c *canon.Context) (canon.Value, error)
+
+// replaceFiles returns v with some of its contexts replaced. What has none is
+// returned as it is, without a copy.
+func replaceFiles(v canon.Value, place []string, replace replacer) (canon.Value, error) {
 	switch v := v.(type) {
 	case canon.List:
 		return replaceInList(v, place, replace)
@@ -77,7 +82,7 @@ func replaceFiles(v canon.Value, place string, replace func(place string, c *can
 		result := v
 		for i := range v.Len() {
 			entry := v.At(i)
-			inner, err := replaceFiles(entry.Value, place+pointer([]string{entry.Name}), replace)
+			inner, err := replaceFiles(entry.Value, append(place, entry.Name), replace)
 			if err != nil {
 				return nil, err
 			}
@@ -90,10 +95,10 @@ func replaceFiles(v canon.Value, place string, replace func(place string, c *can
 	return v, nil
 }
 
-func replaceInList(list canon.List, place string, replace func(place string, c *canon.Context) (canon.Value, error)) (canon.Value, error) {
+func replaceInList(list canon.List, place []string, replace replacer) (canon.Value, error) {
 	result := list
 	for i, item := range list {
-		inner, err := replaceFiles(item, place+"/"+strconv.Itoa(i), replace)
+		inner, err := replaceFiles(item, append(place, strconv.Itoa(i)), replace)
 		if err != nil {
 			return nil, err
 		}
@@ -122,13 +127,13 @@ func changed(before, after canon.Value) bool {
 
 // claim resolves {"$file": "<id>"}: a file that the instance has, or else an
 // upload of the caller's that nobody has claimed.
-func (a *arrivals) claim(ctx context.Context, place string, c *canon.Context) (canon.Value, error) {
+func (a *arrivals) claim(ctx context.Context, c *canon.Context) (canon.Value, error) {
 	v, _ := c.Get(claimName)
 	text, _ := v.(canon.String)
 	id, ok := parseFileName(string(text))
 	if !ok || c.Len() != 1 {
-		return nil, at(place, fault.New(fault.Invalid, `a file is named by {"$file": "<id>"} and nothing beside it, with the id that its upload was answered with`).
-			WithCode("invalid_file"))
+		return nil, fault.New(fault.Invalid, `a file is named by {"$file": "<id>"} and nothing beside it, with the id that its upload was answered with`).
+			WithCode("invalid_file")
 	}
 	if known := a.find(id); known != nil {
 		return known.reference(), nil
@@ -136,35 +141,35 @@ func (a *arrivals) claim(ctx context.Context, place string, c *canon.Context) (c
 	if _, held := a.live.head.field(filePath(id)); held {
 		f, err := a.hold(ctx, id)
 		if err != nil {
-			return nil, at(place, err)
+			return nil, err
 		}
 		return f.reference(), nil
 	}
 	u, err := a.engine.claimable(ctx, a.live.scope, id, a.actor)
 	if err != nil {
-		return nil, at(place, err)
+		return nil, err
 	}
 	a.list = append(a.list, &arrival{file: u.file, claimed: true})
 	return u.reference(), nil
 }
 
 // refer requires that a reference, which anybody can write, is true.
-func (a *arrivals) refer(ctx context.Context, place string, id store.ID, c *canon.Context) error {
+func (a *arrivals) refer(ctx context.Context, id store.ID, c *canon.Context) error {
 	known := a.find(id)
 	if known == nil {
 		f, err := a.hold(ctx, id)
 		if fault.Is(err, fault.NotFound) {
-			return at(place, fault.New(fault.Invalid, "this refers to a file that the instance does not have").
-				WithCode("foreign_file").WithHint(`upload the file and write {"$file": "<id>"}; to pass it on from another instance, download it there first`))
+			return fault.New(fault.Invalid, "this refers to a file that the instance does not have").
+				WithCode("foreign_file").WithHint(`upload the file and write {"$file": "<id>"}; to pass it on from another instance, download it there first`)
 		}
 		if err != nil {
-			return at(place, err)
+			return err
 		}
 		known = f
 	}
 	if !canon.Equal(c, known.reference()) {
-		return at(place, fault.New(fault.Invalid, "this says of a file what is not so").WithCode("invalid_file").
-			WithHint(`write {"$file": "<id>"}; the rest follows from it`))
+		return fault.New(fault.Invalid, "this says of a file what is not so").WithCode("invalid_file").
+			WithHint(`write {"$file": "<id>"}; the rest follows from it`)
 	}
 	return nil
 }
@@ -232,14 +237,14 @@ func claimedAlready(id store.ID) error {
 		WithHint("a file belongs to one instance; upload it again for another")
 }
 
-// at adds the place in the request to an error.
-func at(place string, err error) error {
+// at adds the place in the request to an error, if there is one.
+func at(place []string, err error) error {
 	f, ok := err.(*fault.Error)
 	if !ok {
 		return err
 	}
 	placed := *f
-	placed.Details = append(slices.Clone(f.Details), fault.Detail{Place: place, Message: f.Message})
+	placed.Details = append(slices.Clone(f.Details), fault.Detail{Place: "/variables" + pointer(place), Message: f.Message})
 	return &placed
 }
 

@@ -2,13 +2,17 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -153,39 +157,70 @@ func TestUploadsThatAreNotAccepted(t *testing.T) {
 }
 
 // A sender who stops in the middle is not waited for for ever, and one who is
-// slow but moves on is not cut off.
+// slow but moves on is not cut off, however long it takes.
 func TestUploadsMustMoveOn(t *testing.T) {
-	e := &fakeEngine{}
-	ts := httptest.NewUnstartedServer(newServer(t, e, func(c *server.Config) { c.Timeout = 200 * time.Millisecond }))
-	ts.Config.ReadTimeout, ts.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
-	ts.Start()
-	defer ts.Close()
-	conn, err := net.Dial("tcp", ts.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	head := "POST /v1/files?name=a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + goodKey + "\r\nContent-Length: 10\r\n\r\n123"
-	if _, err := conn.Write([]byte(head)); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil || !bytes.Contains(answer, []byte("408 Request Timeout")) || !bytes.Contains(answer, []byte(`"code":"timeout"`)) {
-		t.Errorf("a sender who stops is answered %q, %v; want 408", answer, err)
-	}
-	c, err := client.New(client.Config{URL: ts.URL, Key: goodKey})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if u, err := c.PutFile(t.Context(), "a", "", slow{strings.NewReader(strings.Repeat("x", 8))}); err != nil || u.Size != 8 {
-		t.Errorf("a slow sender: %+v, %v", u, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		h := &http.Server{Handler: newServer(t, &fakeEngine{}), ReadTimeout: time.Minute, WriteTimeout: time.Minute}
+		go h.Serve(l)
+		defer h.Close()
+		conn, err := l.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := "POST /v1/files?name=a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + goodKey + "\r\nContent-Length: 10\r\n\r\n123"
+		if _, err := conn.Write([]byte(head)); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		answer, err := io.ReadAll(conn)
+		if err != nil || !bytes.Contains(answer, []byte("408 Request Timeout")) || !bytes.Contains(answer, []byte(`"code":"timeout"`)) {
+			t.Errorf("a sender who stops is answered %q, %v; want 408", answer, err)
+		}
+		if took := time.Since(begin); took < 30*time.Second || took > time.Minute {
+			t.Errorf("a sender who stops is given up after %s; want 30 s", took)
+		}
+		c, err := client.New(client.Config{URL: "http://127.0.0.1", Key: goodKey, HTTPClient: &http.Client{Transport: &http.Transport{DialContext: l.dial}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if u, err := c.PutFile(t.Context(), "a", "", slow{strings.NewReader(strings.Repeat("x", 8))}); err != nil || u.Size != 8 {
+			t.Errorf("a slow sender: %+v, %v", u, err)
+		}
+	})
 }
 
-// slow gives a byte every 50 milliseconds.
+// slow gives a byte every 20 seconds.
 type slow struct{ from io.Reader }
 
 func (s slow) Read(p []byte) (int, error) {
-	<-time.After(50 * time.Millisecond)
+	time.Sleep(20 * time.Second) // of the bubble's time
 	return s.from.Read(p[:1])
 }
+
+// pipes is a listener without a network, so that its connections live in the
+// bubble's time.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (l *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours, nil
+}
+
+func (l *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipes) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *pipes) Addr() net.Addr { return &net.TCPAddr{} }
