@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -69,7 +68,8 @@ func extent(s io.Seeker) (start, size int64, err error) {
 func (c *Client) putOnce(ctx context.Context, r request, mediaType string, size int64, body io.Reader) (out api.Upload, after time.Duration, err error) {
 	limited, p := patiently(ctx, c.timeout)
 	defer p.end()
-	sent := &outflow{body: body, sum: sha256.New(), patience: p}
+	sent := &outflow{body: body, sum: sha256.New(), patience: p, turn: make(chan struct{}, 1)}
+	sent.give()
 	// The transport may go on reading after it has the answer.
 	defer sent.stop()
 	req, err := c.newRequest(limited, r, nil, "")
@@ -109,15 +109,17 @@ func (c *Client) putOnce(ctx context.Context, r request, mediaType string, size 
 type outflow struct {
 	patience *patience
 
-	mu      sync.Mutex // guards what follows
+	turn    chan struct{} // holds a token while nobody has what follows
 	body    io.Reader
 	sum     hash.Hash
 	stopped bool
 }
 
+func (o *outflow) give() { o.turn <- struct{}{} }
+
 func (o *outflow) Read(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	<-o.turn
+	defer o.give()
 	if o.stopped {
 		return 0, errors.New("the upload has ended")
 	}
@@ -128,14 +130,14 @@ func (o *outflow) Read(p []byte) (int, error) {
 }
 
 func (o *outflow) stop() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	<-o.turn
+	defer o.give()
 	o.stopped = true
 }
 
 func (o *outflow) hex() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	<-o.turn
+	defer o.give()
 	return hex.EncodeToString(o.sum.Sum(nil))
 }
 
