@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -593,6 +596,116 @@ func oldest(t *testing.T, env *testenv.Env, restore func(), before api.Instance)
 	if ann, err := n.Engine.Authenticate(t.Context(), env.Key(), ""); err == nil {
 		if i, err := n.Engine.Instance(t.Context(), ann, before.ID); err == nil {
 			t.Errorf("the oldest backup opens: %s", i.Variables)
+		}
+	}
+}
+
+// TestNothingClearStaysInTheFiles looks for a mark in all files of the database right
+// after the erasure, with the node still running.
+func TestNothingClearStaysInTheFiles(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	const mark = "CANARY-clear-5d1f"
+	id := env.Start("everything", `{"note": "`+mark+`", "long": "`+strings.Repeat(mark, 1000)+`"}`)
+	for i := range 20 {
+		if _, err := env.Engine.SetVariables(t.Context(), env.Ann, id, fmt.Appendf(nil, `{"note": "%s %d"}`, mark, i), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holding := func() (files []string) {
+		t.Helper()
+		all, err := filepath.Glob(filepath.Join(env.Config.Data, "*.db*"))
+		if err != nil || len(all) < 2 {
+			t.Fatalf("%d files, %v", len(all), err)
+		}
+		for _, file := range all {
+			if bytes.Contains(readFile(t, file), []byte(mark)) {
+				files = append(files, filepath.Base(file))
+			}
+		}
+		return files
+	}
+	if len(holding()) == 0 {
+		t.Fatal("the search does not find what must be there")
+	}
+	erase(t, env, "instance", id)
+	if files := holding(); len(files) > 0 {
+		t.Errorf("what was erased is in %v", files)
+	}
+}
+
+// TestFilesGoWithWhatTheyAreAbout erases files with their person or their instance.
+func TestFilesGoWithWhatTheyAreAbout(t *testing.T) { onBoth(t, filesGoWithWhatTheyAreAbout) }
+
+func filesGoWithWhatTheyAreAbout(t *testing.T, env *testenv.Env) {
+	env.Deploy("c.bpmn", classified)
+	for _, kind := range []string{"subject", "instance"} {
+		file := put(t, env, env.Ann, content(5000)).File
+		id := env.Start("classified", `{"shoe": `+named(file)+`, "salary": 1, "person": {"id": "p-`+kind+`"}}`)
+		if data, err := get(t, env, id, file); err != nil || len(data) != 5000 {
+			t.Fatalf("%d bytes, %v", len(data), err)
+		}
+		done := erase(t, env, kind, map[string]string{"subject": "p-subject", "instance": id}[kind])
+		if _, err := get(t, env, id, file); !fault.Is(err, fault.Sealed) {
+			t.Errorf("downloading: %v, want that it is erased", err)
+		}
+		if kind == "subject" {
+			if i := env.Instance(id); len(i.Files) != 1 || !i.Files[0].Erased {
+				t.Errorf("files = %+v", i.Files)
+			}
+		}
+		verified(t, env, done.ID)
+	}
+	blobs, err := filepath.Glob(filepath.Join(env.Config.Data, "blobs", "*", "*", "*"))
+	if err != nil || len(blobs) > 0 {
+		t.Errorf("blobs are left: %v, %v", blobs, err)
+	}
+}
+
+// TestErasingWhileStepsGoOn erases a person over and over while others write about
+// them: nothing under a destroyed key is ever readable, and nothing breaks.
+func TestErasingWhileStepsGoOn(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	ids := []string{env.Start("classified", somebody), env.Start("classified", somebody)}
+	ctx, stop := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for _, id := range ids {
+		writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if _, err := env.Engine.SetVariables(t.Context(), env.Ann, id, fmt.Appendf(nil, `{"shoe": %d, "person": {"id": "p-1", "diagnosis": "%d"}}`, i, i), ""); err != nil {
+					t.Error(err)
+				}
+				if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "classified", Variables: []byte(somebody)}, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	custody := ""
+	for range 10 {
+		now := 0
+		e, err := env.Engine.OrderErasure(t.Context(), env.Ann, api.ErasureRequest{Kind: "subject", ID: "p-1", DelayMS: &now}, "")
+		if fault.Is(err, fault.NotFound) { // faster than the writers
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		custody = e.ID
+	}
+	stop()
+	writers.Wait()
+	verified(t, env, custody)
+	env.Restart(nil)
+	verified(t, env, custody)
+	list, err := env.Engine.Instances(t.Context(), env.Ann, engine.InstanceFilter{}, pageOf(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list.Items {
+		if _, err := env.Engine.Export(t.Context(), env.Ann, i.ID); err != nil {
+			t.Errorf("instance %s: %v", i.ID, err)
 		}
 	}
 }

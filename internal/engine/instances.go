@@ -35,11 +35,20 @@ func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem s
 	if err != nil {
 		return api.Receipt{}, err
 	}
+	h := happening{event: process.Start{Variables: variables}, name: "started", act: "user", actor: actorOf(c), again: again}
+	done, err := e.begin(ctx, c, def, r, h)
+	if fault.Is(err, fault.Sealed) { // somebody it is about was erased meanwhile; now they are somebody new
+		done, err = e.begin(ctx, c, def, r, h)
+	}
+	return done, err
+}
+
+// begin delivers the first event to a new instance.
+func (e *Engine) begin(ctx context.Context, c Caller, def *definition, r api.StartRequest, h happening) (api.Receipt, error) {
 	live, err := e.newLive(ctx, c.Scope, def)
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	h := happening{event: process.Start{Variables: variables}, name: "started", act: "user", actor: actorOf(c), again: again}
 	if err := e.businessKey(ctx, live, r.BusinessKey, &h); err != nil {
 		return api.Receipt{}, err
 	}

@@ -90,12 +90,18 @@ func (r *Runner) Stop() {
 	r.jobs.close()
 }
 
+// again bounds how often an instance is tried again that was changed meanwhile.
+const again = 2
+
 // Use calls f with the instance open and held by this call alone. When another
 // writer was faster, or a key was destroyed that the instance in memory still
-// counted on, f is called once more with the instance as it is now.
+// counted on, f is called again with the instance as it is now.
 func (r *Runner) Use(ctx context.Context, scope store.Scope, id store.ID, f func(*engine.Live) error) error {
 	err := r.use(ctx, scope, id, f)
-	if fault.CodeOf(err) == "stale" || fault.Is(err, fault.Sealed) {
+	for range again {
+		if fault.CodeOf(err) != "stale" && !fault.Is(err, fault.Sealed) {
+			return err
+		}
 		err = r.use(ctx, scope, id, f)
 	}
 	return err

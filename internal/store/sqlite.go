@@ -49,7 +49,10 @@ func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
 			db.Close()
 		}
 	}()
-	if db.data, err = openFile(ctx, db.health, cfg.Path, "data"); err != nil {
+	// Where a clear value stood, or was moved from, no byte may stay behind when it is
+	// erased. FAST overwrites within pages that are written anyway; pages that become
+	// free are overwritten only by what erases (see writer.change).
+	if db.data, err = openFile(ctx, db.health, cfg.Path, "data", "secure_delete = FAST"); err != nil {
 		return nil, err
 	}
 	// Of a destroyed key no byte may stay behind in the file. Keys are written in

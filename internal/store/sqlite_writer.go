@@ -311,8 +311,8 @@ func (w *writer) statement(c *sqliteConn, s *statement) error {
 	return classified(err)
 }
 
-// change runs a statement. SQLite overwrites what it deletes only when told to,
-// since that costs time.
+// change runs a statement. SQLite overwrites whole pages that become free only when
+// told to, since that costs writes.
 func (w *writer) change(c *sqliteConn, s *statement) (int64, error) {
 	if !s.erases {
 		return c.run(s.text, s.args)
@@ -321,6 +321,6 @@ func (w *writer) change(c *sqliteConn, s *statement) (int64, error) {
 		return 0, err
 	}
 	n, err := c.run(s.text, s.args)
-	_, off := c.run("PRAGMA secure_delete = OFF", nil)
+	_, off := c.run("PRAGMA secure_delete = FAST", nil)
 	return n, errors.Join(err, off)
 }
