@@ -308,8 +308,8 @@ func TestClosedRing(t *testing.T) {
 func TestCallersThatGiveUpDoNotSpoilItForOthers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		e := setup(t)
-		e.service.Hook(func(ctx context.Context) error { time.Sleep(2 * time.Second); return ctx.Err() })
-		impatient, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		e.service.Hook(func(ctx context.Context) error { time.Sleep(1500 * time.Millisecond); return ctx.Err() })
+		impatient, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		go func() { e.NewKey(impatient, "main") }()
 		e.newKey()

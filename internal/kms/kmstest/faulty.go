@@ -29,7 +29,7 @@ func New(t testing.TB) *Faulty {
 	return &Faulty{KeyFile: file}
 }
 
-// Hook has f called before every Wrap, Unwrap and Rotate, which fail with its error.
+// Hook has f called before every call, which fails with its error.
 // It may block, which is a slow service. nil is a working service again.
 func (s *Faulty) Hook(f func(ctx context.Context) error) {
 	s.mu.Lock()
@@ -94,10 +94,34 @@ func (s *Faulty) Rotate(ctx context.Context) (string, error) {
 	return s.KeyFile.Rotate(ctx)
 }
 
+// Describe implements kms.Service. It does not count as a call, and who may not use
+// the key may still describe it.
+func (s *Faulty) Describe(ctx context.Context) (kms.Description, error) {
+	if err := s.fail(ctx); err != nil && !fault.Is(err, fault.Denied) {
+		return kms.Description{}, err
+	}
+	return s.KeyFile.Describe(ctx)
+}
+
+// Destroy implements kms.Service. It does not count as a call.
+func (s *Faulty) Destroy(ctx context.Context, version string) error {
+	if err := s.fail(ctx); err != nil {
+		return err
+	}
+	return s.KeyFile.Destroy(ctx, version)
+}
+
 // enter counts a call and returns the hook's error.
 func (s *Faulty) enter(ctx context.Context) error {
 	s.mu.Lock()
 	s.calls++
+	s.mu.Unlock()
+	return s.fail(ctx)
+}
+
+// fail returns the hook's error.
+func (s *Faulty) fail(ctx context.Context) error {
+	s.mu.Lock()
 	hook := s.hook
 	s.mu.Unlock()
 	if hook == nil {
