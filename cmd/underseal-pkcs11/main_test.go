@@ -106,6 +106,16 @@ func (r *running) signal(t *testing.T, sig os.Signal) {
 	}
 }
 
+// stop stops it without ending it, and returns when it has stopped.
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	r.signal(t, syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(r.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("it did not stop: %v", err)
+	}
+}
+
 func (r *running) kill() {
 	_ = r.cmd.Process.Kill() // may have ended
 	<-r.end
@@ -150,7 +160,7 @@ func TestAPluginThatIsKilledOrStoppedIsAnOutage(t *testing.T) {
 		r, killed := start(t, s, flags...), false
 		return open(t, socket), kmstest.Faults{
 			Cut:  func() { r.kill(); killed = true },
-			Hang: func() { r.signal(t, syscall.SIGSTOP) },
+			Hang: func() { r.stop(t) },
 			Restore: func() {
 				if killed {
 					r = start(t, s, flags...)
