@@ -318,10 +318,9 @@ func TestAPluginThatHangsIsAnOutage(t *testing.T) {
 }
 
 func TestAPluginThatIsNotThereIsAnOutage(t *testing.T) {
-	path := socketPath(t)
-	for name, prepare := range map[string]func(){
-		"no socket": func() {},
-		"no plugin": func() {
+	for name, prepare := range map[string]func(path string){
+		"no socket": func(string) {},
+		"no plugin": func(path string) {
 			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 			if err != nil {
 				t.Fatal(err)
@@ -329,9 +328,10 @@ func TestAPluginThatIsNotThereIsAnOutage(t *testing.T) {
 			l.SetUnlinkOnClose(false)
 			l.Close()
 		},
-		"no directory": func() { os.RemoveAll(filepath.Dir(path)) },
+		"no directory": func(path string) { os.RemoveAll(filepath.Dir(path)) },
 	} {
-		prepare()
+		path := socketPath(t)
+		prepare(path)
 		_, err := open(t, plugin.Config{Socket: path}).Describe(t.Context())
 		var f *fault.Error
 		if !errors.As(err, &f) || f.Kind != fault.Unavailable || !strings.Contains(f.Message, filepath.Dir(path)) {
