@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/underseal/underseal/envelope"
@@ -69,8 +70,8 @@ type rewrap struct {
 	limit    *rate.Limiter
 	progress func(done, left int)
 
-	done, left int
-	damaged    damage
+	done, left int    // owned by who writes
+	damaged    damage // owned by who reads
 }
 
 // damage counts rows that do not open.
@@ -116,48 +117,78 @@ func (w *rewrap) stuck(left int) error {
 }
 
 func (w *rewrap) dataKeys(ctx context.Context) error {
-	var after [16]byte
-	for {
-		page, err := w.ring.config.Storage.DataKeysBelow(ctx, w.tenant.name, after, w.to, w.page)
-		if err != nil || len(page) == 0 {
-			return err
+	return pipe(ctx, w, func(ctx context.Context, give func([]DataKeyChange) error) error {
+		var after [16]byte
+		for {
+			page, err := w.ring.config.Storage.DataKeysBelow(ctx, w.tenant.name, after, w.to, w.page)
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			after = page[len(page)-1].ID
+			changes, err := change(ctx, w, page, func(row DataKeyRow) uint32 { return row.KeyVersion }, w.ring.config.rewrapped)
+			if err == nil {
+				err = give(changes)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		after = page[len(page)-1].ID
-		changes, err := change(ctx, w, page, func(row DataKeyRow) uint32 { return row.KeyVersion }, w.ring.config.rewrapped)
-		if err != nil {
-			return err
-		}
-		if err := w.write(ctx, len(page), len(changes), func() (int, error) { return w.ring.config.Storage.RewrapDataKeys(ctx, changes) }); err != nil {
-			return err
-		}
-	}
+	}, w.ring.config.Storage.RewrapDataKeys)
 }
 
 func (w *rewrap) subjects(ctx context.Context) error {
-	var after [32]byte
-	for {
-		page, err := w.ring.config.Storage.SubjectsBelow(ctx, w.tenant.name, after, w.to, w.page)
-		if err != nil || len(page) == 0 {
-			return err
+	return pipe(ctx, w, func(ctx context.Context, give func([]SubjectChange) error) error {
+		var after [32]byte
+		for {
+			page, err := w.ring.config.Storage.SubjectsBelow(ctx, w.tenant.name, after, w.to, w.page)
+			if err != nil || len(page) == 0 {
+				return err
+			}
+			after = page[len(page)-1].Token
+			changes, err := change(ctx, w, page, func(row SubjectRow) uint32 { return row.KeyVersion }, w.ring.config.relinked)
+			if err == nil {
+				err = give(changes)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		after = page[len(page)-1].Token
-		changes, err := change(ctx, w, page, func(row SubjectRow) uint32 { return row.KeyVersion }, w.ring.config.relinked)
-		if err != nil {
-			return err
+	}, w.ring.config.Storage.RewrapSubjects)
+}
+
+// pipe has the changes of the next page made while those of one are written.
+func pipe[C any](ctx context.Context, w *rewrap, read func(context.Context, func([]C) error) error, store func(context.Context, []C) (int, error)) error {
+	group, ctx := errgroup.WithContext(ctx)
+	ready := make(chan []C)
+	group.Go(func() error {
+		defer close(ready)
+		return read(ctx, func(changes []C) error {
+			select {
+			case ready <- changes:
+				return nil
+			case <-ctx.Done():
+				return fault.New(fault.Unavailable, "rewrap keys: %w", ctx.Err())
+			}
+		})
+	})
+	group.Go(func() error {
+		for changes := range ready {
+			if err := w.write(ctx, len(changes), func() (int, error) { return store(ctx, changes) }); err != nil {
+				return err
+			}
 		}
-		if err := w.write(ctx, len(page), len(changes), func() (int, error) { return w.ring.config.Storage.RewrapSubjects(ctx, changes) }); err != nil {
-			return err
-		}
-	}
+		return nil
+	})
+	return group.Wait()
 }
 
 // write stores what is new of a page, no faster than allowed.
-func (w *rewrap) write(ctx context.Context, read, changes int, store func() (int, error)) error {
-	if err := w.limit.WaitN(ctx, read); err != nil {
-		return fault.New(fault.Unavailable, "rewrap keys: %w", err)
-	}
+func (w *rewrap) write(ctx context.Context, changes int, store func() (int, error)) error {
 	if changes == 0 {
 		return nil
+	}
+	if err := w.limit.WaitN(ctx, changes); err != nil {
+		return fault.New(fault.Unavailable, "rewrap keys: %w", err)
 	}
 	n, err := store()
 	if err != nil {
