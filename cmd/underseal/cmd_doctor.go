@@ -143,7 +143,7 @@ func probe(ctx context.Context, s *settings, path string) error {
 	for _, name := range slices.Sorted(maps.Keys(health.Checks)) {
 		missing = append(missing, fault.Detail{Place: name, Message: health.Checks[name]})
 	}
-	return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithDetails(missing...).WithHint("the server's log says why")
+	return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithDetails(missing...).WithHint("the checks below and the server's log say why")
 }
 
 // tryKeyServices has the server unwrap the tenant's key by each key service that

@@ -42,7 +42,7 @@ func (c *holdsListCmd) Run(ctx context.Context, e *env) error {
 }
 
 type holdsPlaceCmd struct {
-	Instance holdsPlaceInstanceCmd `cmd:"" help:"On an instance."`
+	Instance holdsPlaceInstanceCmd `cmd:"" help:"On an instance as a whole. What is about a person in it goes with that person: hold the person too."`
 	Subject  holdsPlaceSubjectCmd  `cmd:"" help:"On a person, also one who is not known yet."`
 }
 

@@ -154,7 +154,10 @@ func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
 	}
 	return e.result(state, func(w io.Writer) {
 		writeRewrap(w, state)
-		if !state.Running {
+		switch {
+		case state.Running && !c.Wait:
+			fmt.Fprintln(w, "it goes on in the server; underseal keys list says how far it is")
+		case !state.Running:
 			fmt.Fprintf(w, "rewrapped %s\n", counted(state.Done, "key"))
 		}
 	})
@@ -172,7 +175,7 @@ func (keysRenewCmd) Help() string {
 func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
 	age, err := parseSpan(c.OlderThan)
 	if err != nil {
-		return err
+		return fault.New(fault.Invalid, "--older-than: %w", err)
 	}
 	cl, err := e.connect()
 	if err != nil {

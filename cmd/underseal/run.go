@@ -108,7 +108,11 @@ func (e *env) run(ctx context.Context, args []string) error {
 		return err
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return e.explain(parsed.Run(e))
+	err = e.explain(parsed.Run(e))
+	if u := (*usage)(nil); errors.As(err, &u) && u.command == "" {
+		u.command = commandOf(parsed)
+	}
+	return err
 }
 
 // emptyID refuses an empty argument, as a shell makes it of a list without

@@ -315,13 +315,14 @@ func (e *Engine) durable(point string) error {
 
 // namedCustody opens a custody by the id that a caller gave.
 func (e *Engine) namedCustody(ctx context.Context, scope store.Scope, id string) (*custody, error) {
+	none := fault.New(fault.NotFound, "no erasure %q", id).WithHint("`underseal erase list` names them; an erasure has an id of its own")
 	object, err := store.ParseID(id)
 	if err != nil {
-		return nil, noSuch("erasure", id)
+		return nil, none
 	}
 	c, err := e.openCustody(ctx, scope, object)
 	if fault.Is(err, fault.NotFound) || err == nil && c.target.Kind == targetEpoch {
-		return nil, noSuch("erasure", id)
+		return nil, none
 	}
 	return c, err
 }

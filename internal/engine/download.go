@@ -35,12 +35,15 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 	}
 	var f *file
 	err := e.use(ctx, c, instance, func(l *Live) error {
-		var err error
-		if err = e.checkRows(ctx, l); err == nil {
+		err := e.checkRows(ctx, l)
+		if _, held := l.head.field(filePath(id)); held && err == nil {
 			f, err = e.openFile(ctx, l, id)
 		}
 		return err
 	})
+	if err == nil && f == nil {
+		err = noSuch("file", name)
+	}
 	if err != nil {
 		return nil, err
 	}

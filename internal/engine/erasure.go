@@ -80,7 +80,7 @@ func (e *Engine) orderable(ctx context.Context, scope store.Scope, r api.Erasure
 	}
 	switch cu.order.State {
 	case orderPending, orderExecuting:
-		return nil, fault.New(fault.Conflict, "an erasure of this %s is ordered already: %s, due %s", t.Kind, textID(id), formatTime(cu.order.Due)).
+		return nil, fault.New(fault.Conflict, "an erasure of this %s is ordered already: %s, due %s", t.Kind, textID(id), toSecond(cu.order.Due)).
 			WithCode("erasure_pending").WithHint("cancel it first to order it anew")
 	case orderDone:
 		if t.Kind == targetInstance {
@@ -93,6 +93,9 @@ func (e *Engine) orderable(ctx context.Context, scope store.Scope, r api.Erasure
 	return cu, err
 }
 
+// toSecond writes a time for people.
+func toSecond(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
 // free refuses a target that is held.
 func (c *custody) free() error {
 	if len(c.holds) == 0 {
@@ -101,7 +104,7 @@ func (c *custody) free() error {
 	refusal := fault.New(fault.Denied, "this %s is on hold and must not be erased", c.target.Kind).WithCode("on_hold").
 		WithHint("whoever placed a hold releases it: `underseal holds release ID`")
 	for _, h := range c.wireHolds() {
-		refusal = refusal.WithDetails(fault.Detail{Place: "hold " + h.ID, Message: "by " + h.By + " since " + formatTime(h.At)})
+		refusal = refusal.WithDetails(fault.Detail{Place: "hold " + h.ID, Message: "by " + h.By + " since " + toSecond(h.At)})
 	}
 	return refusal
 }

@@ -127,7 +127,8 @@ func (e *Engine) ownService(ctx context.Context, c Caller, service string) error
 			return nil
 		}
 	}
-	return fault.New(fault.NotFound, "none of the tenant's keys is wrapped by a key service %q", service)
+	return fault.New(fault.NotFound, "none of the tenant's keys is wrapped by a key service %q", service).
+		WithHint("`underseal keys list` says which service wraps which key")
 }
 
 func versionText(version uint32) string { return strconv.FormatUint(uint64(version), 10) }

@@ -242,7 +242,7 @@ func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind 
 		return nil, err
 	}
 	if row.Kind != kind {
-		return nil, o.tampered("is stored as a %q", row.Kind)
+		return nil, e.otherKind(ctx, o, row.Kind)
 	}
 	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
 	if err != nil {
@@ -337,6 +337,20 @@ func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.
 		}
 	}
 	return decodeTyped(plain)
+}
+
+// otherKind returns why an id does not name an object of this kind. Whoever takes
+// the id of one thing for that of another made a mistake, if that other thing is
+// whole; if it is not, the row's kind was changed.
+func (e *Engine) otherKind(ctx context.Context, o *object, found store.Kind) error {
+	_, err := e.load(ctx, o.scope, o.id, found)
+	switch {
+	case err == nil || fault.Is(err, fault.Sealed):
+		return noSuch(string(o.kind), textID(o.id))
+	case fault.Is(err, fault.Integrity):
+		return o.tampered("is stored as a %q", found).WithCause(err)
+	}
+	return err
 }
 
 // decodeTyped reads [type, value] and requires that the two agree.

@@ -32,7 +32,7 @@ func (r Retirement) refused(what string) error {
 		details[i] = fault.Detail{Place: h.Where, Message: h.Why}
 	}
 	return fault.New(fault.Conflict, "%s is still needed", what).WithCode(codeKeysHang).WithDetails(details...).
-		WithHint("rewrap first; retire with dry run says what is left")
+		WithHint("`underseal keys rewrap --wait` first; `underseal keys retire --dry-run` says what is left")
 }
 
 // RetireTenant gives up a version of a tenant's key and all before it: the minimum
@@ -112,7 +112,7 @@ func (r *Ring) hangsOnTenantKey(ctx context.Context, tenant string, version uint
 			found.Hangs = append(found.Hangs, Hang{"data_keys", c.DataKeys, fmt.Sprintf("%d data keys, those made ahead among them, are under version %d", c.DataKeys, c.Version)})
 		}
 		if c.Subjects > 0 {
-			found.Hangs = append(found.Hangs, Hang{"subjects", c.Subjects, fmt.Sprintf("%d persons' rows are under version %d", c.Subjects, c.Version)})
+			found.Hangs = append(found.Hangs, Hang{"subjects", c.Subjects, fmt.Sprintf("the rows of %d persons are under version %d", c.Subjects, c.Version)})
 		}
 	}
 	if damaged.rows > 0 {

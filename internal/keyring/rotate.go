@@ -19,9 +19,13 @@ const swapTries = 3
 // RotateTenant gives a tenant a new tenant key and returns its version. New data
 // keys are wrapped by it from then on; Rewrap moves the others. service names the
 // key service that wraps it, "" the one of the present key: naming another one
-// moves the tenant there. NotFound when the tenant has no keys. After an error that
+// moves the tenant there. NotFound when the tenant has no keys, or no such service is configured. After an error that
 // was a lost reply there may be a new key all the same, which does no harm.
 func (r *Ring) RotateTenant(ctx context.Context, tenant, service string) (version uint32, err error) {
+	if service != "" && r.config.Services[service] == nil {
+		return 0, fault.New(fault.NotFound, "no key service %q is configured", service).
+			WithCode("key_service_unknown").WithHint("there are %s; a new one is added below key_services, and the server restarted", r.config.serviceNames())
+	}
 	err = r.changeNewest(ctx, tenant, func(old TenantKeyRow, raw rawTenantKey) error {
 		row, err := r.wrapTenantKey(ctx, cmp.Or(service, old.Service), tenant, old.Version+1, newTenantKey(raw.minimum))
 		if err != nil {

@@ -405,7 +405,7 @@ func TestATenantMovesToAnotherKeyServiceAndBack(t *testing.T) {
 	ctx := t.Context()
 	must(h.NewKey(ctx, "other"))(t)
 	_, err := h.RotateTenant(ctx, "main", "third")
-	want(t, "a service that is not configured", err, fault.Unavailable)
+	want(t, "a service that is not configured", err, fault.NotFound)
 	must(h.RotateTenant(ctx, "main", "second"))(t)
 	h.lives(h.Ring, "between two services")
 	h.rewrap(h.Ring)

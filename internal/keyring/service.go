@@ -18,8 +18,11 @@ func (c *Config) service(name string) (kms.Service, error) {
 		return s, nil
 	}
 	return nil, fault.New(fault.Unavailable, "the key service %q is not configured, and stored keys need it", name).
-		WithCode("key_service_unknown").WithHint("configure key_services.%s again; there are %s", name,
-		strings.Join(slices.Sorted(maps.Keys(c.Services)), ", "))
+		WithCode("key_service_unknown").WithHint("configure key_services.%s again; there are %s", name, c.serviceNames())
+}
+
+func (c *Config) serviceNames() string {
+	return strings.Join(slices.Sorted(maps.Keys(c.Services)), ", ")
 }
 
 // wrapTenantKey has the key service of that name wrap a tenant key and returns
