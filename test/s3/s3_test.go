@@ -61,12 +61,12 @@ func run(m *testing.M) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
 	address, err := freeAddress()
 	if err != nil {
 		return 1, err
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
 	go func() {
 		stopped <- embedgw.RunVersityGW(ctx, service, &embedgw.Config{
 			RootUserAccess: accessKey, RootUserSecret: secretKey, Region: "us-east-1", Ports: []string{address},
