@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -634,34 +635,6 @@ func TestNothingClearStaysInTheFiles(t *testing.T) {
 	}
 }
 
-// TestFilesGoWithWhatTheyAreAbout erases files with their person or their instance.
-func TestFilesGoWithWhatTheyAreAbout(t *testing.T) { onBoth(t, filesGoWithWhatTheyAreAbout) }
-
-func filesGoWithWhatTheyAreAbout(t *testing.T, env *testenv.Env) {
-	env.Deploy("c.bpmn", classified)
-	for _, kind := range []string{"subject", "instance"} {
-		file := put(t, env, env.Ann, content(5000)).File
-		id := env.Start("classified", `{"shoe": `+named(file)+`, "salary": 1, "person": {"id": "p-`+kind+`"}}`)
-		if data, err := get(t, env, id, file); err != nil || len(data) != 5000 {
-			t.Fatalf("%d bytes, %v", len(data), err)
-		}
-		done := erase(t, env, kind, map[string]string{"subject": "p-subject", "instance": id}[kind])
-		if _, err := get(t, env, id, file); !fault.Is(err, fault.Sealed) {
-			t.Errorf("downloading: %v, want that it is erased", err)
-		}
-		if kind == "subject" {
-			if i := env.Instance(id); len(i.Files) != 1 || !i.Files[0].Erased {
-				t.Errorf("files = %+v", i.Files)
-			}
-		}
-		verified(t, env, done.ID)
-	}
-	blobs, err := filepath.Glob(filepath.Join(env.Config.Data, "blobs", "*", "*", "*"))
-	if err != nil || len(blobs) > 0 {
-		t.Errorf("blobs are left: %v, %v", blobs, err)
-	}
-}
-
 // TestErasingWhileStepsGoOn erases a person over and over while others write about
 // them: nothing under a destroyed key is ever readable, and nothing breaks.
 func TestErasingWhileStepsGoOn(t *testing.T) {
@@ -707,5 +680,32 @@ func TestErasingWhileStepsGoOn(t *testing.T) {
 		if _, err := env.Engine.Export(t.Context(), env.Ann, i.ID); err != nil {
 			t.Errorf("instance %s: %v", i.ID, err)
 		}
+	}
+}
+
+// unrotatable is a key service that makes no versions of its root key for us.
+type unrotatable struct{ kms.Service }
+
+// When the key service keeps its root key, the receipt says who can still read.
+func TestTheReceiptSaysWhatTheKeyServiceKeeps(t *testing.T) {
+	now := time.Now()
+	env := testenv.New(t, func(c *node.Config) {
+		c.Now = func() time.Time { return now }
+		file, err := kms.CreateKeyFile(filepath.Join(t.TempDir(), "key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.KeyServices, c.KeyService = map[string]kms.Service{"company": unrotatable{file}}, "company"
+	})
+	env.Deploy("c.bpmn", classified)
+	env.Start("classified", somebody)
+	done := erase(t, env, "subject", "p-1")
+	now = now.Add(31 * 24 * time.Hour)
+	if err := env.Engine.EndEpochs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, done.ID)
+	if err != nil || receipt.EpochEnded == nil || !strings.Contains(receipt.Note, "company") {
+		t.Errorf("receipt = %+v, %v, want a note", receipt, err)
 	}
 }

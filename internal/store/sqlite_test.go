@@ -208,6 +208,7 @@ func TestADestroyedKeyLeavesNoBytes(t *testing.T) {
 	for i := range byte(40) {
 		rows = append(rows, keyrow.DataKey{Tenant: "main", ID: [16]byte{i}, Scope: keyrow.Pool, State: keyrow.Ready, KeyVersion: 1, Wrapped: random(160)})
 	}
+	ok(t, keys.Found(t.Context(), keyrow.TenantKey{Tenant: "main", Version: 1, Service: "s", RootKey: "r", Made: time.Now(), Wrapped: []byte{1}}, nil))
 	ok(t, keys.AddDataKeys(t.Context(), rows))
 	row := rows[20]
 	if n := piecesInFiles(t, dir, row.Wrapped); n != 10 {
