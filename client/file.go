@@ -68,10 +68,13 @@ func extent(s io.Seeker) (start, size int64, err error) {
 func (c *Client) putOnce(ctx context.Context, r request, mediaType string, size int64, body io.Reader) (out api.Upload, after time.Duration, err error) {
 	limited, p := patiently(ctx, c.timeout)
 	defer p.end()
+	if size < 0 {
+		body = &leavable{ctx: limited, body: body}
+	}
 	sent := &outflow{body: body, sum: sha256.New(), patience: p, turn: make(chan struct{}, 1)}
 	sent.give()
 	// The transport may go on reading after it has the answer.
-	defer sent.stop()
+	defer func() { p.end(); sent.stop() }()
 	req, err := c.newRequest(limited, r, nil, "")
 	if err != nil {
 		return out, 0, err
@@ -103,6 +106,33 @@ func (c *Client) putOnce(ctx context.Context, r request, mediaType string, size 
 		return out, 0, fmt.Errorf("%s: the server has other bytes (SHA-256 %s) than were sent (%s)", r.name(), out.SHA256, sum)
 	}
 	return out, 0, nil
+}
+
+// leavable is a reader whose Read ends with the context, also while the reader
+// below it, such as a terminal, has nothing to give. What that gives later is lost.
+type leavable struct {
+	ctx  context.Context
+	body io.Reader
+}
+
+type part struct {
+	data []byte
+	err  error
+}
+
+func (l *leavable) Read(p []byte) (int, error) {
+	parts := make(chan part, 1)
+	go func() {
+		data := make([]byte, len(p))
+		n, err := l.body.Read(data)
+		parts <- part{data[:n], err}
+	}()
+	select {
+	case got := <-parts:
+		return copy(p, got.data), got.err
+	case <-l.ctx.Done():
+		return 0, l.ctx.Err()
+	}
 }
 
 // outflow is a body on its way, hashed.

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -173,6 +174,21 @@ func TestADownloadIsOfOneFile(t *testing.T) {
 	s.content = bytes.Repeat([]byte("y"), 10_000)
 	if _, err := io.ReadAll(f); err == nil || !strings.Contains(err.Error(), "another") {
 		t.Errorf("the file was exchanged under way: %v", err)
+	}
+}
+
+// A body that has nothing to read keeps nobody: neither who gives up nor who is
+// refused.
+func TestAnUploadDoesNotWaitForItsBody(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	body, end := io.Pipe() // nothing is ever written to it
+	defer end.Close()
+	time.AfterFunc(time.Millisecond, cancel)
+	if _, err := (&fileServer{}).client(t).PutFile(ctx, "n", "", body); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if _, err := (&fileServer{refuses: 1}).client(t).PutFile(t.Context(), "n", "", body); err == nil {
+		t.Errorf("refused: %v", err)
 	}
 }
 
