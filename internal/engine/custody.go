@@ -124,14 +124,15 @@ func (e *Engine) instanceCustody(ctx context.Context, scope store.Scope, instanc
 	return custodyID(token), err
 }
 
-// aimAtPerson takes an id as text and, if it reads as a number, as that number too:
-// who types it cannot know how a process spelled it.
+// aimAtPerson takes an id as text and, if it is the one spelling of a number, as that
+// number too: who types it cannot know how a process holds it. Other spellings of the
+// number are other persons, or a hold on "17" would not be seen by who erases "17.0".
 func (e *Engine) aimAtPerson(ctx context.Context, scope store.Scope, id string) (target, store.ID, error) {
 	if id == "" {
 		return target{}, store.ID{}, fault.New(fault.Invalid, "a person has no empty id")
 	}
 	spellings := []canon.Value{canon.String(id)}
-	if v, err := canon.DecodeJSON([]byte(id)); err == nil && canon.TypeName(v) == "number" {
+	if v, err := canon.DecodeJSON([]byte(id)); err == nil && canon.TypeName(v) == "number" && string(canon.EncodeJSON(v)) == id {
 		spellings = append(spellings, v)
 	}
 	t := target{Kind: targetSubject}

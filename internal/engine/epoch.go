@@ -90,7 +90,12 @@ func (c *custody) endOf(moment time.Time) *epoch {
 
 // renewTenant replaces the tenant key and the version of the root key above it, and
 // returns what the key service does not let us do.
+// What an earlier try left undone comes first: while that fails, no further keys are
+// made.
 func (e *Engine) renewTenant(ctx context.Context, scope store.Scope) (note string, err error) {
+	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, nil); err != nil {
+		return "", err
+	}
 	version, err := e.ring.RotateTenant(ctx, scope.Tenant(), "")
 	if err != nil {
 		return "", err
@@ -130,24 +135,34 @@ func (e *Engine) serviceOf(ctx context.Context, scope store.Scope) (string, erro
 }
 
 // renewRoot has a key service make a new version of its root key, wraps all tenant
-// keys by it, and destroys the versions before it. The present one is noted first.
+// keys by it, and destroys the versions before it. The present one is noted first, and
+// versions that an earlier try left are destroyed first.
 func (e *Engine) renewRoot(ctx context.Context, service string) error {
 	if _, err := e.ring.RewrapRoot(ctx, service); err != nil {
 		return err
 	}
-	newest, err := e.ring.RotateRoot(ctx, service)
-	if err != nil {
+	if err := e.retireRoots(ctx, service); err != nil && !fault.Is(err, fault.Invalid) {
 		return err
 	}
+	if _, err := e.ring.RotateRoot(ctx, service); err != nil {
+		return err
+	}
+	return e.retireRoots(ctx, service)
+}
+
+// retireRoots destroys all versions of a root key but the newest, of which the ring
+// says so itself.
+func (e *Engine) retireRoots(ctx context.Context, service string) error {
 	versions, err := e.store.Keys().RootVersions(ctx)
 	if err != nil {
 		return err
 	}
 	for _, v := range versions {
-		if v.Service != service || v.Version == newest {
+		if v.Service != service {
 			continue
 		}
-		if _, err := e.ring.RetireRoot(ctx, service, v.Version, false); err != nil {
+		_, err := e.ring.RetireRoot(ctx, service, v.Version, false)
+		if newest := fault.Is(err, fault.Conflict) && fault.CodeOf(err) != "keys_hang"; err != nil && !newest {
 			return err
 		}
 	}

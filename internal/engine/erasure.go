@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/hmac"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -89,24 +90,66 @@ func (e *Engine) orderable(ctx context.Context, scope store.Scope, r api.Erasure
 		}
 	case orderNone, orderCanceled:
 	}
-	_, err = e.survey(ctx, cu)
-	return cu, err
+	s, err := e.survey(ctx, cu)
+	if err != nil {
+		return nil, err
+	}
+	return cu, e.freeAround(ctx, cu, s)
 }
 
 // toSecond writes a time for people.
 func toSecond(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // free refuses a target that is held.
-func (c *custody) free() error {
-	if len(c.holds) == 0 {
+func (c *custody) free() error { return c.refuseHeld(c.wireHolds()) }
+
+// freeAround refuses a target of which something is held as part of another: a person
+// of whom a held instance has data, or an instance that has data of a held person.
+func (e *Engine) freeAround(ctx context.Context, c *custody, s survey) error {
+	holds, err := e.holdsAround(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	return c.refuseHeld(holds)
+}
+
+func (c *custody) refuseHeld(holds []api.Hold) error {
+	if len(holds) == 0 {
 		return nil
 	}
 	refusal := fault.New(fault.Denied, "this %s is on hold and must not be erased", c.target.Kind).WithCode("on_hold").
 		WithHint("whoever placed a hold releases it: `underseal holds release ID`")
-	for _, h := range c.wireHolds() {
+	for _, h := range holds {
 		refusal = refusal.WithDetails(fault.Detail{Place: "hold " + h.ID, Message: "by " + h.By + " since " + toSecond(h.At)})
 	}
 	return refusal
+}
+
+// holdsAround returns the holds on other targets that an erasure would reach into.
+func (e *Engine) holdsAround(ctx context.Context, c *custody, s survey) (holds []api.Hold, err error) {
+	const page = 1000
+	var after store.ID
+	for {
+		rows, err := e.store.Custodies(ctx, c.scope, after, page)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if after = row.ID; row.Holds == 0 || row.ID == c.id {
+				continue
+			}
+			other, err := e.openCustody(ctx, c.scope, row.ID)
+			if err != nil {
+				return nil, err
+			}
+			if s.reaches(other.target) {
+				holds = append(holds, other.wireHolds()...)
+			}
+		}
+		if len(rows) < page {
+			return holds, nil
+		}
+	}
 }
 
 // CancelErasure takes an order back before it is due.
@@ -179,8 +222,12 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 	if err != nil {
 		return api.ErasurePreview{}, err
 	}
+	around, err := e.holdsAround(ctx, cu, s)
+	if err != nil {
+		return api.ErasurePreview{}, err
+	}
 	preview := api.ErasurePreview{
-		ID: textID(id), Kind: aimed.Kind, State: cu.order.State, Holds: cu.wireHolds(), Keys: len(s.keys), Instances: len(s.objects),
+		ID: textID(id), Kind: aimed.Kind, State: cu.order.State, Holds: append(cu.wireHolds(), around...), Keys: len(s.keys), Instances: len(s.objects),
 	}
 	if preview.Tokens, err = e.store.CountTokens(ctx, c.Scope, storeIDs(s.keys), s.instance); err != nil {
 		return api.ErasurePreview{}, err
@@ -241,8 +288,17 @@ func storeIDs(keys []envelope.KeyID) []store.ID {
 type survey struct {
 	instance store.ID         // zero for a person
 	objects  []store.ID       // instances of which something goes
+	persons  []string         // tokens, hex, of those whom the instance is about
 	keys     []envelope.KeyID // to be destroyed
 	gone     *lastState       // of the instance
+}
+
+// reaches reports whether something of another target would go.
+func (s *survey) reaches(t target) bool {
+	if t.Kind == targetInstance {
+		return slices.ContainsFunc(s.objects, func(id store.ID) bool { return textID(id) == t.Instance })
+	}
+	return slices.ContainsFunc(t.Tokens, func(token string) bool { return slices.Contains(s.persons, token) })
 }
 
 // survey finds what an erasure of the target would reach now. NotFound when there
@@ -268,6 +324,9 @@ func (e *Engine) surveyInstance(ctx context.Context, scope store.Scope, t target
 		last.Ended = e.moment()
 	}
 	s := survey{instance: o.id, objects: []store.ID{o.id}, gone: last}
+	for _, p := range h.persons {
+		s.persons = append(s.persons, hex.EncodeToString(p.token[:]))
+	}
 	for _, owner := range h.owners {
 		s.keys = append(s.keys, owner.key)
 	}
@@ -310,7 +369,7 @@ func (e *Engine) surveyPerson(ctx context.Context, scope store.Scope, t target) 
 			return s, err
 		}
 		for _, row := range rows {
-			if err := e.surveyRow(ctx, scope, row, &s); err != nil {
+			if err := e.surveyRow(ctx, scope, token, row, &s); err != nil {
 				return s, err
 			}
 		}
@@ -322,7 +381,7 @@ func (e *Engine) surveyPerson(ctx context.Context, scope store.Scope, t target) 
 	return s, nil
 }
 
-func (e *Engine) surveyRow(ctx context.Context, scope store.Scope, row store.TokenRow, s *survey) error {
+func (e *Engine) surveyRow(ctx context.Context, scope store.Scope, token [32]byte, row store.TokenRow, s *survey) error {
 	if !slices.Contains(s.objects, row.Object) {
 		s.objects = append(s.objects, row.Object)
 	}
@@ -330,14 +389,13 @@ func (e *Engine) surveyRow(ctx context.Context, scope store.Scope, row store.Tok
 	if slices.Contains(s.keys, key) {
 		return nil
 	}
-	o, err := e.load(ctx, scope, row.Object, store.Instance)
-	switch {
-	case fault.Is(err, fault.Sealed):
-		return nil
-	case err != nil:
+	print, err := e.meetingPrint(ctx, scope, row.Object, token, key)
+	if err != nil {
 		return err
-	case !slices.Contains(o.head.keys, key):
-		return o.tampered("does not know a key that a row says is a person's in it")
+	}
+	if !hmac.Equal(row.Print, print[:]) {
+		o := object{scope: scope, id: row.Object, kind: store.Instance}
+		return o.tampered("has a changed or added row that calls a key a person's")
 	}
 	s.keys = append(s.keys, key)
 	return nil

@@ -40,33 +40,42 @@ type plan struct {
 }
 
 // EraseDue carries out what is due, of all tenants. What is held waits until it is
-// released.
+// released. What fails holds up nothing else; the error tells of the first.
 func (e *Engine) EraseDue(ctx context.Context) error {
 	return e.eachTenant(ctx, func(scope store.Scope) error {
-		rows, err := e.store.DueCustodies(ctx, scope, e.moment(), 1000)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			if err := e.eraseDue(ctx, scope, row); err != nil {
+		const page = 1000
+		var failed failures
+		for after := (store.ID{}); ; {
+			rows, err := e.store.DueCustodies(ctx, scope, e.moment(), after, page)
+			if err != nil {
 				return err
 			}
+			for _, row := range rows {
+				after = row.ID
+				if err := e.eraseDue(ctx, scope, row); err != nil {
+					failed.add(err)
+				}
+			}
+			if len(rows) < page {
+				return failed.err()
+			}
 		}
-		return nil
 	})
 }
 
+// eachTenant calls f for every tenant, also after it failed for one.
 func (e *Engine) eachTenant(ctx context.Context, f func(store.Scope) error) error {
 	tenants, err := e.store.Keys().Tenants(ctx)
 	if err != nil {
 		return err
 	}
+	var failed failures
 	for _, tenant := range tenants {
 		if err := f(e.TenantScope(tenant)); err != nil {
-			return err
+			failed.add(err)
 		}
 	}
-	return nil
+	return failed.err()
 }
 
 func (e *Engine) eraseDue(ctx context.Context, scope store.Scope, row store.ListedCustody) error {
@@ -122,6 +131,9 @@ func (e *Engine) plan(ctx context.Context, c *custody) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.freeAround(ctx, c, s); err != nil {
+		return nil, err
+	}
 	tokens, err := e.store.CountTokens(ctx, c.scope, storeIDs(s.keys), s.instance)
 	if err != nil {
 		return nil, err
@@ -163,7 +175,7 @@ func (e *Engine) carryOut(ctx context.Context, c *custody, p *plan, kind string)
 	if err := e.destroyPerson(ctx, c, p); err != nil {
 		return err
 	}
-	files, err := e.store.FilesUnder(ctx, c.scope, storeIDs(p.keys))
+	files, err := e.filesUnder(ctx, c.scope, p.keys)
 	if err != nil {
 		return err
 	}
@@ -176,6 +188,33 @@ func (e *Engine) carryOut(ctx context.Context, c *custody, p *plan, kind string)
 		return err
 	}
 	return e.finish(ctx, c)
+}
+
+// filesUnder returns the files that are sealed under one of the keys. Anybody who
+// writes to the database can make rows that say so of any file, so the head of the
+// instance must. Of one that does not open the files stay, without their keys.
+func (e *Engine) filesUnder(ctx context.Context, scope store.Scope, keys []envelope.KeyID) (files []store.ID, err error) {
+	listed, err := e.store.FilesUnder(ctx, scope, storeIDs(keys))
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range listed {
+		holder, _, err := e.store.FileHolder(ctx, scope, id)
+		if err != nil {
+			return nil, err
+		}
+		o, err := e.load(ctx, scope, holder, store.Instance)
+		if fault.Is(err, fault.Unavailable) {
+			return nil, err
+		}
+		if err != nil {
+			continue
+		}
+		if f, ok := o.head.field(filePath(id)); ok && o.head.under(f, keys) {
+			files = append(files, id)
+		}
+	}
+	return files, nil
 }
 
 // eraseFile deletes a blob, of which no key is left but perhaps the one that it was
@@ -284,11 +323,15 @@ func (e *Engine) ReplayErasures(ctx context.Context) error {
 	return e.eachTenant(ctx, func(scope store.Scope) error {
 		e.custodies.Lock()
 		defer e.custodies.Unlock()
+		var failed failures
 		planned, err := e.replayPlans(ctx, scope)
 		if err != nil {
-			return err
+			failed.add(err)
 		}
-		return e.replayCustodies(ctx, scope, planned)
+		if err := e.replayCustodies(ctx, scope, planned); err != nil {
+			failed.add(err)
+		}
+		return failed.err()
 	})
 }
 
@@ -299,21 +342,26 @@ func (e *Engine) replayPlans(ctx context.Context, scope store.Scope) (map[store.
 		return nil, err
 	}
 	planned := map[store.ID]bool{}
+	var failed failures
 	for _, row := range rows {
 		planned[row.Object] = true
-		p, err := e.openPlan(ctx, scope, row)
-		if err != nil {
-			return nil, err
-		}
-		c, err := e.custody(ctx, scope, row.Object, p.Target)
-		if err != nil {
-			return nil, err
-		}
-		if err := e.replay(ctx, c, p); err != nil {
-			return nil, err
+		if err := e.replayPlan(ctx, scope, row); err != nil {
+			failed.add(err)
 		}
 	}
-	return planned, nil
+	return planned, failed.err()
+}
+
+func (e *Engine) replayPlan(ctx context.Context, scope store.Scope, row store.StoredErasure) error {
+	p, err := e.openPlan(ctx, scope, row)
+	if err != nil {
+		return err
+	}
+	c, err := e.custody(ctx, scope, row.Object, p.Target)
+	if err != nil {
+		return err
+	}
+	return e.replay(ctx, c, p)
 }
 
 // replay brings data and keys to where a plan wants them.
@@ -374,8 +422,9 @@ func (e *Engine) destroyLiving(ctx context.Context, scope store.Scope, t target,
 // replayCustodies compares the list of custodies with their heads, and destroys
 // again what restored keys do not know to be destroyed.
 func (e *Engine) replayCustodies(ctx context.Context, scope store.Scope, planned map[store.ID]bool) error {
+	var failed failures
 	if err := e.checkCustodiesListed(ctx, scope); err != nil {
-		return err
+		failed.add(err)
 	}
 	const page = 1000
 	var after store.ID
@@ -387,11 +436,11 @@ func (e *Engine) replayCustodies(ctx context.Context, scope store.Scope, planned
 		for _, row := range rows {
 			after = row.ID
 			if err := e.replayCustody(ctx, scope, row, planned[row.ID]); err != nil {
-				return err
+				failed.add(err)
 			}
 		}
 		if len(rows) < page {
-			return nil
+			return failed.err()
 		}
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// PlaceHold keeps an instance or a person from being erased until it is released.
+// PlaceHold keeps an instance or a person from being erased until it is released: an
+// instance from losing what it has of persons, a person from losing instances.
 // A target may have any number of holds; each counts. A person need not be known
 // yet.
 func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {

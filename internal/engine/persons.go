@@ -110,8 +110,7 @@ func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id cano
 			return err
 		}
 		o.head.putPerson(person{path, o.head.keyIndex(key.ID), token})
-		o.meet(token, key.ID)
-		return nil
+		return e.meet(ctx, o, token, key.ID)
 	case !met:
 		return e.meetNameless(ctx, o, path)
 	case !named || known.token == token:
@@ -138,15 +137,26 @@ func (e *Engine) meetNameless(ctx context.Context, o *object, path string) error
 // meet notes that the object is about the person with this token, of whom
 // something in it is sealed under the key, so that all keys of a person and all
 // objects about them can be found.
-func (o *object) meet(token [32]byte, key envelope.KeyID) {
-	o.met = append(o.met, store.Token{Kind: store.SubjectToken, Token: token, Key: store.ID(key)})
+func (e *Engine) meet(ctx context.Context, o *object, token [32]byte, key envelope.KeyID) error {
+	print, err := e.meetingPrint(ctx, o.scope, o.id, token, key)
+	o.met = append(o.met, store.Token{Kind: store.SubjectToken, Token: token, Key: store.ID(key), Print: print[:]})
+	return err
+}
+
+// meetingPrint is what only we can write into the row that calls a key a person's:
+// the key is destroyed with the person, and the head does not say whose a key was
+// before its person had a name.
+func (e *Engine) meetingPrint(ctx context.Context, scope store.Scope, object store.ID, token [32]byte, key envelope.KeyID) ([32]byte, error) {
+	return e.indexToken(ctx, scope.Tenant(), "met", string(object[:])+string(token[:])+string(key[:]))
 }
 
 // namePerson links a nameless key to the person who turned out to be behind it.
 // Somebody who has a key already keeps that one; what was sealed under the
 // nameless one before is about them all the same.
 func (e *Engine) namePerson(ctx context.Context, o *object, p *person, token [32]byte) error {
-	o.meet(token, o.head.keys[p.key])
+	if err := e.meet(ctx, o, token, o.head.keys[p.key]); err != nil {
+		return err
+	}
 	err := e.ring.LinkSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], token)
 	if fault.Is(err, fault.Conflict) {
 		return e.replacePerson(ctx, o, p, token)
@@ -163,8 +173,7 @@ func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token 
 		return err
 	}
 	p.key, p.token = o.head.keyIndex(key.ID), token
-	o.meet(token, key.ID)
-	return nil
+	return e.meet(ctx, o, token, key.ID)
 }
 
 // checkPersons requires that every named person still has the key that the

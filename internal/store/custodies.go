@@ -35,12 +35,12 @@ func (db *DB) Custody(ctx context.Context, s Scope, id ID) (ListedCustody, error
 	return found[0], nil
 }
 
-// DueCustodies lists what was due to be erased at a time, by due time.
-func (db *DB) DueCustodies(ctx context.Context, s Scope, at time.Time, limit int) ([]ListedCustody, error) {
+// DueCustodies lists what was due to be erased at a time, by id, after an id.
+func (db *DB) DueCustodies(ctx context.Context, s Scope, at time.Time, after ID, limit int) ([]ListedCustody, error) {
 	return db.custodies(ctx, s, `
-		SELECT `+custodyColumns+` FROM custodies WHERE tenant = $1 AND due IS NOT NULL AND due <= $2
-		ORDER BY due, object
-		LIMIT $3`, at, limit)
+		SELECT `+custodyColumns+` FROM custodies WHERE tenant = $1 AND due IS NOT NULL AND due <= $2 AND object > $3
+		ORDER BY object
+		LIMIT $4`, at, after, limit)
 }
 
 func (db *DB) custodies(ctx context.Context, s Scope, text string, args ...any) ([]ListedCustody, error) {
