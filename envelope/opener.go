@@ -18,9 +18,8 @@ type Opener struct {
 
 	mu sync.Mutex // guards what follows
 	segments
-	sealed []byte
-	plain  []byte
-	held   int64 // the segment in plain; -1: none
+	plain []byte
+	held  int64 // the segment in plain; -1: none
 }
 
 // NewOpener opens the stream of size bytes in src, which a Sealer made of
@@ -33,7 +32,7 @@ func NewOpener(src io.ReaderAt, size int64, keys []Key, ctx Context) (*Opener, e
 	if err := o.open(size, keys, ctx); err != nil {
 		return nil, err
 	}
-	o.sealed, o.plain = make([]byte, sealedSegment), make([]byte, 0, SegmentSize)
+	o.plain = make([]byte, 0, min(o.size, SegmentSize))
 	if err := o.hold(o.count - 1); err != nil {
 		return nil, err
 	}
@@ -129,7 +128,9 @@ func (o *Opener) hold(position int64) (err error) {
 
 // openSegment decrypts a segment into dst, which has room for it.
 func (o *Opener) openSegment(dst []byte, position int64) ([]byte, error) {
-	sealed := o.sealed[:o.plainSize(position)+segmentOverhead]
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	sealed := r[:o.plainSize(position)+segmentOverhead]
 	if err := o.read(sealed, o.start+position*sealedSegment); err != nil {
 		return dst[:0], err
 	}

@@ -13,8 +13,8 @@ type Sealer struct {
 	segments
 	dst      io.Writer
 	position int64  // of the next segment
-	plain    []byte // held back, since it may be the last; at most SegmentSize bytes
-	sealed   []byte // the segment being written
+	plain    []byte // held back, since it may be the last; at most SegmentSize bytes of held
+	held     *room  // nil: nothing was held back yet
 	err      error  // the first failure, or that the stream is closed
 	closed   bool
 }
@@ -48,8 +48,6 @@ func newSealer(dst io.Writer, keys []Key, ctx Context, salt [saltSize]byte) (s *
 	}
 	s = &Sealer{dst: dst}
 	s.segments, err = newSegments(m.key, [commitmentSize]byte(m.prefix[len(m.prefix)-commitmentSize:]))
-	s.plain = make([]byte, 0, SegmentSize)
-	s.sealed = make([]byte, 0, sealedSegment)
 	return s, m.prefix, err
 }
 
@@ -77,6 +75,10 @@ func (s *Sealer) take(p []byte) int {
 		}
 		s.plain = s.plain[:0]
 	}
+	if s.held == nil {
+		s.held = rooms.Get().(*room)
+		s.plain = s.held[:0]
+	}
 	part := min(len(p), SegmentSize-len(s.plain))
 	s.plain = append(s.plain, p[:part]...)
 	return part
@@ -95,6 +97,11 @@ func (s *Sealer) Close() error {
 		return s.err
 	}
 	s.closed = true
+	if s.held != nil {
+		clear(s.held[:]) // so that no plaintext waits for the next stream
+		rooms.Put(s.held)
+		s.held, s.plain = nil, nil
+	}
 	s.err = fault.New(fault.Invalid, "couldn't write to a stream that is closed")
 	return nil
 }
@@ -106,9 +113,11 @@ func (s *Sealer) flush(plain []byte, last bool) int {
 		s.err = fault.New(fault.Invalid, "stream is too long to seal, at most %d bytes", int64(MaxStream))
 		return 0
 	}
-	s.sealed = s.aead.Seal(s.sealed[:0], nil, plain, s.additional(s.position, last))
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	sealed := s.aead.Seal(r[:0], nil, plain, s.additional(s.position, last))
 	s.position++
-	if _, err := s.dst.Write(s.sealed); err != nil {
+	if _, err := s.dst.Write(sealed); err != nil {
 		s.err = streamError("write", err)
 		return 0
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/underseal/underseal/internal/fault"
 )
@@ -68,6 +69,12 @@ func (s *segments) additional(position int64, last bool) []byte {
 	}
 	return s.data[:]
 }
+
+// room is where a segment is sealed or opened. It is used again, since making and
+// clearing it takes a tenth of the time of a stream of 1 MiB.
+type room [sealedSegment]byte
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
 
 // shape is how many segments a stream has and how long its plaintext is.
 type shape struct {
