@@ -46,7 +46,7 @@ func (c *eraseInstanceCmd) Run(ctx context.Context, e *env) error {
 // list processes.
 type subjectArg struct {
 	ID     string `arg:"" optional:"" help:"What the processes' naming field holds, such as the value of applicant.id."`
-	IDFile string `help:"Read the id from a file instead (-: stdin)." placeholder:"FILE"`
+	IDFile string `help:"Read the id from a file instead (-: stdin), so that others on this machine do not see it." placeholder:"FILE"`
 }
 
 func (c *subjectArg) target(e *env) (api.ErasureTarget, error) {

@@ -376,7 +376,7 @@ func (e *Engine) surveyPerson(ctx context.Context, scope store.Scope, t target) 
 	}
 	if len(s.keys) == 0 {
 		return s, fault.New(fault.NotFound, "nothing is stored about this person").WithCode("no_such_subject").
-			WithHint("the id is what the naming field of the process holds, such as applicant.id")
+			WithHint("the id is what the naming field of the process holds, such as applicant.id; who was erased is not known any more")
 	}
 	return s, nil
 }

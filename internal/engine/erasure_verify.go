@@ -63,7 +63,8 @@ func (e *Engine) VerifyErasure(ctx context.Context, c Caller, id string, r api.E
 		return api.ErasureCheck{}, err
 	}
 	if cu.order.State != orderDone && len(cu.keys) == 0 {
-		return api.ErasureCheck{}, fault.New(fault.Conflict, "erasure %s is %s: there is nothing to verify yet", id, cu.order.State).WithCode("not_erased")
+		return api.ErasureCheck{}, fault.New(fault.Conflict, "erasure %s is %s: there is nothing to verify yet", id, cu.order.State).WithCode("not_erased").
+			WithHint("it is verified once `underseal erase list` says done")
 	}
 	after, err := parseFieldCursor(r.After)
 	if err != nil {
