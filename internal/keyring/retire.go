@@ -148,7 +148,7 @@ func (r *Ring) RetireRoot(ctx context.Context, service, version string, dryRun b
 	if len(found.Hangs) > 0 {
 		return found, found.refused(fmt.Sprintf("version %s of the root key of key service %q", version, service))
 	}
-	call, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
+	call, cancel := context.WithTimeout(ctx, manyCalls*r.config.CallTimeout)
 	defer cancel()
 	if err := s.Destroy(call, version); err != nil {
 		return found, outward(err)

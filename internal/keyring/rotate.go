@@ -102,7 +102,7 @@ func (r *Ring) RotateRoot(ctx context.Context, service string) (version string, 
 	if !ok {
 		return "", cannotRotate(service)
 	}
-	call, cancel := context.WithTimeout(ctx, r.config.CallTimeout)
+	call, cancel := context.WithTimeout(ctx, manyCalls*r.config.CallTimeout)
 	defer cancel()
 	if version, err = rotator.Rotate(call); err != nil {
 		return "", outward(err)
@@ -151,6 +151,10 @@ func (r *Ring) NewestRoot(ctx context.Context, service string) (version string, 
 	row, err := r.newestRoot(ctx, service)
 	return row.Version, err
 }
+
+// manyCalls is how many calls' time rotating and destroying may take: they are
+// several requests at some services.
+const manyCalls = 6
 
 // newestRoot asks a service for the newest version of its root key, and notes when
 // that was seen first.
