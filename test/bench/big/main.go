@@ -1,7 +1,8 @@
 // Command big measures what takes a large database: that a million finished
-// instances slow nothing down, how much memory ten thousand live ones take, and
-// how fast the server starts with both. It prints one table with the floors, and
-// fails when one of them is missed. docs/performance.md explains the figures.
+// instances slow nothing down, how much memory ten thousand live ones take, how
+// fast the server starts with both, and what wrapping very many keys takes. It
+// prints one table with the floors, and fails when one of them is missed.
+// docs/performance.md explains the figures.
 package main
 
 import (
@@ -115,7 +116,27 @@ func (b *bench) run(ctx context.Context) error {
 		return err
 	}
 	b.table.Below("size of the binary", megabytes(size.Size()), 60, "MB")
-	return b.manyStates(ctx)
+	if err := b.manyStates(ctx); err != nil {
+		return err
+	}
+	return b.manyKeys(ctx)
+}
+
+// manyKeys measures what touches very many keys at once.
+func (b *bench) manyKeys(ctx context.Context) error {
+	b.say("rewrapping 100,000 keys, erasing a person of 1,000 instances")
+	rewrap, err := micro.Run(ctx, 1, "./internal/keyring", "Rewrap")
+	if err != nil {
+		return err
+	}
+	erase, err := micro.Run(ctx, 1, "./internal/engine", "EraseSubject")
+	if err != nil {
+		return err
+	}
+	b.table.Section("keys")
+	b.table.AtLeast("data keys wrapped anew", rewrap["Rewrap"]["keys/s"], 50_000, "/s")
+	b.table.Below("erase a person with 10,000 fields in 1,000 instances", erase["EraseSubject"]["ms/person"], 1000, "ms")
+	return nil
 }
 
 // manyStates compares the interpreter with many instances in memory with one.
