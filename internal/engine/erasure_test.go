@@ -709,3 +709,28 @@ func TestTheReceiptSaysWhatTheKeyServiceKeeps(t *testing.T) {
 		t.Errorf("receipt = %+v, %v, want a note", receipt, err)
 	}
 }
+
+// TestAListComparesErasedInstances changes the row of an erased instance: the list
+// itself must notice, and not only a verification.
+func TestAListComparesErasedInstances(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	erase(t, env, "instance", env.Start("classified", somebody))
+	list := func() error {
+		_, err := env.Engine.Instances(t.Context(), env.Ann, engine.InstanceFilter{}, engine.Page{})
+		return err
+	}
+	if err := list(); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(func() {
+		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+		defer db.Close()
+		if _, err := db.Exec(`UPDATE instances SET version = 9`); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := list(); !fault.Is(err, fault.Integrity) {
+		t.Errorf("list with a changed row: %v, want integrity", err)
+	}
+}
