@@ -28,7 +28,7 @@ func tuneMemory() {
 // headroom is what may be allocated between two collections. A percentage, which
 // is what the collector knows, would be little for a small heap, and for a large
 // one much more than it helps.
-const headroom = 24 << 20
+const headroom = 20 << 20
 
 // keepHeadroom sets the percentage anew after each collection: the finalizer of
 // a lost object runs then, and loses the next one.

@@ -203,9 +203,14 @@ func (db *sqliteDB) update(ctx context.Context, fn func(tx) error) error {
 	return db.writer.do(ctx, 0, func(c *sqliteConn) error { return classified(fn(sqliteTx{c})) })
 }
 
-// forget empties the WAL, which holds former versions of pages.
+// forget empties the WAL, which holds former versions of pages. For readers SQLite
+// waits; for a checkpoint that goes on beside the commits it does not. The writer
+// is what starts those, so none begins meanwhile.
 func (db *sqliteDB) forget(ctx context.Context) error {
-	err := db.writer.between(ctx, func(c *sqliteConn) error { return checkpoint(c, "TRUNCATE") })
+	err := db.writer.between(ctx, func(c *sqliteConn) error {
+		db.points.running.Wait()
+		return checkpoint(c, "TRUNCATE")
+	})
 	switch {
 	case err == nil || fault.Is(err, fault.Unavailable):
 		return err

@@ -22,7 +22,7 @@ type Figures map[string]map[string]float64
 func Run(ctx context.Context, runs int, pkg string, names ...string) (Figures, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark("+strings.Join(names, "|")+")$",
 		"-benchtime", "1s", "-count", strconv.Itoa(runs), pkg)
-	// As much between two collections as the server allows itself (16 MiB of its 24);
+	// As much between two collections as the server allows itself (16 MiB of its 20);
 	// a test binary's heap is too small for the collector's default to say anything.
 	cmd.Env = append(os.Environ(), "GOGC=400")
 	var stderr bytes.Buffer

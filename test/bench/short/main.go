@@ -83,7 +83,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 		pkg   string
 		names []string
 	}{
-		{"./envelope", []string{"SHA256", "Seal1KiB", "Open1KiB", "RawGCM1MiB", "SealStream1MiB", "OpenStream1MiB"}},
+		{"./envelope", []string{"SHA256", "Seal1KiB", "Open1KiB", "RawGCM1MiB", "RawGCMOpen1MiB", "SealStream1MiB", "OpenStream1MiB"}},
 		{"./ledger", []string{"CommitValue"}},
 		{"./internal/process", []string{"StepJobGatewayJob"}},
 		{"./internal/feel", []string{"Condition"}},
@@ -105,7 +105,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 	t.Below("open 1 KiB", all.Micros("Open1KiB"), 2, "us")
 	t.Show("AES-256-GCM of 1 MiB in one piece", all.Micros("RawGCM1MiB"), "us")
 	t.AtLeast("seal a stream of 1 MiB / that", all.Micros("RawGCM1MiB")/all.Micros("SealStream1MiB"), 0.8, "")
-	t.AtLeast("open a stream of 1 MiB / that", all.Micros("RawGCM1MiB")/all.Micros("OpenStream1MiB"), 0.8, "")
+	t.AtLeast("open a stream of 1 MiB / the same of opening", all.Micros("RawGCMOpen1MiB")/all.Micros("OpenStream1MiB"), 0.8, "")
 	t.AtLeast("process.Step: job completed, gateway, next job", all["StepJobGatewayJob"]["steps/s"], 300_000, "/s")
 	t.Show("FEEL condition: two comparisons and an and", all.Micros("Condition"), "us")
 	t.Show("commit to a value of 128 bytes", all.Micros("CommitValue"), "us")
