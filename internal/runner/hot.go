@@ -113,7 +113,7 @@ func (h *hot) throwAway(scope store.Scope, stale func(*engine.Live) bool) (inUse
 		case key.scope != scope:
 		case s.users > 0:
 			inUse = append(inUse, key)
-		case stale(s.live):
+		case s.live == nil || stale(s.live): // nil: dropped by the last holder while the one before was leaving
 			h.idle.Remove(s.idle)
 			delete(h.seats, key)
 		}
