@@ -26,7 +26,6 @@ package envelope
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/rand"
 	"crypto/subtle"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -64,9 +63,7 @@ func IsSealed(b []byte) bool { return len(b) > 0 && b[0] == mark }
 // subjects in the order of their ids, one to four, no id twice. A plaintext over
 // MaxPlaintext, or keys in another order, is Invalid.
 func Seal(keys []Key, ctx Context, plaintext []byte) ([]byte, error) {
-	var salt [saltSize]byte
-	_, _ = rand.Read(salt[:]) // crypto/rand.Read never fails: it ends the program
-	m, err := newMessage(keys, ctx, plaintext, salt)
+	m, err := newMessage(keys, ctx, plaintext, newSalt())
 	if err != nil {
 		return nil, err
 	}

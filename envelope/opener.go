@@ -18,6 +18,7 @@ type Opener struct {
 
 	mu sync.Mutex // guards what follows
 	segments
+	room  *room // of plain; nil: none
 	plain []byte
 	held  int64 // the segment in plain; -1: none
 }
@@ -32,7 +33,6 @@ func NewOpener(src io.ReaderAt, size int64, keys []Key, ctx Context) (*Opener, e
 	if err := o.open(size, keys, ctx); err != nil {
 		return nil, err
 	}
-	o.plain = make([]byte, 0, min(o.size, SegmentSize))
 	if err := o.hold(o.count - 1); err != nil {
 		return nil, err
 	}
@@ -94,6 +94,9 @@ func (o *Opener) ReadAt(p []byte, off int64) (n int, err error) {
 		}
 		n += part
 	}
+	if off+int64(n) == o.size { // most read from the beginning to here, and no more
+		o.release()
+	}
 	return n, nil
 }
 
@@ -119,11 +122,25 @@ func (o *Opener) hold(position int64) (err error) {
 		return nil
 	}
 	o.held = -1
-	if o.plain, err = o.openSegment(o.plain[:0], position); err != nil {
+	if o.room == nil {
+		o.room = rooms.Get().(*room)
+	}
+	if o.plain, err = o.openSegment(o.room[:0], position); err != nil {
 		return err
 	}
 	o.held = position
 	return nil
+}
+
+// release gives the room of the segment that is held to the next stream, without
+// the plaintext.
+func (o *Opener) release() {
+	if o.room == nil {
+		return
+	}
+	clear(o.room[:])
+	rooms.Put(o.room)
+	o.room, o.plain, o.held = nil, nil, -1
 }
 
 // openSegment decrypts a segment into dst, which has room for it.

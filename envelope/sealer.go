@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"crypto/rand"
 	"io"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -26,9 +25,7 @@ type Sealer struct {
 // writer that fails half-way must not call Close, and Close is not to be
 // deferred, lest a part passes for the whole.
 func NewSealer(dst io.Writer, keys []Key, ctx Context) (*Sealer, error) {
-	var salt [saltSize]byte
-	_, _ = rand.Read(salt[:]) // crypto/rand.Read never fails: it ends the program
-	s, prefix, err := newSealer(dst, keys, ctx, salt)
+	s, prefix, err := newSealer(dst, keys, ctx, newSalt())
 	if err != nil {
 		return nil, err
 	}

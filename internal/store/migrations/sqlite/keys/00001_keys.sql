@@ -42,7 +42,6 @@ CREATE TABLE data_keys (
     FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
-CREATE INDEX data_keys_by_version ON data_keys (tenant, key_version);
 CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
 
 CREATE TABLE subjects (
