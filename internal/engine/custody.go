@@ -249,8 +249,8 @@ type custodyStep struct {
 	erase *store.Erase
 }
 
-// record makes a step of a custody durable, with all its fields as they are now.
-func (e *Engine) record(ctx context.Context, c *custody, s custodyStep) error {
+// recordCustody makes a step of a custody durable, with all its fields as they are now.
+func (e *Engine) recordCustody(ctx context.Context, c *custody, s custodyStep) error {
 	fields, err := c.fields()
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func (e *Engine) endEpoch(ctx context.Context, scope store.Scope) error {
 	}
 	end.Ended = e.moment()
 	ends.epochs = append(ends.epochs, end)
-	return e.record(ctx, ends, custodyStep{kind: "epoch.ended", act: "engine", actor: engineActor})
+	return e.recordCustody(ctx, ends, custodyStep{kind: "epoch.ended", act: "engine", actor: engineActor})
 }
 
 // epochs returns the object that keeps a tenant's ends of epochs.

@@ -45,7 +45,7 @@ func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureReques
 	}
 	cu.order = order{State: orderPending, Reason: r.Reason, By: c.Principal, At: now, Due: now.Add(delay)}
 	cu.outcome = outcome{}
-	if err := e.record(ctx, cu, custodyStep{kind: "erasure.ordered", act: "admin", actor: actorOf(c), again: again}); err != nil {
+	if err := e.recordCustody(ctx, cu, custodyStep{kind: "erasure.ordered", act: "admin", actor: actorOf(c), again: again}); err != nil {
 		return api.Erasure{}, err
 	}
 	if delay == 0 {
@@ -178,7 +178,7 @@ func (e *Engine) CancelErasure(ctx context.Context, c Caller, id, idem string) (
 		return api.Erasure{}, fault.New(fault.Conflict, "erasure %s cannot be canceled: it is %s", id, cu.wire().State).WithCode("erasure_begun")
 	}
 	cu.order.State = orderCanceled
-	err = e.record(ctx, cu, custodyStep{kind: "erasure.canceled", act: "admin", actor: actorOf(c), again: again})
+	err = e.recordCustody(ctx, cu, custodyStep{kind: "erasure.canceled", act: "admin", actor: actorOf(c), again: again})
 	return cu.wire(), err
 }
 

@@ -302,7 +302,7 @@ func (e *Engine) destroy(ctx context.Context, scope store.Scope, keys []envelope
 func (e *Engine) strike(ctx context.Context, c *custody, p *plan, kind string, erase *store.Erase) error {
 	c.order, c.keys, c.outcome = p.Order, p.keys, p.Result
 	c.order.State = orderExecuting
-	return e.record(ctx, c, custodyStep{kind: kind, act: "engine", actor: engineActor, erase: erase})
+	return e.recordCustody(ctx, c, custodyStep{kind: kind, act: "engine", actor: engineActor, erase: erase})
 }
 
 // finish clears old bytes away and says that the erasure is complete.
@@ -314,7 +314,7 @@ func (e *Engine) finish(ctx context.Context, c *custody) error {
 		return err
 	}
 	c.order.State, c.outcome.Completed = orderDone, e.moment()
-	return e.record(ctx, c, custodyStep{kind: "erasure.completed", act: "engine", actor: engineActor})
+	return e.recordCustody(ctx, c, custodyStep{kind: "erasure.completed", act: "engine", actor: engineActor})
 }
 
 // ReplayErasures finishes what a crash left unfinished and does again what restored

@@ -36,7 +36,7 @@ func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, ide
 	}
 	number := int(cu.head.seq) + 1 // that of the step: no two holds ever share it
 	cu.holds = append(cu.holds, hold{Number: number, Reason: r.Reason, By: c.Principal, At: e.moment()})
-	if err := e.record(ctx, cu, custodyStep{kind: "hold.placed", act: "admin", actor: actorOf(c), again: again}); err != nil {
+	if err := e.recordCustody(ctx, cu, custodyStep{kind: "hold.placed", act: "admin", actor: actorOf(c), again: again}); err != nil {
 		return api.Hold{}, err
 	}
 	return cu.wireHoldOf(cu.head.seq), nil
@@ -95,7 +95,7 @@ func (e *Engine) ReleaseHold(ctx context.Context, c Caller, id, idem string) (ap
 	}
 	released := cu.wireHold(cu.holds[i])
 	cu.holds = slices.Delete(cu.holds, i, i+1)
-	return released, e.record(ctx, cu, custodyStep{kind: "hold.released", act: "admin", actor: actorOf(c), again: again})
+	return released, e.recordCustody(ctx, cu, custodyStep{kind: "hold.released", act: "admin", actor: actorOf(c), again: again})
 }
 
 // Holds lists the holds that are in force.

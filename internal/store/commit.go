@@ -27,6 +27,10 @@ func (db *DB) Commit(ctx context.Context, s Scope, sets ...*WriteSet) error {
 			return err
 		}
 		unit = set.statements(unit, s)
+		var err error
+		if unit, err = entryStatements(unit, s, set.Entries); err != nil {
+			return err
+		}
 	}
 	if len(unit) == 0 {
 		return nil

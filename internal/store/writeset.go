@@ -38,6 +38,9 @@ type WriteSet struct {
 	Fields []Field
 	Leaf   Leaf // appended; its seq is Expect+1
 
+	// Entries are leaves of no object that belong to the step.
+	Entries []*Entry
+
 	// Routing rows. They are a projection of the head, for finding work.
 	Instance   *InstanceRow   // inserted, or replaced when the object exists
 	Definition *DefinitionRow // likewise

@@ -29,18 +29,19 @@ CREATE TABLE steps (
 );
 
 -- Every version of every field. Only appended. Ordered by step, so that what a
--- step wrote stands together.
+-- step wrote stands together. Those of a leaf of no object have the seq 0.
 CREATE TABLE fields (
     tenant text COLLATE "C"    NOT NULL,
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
-    seq    bigint NOT NULL CHECK (seq >= 1),
+    seq    bigint NOT NULL CHECK (seq >= 0),
     path   text COLLATE "C"    NOT NULL CHECK (path <> ''),
     sealed boolean NOT NULL,
     value  bytea    NOT NULL,
     PRIMARY KEY (tenant, object, seq, path)
 );
 
--- The entries of the tenant's log. Only appended.
+-- The entries of the tenant's log. Only appended. A leaf of no object has an id
+-- of its own and the seq 0.
 CREATE TABLE leaves (
     tenant text COLLATE "C"    NOT NULL,
     object bytea    NOT NULL CHECK (octet_length(object) = 16),

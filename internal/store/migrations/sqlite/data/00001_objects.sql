@@ -34,18 +34,19 @@ CREATE TABLE steps (
 ) STRICT;
 
 -- Every version of every field. Only appended. Ordered by step, so that what a
--- step wrote stands together.
+-- step wrote stands together. Those of a leaf of no object have the seq 0.
 CREATE TABLE fields (
     tenant TEXT    NOT NULL,
     object BLOB    NOT NULL CHECK (length(object) = 16),
-    seq    INTEGER NOT NULL CHECK (seq >= 1),
+    seq    INTEGER NOT NULL CHECK (seq >= 0),
     path   TEXT    NOT NULL CHECK (path <> ''),
     sealed INTEGER NOT NULL CHECK (sealed IN (0, 1)),
     value  BLOB    NOT NULL,
     PRIMARY KEY (tenant, object, seq, path)
 ) STRICT;
 
--- The entries of the tenant's log. Only appended.
+-- The entries of the tenant's log. Only appended. A leaf of no object has an id
+-- of its own and the seq 0.
 CREATE TABLE leaves (
     tenant TEXT    NOT NULL,
     object BLOB    NOT NULL CHECK (length(object) = 16),

@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// act is something that the tenant's log has to tell and that is no step of an
+// object: what was shown, done to keys, or refused.
+type act struct {
+	kind   string // leaf's kind, "data.shown"
+	act    string // leaf's act: user, worker, engine or admin
+	elem   string // BPMN id, may be empty
+	actor  Caller // zero: the engine itself
+	fields []fieldWrite
+}
+
+// entryKind is what faults call a leaf of no object.
+const entryKind store.Kind = "log entry"
+
+// entry returns a leaf of no object, ready to be stored together with something
+// else. All its fields, $actor among them, are sealed under the tenant's audit
+// key, and bound to the entry's id and the seq 0.
+func (e *Engine) entry(ctx context.Context, scope store.Scope, a act) (*store.Entry, error) {
+	at := e.moment()
+	return e.entryAt(ctx, scope, a, e.shardAt(scope.Tenant(), at), at)
+}
+
+// record makes a leaf of no object durable: nil means that it is.
+func (e *Engine) record(ctx context.Context, scope store.Scope, a act) error {
+	entry, err := e.entry(ctx, scope, a)
+	if err != nil {
+		return err
+	}
+	return e.store.Append(context.WithoutCancel(ctx), scope, entry)
+}
+
+func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard string, at time.Time) (*store.Entry, error) {
+	key, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	if err != nil {
+		return nil, err
+	}
+	if a.actor.Principal == "" {
+		a.actor = Caller{Principal: "engine"}
+	}
+	o := &object{scope: scope, id: newID(), kind: entryKind, owner: key}
+	entry := &store.Entry{ID: o.id}
+	var commitments []ledger.Hash
+	var sealed [][]byte
+	for _, f := range a.written() {
+		row, commitment, err := e.entryField(o, f, shard)
+		if err != nil {
+			return nil, err
+		}
+		entry.Fields, commitments, sealed = append(entry.Fields, row), append(commitments, commitment), append(sealed, row.Value)
+	}
+	leaf := ledger.Leaf{
+		Kind: a.kind, Log: shard, Elem: a.elem, At: formatTime(at), Act: a.act,
+		Data: ledger.DataRoot(commitments), N: len(commitments), Rows: ledger.RowsHash(nil, sealed),
+	}
+	entry.Leaf.Body = leaf.Encode()
+	entry.Leaf.Hash = ledger.LeafHash(entry.Leaf.Body)
+	return entry, nil
+}
+
+// written returns all fields of an act in path order.
+func (a act) written() []fieldWrite {
+	fields := append(slices.Clone(a.fields), fieldWrite{path: "$actor", value: actorOf(a.actor)})
+	slices.SortFunc(fields, func(a, b fieldWrite) int { return strings.Compare(a.path, b.path) })
+	return fields
+}
+
+func (e *Engine) entryField(o *object, f fieldWrite, shard string) (store.Field, ledger.Hash, error) {
+	keys := []envelope.Key{o.owner}
+	row := store.Field{Path: f.path, Sealed: true}
+	plain := canon.EncodeItems(canon.String(canon.TypeName(f.value)), f.value)
+	var err error
+	if row.Value, err = e.sealField(o, keys, shard, f.path, 0, plain); err != nil {
+		return row, ledger.Hash{}, err
+	}
+	commitment, err := e.commitment(o, keys, f.path, shard, 0, f.value)
+	return row, commitment, err
+}
+
+// pastEntry is a leaf of no object, opened.
+type pastEntry struct {
+	leaf   ledger.Leaf
+	fields map[string]canon.Value
+}
+
+// openEntry reads an entry of the log and checks it. NotFound when the tenant has
+// none of that id.
+func (e *Engine) openEntry(ctx context.Context, scope store.Scope, id store.ID) (pastEntry, error) {
+	row, err := e.store.Entry(ctx, scope, id)
+	if err != nil {
+		return pastEntry{}, err
+	}
+	return e.checkEntry(ctx, scope, row)
+}
+
+// checkEntry opens an entry's rows and requires that they are what its leaf
+// commits to.
+func (e *Engine) checkEntry(ctx context.Context, scope store.Scope, row store.Entry) (pastEntry, error) {
+	o := &object{scope: scope, id: row.ID, kind: entryKind}
+	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
+	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
+		return pastEntry{}, o.tampered("has a changed leaf")
+	}
+	if leaf.Object != "" {
+		return pastEntry{}, o.tampered("has the leaf of a step of %s", leaf.Object)
+	}
+	past := pastEntry{leaf: leaf, fields: map[string]canon.Value{}}
+	var commitments []ledger.Hash
+	var sealed [][]byte
+	for _, f := range row.Fields {
+		value, commitment, err := e.openEntryField(ctx, o, leaf.Log, f)
+		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) {
+			return pastEntry{}, o.tampered("has a changed row for field %q", f.Path).WithCause(err)
+		}
+		if err != nil {
+			return pastEntry{}, err
+		}
+		past.fields[f.Path] = value
+		commitments, sealed = append(commitments, commitment), append(sealed, f.Value)
+	}
+	if leaf.N != len(commitments) || ledger.DataRoot(commitments) != leaf.Data || ledger.RowsHash(nil, sealed) != leaf.Rows {
+		return pastEntry{}, o.tampered("has rows that its leaf does not commit to")
+	}
+	return past, nil
+}
+
+// openEntryField opens a field by the audit key that its envelope names: the
+// tenant's key for entries may have been another one then.
+func (e *Engine) openEntryField(ctx context.Context, o *object, shard string, f store.Field) (canon.Value, ledger.Hash, error) {
+	if !f.Sealed {
+		return nil, ledger.Hash{}, fault.New(fault.Integrity, "it is not sealed")
+	}
+	ids, err := envelope.KeyIDs(f.Value)
+	if err != nil {
+		return nil, ledger.Hash{}, err
+	}
+	key, err := e.ring.Key(ctx, o.scope.Tenant(), ids[0])
+	if err != nil {
+		return nil, ledger.Hash{}, err
+	}
+	keys := []envelope.Key{key}
+	plain, err := e.openSealed(o, keys, shard, f.Path, 0, f.Value)
+	if err != nil {
+		return nil, ledger.Hash{}, err
+	}
+	value, err := decodeTyped(plain)
+	if err != nil {
+		return nil, ledger.Hash{}, err
+	}
+	commitment, err := e.commitment(o, keys, f.Path, shard, 0, value)
+	return value, commitment, err
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// Entry is a leaf of no object: something that was done, read or refused and is
+// no step. Its rows have the entry's own id where those of a step have the
+// object's, and the seq 0.
+type Entry struct {
+	ID     ID // a UUIDv7 of its own
+	Fields []Field
+	Leaf   Leaf
+}
+
+// Append stores entries as one unit, all of them or none. It returns once they
+// are durable; its errors are those of Commit.
+func (db *DB) Append(ctx context.Context, s Scope, entries ...*Entry) error {
+	unit, err := entryStatements(nil, s, entries)
+	if err != nil || len(unit) == 0 {
+		return err
+	}
+	if err := checkText(unit); err != nil {
+		return err
+	}
+	return db.data.apply(ctx, s.tenant, unit)
+}
+
+// Entry returns a stored entry, its fields in path order (by bytes). NotFound
+// when the tenant has none of that id.
+func (db *DB) Entry(ctx context.Context, s Scope, id ID) (Entry, error) {
+	leaves, err := collect(ctx, db.data, s.tenant, `
+		SELECT hash, body FROM leaves
+		WHERE tenant = $1 AND object = $2 AND seq = 0`,
+		[]any{s.tenant, id}, func(r row, l *Leaf) error { return r.scan((*optionalHash)(&l.Hash), &l.Body) })
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(leaves) == 0 {
+		return Entry{}, fault.New(fault.NotFound, "the log has no entry %s", id)
+	}
+	fields, err := db.StepFields(ctx, s, id, 0)
+	e := Entry{ID: id, Leaf: leaves[0]}
+	for _, f := range fields {
+		e.Fields = append(e.Fields, Field{Path: f.Path, Sealed: f.Sealed, Value: f.Value})
+	}
+	return e, err
+}
+
+func entryStatements(unit []statement, s Scope, entries []*Entry) ([]statement, error) {
+	for _, e := range entries {
+		if e.ID == (ID{}) || len(e.Leaf.Body) == 0 {
+			return nil, fault.New(fault.Internal, "entry %s without id or leaf", e.ID)
+		}
+		unit = append(unit, insertLeaf(s, e.ID, 0, &e.Leaf))
+		unit = insertFields(unit, s, e.ID, 0, e.Fields)
+	}
+	return unit, nil
+}
