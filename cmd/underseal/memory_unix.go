@@ -25,9 +25,9 @@ func tuneMemory() {
 	}
 }
 
-// headroom is what may be allocated between two collections. A percentage, which
-// is what the collector knows, would be little for a small heap, and for a large
-// one much more than it helps.
+// headroom is what may be allocated between two collections once the heap is as
+// large. A percentage, which is what the collector knows, would be much more than
+// it helps for a large one; a smaller heap at most doubles.
 const headroom = 20 << 20
 
 // keepHeadroom sets the percentage anew after each collection: the finalizer of
@@ -37,7 +37,7 @@ func keepHeadroom() {
 	stats[0].Name = "/gc/heap/live:bytes"
 	metrics.Read(stats[:])
 	live := max(stats[0].Value.Uint64(), 1<<20)
-	debug.SetGCPercent(int(min(max(100*headroom/live, 25), 400)))
+	debug.SetGCPercent(int(min(max(100*headroom/live, 25), 100)))
 	runtime.SetFinalizer(new(lost), func(*lost) { keepHeadroom() })
 }
 
