@@ -21,6 +21,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"math/bits"
 	"slices"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -104,12 +105,12 @@ func root(hashes []Hash) Hash {
 	if len(hashes) == 1 {
 		return hashes[0]
 	}
-	split := 1
-	for split*2 < len(hashes) {
-		split *= 2
-	}
+	split := splitPoint(len(hashes))
 	return nodeHash(root(hashes[:split]), root(hashes[split:]))
 }
+
+// splitPoint is the largest power of two that is less than n; n is at least 2.
+func splitPoint(n int) int { return 1 << (bits.Len(uint(n-1)) - 1) }
 
 // RowsHash returns what a leaf says of the stored rows of its step: SHA-256 over
 // the count of the items as u32-BE and, for each, its length as u32-BE and its
