@@ -26,6 +26,12 @@ import (
 var free = map[string]string{
 	"goose_db_version":         "bookkeeping of migrations; a wrong one fails at start or changes nothing",
 	"sqlite_sequence":          "bookkeeping of the database",
+	"log_shards":               "the tree: not read here",
+	"log_entries":              "the tree: not read here",
+	"log_tiles":                "the tree: not read here",
+	"log_checkpoints":          "the tree: not read here",
+	"log_heads":                "the tree: not read here",
+	"leaves.pos":               "the order in which leaves get their places in a log",
 	"tokens":                   "finding only: what is found is compared with the sealed data",
 	"person_keys":              "only keeps keys from being swept; whoever deletes a row could delete the key",
 	"unique_tokens":            "a repeated request becomes a request of its own, or is refused",

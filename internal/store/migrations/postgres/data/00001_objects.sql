@@ -42,14 +42,18 @@ CREATE TABLE fields (
 
 -- The entries of the tenant's log. Only appended. A leaf of no object has an id
 -- of its own and the seq 0.
+-- xid orders them: once no
+-- transaction with a smaller one runs, no leaf comes before it any more.
 CREATE TABLE leaves (
     tenant text COLLATE "C"    NOT NULL,
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
     seq    bigint NOT NULL CHECK (seq >= 0),
     hash   bytea    NOT NULL CHECK (octet_length(hash) = 32),
     body   bytea    NOT NULL,
+    xid    xid8     NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (tenant, object, seq)
 );
+CREATE INDEX leaves_by_xid ON leaves (tenant, xid);
 
 -- From here on: routing rows, a projection of the heads for finding work.
 -- Times are microseconds since 1970 in UTC; null means none.

@@ -47,13 +47,16 @@ CREATE TABLE fields (
 
 -- The entries of the tenant's log. Only appended. A leaf of no object has an id
 -- of its own and the seq 0.
+-- pos is the rowid, named so that
+-- VACUUM does not change it: with one writer, it is the order of the commits.
 CREATE TABLE leaves (
+    pos    INTEGER PRIMARY KEY,
     tenant TEXT    NOT NULL,
     object BLOB    NOT NULL CHECK (length(object) = 16),
     seq    INTEGER NOT NULL CHECK (seq >= 0),
     hash   BLOB    NOT NULL CHECK (length(hash) = 32),
     body   BLOB    NOT NULL,
-    PRIMARY KEY (tenant, object, seq)
+    UNIQUE (tenant, object, seq)
 ) STRICT;
 
 -- From here on: routing rows, a projection of the heads for finding work.

@@ -1,0 +1,48 @@
+-- +goose Up
+
+-- The logs of a tenant, one behind the other. size is how many leaves have a place
+-- in it, cursor the pos of the last of them: what stands behind it has none yet.
+CREATE TABLE log_shards (
+    tenant TEXT    NOT NULL CHECK (tenant <> ''),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    origin TEXT    NOT NULL CHECK (origin <> ''),
+    open   INTEGER NOT NULL CHECK (open IN (0, 1)),
+    size   INTEGER NOT NULL CHECK (size >= 0),
+    cursor INTEGER NOT NULL CHECK (cursor >= 0),
+    PRIMARY KEY (tenant, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX log_shards_by_origin ON log_shards (tenant, origin);
+CREATE UNIQUE INDEX log_shards_open ON log_shards (tenant) WHERE open = 1;
+
+-- Which leaf has which place. Only appended.
+CREATE TABLE log_entries (
+    tenant TEXT    NOT NULL,
+    shard  INTEGER NOT NULL CHECK (shard >= 1),
+    idx    INTEGER NOT NULL CHECK (idx >= 0),
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    seq    INTEGER NOT NULL CHECK (seq >= 0),
+    hash   BLOB    NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (tenant, shard, idx)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX log_entries_by_leaf ON log_entries (tenant, object, seq);
+
+-- The tree over the entries: up to 256 hashes of level 8 * level, as in C2SP's
+-- tlog-tiles. One that is not full is overwritten as it grows.
+CREATE TABLE log_tiles (
+    tenant TEXT    NOT NULL,
+    shard  INTEGER NOT NULL CHECK (shard >= 1),
+    level  INTEGER NOT NULL CHECK (level BETWEEN 0 AND 7),
+    idx    INTEGER NOT NULL CHECK (idx >= 0),
+    hashes BLOB    NOT NULL CHECK (length(hashes) BETWEEN 32 AND 8192 AND length(hashes) % 32 = 0),
+    PRIMARY KEY (tenant, shard, level, idx)
+) STRICT;
+
+-- Checkpoints that were published, as signed notes. Cosignatures come later.
+CREATE TABLE log_checkpoints (
+    tenant    TEXT    NOT NULL,
+    shard     INTEGER NOT NULL CHECK (shard >= 1),
+    size      INTEGER NOT NULL CHECK (size >= 1),
+    published INTEGER NOT NULL,
+    signed    BLOB    NOT NULL CHECK (length(signed) > 0),
+    PRIMARY KEY (tenant, shard, size)
+) STRICT;
