@@ -21,8 +21,6 @@ type cli struct {
 	Demo  demoCmd  `cmd:"" group:"server" help:"Show a confidential process from start to end."`
 	Keys  keysCmd  `cmd:"" group:"server" help:"List, rotate and retire keys; copies of the key file, its passphrase."`
 
-	Backup backupCmd `cmd:"" group:"server" help:"Copy data and keys while the server runs."`
-
 	Deploy    deployCmd    `cmd:"" group:"client" help:"Deploy a set of files, whole or not at all."`
 	Processes processesCmd `cmd:"" group:"client" help:"List processes, set their mode."`
 	Start     startCmd     `cmd:"" group:"client" help:"Start an instance of a process."`
@@ -34,6 +32,7 @@ type cli struct {
 	Incidents incidentsCmd `cmd:"" group:"client" help:"List what failed and waits, try it again."`
 	Erase     eraseCmd     `cmd:"" group:"client" help:"Destroy the keys of an instance or a person; receipts, verification."`
 	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
+	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
 
 	Check      configCmd     `cmd:"" name:"config" group:"other" help:"Check the configuration."`
 	Doctor     doctorCmd     `cmd:"" group:"other" help:"Find out what is wrong with this installation."`

@@ -47,6 +47,9 @@ const (
 	RetireKey      Action = "key:retire"
 	PutFile        Action = "file:put"
 	ReadFile       Action = "file:read"
+
+	ReadLog          Action = "log:read"
+	ManageLogReaders Action = "log:manage-readers"
 )
 
 // Principal is who asks.
@@ -57,7 +60,7 @@ type Principal struct {
 }
 
 // Resource is what is asked for. Kind is "process", "instance", "task", "job",
-// "incident" or "key"; ID may be empty for all of them.
+// "incident", "key" or "log"; ID may be empty for all of them.
 type Resource struct {
 	Kind   string
 	ID     string

@@ -48,6 +48,9 @@ var free = map[string]string{
 	"erasures/delete":          "written again at start, from the erasure's custody",
 	"data_keys/set back":       "destroyed again at start: TestAKeyPutBackIsDestroyedAgain",
 	"subjects/set back":        "deleted again at start, with the key",
+	"readers.tenant":           "as good as deleted",
+	"readers/delete":           "that reader is refused",
+	"readers/set back":         "a revoked reader reads again what whoever can do this reads anyway; reader.revoked stays in the log",
 }
 
 // world is a database with something in every table, and an older state of it.
@@ -57,6 +60,7 @@ type world struct {
 	instances []string
 	uploads   []string // that nobody has claimed
 	erasures  []string // that are done
+	readers   []string // of the log
 	old       string   // data directory before the last steps
 }
 
@@ -126,6 +130,13 @@ func newWorld(t *testing.T) *world {
 	gone := env.Start("everything", `{"note": "c", "other": 3}`)
 	w.instances = append(w.instances, sender("p-9"))
 	w.hold(t, env)
+	for _, name := range []string{"an auditor", "a mirror"} {
+		r, err := env.Engine.CreateLogReader(t.Context(), env.Ann, api.LogReaderRequest{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.readers = append(w.readers, r.ID)
+	}
 	env.Restart(func() { w.old = w.copy(t, env.Config.Data) })
 
 	ctx := t.Context()
@@ -147,6 +158,9 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	if _, err := env.Engine.SetVariables(ctx, env.Ann, first, []byte(`{"person": {"id": "p-2"}}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RevokeLogReader(ctx, env.Ann, w.readers[0]); err != nil {
 		t.Fatal(err)
 	}
 	env.Complete(loan, example(t, "decision.json"))
@@ -261,6 +275,9 @@ func (w *world) readLists(ctx context.Context, e *engine.Engine, ann engine.Call
 		if _, err := e.Task(ctx, ann, task.ID); err != nil {
 			return err
 		}
+	}
+	if _, err = e.LogReaders(ctx, ann, engine.Page{}); err != nil {
+		return err
 	}
 	_, err = e.Incidents(ctx, ann, "", engine.Page{})
 	return err

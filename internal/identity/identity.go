@@ -72,8 +72,8 @@ func New(cfg Config) *Directory {
 // nowhere else.
 func (d *Directory) CreateAPIKey(ctx context.Context, principal string, roles ...string) (string, error) {
 	scope := store.NewScope(MainTenant)
-	text := generateKey(MainTenant)
-	token, err := d.token(ctx, scope, text)
+	text := generateKey(keyPrefix, MainTenant)
+	token, err := d.token(ctx, scope, "api_key", text)
 	if err != nil {
 		return "", err
 	}
@@ -117,12 +117,12 @@ func (d *Directory) remember(print [sha256.Size]byte, c Caller) {
 }
 
 func (d *Directory) recognize(ctx context.Context, key string) (Caller, error) {
-	tenant, ok := parseKey(key)
+	tenant, ok := parseKey(keyPrefix, key)
 	if !ok || tenant != MainTenant {
 		return Caller{}, errUnauthenticated
 	}
 	scope := store.NewScope(tenant)
-	token, err := d.token(ctx, scope, key)
+	token, err := d.token(ctx, scope, "api_key", key)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -139,12 +139,13 @@ func (d *Directory) recognize(ctx context.Context, key string) (Caller, error) {
 var errUnauthenticated = fault.New(fault.Denied, "the API key is missing, malformed or not known").
 	WithCode("unauthenticated").WithHint("send the header Authorization: Bearer usk_...")
 
-func (d *Directory) token(ctx context.Context, scope store.Scope, key string) ([32]byte, error) {
+// token is the keyed hash under which a credential of a kind is found.
+func (d *Directory) token(ctx context.Context, scope store.Scope, kind, text string) ([32]byte, error) {
 	index, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Index)
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return blindindex.Token(index, "api_key", key), nil
+	return blindindex.Token(index, kind, text), nil
 }
 
 func (d *Directory) context(scope store.Scope, token [32]byte) envelope.Context {
@@ -168,11 +169,7 @@ func (d *Directory) seal(ctx context.Context, scope store.Scope, token [32]byte,
 
 // open reads a sealed row: the principal's id, then the roles.
 func (d *Directory) open(ctx context.Context, scope store.Scope, token [32]byte, sealed []byte) (Caller, error) {
-	ids, err := envelope.KeyIDs(sealed)
-	if err != nil {
-		return Caller{}, err
-	}
-	key, err := d.cfg.Ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, ids[0])
+	key, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
 	if err != nil {
 		return Caller{}, err
 	}

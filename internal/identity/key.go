@@ -13,15 +13,20 @@ import (
 //	usk_ TENANT _ 52 letters of 32 random bytes, 7 letters of their CRC-32
 //
 // in lower-case base32. The prefix and the checksum let scanners find keys that
-// were left in files, and let a mistyped key be refused without a look-up.
-const keyPrefix = "usk_"
+// were left in files, and let a mistyped key be refused without a look-up. The
+// secret in the path of a reader of the log is of the same form and begins with
+// readerPrefix, so that neither serves as the other.
+const (
+	keyPrefix    = "usk_"
+	readerPrefix = "usl_"
+)
 
 var base = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-func generateKey(tenant string) string {
+func generateKey(prefix, tenant string) string {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails
-	body := keyPrefix + tenant + "_" + base.EncodeToString(secret)
+	body := prefix + tenant + "_" + base.EncodeToString(secret)
 	return body + checksum(body)
 }
 
@@ -30,11 +35,11 @@ func checksum(body string) string {
 }
 
 // parseKey returns the tenant that a well-formed key names.
-func parseKey(text string) (tenant string, ok bool) {
+func parseKey(prefix, text string) (tenant string, ok bool) {
 	if len(text) > 200 {
 		return "", false
 	}
-	rest, ok := strings.CutPrefix(text, keyPrefix)
+	rest, ok := strings.CutPrefix(text, prefix)
 	cut := len(text) - 7
 	if !ok || cut < 0 || checksum(text[:cut]) != text[cut:] {
 		return "", false

@@ -71,6 +71,10 @@ type Engine interface {
 	RewrapKeys(ctx context.Context, c identity.Caller, in api.RewrapRequest) (api.Rewrap, error)
 	RenewKeys(ctx context.Context, c identity.Caller, in api.RenewKeysRequest) (api.KeysRenewed, error)
 	RetireKey(ctx context.Context, c identity.Caller, in api.RetireKeyRequest) (api.Retirement, error)
+
+	CreateLogReader(ctx context.Context, c identity.Caller, in api.LogReaderRequest) (api.NewLogReader, error)
+	LogReaders(ctx context.Context, c identity.Caller, p engine.Page) (api.LogReaders, error)
+	RevokeLogReader(ctx context.Context, c identity.Caller, id string) (api.LogReader, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

@@ -296,6 +296,21 @@ func (e *fakeEngine) RetireKey(_ context.Context, c identity.Caller, in api.Reti
 	return api.Retirement{}, err
 }
 
+func (e *fakeEngine) CreateLogReader(_ context.Context, c identity.Caller, in api.LogReaderRequest) (api.NewLogReader, error) {
+	_, err := e.note("CreateLogReader", c, "", "", in)
+	return api.NewLogReader{Path: "/log/secret"}, err
+}
+
+func (e *fakeEngine) LogReaders(_ context.Context, c identity.Caller, p engine.Page) (api.LogReaders, error) {
+	_, err := e.note("LogReaders", c, "", "", api.Page(p))
+	return api.LogReaders{}, err
+}
+
+func (e *fakeEngine) RevokeLogReader(_ context.Context, c identity.Caller, id string) (api.LogReader, error) {
+	_, err := e.note("RevokeLogReader", c, id, "", nil)
+	return api.LogReader{ID: id}, err
+}
+
 // newServer returns a server of the engine; the change may adjust its config.
 func newServer(t testing.TB, e server.Engine, change ...func(*server.Config)) *server.Server {
 	t.Helper()

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+type logCmd struct {
+	Readers logReadersCmd `cmd:"" help:"Who may read and copy the log without other credentials."`
+}
+
+type logReadersCmd struct {
+	List   logReadersListCmd   `cmd:"" default:"withargs" help:"List who was given a path, revoked ones too."`
+	Create logReadersCreateCmd `cmd:"" help:"Make a path for somebody."`
+	Revoke logReadersRevokeCmd `cmd:"" help:"End a path, at once."`
+}
+
+func (logReadersCmd) Help() string { return withoutCommand("log readers") }
+
+type logReadersListCmd struct {
+	pageFlags
+	clientFlags
+}
+
+func (logReadersListCmd) Help() string { return talksToServer }
+
+func (c *logReadersListCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	list, err := cl.LogReaders(ctx, c.page())
+	if err != nil {
+		return err
+	}
+	return e.result(list, func(w io.Writer) {
+		var rows [][]string
+		for _, r := range list.Items {
+			rows = append(rows, []string{r.ID, r.Name, r.By, stamp(r.Made), stampOf(r.Revoked)})
+		}
+		table(w, []string{"READER", "FOR", "BY", "SINCE", "REVOKED"}, rows)
+		more(w, list.Next)
+	})
+}
+
+type logReadersCreateCmd struct {
+	Name   string `arg:"" help:"Whom the path is for."`
+	Output string `short:"o" help:"Write the address into a new file that only you can read, instead of printing it." placeholder:"FILE" type:"path"`
+	clientFlags
+}
+
+func (logReadersCreateCmd) Help() string {
+	return talksToServer + " The address is told this once; whoever has it can read the log, which holds no values, until it is revoked. " +
+		"ADDRESS/SHARD is the prefix of a log for any client of C2SP tlog-tiles; underseal log mirror copies all of it."
+}
+
+func (c *logReadersCreateCmd) Run(ctx context.Context, e *env) (err error) {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	var file *os.File
+	if c.Output != "" { // first: an address that cannot be written down is lost
+		if file, err = os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+			return fault.New(fault.Invalid, "write the address: %w", err)
+		}
+		defer file.Close()
+	}
+	made, err := cl.CreateLogReader(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	address := strings.TrimSuffix(e.settings.Server, "/") + made.Path
+	if file == nil {
+		return e.result(newReader{made, address}, func(w io.Writer) { fmt.Fprintln(w, address) })
+	}
+	if _, err := fmt.Fprintln(file, address); err != nil {
+		return err
+	}
+	return e.result(made.LogReader, func(w io.Writer) { pairs(w, "reader", made.ID, "for", made.Name, "address in", c.Output) })
+}
+
+// newReader is a reader as --json prints it.
+type newReader struct {
+	api.NewLogReader
+	Address string `json:"address"`
+}
+
+type logReadersRevokeCmd struct {
+	Reader string `arg:"" help:"Id of the reader."`
+	clientFlags
+}
+
+func (logReadersRevokeCmd) Help() string { return talksToServer }
+
+func (c *logReadersRevokeCmd) Run(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	r, err := cl.RevokeLogReader(ctx, c.Reader)
+	if err != nil {
+		return err
+	}
+	return e.result(r, func(w io.Writer) { pairs(w, "reader", r.ID, "for", r.Name, "revoked", stampOf(r.Revoked)) })
+}

@@ -1,0 +1,1040 @@
+#!/usr/bin/env python3
+"""Checks evidence of Underseal, independently of Underseal's own code.
+
+    python3 verify.py BUNDLE.zip [--policy FILE] [--require-policy] [--json]
+
+Written from the formats (docs/design/canon.md, ledger.md, log.md, signatures.md and
+evidence.md, and C2SP's specifications), not from the program. It needs Python 3.11 and
+nothing else; only a bundle with an RFC 3161 timestamp needs the command `openssl`.
+README.md, beside this file, says how it is used and what it does not do.
+
+The order of this file is that of the formats: fields of bytes, canonical values,
+signatures, notes and checkpoints, proofs, leaves, statements, policies, bundles.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import sys
+from datetime import date, datetime, timezone
+
+
+class Refused(Exception):
+    """What is wrong. The code is stable and that of `underseal verify`."""
+
+    def __init__(self, code, text, kind="integrity"):
+        super().__init__(text)
+        self.code, self.kind = code, kind
+
+
+# Bytes ------------------------------------------------------------------------
+
+
+def sha256(*parts):
+    h = hashlib.sha256()
+    for p in parts:
+        h.update(p)
+    return h.digest()
+
+
+def mac(key, message):
+    return hmac.new(key, message, hashlib.sha256).digest()
+
+
+def tuple_of(*items):
+    """A tuple of docs/design/canon.md: u32 count, then u32 length and bytes of each."""
+    out = len(items).to_bytes(4, "big")
+    for item in items:
+        if isinstance(item, str):
+            item = item.encode()
+        out += len(item).to_bytes(4, "big") + item
+    return out
+
+
+def unhex(text):
+    """32 bytes from 64 hex digits in lower case, else None."""
+    if isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text):
+        return bytes.fromhex(text)
+    return None
+
+
+def unbase64(text, urlsafe=False):
+    """Bytes from base64 in its one spelling (RFC 4648), else None."""
+    try:
+        raw = text.encode("ascii")
+        if urlsafe:
+            if b"=" in raw:
+                return None
+            data = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+            spelled = base64.urlsafe_b64encode(data).rstrip(b"=")
+        else:
+            data = base64.b64decode(raw, validate=True)
+            spelled = base64.b64encode(data)
+    except (UnicodeEncodeError, binascii.Error, ValueError):
+        return None
+    return data if spelled == raw else None
+
+
+def decimal(text, bits):
+    """A number without sign and leading zeros that fits the bits, else None."""
+    if isinstance(text, str) and re.fullmatch("0|[1-9][0-9]{0,19}", text, re.ASCII) and int(text) < 1 << bits:
+        return int(text)
+    return None
+
+
+# Canonical values (docs/design/canon.md) ---------------------------------------
+
+
+class NotCanonical(Exception):
+    pass
+
+
+class List(list):
+    """A list; a plain Python list never stands for a value."""
+
+
+class Tagged:
+    """A number, date, time, date-time or duration: its tag and its text."""
+
+    def __init__(self, tag, text):
+        self.tag, self.text = tag, text
+
+    def __eq__(self, other):
+        return isinstance(other, Tagged) and (self.tag, self.text) == (other.tag, other.text)
+
+
+TYPES = {"n": "number", "d": "date", "t": "time", "dt": "date-time", "dd": "day-time-duration", "ym": "year-month-duration"}
+
+
+def type_name(value):
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, Tagged):
+        return TYPES[value.tag]
+    return "list" if isinstance(value, List) else "context"
+
+
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+ESCAPES.update({chr(c): "\\u%04x" % c for c in range(0x20) if chr(c) not in ESCAPES})
+TO_ESCAPE = re.compile('["\\\\\x00-\x1f]')
+
+
+def encode_string(text):
+    return b'"' + TO_ESCAPE.sub(lambda m: ESCAPES[m[0]], text).encode() + b'"'
+
+
+def encode(value):
+    """The one encoding of a value, without recursion: values may be nested deeply."""
+    out, work = [], [value]
+    while work:
+        v = work.pop()
+        if isinstance(v, bytes):
+            out.append(v)
+        elif v is None or isinstance(v, bool):
+            out.append({None: b"null", True: b"true", False: b"false"}[v])
+        elif isinstance(v, str):
+            out.append(encode_string(v))
+        elif isinstance(v, Tagged):
+            out.append(b'["' + v.tag.encode() + b'",' + encode_string(v.text) + b"]")
+        elif isinstance(v, List):
+            work.append(b"]")
+            for item in reversed(v):
+                work += [item, b","]
+            out.append(b'["l"')
+        else:
+            names = sorted(v, key=lambda n: n.encode())
+            work.append(b"}")
+            for i, name in reversed(list(enumerate(names))):
+                work += [v[name], (b"," if i else b"") + encode_string(name) + b":"]
+            out.append(b"{")
+    return b"".join(out)
+
+
+def encode_items(*values):
+    return b"[" + b",".join(encode(v) for v in values) + b"]"
+
+
+TOKEN = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\.)*"|[\[\]{},:]|null|true|false', re.DOTALL)
+WORDS = {b"null": None, b"true": True, b"false": False}
+
+
+def read_string(token):
+    """A string from its canonical spelling."""
+    try:
+        inner = token[1:-1].decode()
+    except UnicodeDecodeError:
+        raise NotCanonical("text that is not UTF-8") from None
+    short = {v: k for k, v in ESCAPES.items()}
+    text = re.sub(r"\\u[0-9a-f]{4}|\\.", lambda m: short.get(m[0], "\0bad"), inner, flags=re.DOTALL)
+    if encode_string(text) != token:
+        raise NotCanonical("a string that is spelled in another way")
+    return text
+
+
+def decode(data):
+    """The value of an encoding. Every other spelling is NotCanonical."""
+    value, end = decode_at(data, 0)
+    if end != len(data):
+        raise NotCanonical("something after the value")
+    return value
+
+
+def decode_at(data, at):
+    """A value and where it ends. The stack holds [container, name or None]."""
+    stack, expect = [], "value"
+    while True:
+        m = TOKEN.match(data, at)
+        if not m:
+            raise NotCanonical("no value at byte %d" % at)
+        token, at = m[0], m.end()
+        value, done = None, False
+        if expect == "value":
+            if token == b"{":
+                stack.append([{}, None])
+                expect = "name or end"
+                continue
+            if token == b"[":
+                stack.append([[], None])
+                expect = "value"
+                continue
+            if token in WORDS:
+                value, done = WORDS[token], True
+            elif token[:1] == b'"':
+                value, done = read_string(token), True
+        elif expect in ("name or end", "name"):
+            if token == b"}" and expect == "name or end":
+                value, done = stack.pop()[0], True
+            elif token[:1] == b'"':
+                put_name(stack[-1], read_string(token))
+                if data[at : at + 1] != b":":
+                    raise NotCanonical("a name without a value")
+                at, expect = at + 1, "value"
+                continue
+        elif expect == "comma or end":
+            top = stack[-1][0]
+            if token == b",":
+                expect = "name" if isinstance(top, dict) else "value"
+                continue
+            if token == (b"}" if isinstance(top, dict) else b"]"):
+                value, done = close(stack.pop()[0]), True
+        if not done:
+            raise NotCanonical("%r at byte %d" % (token.decode(errors="replace"), at - len(token)))
+        if not stack:
+            return value, at
+        container, name = stack[-1]
+        if isinstance(container, dict):
+            container[name] = value
+        else:
+            container.append(value)
+        expect = "comma or end"
+
+
+def put_name(frame, name):
+    container, last = frame
+    if last is not None and last.encode() >= name.encode():
+        raise NotCanonical("names that are not in ascending order")
+    frame[1] = name
+
+
+def close(container):
+    """A context as it is, an array by its tag."""
+    if isinstance(container, dict):
+        return container
+    tag = container[0]
+    if tag == "l":
+        return List(container[1:])
+    if not isinstance(tag, str) or tag not in TYPES or len(container) != 2 or not isinstance(container[1], str):
+        raise NotCanonical("an array without a known tag")
+    if not SPELLINGS[tag](container[1]):
+        raise NotCanonical("a %s that is spelled in another way" % TYPES[tag])
+    return Tagged(tag, container[1])
+
+
+def good_number(text):
+    m = re.fullmatch(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:e(-?[0-9]+))?", text, re.ASCII)
+    if not m:
+        return False
+    sign, whole, fraction, exponent = m[1], m[2], m[3] or "", int(m[4] or 0) if len(m[4] or "") < 8 else 10**9
+    digits = (whole + fraction).lstrip("0")
+    scale = exponent - len(fraction)
+    stripped = digits.rstrip("0")
+    scale += len(digits) - len(stripped)
+    if not stripped:
+        return text == "0"
+    first = scale + len(stripped) - 1
+    if len(stripped) > 34 or not -6144 <= first <= 6144:
+        return False
+    return text == sign + spell_number(stripped, scale, first)
+
+
+def spell_number(digits, scale, first):
+    if not -7 <= first <= 33:
+        return digits[0] + ("." + digits[1:] if len(digits) > 1 else "") + "e%d" % first
+    if scale >= 0:
+        return digits + "0" * scale
+    if first < 0:
+        return "0." + "0" * (-first - 1) + digits
+    return digits[: first + 1] + "." + digits[first + 1 :]
+
+
+def good_date(text):
+    m = re.fullmatch(r"(-?)([0-9]{4,9})-([0-9]{2})-([0-9]{2})", text, re.ASCII)
+    if not m or (len(m[2]) > 4 and m[2][0] == "0") or (m[1] and int(m[2]) == 0):
+        return False
+    year = int(m[1] + m[2])
+    try:
+        date(2000 + year % 400, int(m[3]), int(m[4]))  # the calendar repeats after 400 years
+    except ValueError:
+        return False
+    return True
+
+
+ZONE_NAME = r"@[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*"
+TIME = re.compile(
+    r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{0,8}[1-9])?"
+    r"(?:Z|[+-](?P<h>[01][0-9]):(?P<m>[0-5][0-9])(?::(?P<s>[0-5][0-9]))?|(?P<zone>" + ZONE_NAME + "))?",
+    re.ASCII,
+)
+
+
+def good_time(text):
+    m = TIME.fullmatch(text)
+    if not m or len(m["zone"] or "") > 65 or m["s"] == "00":
+        return False
+    if m["h"] is None:
+        return True
+    seconds = int(m["h"]) * 3600 + int(m["m"]) * 60 + int(m["s"] or 0)
+    return 0 < seconds <= 18 * 3600
+
+
+def good_date_time(text):
+    day, t, rest = text.partition("T")
+    return bool(t) and good_date(day) and good_time(rest)
+
+
+def good_days(text):
+    m = re.fullmatch(r"(-?)P(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]{1,9}))?S)?)?", text, re.ASCII)
+    if not m or len(text) > 40:
+        return False
+    n = [int(x or 0) for x in m.groups()[1:5]]
+    total = (((n[0] * 24 + n[1]) * 60 + n[2]) * 60 + n[3]) * 10**9 + int((m[6] or "").ljust(9, "0"))
+    return total <= (1 << 63) - (0 if m[1] else 1) and text == spell_days(total, m[1])
+
+
+def spell_days(total, sign):
+    if total == 0:
+        return "PT0S"
+    seconds, nanos = divmod(total, 10**9)
+    minutes, s = divmod(seconds, 60)
+    hours, mi = divmod(minutes, 60)
+    d, h = divmod(hours, 24)
+    fraction = (".%09d" % nanos).rstrip("0") if nanos else ""
+    rest = ("%dH" % h if h else "") + ("%dM" % mi if mi else "") + ("%d%sS" % (s, fraction) if s or nanos else "")
+    return sign + "P" + ("%dD" % d if d else "") + ("T" + rest if rest else "")
+
+
+def good_months(text):
+    m = re.fullmatch(r"(-?)P(?:([0-9]+)Y)?(?:([0-9]+)M)?", text, re.ASCII)
+    if not m or len(text) > 40:
+        return False
+    total = int(m[2] or 0) * 12 + int(m[3] or 0)
+    if total > (1 << 63) - (0 if m[1] else 1):
+        return False
+    y, mo = divmod(total, 12)
+    return text == (m[1] + "P" + ("%dY" % y if y else "") + ("%dM" % mo if mo else "") if total else "P0M")
+
+
+SPELLINGS = {"n": good_number, "d": good_date, "t": good_time, "dt": good_date_time, "dd": good_days, "ym": good_months}
+
+
+# Signatures: Ed25519 (RFC 8032) and ECDSA over P-256 (FIPS 186-5) ---------------
+# Only public values pass through here, so nothing has to take constant time.
+
+Q = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, Q) % Q
+SQRT_M1 = pow(2, (Q - 1) // 4, Q)
+
+
+def ed_add(p, q):
+    a = (p[1] - p[0]) * (q[1] - q[0]) % Q
+    b = (p[1] + p[0]) * (q[1] + q[0]) % Q
+    c = 2 * p[3] * q[3] * D % Q
+    d = 2 * p[2] * q[2] % Q
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % Q, g * h % Q, f * g % Q, e * h % Q
+
+
+def ed_multiply(n, p):
+    total = (0, 1, 1, 0)
+    while n:
+        if n & 1:
+            total = ed_add(total, p)
+        p, n = ed_add(p, p), n >> 1
+    return total
+
+
+def ed_decompress(raw):
+    y = int.from_bytes(raw, "little")
+    sign, y = y >> 255, y & ((1 << 255) - 1)
+    if y >= Q:
+        return None
+    u, v = (y * y - 1) % Q, (D * y * y + 1) % Q
+    x = u * pow(v, 3, Q) * pow(u * pow(v, 7, Q), (Q - 5) // 8, Q) % Q
+    if v * x * x % Q != u:
+        x = x * SQRT_M1 % Q
+    if v * x * x % Q != u or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = Q - x
+    return x, y, 1, x * y % Q
+
+
+def ed_compress(p):
+    z = pow(p[2], -1, Q)
+    x, y = p[0] * z % Q, p[1] * z % Q
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+ED_BASE = ed_decompress((4 * pow(5, -1, Q) % Q).to_bytes(32, "little"))
+
+
+def verify_ed25519(public, message, signature):
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    key = ed_decompress(public)
+    s = int.from_bytes(signature[32:], "little")
+    if key is None or s >= L:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+    minus = (Q - key[0], key[1], 1, Q - key[3])
+    return ed_compress(ed_add(ed_multiply(s, ED_BASE), ed_multiply(h, minus))) == signature[:32]
+
+
+P = 2**256 - 2**224 + 2**192 + 2**96 - 1
+N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+P256_BASE = (
+    0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+    0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+)
+
+
+def p256_add(p, q):
+    """The sum of two points; None is the one at infinity."""
+    if p is None or q is None:
+        return p or q
+    if p[0] == q[0]:
+        if (p[1] + q[1]) % P == 0:
+            return None
+        slope = (3 * p[0] * p[0] - 3) * pow(2 * p[1], -1, P) % P
+    else:
+        slope = (q[1] - p[1]) * pow(q[0] - p[0], -1, P) % P
+    x = (slope * slope - p[0] - q[0]) % P
+    return x, (slope * (p[0] - x) - p[1]) % P
+
+
+def p256_multiply(n, p):
+    total = None
+    while n:
+        if n & 1:
+            total = p256_add(total, p)
+        p, n = p256_add(p, p), n >> 1
+    return total
+
+
+def p256_point(raw):
+    """A point from its 65 bytes without compression, else None."""
+    if len(raw) != 65 or raw[0] != 4:
+        return None
+    x, y = int.from_bytes(raw[1:33], "big"), int.from_bytes(raw[33:], "big")
+    if x >= P or y >= P or (y * y - (x * x * x - 3 * x + B)) % P:
+        return None
+    return x, y
+
+
+def der_signature(raw):
+    """r and s of an ECDSA signature in DER, else None."""
+    if len(raw) < 2 or raw[0] != 0x30 or raw[1] != len(raw) - 2 or raw[1] > 127:
+        return None
+    numbers, at = [], 2
+    while at < len(raw):
+        if len(raw) < at + 3 or raw[at] != 2 or raw[at + 1] == 0 or at + 2 + raw[at + 1] > len(raw):
+            return None
+        n = raw[at + 2 : at + 2 + raw[at + 1]]
+        if n[0] > 127 or (len(n) > 1 and n[0] == 0 and n[1] < 128):
+            return None
+        numbers.append(int.from_bytes(n, "big"))
+        at += 2 + len(n)
+    return numbers if len(numbers) == 2 else None
+
+
+def verify_p256(public, message, signature):
+    key, rs = p256_point(public), der_signature(signature)
+    if key is None or rs is None or not all(0 < x < N for x in rs):
+        return False
+    r, s = rs
+    w = pow(s, -1, N)
+    digest = int.from_bytes(sha256(message), "big")
+    point = p256_add(p256_multiply(digest * w % N, P256_BASE), p256_multiply(r * w % N, key))
+    return point is not None and point[0] % N == r
+
+
+class PublicKey:
+    """A signer's key: Ed25519 (32 bytes) or P-256 (65 bytes)."""
+
+    def __init__(self, alg, text):
+        self.alg, self.raw = alg, unbase64(text)
+        if self.raw is None or not (
+            (alg == "ed25519" and len(self.raw) == 32) or (alg == "p256" and p256_point(self.raw))
+        ):
+            raise ValueError("not a public key of a known algorithm")
+
+    def id(self):
+        return sha256(b"underseal/v1/signer\0", tuple_of(self.alg, self.raw)).hex()
+
+    def verify(self, message, signature):
+        check = verify_ed25519 if self.alg == "ed25519" else verify_p256
+        return check(self.raw, message, signature)
+
+
+# Notes, checkpoints, proofs (C2SP signed-note, tlog-checkpoint, tlog-cosignature) --
+
+MAX_NOTE = 1 << 20
+
+
+def valid_name(name):
+    return name != "" and "+" not in name and not any(c.isspace() or c < " " for c in name)
+
+
+class Verifier:
+    """A key that signs notes: type 1 (Ed25519) or 4 (cosignatures)."""
+
+    def __init__(self, vkey):
+        name, _, rest = vkey.partition("+")
+        given, _, encoded = rest.partition("+")
+        raw = unbase64(encoded)
+        if not valid_name(name) or raw is None or len(raw) != 33 or raw[0] not in (1, 4):
+            raise ValueError("%r is not the key of a log or witness" % vkey)
+        self.name, self.kind, self.public, self.vkey = name, raw[0], raw[1:], vkey
+        self.id = sha256(name.encode(), b"\n", raw)[:4]
+        if given != self.id.hex():
+            raise ValueError("%r has the id of another key" % vkey)
+
+    def verify(self, text, signature):
+        if self.kind == 1:
+            return verify_ed25519(self.public, text, signature)
+        if len(signature) != 72 or signature[0] > 127:
+            return False
+        at = int.from_bytes(signature[:8], "big")
+        return verify_ed25519(self.public, b"cosignature/v1\ntime %d\n" % at + text, signature[8:])
+
+
+def open_note(what, data, verifiers):
+    """The text of a signed note and its verified signatures, {(name, id): signature}."""
+    malformed = Refused(what + "_malformed", "%s is refused: it is not a signed note" % what)
+    try:
+        decoded = data.decode()
+    except UnicodeDecodeError:
+        raise malformed from None
+    split = data.rfind(b"\n\n")
+    if len(data) > MAX_NOTE or split < 0 or any(c < " " and c != "\n" for c in decoded):
+        raise malformed
+    text, lines = data[: split + 1], data[split + 2 :]
+    if not lines.endswith(b"\n"):
+        raise malformed
+    known = {(v.name, v.id): v for v in verifiers}
+    good, others = {}, []
+    for n, line in enumerate(lines[:-1].split(b"\n")):
+        prefix, name, encoded = (line.decode().split(" ", 2) + ["", ""])[:3]
+        raw = unbase64(encoded)
+        if prefix != "\u2014" or not valid_name(name) or raw is None or len(raw) < 5 or n >= 100:
+            raise malformed
+        key = (name, raw[:4])
+        if key not in known:
+            others.append(name)
+            continue
+        if key in good:
+            continue
+        if not known[key].verify(text, raw[4:]):
+            raise Refused("signature_wrong", "%s has a wrong signature of %s" % (what, name))
+        good[key] = raw[4:]
+    if not good:
+        raise Refused(what + "_unsigned", "%s is signed by none of the keys that may sign it, but by %s" % (what, ", ".join(others)))
+    return text, good
+
+
+class Checkpoint:
+    """The head of a log, from the text that is signed."""
+
+    def __init__(self, text):
+        lines = text.split(b"\n")
+        try:
+            origin = lines[0].decode()
+        except UnicodeDecodeError:
+            origin = ""
+        size = decimal(lines[1].decode(errors="replace"), 64) if len(lines) == 4 else None
+        root = unbase64(lines[2].decode(errors="replace")) if len(lines) == 4 else None
+        if size is None or root is None or len(root) != 32 or lines[3] or not valid_name(origin):
+            raise Refused("checkpoint_malformed", "checkpoint is refused: it has not the three lines origin, size and root")
+        self.origin, self.size, self.root, self.text = origin, size, root, text
+
+
+def claimed_checkpoint(signed):
+    """What a signed note says is the checkpoint. No signature was looked at."""
+    text, found, _ = signed.partition(b"\n\n")
+    if not found:
+        raise Refused("checkpoint_malformed", "checkpoint is refused: it has no signatures")
+    return Checkpoint(text + b"\n")
+
+
+def leaf_hash(entry):
+    return sha256(b"\0", entry)
+
+
+def node_hash(left, right):
+    return sha256(b"\1", left, right)
+
+
+def root_of_path(leaf, index, size, path):
+    """The root to which a path leads (RFC 9162 section 2.1.3.2), None if it has another
+    length than the path of that leaf in a tree of that size."""
+    if index >= size:
+        return None
+    node, last, h = index, size - 1, leaf
+    for p in path:
+        if last == 0:
+            return None
+        if node & 1 or node == last:
+            h = node_hash(p, h)
+            while not node & 1 and node:
+                node, last = node >> 1, last >> 1
+        else:
+            h = node_hash(h, p)
+        node, last = node >> 1, last >> 1
+    return h if last == 0 else None
+
+
+def check_inclusion(leaf, index, size, path, root):
+    if len(path) > 64 or root_of_path(leaf, index, size, path) != root:
+        raise Refused("not_included", "proof of inclusion is wrong: the path of leaf %d of %d does not lead to the root" % (index, size))
+
+
+EMPTY_ROOT = sha256()
+
+
+class LogProof:
+    """C2SP tlog-proof without extra data."""
+
+    def __init__(self, text):
+        def malformed(why):
+            return Refused("proof_malformed", "proof is refused: " + why)
+
+        header, rest = b"c2sp.org/tlog-proof@v1\n", text
+        if len(text) > MAX_NOTE or not text.startswith(header):
+            raise malformed("it is not of the kind c2sp.org/tlog-proof@v1")
+        head, found, self.checkpoint = rest[len(header) :].partition(b"\n\n")
+        lines = head.decode(errors="replace").split("\n")
+        index = decimal(lines[0][6:], 64) if lines[0].startswith("index ") else None
+        if not found or index is None or len(lines) > 65:
+            raise malformed("it has no checkpoint, no index, extra data, or a path that is too long")
+        self.index, self.path = index, [unbase64(line) for line in lines[1:]]
+        if any(h is None or len(h) != 32 for h in self.path):
+            raise malformed("its path has something that is no hash")
+        claimed_checkpoint(self.checkpoint)
+
+
+# Leaves, commitments, receipts (docs/design/ledger.md) ---------------------------
+
+LEAF_NAMES = {"act", "at", "data", "def", "elem", "key", "kind", "log", "n", "rows", "stmt", "v"}
+
+
+def good_moment(text):
+    """Whether a text is a time as leaves have it: UTC, six digits of a second."""
+    if not isinstance(text, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z", text, re.ASCII):
+        return False
+    if text.startswith("0000"):  # Python has no year 0
+        text = "2000" + text[4:]
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return False
+    return text[17:19] < "60"
+
+
+class Leaf:
+    """An entry of a log."""
+
+    def __init__(self, encoded):
+        self.encoded, self.hash = encoded, leaf_hash(encoded)
+        try:
+            m = decode(encoded)
+        except NotCanonical as e:
+            raise self.refused(str(e)) from None
+        if not isinstance(m, dict) or not all(isinstance(v, str) for v in m.values()):
+            raise self.refused("it is no map of strings")
+        step = "obj" in m
+        if set(m) != LEAF_NAMES | ({"obj", "prev", "seq"} if step else set()) or m["v"] != "1":
+            raise self.refused("it has names that do not belong to a leaf, lacks some, or has another version")
+        self.kind, self.log, self.act, self.at, self.elem = m["kind"], m["log"], m["act"], m["at"], m["elem"]
+        self.data, self.rows = unhex(m["data"]), unhex(m["rows"])
+        self.model, self.stmt, self.key, self.n = m["def"], m["stmt"], m["key"], decimal(m["n"], 31)
+        self.object = m["obj"] if step else ""
+        self.seq, self.prev = (decimal(m["seq"], 64), unhex(m["prev"])) if step else (0, bytes(32))
+        self.check(step)
+
+    @staticmethod
+    def refused(why):
+        return Refused("integrity", "leaf is refused: " + why)
+
+    def check(self, step):
+        if not self.kind or not self.log or self.act not in ("user", "worker", "engine", "admin") or not good_moment(self.at):
+            raise self.refused("kind, log, act or time is not one of a leaf")
+        if self.data is None or self.rows is None or self.n is None or (self.n == 0 and self.data != EMPTY_ROOT):
+            raise self.refused("data, n or rows is not one of a leaf")
+        if any(v and unhex(v) is None for v in (self.model, self.stmt, self.key)):
+            raise self.refused("def, stmt or key is not a hash")
+        if step and (not self.object or not self.seq or self.prev is None or (self.seq == 1) != (self.prev == bytes(32))):
+            raise self.refused("obj, seq and prev do not fit")
+
+
+def commit(key, path, value):
+    """The commitment to a field's value."""
+    return mac(key, encode_items(path, type_name(value), value))
+
+
+def check_data_path(commitment, index, n, path, data):
+    if len(path) > 64 or root_of_path(leaf_hash(commitment), index, n, path) != data:
+        raise Refused("disclosure_mismatch", "the value and its key are not what the leaf commits to")
+
+
+RECEIPT = b"underseal/v1/receipt\n"
+
+
+def check_receipt(signed, verifiers):
+    """The leaf of a receipt that a key of its own log signed."""
+    text, found, _ = signed.partition(b"\n\n")
+    if not found or not text.startswith(RECEIPT):
+        raise Refused("receipt_malformed", "receipt is refused: it is not a signed note of a receipt")
+    leaf = Leaf(text[len(RECEIPT) :])
+    signed_text, _ = open_note("receipt", signed, [v for v in verifiers if v.name == leaf.log])
+    if signed_text != RECEIPT + leaf.encoded + b"\n":
+        raise Refused("receipt_malformed", "receipt is refused: the signature is over another text")
+    return leaf
+
+
+# Statements and their signatures (docs/design/signatures.md) ----------------------
+
+STATEMENT_NAMES = {
+    "at", "deployment", "element", "instance", "job", "key", "kind", "lease", "model",
+    "process", "task", "tenant", "v", "values", "version",
+}  # fmt: skip
+JOB_KINDS = ("job.completed", "job.failed", "job.errored")
+STATEMENT_TYPE = "application/vnd.underseal.statement.v1+json"
+
+
+class Statement:
+    """What a worker or a person signed."""
+
+    def __init__(self, encoded):
+        self.encoded, self.hash = encoded, sha256(encoded)
+        try:
+            m = decode(encoded)
+        except NotCanonical as e:
+            raise self.refused(str(e)) from None
+        if not isinstance(m, dict) or set(m) != STATEMENT_NAMES or not all(isinstance(v, str) for v in m.values()) or m["v"] != "1":
+            raise self.refused("it is no map of the names that a statement has")
+        self.m, self.key, self.kind, values = m, m["key"], m["kind"], m["values"]
+        self.values = [unhex(values[i : i + 64]) for i in range(0, len(values), 64)]
+        if len(self.values) > 500 or None in self.values or any(a >= b for a, b in zip(self.values, self.values[1:])):
+            raise self.refused("its values are no ascending hashes")
+        job, version = self.kind in JOB_KINDS, decimal(m["version"], 31)
+        where = all(m[n] for n in ("deployment", "tenant", "instance", "element", "process")) and version
+        fits = bool(m["job"] and m["lease"]) == job and bool(m["task"]) != job
+        if not (job or self.kind == "task.completed") or not where or not fits or not good_moment(m["at"]):
+            raise self.refused("its kind, place, time, job or task is not one of a statement")
+        if unhex(m["model"]) is None or unhex(self.key) is None:
+            raise self.refused("model or key is not a hash")
+
+    @staticmethod
+    def refused(why):
+        return Refused("statement_malformed", "statement is refused: " + why)
+
+    def binds(self, key, path, value):
+        return commit(key, path, value) in self.values
+
+    def shows(self, path, value, bindings):
+        """Whether bindings {path: key} show that the signer saw the value of a field."""
+        path = re.sub(r"^@[0-9]+/", "", path)
+        parts = [(path, value)] if path in bindings else flatten(path, value)
+        shown = True
+        for part, v in parts:
+            if part not in bindings:
+                shown = False
+            elif not self.binds(bindings[part], part, v):
+                raise Refused("statement_other_value", "the value at %r is not the one that was signed" % part)
+        return shown
+
+
+def flatten(path, value):
+    """The values inside one, with the paths that statements bind them at."""
+    if not isinstance(value, dict) or (path and not value):
+        return [(path, value)]
+    out = []
+    for name in sorted(value, key=lambda n: n.encode()):
+        below = re.sub(r"[.\[\]@/$%]", lambda m: "%%%02X" % ord(m[0]), name) if name else "%"
+        out += flatten(path + "." + below if path else below, value[name])
+    return out
+
+
+def wrong_signature(code, why):
+    return Refused(code, "signature is refused: " + why)
+
+
+def check_worker(statement, signature, key):
+    """A worker's signature: a DSSE envelope (version 1.0.2) with one signature."""
+    s = Statement(statement)
+    m = re.fullmatch(rb'\{"payload":"([A-Za-z0-9+/=]*)","payloadType":("(?:[^"\\]|\\.)*"),"signatures":\[\{"keyid":("(?:[^"\\]|\\.)*"),"sig":"([A-Za-z0-9+/=]*)"\}\]\}', signature)
+    malformed = wrong_signature("signature_malformed", "it is no DSSE envelope in its one spelling")
+    if not m:
+        raise malformed
+    payload, sig = unbase64(m[1].decode()), unbase64(m[4].decode())
+    try:
+        kind, key_id = read_string(m[2]), read_string(m[3])
+    except NotCanonical:
+        raise malformed from None
+    if payload is None or sig is None:
+        raise malformed
+    if payload != statement:
+        raise wrong_signature("signature_other_statement", "it is over another statement")
+    if s.key != key.id():
+        raise wrong_signature("signature_other_key", "the statement names another key")
+    if kind != STATEMENT_TYPE:
+        raise wrong_signature("signature_type", "it is over a %r" % kind)
+    if key_id != key.id():
+        raise wrong_signature("signature_other_key", "it names another key")
+    pae = b"DSSEv1 %d %s %d %s" % (len(kind.encode()), kind.encode(), len(payload), payload)
+    if not key.verify(pae, sig):
+        raise wrong_signature("signature_wrong", "the key did not make it over this text")
+    return s
+
+
+def check_person(statement, signature, key, rp, origins):
+    """A person's signature: a WebAuthn assertion over the statement's hash."""
+    s = Statement(statement)
+    malformed = wrong_signature("signature_malformed", "it is no assertion in its one spelling")
+    try:
+        m = decode(signature)
+    except NotCanonical:
+        raise malformed from None
+    names = ("authenticatorData", "clientDataJSON", "signature")
+    if not isinstance(m, dict) or set(m) != set(names) or not all(isinstance(v, str) for v in m.values()):
+        raise malformed
+    data, client, sig = (unbase64(m[n], urlsafe=True) for n in names)
+    if data is None or client is None or sig is None:
+        raise malformed
+    if s.key != key.id():
+        raise wrong_signature("signature_other_key", "the statement names another key")
+    check_client_data(client, s.hash, origins)
+    check_authenticator(data, rp)
+    if not key.verify(data + sha256(client), sig):
+        raise wrong_signature("signature_wrong", "the passkey did not make it over this text")
+    return s
+
+
+def strict_json(data):
+    """An object of ordinary JSON with no name twice."""
+    import json
+
+    def pairs(items):
+        if len({n for n, _ in items}) != len(items):
+            raise ValueError("a name twice")
+        return dict(items)
+
+    def no(text):
+        raise ValueError(text)
+
+    return json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=no)
+
+
+def check_client_data(client, challenge, origins):
+    try:
+        m = strict_json(client)
+    except (ValueError, RecursionError):
+        m = None
+    if not isinstance(m, dict):
+        raise wrong_signature("signature_malformed", "the client's data is no JSON object")
+    if m.get("type") != "webauthn.get":
+        raise wrong_signature("webauthn_type", "it was not made to give consent")
+    if m.get("challenge") != base64.urlsafe_b64encode(challenge).rstrip(b"=").decode():
+        raise wrong_signature("webauthn_challenge", "it is over another statement")
+    if m.get("origin") not in origins:
+        raise wrong_signature("webauthn_origin", "it was given at %r" % (m.get("origin"),))
+    if m.get("crossOrigin", False) is not False or "topOrigin" in m:
+        raise wrong_signature("webauthn_cross_origin", "it was given inside another site's page")
+
+
+def check_authenticator(data, rp):
+    if len(data) < 37:
+        raise wrong_signature("signature_malformed", "the authenticator's data has %d bytes" % len(data))
+    flags = data[32]
+    if data[:32] != sha256(rp.encode()):
+        raise wrong_signature("webauthn_rp", "it was made for another relying party than %r" % rp)
+    if not flags & 1:
+        raise wrong_signature("webauthn_presence", "nobody was present")
+    if not flags & 4:
+        raise wrong_signature("webauthn_verification", "the person was not verified")
+    if flags & 0b01100010 or flags & 0b11000 == 0b10000 or bool(flags & 0x80) != (len(data) > 37):
+        raise wrong_signature("webauthn_flags", "the authenticator's flags do not fit")
+
+
+SIGNER_NAMES = ("signer", "name", "principal", "alg", "public", "key", "former", "rp")
+
+
+class SignerKey:
+    """What a step of a signer's chain says of the key that counts from then on."""
+
+    def __init__(self, value):
+        malformed = Refused("signer_malformed", "what a signer's step says of its key is malformed")
+        if not isinstance(value, dict) or set(value) != {*SIGNER_NAMES, "origins"} or not all(isinstance(value[n], str) for n in SIGNER_NAMES):
+            raise malformed
+        origins = value["origins"]
+        if not isinstance(origins, List) or not all(isinstance(o, str) for o in origins):
+            raise malformed
+        self.kind, self.name, self.former, self.rp, self.origins = value["signer"], value["name"], value["former"], value["rp"], origins
+        self.key = None
+        if value["alg"]:
+            try:
+                self.key = PublicKey(value["alg"], value["public"])
+            except ValueError:
+                raise malformed from None
+        if value["key"] != (self.key.id() if self.key else "") or (not self.key and value["public"]):
+            raise malformed
+
+
+# Policies (C2SP tlog-policy, and docs/design/log.md) --------------------------------
+
+
+class Policy:
+    """Whom to believe: keys of logs with the sizes they may sign, witnesses, authorities."""
+
+    def __init__(self, text):
+        self.logs, self.witnesses, self.groups, self.quorum, self.authorities = [], [], [], None, []
+        self.names, self.used = {"none"}, set()
+        if len(text) > MAX_NOTE:
+            raise self.invalid(0, "it is too long")
+        for n, line in enumerate(text.split(b"\n"), 1):
+            try:
+                self.line(line)
+            except ValueError as e:
+                raise self.invalid(n, str(e)) from None
+        if self.quorum is None:
+            raise self.invalid(0, 'it has no quorum line; "quorum none" asks no witness')
+
+    @staticmethod
+    def invalid(line, why):
+        return Refused("policy_invalid", "policy%s: %s" % (", line %d" % line if line else "", why), "invalid")
+
+    def line(self, raw):
+        if any(c < 0x20 and c != 9 or c == 0x7F for c in raw):
+            raise ValueError("it has a control character")
+        words = [w.decode(errors="surrogateescape") for w in re.split(rb"[ \t]+", raw.strip(b" \t"))]
+        if words == [""] or words[0].startswith("#"):
+            return
+        kinds = {"log": self.log, "platform": self.platform, "witness": self.witness, "group": self.group, "quorum": self.set_quorum, "tsa": self.tsa}
+        if words[0] not in kinds:
+            raise ValueError("%r is not known" % words[0])
+        try:
+            kinds[words[0]](*words[1:])
+        except TypeError:
+            raise ValueError("a %s line has other words" % words[0]) from None
+
+    def log(self, vkey, url=""):
+        self.add_log(vkey, 0, (1 << 64) - 1, False)
+
+    def platform(self, vkey, first, last):
+        sizes = decimal(first, 64), (1 << 64) - 1 if last == "-" else decimal(last, 64)
+        if None in sizes or sizes[0] > sizes[1]:
+            raise ValueError("%s to %s are no sizes" % (first, last))
+        self.add_log(vkey, *sizes, True)
+
+    def add_log(self, vkey, first, last, limited):
+        key = Verifier(vkey)
+        if key.kind != 1:
+            raise ValueError("%r is a witness's key, not a log's" % vkey)
+        for other, _, _, both in self.logs:
+            if other.public == key.public and (other.name == key.name or not (both and limited)):
+                raise ValueError("%r is the second line with this key" % vkey)
+        self.logs.append((key, first, last, limited))
+
+    def define(self, name):
+        if name in self.names:
+            raise ValueError("the name %r is taken" % name)
+        self.names.add(name)
+
+    def witness(self, name, vkey, url=""):
+        key = Verifier(vkey)
+        if key.kind != 4:
+            raise ValueError("%r is a log's key, not a witness's" % vkey)
+        if any(w.public == key.public for _, w in self.witnesses):
+            raise ValueError("witness %s has the key of another" % name)
+        self.define(name)
+        self.witnesses.append((name, key))
+
+    def group(self, name, threshold, *members):
+        if not members:
+            raise ValueError("a group has members")
+        for m in members:
+            if m == "none" or m not in self.names or m in self.used:
+                raise ValueError("member %r is none of a line before, or already a member" % m)
+            self.used.add(m)
+        k = {"all": len(members), "any": 1}.get(threshold) or decimal(threshold, 31)
+        if not k or k > len(members):
+            raise ValueError("%r of %d members cannot be" % (threshold, len(members)))
+        self.define(name)
+        self.groups.append((name, k, members))
+
+    def set_quorum(self, name):
+        if self.quorum is not None or name not in self.names:
+            raise ValueError("a second quorum, or one that is not defined")
+        self.quorum = name
+
+    def tsa(self, name, certificate):
+        der = unbase64(certificate)
+        if der is None or not der.startswith(b"\x30") or any(name == n or der == d for n, d in self.authorities):
+            raise ValueError("the certificate of %s cannot be read, or is there twice" % name)
+        self.authorities.append((name, der))
+
+    def open(self, signed):
+        """The checkpoint in a note that a key of the policy signed, and the signatures."""
+        claimed = claimed_checkpoint(signed)
+        own = [entry for entry in self.logs if entry[0].name == claimed.origin]
+        if not own:
+            raise Refused("log_not_in_policy", "the policy names no key for the log %r" % claimed.origin)
+        none = Refused("key_not_in_policy", "the checkpoint is signed by no key that the policy names for this log")
+        try:
+            text, good = open_note("checkpoint", signed, [e[0] for e in own] + [w for _, w in self.witnesses])
+        except Refused as e:
+            raise none if e.code == "checkpoint_unsigned" else e
+        c = Checkpoint(text)
+        refusal = none
+        for key, first, last, _ in own:
+            if (key.name, key.id) in good:
+                if first <= c.size <= last:
+                    return c, good
+                refusal = Refused("key_out_of_range", "the checkpoint at size %d is signed by a key that the policy lets sign sizes %d to %d" % (c.size, first, last))
+        raise refusal
+
+    def check_quorum(self, good):
+        seen = {"none"} | {name for name, w in self.witnesses if (w.name, w.id) in good}
+        for name, k, members in self.groups:
+            if sum(m in seen for m in members) >= k:
+                seen.add(name)
+        if self.quorum not in seen:
+            raise Refused("quorum_not_met", "the quorum %r is not met: too few of the policy's witnesses cosigned" % self.quorum)

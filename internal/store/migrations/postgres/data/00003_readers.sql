@@ -1,0 +1,16 @@
+-- +goose Up
+-- Who may read the log without other credentials. The token is a keyed hash of the
+-- secret in the reader's path; rows are replaced when a reader is revoked, and stay.
+CREATE TABLE readers (
+    tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    id     bytea NOT NULL CHECK (octet_length(id) = 16),
+    token  bytea NOT NULL CHECK (octet_length(token) = 32),
+    sealed bytea NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE UNIQUE INDEX readers_by_token ON readers (tenant, token);
+
+GRANT SELECT, INSERT ON readers TO underseal_app;
+GRANT UPDATE (sealed) ON readers TO underseal_app;
+ALTER TABLE readers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON readers TO underseal_app USING (tenant = current_setting('app.tenant', true));

@@ -1,0 +1,11 @@
+-- +goose Up
+-- Who may read the log without other credentials. The token is a keyed hash of the
+-- secret in the reader's path; rows are replaced when a reader is revoked, and stay.
+CREATE TABLE readers (
+    tenant TEXT NOT NULL CHECK (tenant <> ''),
+    id     BLOB NOT NULL CHECK (length(id) = 16),
+    token  BLOB NOT NULL CHECK (length(token) = 32),
+    sealed BLOB NOT NULL,
+    PRIMARY KEY (tenant, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX readers_by_token ON readers (tenant, token);
