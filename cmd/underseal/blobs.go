@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/blob/s3"
 	"github.com/underseal/underseal/internal/fault"
@@ -21,20 +17,6 @@ import (
 //	  access_key: file:/etc/underseal/s3-id
 //	  secret_key: file:/etc/underseal/s3-secret
 const s3Key = "s3"
-
-// takeS3 takes the settings of the S3 service out of the file's values.
-func takeS3(path string, values map[string]any) (serviceOptions, error) {
-	raw, ok := values[s3Key]
-	delete(values, s3Key)
-	if !ok || raw == nil {
-		return nil, nil
-	}
-	options, ok := raw.(map[string]any)
-	if !ok {
-		return nil, fault.New(fault.Invalid, "%s in %s must hold {endpoint: .., bucket: .., ..}", s3Key, path).WithCode("config_invalid")
-	}
-	return options, nil
-}
 
 // openBlobs returns what opens the store of files that the settings name; nil for
 // one that is the node's own. The service need not answer yet.
@@ -96,15 +78,4 @@ func (s *settings) checkBlobs() error {
 		return nil
 	}
 	return checkOneOf(s.Blobs, node.BlobsInFiles, node.BlobsInRows, s3Key)
-}
-
-// s3Lines are the settings of the S3 service as config check shows them. Its
-// secrets are references, which are shown and not followed.
-func (s *settings) s3Lines() (lines []settingLine) {
-	for _, option := range slices.Sorted(maps.Keys(s.s3)) {
-		lines = append(lines, settingLine{
-			Name: s3Key + "." + option, Value: fmt.Sprint(s.s3[option]), From: "file", Meaning: "of the S3 service that keeps files",
-		})
-	}
-	return lines
 }

@@ -61,7 +61,8 @@ func (s *settings) lines() []settingLine {
 	for i, k := range all {
 		lines[i] = settingLine{Name: k.name, Value: s.text(i), From: s.from[k.name], Meaning: k.doc}
 	}
-	return slices.Concat(lines, s.keyServiceLines(), s.s3Lines())
+	return slices.Concat(lines, s.keyServiceLines(),
+		sectionLines(s3Key, "of the S3 service that keeps files", s.s3), sectionLines(witnessKey, "of underseal witness", s.witness))
 }
 
 // check finds the settings that cannot work, all at once. Serve refuses to start
@@ -90,6 +91,7 @@ func (s *settings) check() error {
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"blobs", s.checkBlobs()},
+		{witnessKey, s.checkWitness()},
 		{"max_file", checkNotNegative(s.MaxFile)},
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},
 		{"erasure_delay", checkSpan(s.ErasureDelay)},

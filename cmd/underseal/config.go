@@ -62,6 +62,7 @@ type settings struct {
 
 	keyServices map[string]serviceOptions // by name; only the file can hold them
 	s3          serviceOptions            // likewise
+	witness     serviceOptions            // likewise, of underseal witness
 	opened      map[string]kms.Service    // of them, those that are open already
 	file        string                    // the configuration file that was read, or empty
 
@@ -115,7 +116,10 @@ func loadSettings(path string, environ []string, flags map[string]any) (*setting
 	if s.keyServices, err = takeKeyServices(path, fromFile); err != nil {
 		return nil, err
 	}
-	if s.s3, err = takeS3(path, fromFile); err != nil {
+	if s.s3, err = takeSection(path, s3Key, "{endpoint: .., bucket: .., ..}", fromFile); err != nil {
+		return nil, err
+	}
+	if s.witness, err = takeSection(path, witnessKey, "{logs: [{vkey: ..}, ..]}", fromFile); err != nil {
 		return nil, err
 	}
 	k := koanf.New(".")
@@ -226,7 +230,7 @@ func fileSettings(path string) (values map[string]any, used string, err error) {
 // of those. They are checked by whoever takes them.
 func nested(name string) bool {
 	top, _, _ := strings.Cut(name, ".")
-	return top == keyServicesKey || top == s3Key
+	return slices.Contains([]string{keyServicesKey, s3Key, witnessKey}, top)
 }
 
 func unknownKeys(path string, names []string) error {

@@ -34,6 +34,7 @@ type cli struct {
 	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
 	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
 
+	Witness    witnessCmd    `cmd:"" group:"other" help:"Be a witness of other people's logs."`
 	Check      configCmd     `cmd:"" name:"config" group:"other" help:"Check the configuration."`
 	Doctor     doctorCmd     `cmd:"" group:"other" help:"Find out what is wrong with this installation."`
 	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`

@@ -7,20 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/server"
 	"github.com/underseal/underseal/internal/tracing"
 )
-
-// drainTime bounds how long requests under way may take once the server is asked
-// to end. What is not answered then is still durable or not done at all.
-const drainTime = 20 * time.Second
 
 // serve runs the server until ctx ends or the database cannot be trusted any more.
 // The addresses come first: when one is taken, nothing has been made yet.
@@ -84,17 +78,6 @@ func (s *settings) addresses(log *slog.Logger) (api, figures *server.ListenConfi
 		return nil, nil, errors.Join(err, closeSocket(api))
 	}
 	return api, figures, nil
-}
-
-// closeSocket closes an address that nobody may have served on; again is no error.
-func closeSocket(c *server.ListenConfig) error {
-	if c == nil {
-		return nil
-	}
-	if err := c.Socket.Close(); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
 }
 
 // makeFirstKey makes the API key of new data and says what was made, before
@@ -183,13 +166,4 @@ func wait(ctx context.Context, n *node.Node, api *server.Listener) error {
 		return fault.New(fault.KindOf(n.Err()), "the database cannot be trusted any more, so the server ends: %w", n.Err()).
 			WithCode("database_failed").WithHint("cure the cause (disk full, broken disk), then start again: what was acknowledged is there")
 	}
-}
-
-func stop(l *server.Listener) error {
-	if l == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	return l.Stop(ctx)
 }
