@@ -50,10 +50,10 @@ func newAuthority(t testing.TB, change func(c *x509.Certificate)) authority {
 		change(cert)
 	}
 	rootKey, key := newECDSA(t), newECDSA(t)
-	signedRoot := certificate(t, root, root, rootKey, rootKey)
+	signedRoot := issue(t, root, root, rootKey, rootKey)
 	pool := x509.NewCertPool()
 	pool.AddCert(signedRoot)
-	return authority{pool, certificate(t, cert, signedRoot, key, rootKey), key}
+	return authority{pool, issue(t, cert, signedRoot, key, rootKey), key}
 }
 
 func newECDSA(t testing.TB) *ecdsa.PrivateKey {
@@ -65,7 +65,7 @@ func newECDSA(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func certificate(t testing.TB, c, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
+func issue(t testing.TB, c, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
 	if err != nil {
