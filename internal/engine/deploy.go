@@ -31,7 +31,7 @@ import (
 // process that the same request deployed before is not deployed again, whatever
 // came since; its version of then is the answer.
 func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem string) (api.Deployment, error) {
-	if err := e.may(c, access.Deploy, "process", ""); err != nil {
+	if err := e.may(ctx, c, access.Deploy, "process", ""); err != nil {
 		return api.Deployment{}, err
 	}
 	plan, err := readDeployment(files)

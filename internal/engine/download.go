@@ -26,7 +26,7 @@ type Download struct {
 // whole then: a read of a part that was changed is an Integrity fault, and gives
 // nothing of it.
 func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Download, error) {
-	if err := e.may(c, access.ReadFile, "instance", instance); err != nil {
+	if err := e.may(ctx, c, access.ReadFile, "instance", instance); err != nil {
 		return nil, err
 	}
 	id, ok := parseFileName(name)
@@ -34,7 +34,9 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 		return nil, noSuch("file", name)
 	}
 	var f *file
+	told := shown{paths: []string{filePath(id)}}
 	err := e.use(ctx, c, instance, func(l *Live) error {
+		told.object = l.id
 		err := e.checkRows(ctx, l)
 		if _, held := l.head.field(filePath(id)); held && err == nil {
 			f, err = e.openFile(ctx, l, id)
@@ -47,7 +49,15 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 	if err != nil {
 		return nil, err
 	}
-	return e.openBlob(ctx, c.Scope, f)
+	d, err := e.openBlob(ctx, c.Scope, f)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.tellShown(ctx, c, "data.shown", "user", told); err != nil {
+		_ = d.Close() // nothing was read of it
+		return nil, err
+	}
+	return d, nil
 }
 
 func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Download, error) {

@@ -65,6 +65,9 @@ type Engine struct {
 	defs      definitions
 	forms     forms
 
+	denials   *refusals // of what callers may not do
+	strangers *refusals // of callers who did not prove who they are
+
 	testingOnlyFault func(point string) error // fails what an erasure makes durable
 }
 
@@ -128,24 +131,21 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.ErasureEpoch == 0 {
 		cfg.ErasureEpoch = 30 * 24 * time.Hour
 	}
-	return &Engine{
+	e := &Engine{
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch,
-	}, nil
+	}
+	e.denials, e.strangers = newRefusals(e, "access.denied"), newRefusals(e, "sign_in.failed")
+	return e, nil
 }
 
 // Use sets the runner. It is called once, before the first use case.
 func (e *Engine) Use(r Runner) { e.runner = r }
 
-// Authenticate admits the bearer of a credential. Anything but a valid one is
-// Denied with the code "unauthenticated".
-func (e *Engine) Authenticate(ctx context.Context, key, address string) (Caller, error) {
-	return e.identity.Authenticate(ctx, key, address)
-}
-
-// may asks access, for every use case. What the caller may not do is Denied.
-func (e *Engine) may(c Caller, action access.Action, kind, id string) error {
+// may asks access, for every use case. What the caller may not do is Denied, and
+// the log is told.
+func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, id string) error {
 	decision := e.policies.Decide(
 		access.Principal{ID: c.Principal, Tenant: c.Scope.Tenant(), Roles: c.Roles},
 		action,
@@ -153,6 +153,7 @@ func (e *Engine) may(c Caller, action access.Action, kind, id string) error {
 	if decision.Allowed {
 		return nil
 	}
+	e.denied(ctx, c, action, kind, id)
 	return fault.New(fault.Denied, "%s may not %s", c.Principal, action).
 		WithHint("ask an administrator for a role or grant that permits it")
 }

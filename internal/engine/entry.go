@@ -20,7 +20,7 @@ type act struct {
 	kind   string // leaf's kind, "data.shown"
 	act    string // leaf's act: user, worker, engine or admin
 	elem   string // BPMN id, may be empty
-	actor  Caller // zero: the engine itself
+	actor  Caller // of an act of the engine: nobody
 	fields []fieldWrite
 }
 
@@ -49,7 +49,7 @@ func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard st
 	if err != nil {
 		return nil, err
 	}
-	if a.actor.Principal == "" {
+	if a.act == "engine" {
 		a.actor = Caller{Principal: "engine"}
 	}
 	o := &object{scope: scope, id: newID(), kind: entryKind, owner: key}

@@ -22,7 +22,7 @@ const maxErasureDelay = 365 * 24 * time.Hour
 // after a delay in which that can be canceled. Without a delay it is done before
 // this returns. What is held is refused (Denied, code "on_hold").
 func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureRequest, idem string) (api.Erasure, error) {
-	if err := e.may(c, access.OrderErasure, r.Kind, r.ID); err != nil {
+	if err := e.may(ctx, c, access.OrderErasure, r.Kind, r.ID); err != nil {
 		return api.Erasure{}, err
 	}
 	again, err := e.request(ctx, c, "order-erasure", idem, r)
@@ -154,7 +154,7 @@ func (e *Engine) holdsAround(ctx context.Context, c *custody, s survey) (holds [
 
 // CancelErasure takes an order back before it is due.
 func (e *Engine) CancelErasure(ctx context.Context, c Caller, id, idem string) (api.Erasure, error) {
-	if err := e.may(c, access.CancelErasure, "erasure", id); err != nil {
+	if err := e.may(ctx, c, access.CancelErasure, "erasure", id); err != nil {
 		return api.Erasure{}, err
 	}
 	again, err := e.request(ctx, c, "cancel-erasure "+id, idem, nil)
@@ -184,17 +184,25 @@ func (e *Engine) CancelErasure(ctx context.Context, c Caller, id, idem string) (
 
 // Erasures lists what was ordered to be erased, in the order of their ids.
 func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, error) {
-	if err := e.may(c, access.ReadErasure, "erasure", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadErasure, "erasure", ""); err != nil {
 		return api.Erasures{}, err
 	}
 	result := api.Erasures{Items: []api.Erasure{}}
+	var told []shown
 	next, err := e.eachCustody(ctx, c.Scope, p, func(cu *custody) {
 		if cu.order.State != orderNone && cu.target.Kind != targetEpoch {
 			result.Items = append(result.Items, cu.wire())
+			told = append(told, shown{object: cu.id, paths: []string{"order"}})
 		}
 	})
+	if err == nil {
+		err = e.tellShown(ctx, c, "data.shown", "user", told...)
+	}
+	if err != nil {
+		return api.Erasures{}, err
+	}
 	result.Next = next
-	return result, err
+	return result, nil
 }
 
 func (c *custody) wire() api.Erasure {
@@ -207,7 +215,7 @@ func (c *custody) wire() api.Erasure {
 // PreviewErasure says what an erasure would take away and what holds it. It changes
 // nothing.
 func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarget) (api.ErasurePreview, error) {
-	if err := e.may(c, access.ReadErasure, t.Kind, t.ID); err != nil {
+	if err := e.may(ctx, c, access.ReadErasure, t.Kind, t.ID); err != nil {
 		return api.ErasurePreview{}, err
 	}
 	aimed, id, err := e.aim(ctx, c.Scope, t)
@@ -237,7 +245,24 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 			return api.ErasurePreview{}, err
 		}
 	}
+	if err := e.tellShown(ctx, c, "data.shown", "user", s.shownBy(id, preview)...); err != nil {
+		return api.ErasurePreview{}, err
+	}
 	return preview, nil
+}
+
+// shownBy says what a preview shows: reasons of holds, and which instances a person
+// is in.
+func (s survey) shownBy(custody store.ID, p api.ErasurePreview) (items []shown) {
+	if len(p.Holds) > 0 {
+		items = append(items, shown{object: custody, paths: []string{"holds"}})
+	}
+	if p.Kind == targetSubject {
+		for _, object := range s.objects[:min(len(s.objects), maxPreviewed)] {
+			items = append(items, shown{object: object, paths: []string{"$person"}})
+		}
+	}
+	return items
 }
 
 // maxPreviewed is how many instances a preview names.

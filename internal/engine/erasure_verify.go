@@ -18,7 +18,7 @@ import (
 
 // ErasureReceipt says what an erasure did, with the steps that attest it.
 func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.ErasureReceipt, error) {
-	if err := e.may(c, access.ReadErasure, "erasure", id); err != nil {
+	if err := e.may(ctx, c, access.ReadErasure, "erasure", id); err != nil {
 		return api.ErasureReceipt{}, err
 	}
 	cu, err := e.namedCustody(ctx, c.Scope, id)
@@ -45,6 +45,9 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.E
 	if end := ends.endOf(cu.outcome.Completed); r.UnreadableFrom != nil && end != nil {
 		r.EpochEnded, r.Note = &end.Ended, end.Note
 	}
+	if err := e.tellShown(ctx, c, "data.shown", "user", shown{object: cu.id, paths: []string{"$actor", "order", "outcome"}}); err != nil {
+		return api.ErasureReceipt{}, err
+	}
 	return r, nil
 }
 
@@ -55,7 +58,7 @@ const verifyBatch = 2000
 // tenant that names a destroyed key, part after part, and with the last part all that
 // an erased instance left. Whatever can be read is a finding.
 func (e *Engine) VerifyErasure(ctx context.Context, c Caller, id string, r api.ErasureCheckRequest) (api.ErasureCheck, error) {
-	if err := e.may(c, access.VerifyErasure, "erasure", id); err != nil {
+	if err := e.may(ctx, c, access.VerifyErasure, "erasure", id); err != nil {
 		return api.ErasureCheck{}, err
 	}
 	cu, err := e.namedCustody(ctx, c.Scope, id)

@@ -18,7 +18,7 @@ import (
 // Steps lists an instance's committed steps, oldest first. The whole chain is
 // checked from the first leaf to the head before any of it is shown.
 func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.Steps, error) {
-	if err := e.may(c, access.ReadInstance, "instance", id); err != nil {
+	if err := e.may(ctx, c, access.ReadInstance, "instance", id); err != nil {
 		return api.Steps{}, err
 	}
 	limit, err := p.limit()
@@ -32,7 +32,9 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 		}
 	}
 	var all []api.Step
+	told := shown{paths: []string{"$actor"}}
 	err = e.use(ctx, c, id, func(l *Live) error {
+		told.object = l.id
 		all, err = e.history(ctx, &l.object)
 		return err
 	})
@@ -43,20 +45,25 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 	if end := after + len(page.Items); end < len(all) {
 		page.Next = strconv.Itoa(end)
 	}
+	if err := e.tellShown(ctx, c, "data.shown", "user", told); err != nil {
+		return api.Steps{}, err
+	}
 	return page, nil
 }
 
 // Export returns all data of an instance: every scope and every step.
 func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, error) {
-	if err := e.may(c, access.ExportInstance, "instance", id); err != nil {
+	if err := e.may(ctx, c, access.ExportInstance, "instance", id); err != nil {
 		return api.Export{}, err
 	}
 	var result api.Export
+	var told shown
 	err := e.use(ctx, c, id, func(l *Live) error {
 		var err error
 		if result.Instance, err = e.detail(ctx, l); err != nil {
 			return err
 		}
+		told = l.allShown()
 		for _, scope := range l.state.AllVariables() {
 			result.Scopes = append(result.Scopes, api.ScopeVariables{
 				Scope: scope.Scope, Element: scope.Element, Variables: canon.EncodeJSON(scope.Variables),
@@ -65,7 +72,24 @@ func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, e
 		result.Steps, err = e.history(ctx, &l.object)
 		return err
 	})
-	return result, err
+	if err == nil {
+		err = e.tellShown(ctx, c, "data.exported", "user", told)
+	}
+	if err != nil {
+		return api.Export{}, err
+	}
+	return result, nil
+}
+
+// allShown is all that an instance has.
+func (l *Live) allShown() shown {
+	s := shown{object: l.id, paths: []string{"$actor"}}
+	for _, f := range l.head.fields {
+		if !f.erased {
+			s.paths = append(s.paths, f.path)
+		}
+	}
+	return s
 }
 
 // historyBatch is how many steps are read at once.

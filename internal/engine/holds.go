@@ -18,7 +18,7 @@ import (
 // A target may have any number of holds; each counts. A person need not be known
 // yet.
 func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {
-	if err := e.may(c, access.PlaceHold, r.Kind, r.ID); err != nil {
+	if err := e.may(ctx, c, access.PlaceHold, r.Kind, r.ID); err != nil {
 		return api.Hold{}, err
 	}
 	again, err := e.request(ctx, c, "place-hold", idem, r)
@@ -69,7 +69,7 @@ func (e *Engine) heldBy(ctx context.Context, scope store.Scope, r api.HoldReques
 
 // ReleaseHold takes one hold away.
 func (e *Engine) ReleaseHold(ctx context.Context, c Caller, id, idem string) (api.Hold, error) {
-	if err := e.may(c, access.ReleaseHold, "hold", id); err != nil {
+	if err := e.may(ctx, c, access.ReleaseHold, "hold", id); err != nil {
 		return api.Hold{}, err
 	}
 	again, err := e.request(ctx, c, "release-hold "+id, idem, nil)
@@ -100,15 +100,25 @@ func (e *Engine) ReleaseHold(ctx context.Context, c Caller, id, idem string) (ap
 
 // Holds lists the holds that are in force.
 func (e *Engine) Holds(ctx context.Context, c Caller, p Page) (api.Holds, error) {
-	if err := e.may(c, access.ReadHold, "hold", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadHold, "hold", ""); err != nil {
 		return api.Holds{}, err
 	}
 	result := api.Holds{Items: []api.Hold{}}
+	var told []shown
 	next, err := e.eachCustody(ctx, c.Scope, p, func(cu *custody) {
 		result.Items = append(result.Items, cu.wireHolds()...)
+		if len(cu.holds) > 0 {
+			told = append(told, shown{object: cu.id, paths: []string{"holds"}})
+		}
 	})
+	if err == nil {
+		err = e.tellShown(ctx, c, "data.shown", "user", told...)
+	}
+	if err != nil {
+		return api.Holds{}, err
+	}
 	result.Next = next
-	return result, err
+	return result, nil
 }
 
 // eachCustody calls f for a page of custodies. Each row was compared with its head.

@@ -13,7 +13,7 @@ import (
 
 // Incidents lists what failed and waits for help, oldest instance first.
 func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page) (api.Incidents, error) {
-	if err := e.may(c, access.ReadIncident, "incident", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadIncident, "incident", ""); err != nil {
 		return api.Incidents{}, err
 	}
 	limit, err := p.limit()
@@ -29,17 +29,26 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 		return api.Incidents{}, err
 	}
 	result := api.Incidents{Items: []api.Incident{}}
+	var told []shown
 	rows, result.Next = cut(rows, limit, func(r store.ListedIncident) string { return refText(r.Instance, r.ID) })
 	for _, row := range rows {
-		if err := e.listedIncident(ctx, c, row, &result); err != nil {
+		item, shows, err := e.listedIncident(ctx, c, row)
+		if err != nil {
 			return api.Incidents{}, err
 		}
+		if item != nil {
+			result.Items, told = append(result.Items, *item), append(told, shows)
+		}
+	}
+	if err := e.tellShown(ctx, c, "data.shown", "user", told...); err != nil {
+		return api.Incidents{}, err
 	}
 	return result, nil
 }
 
-func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident, into *api.Incidents) error {
-	return e.useListed(ctx, c, row.Instance, func(l *Live) error {
+// listedIncident returns nil for an incident that was closed since it was listed.
+func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident) (item *api.Incident, shows shown, err error) {
+	err = e.useListed(ctx, c, row.Instance, func(l *Live) error {
 		incident, open := l.state.Incident(row.ID)
 		if !open || !equalIncident(row.IncidentRow, l.incidentRow(incident)) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {
@@ -47,10 +56,15 @@ func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedI
 			}
 		}
 		if open {
-			into.Items = append(into.Items, l.incident(incident))
+			made := l.incident(incident)
+			item = &made
 		}
 		return nil
 	})
+	if item != nil && item.Message != "" {
+		shows = shown{object: row.Instance, element: item.Element, paths: []string{process.IncidentPath(row.ID)}}
+	}
+	return item, shows, err
 }
 
 func (l *Live) incident(i process.OpenIncident) api.Incident {
@@ -71,7 +85,7 @@ func (l *Live) incident(i process.OpenIncident) api.Incident {
 
 // RetryIncident tries again what failed; a job gets new tries (0: the default).
 func (e *Engine) RetryIncident(ctx context.Context, c Caller, id string, retries int, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.RetryIncident, "incident", id); err != nil {
+	if err := e.may(ctx, c, access.RetryIncident, "incident", id); err != nil {
 		return api.Receipt{}, err
 	}
 	ref, err := parseRef("incident", id)

@@ -20,7 +20,7 @@ const businessKeyField = "$business_key"
 
 // Start starts an instance of a process with the mode that is now in force.
 func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.Start, "process", r.Process); err != nil {
+	if err := e.may(ctx, c, access.Start, "process", r.Process); err != nil {
 		return api.Receipt{}, err
 	}
 	variables, err := parseVariables(r.Variables)
@@ -174,7 +174,7 @@ type InstanceFilter struct {
 // Instances lists instances, newest first. Each row shown was compared with the
 // instance's sealed head.
 func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Page) (api.Instances, error) {
-	if err := e.may(c, access.ReadInstance, "instance", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadInstance, "instance", ""); err != nil {
 		return api.Instances{}, err
 	}
 	limit, err := p.limit()
@@ -193,6 +193,7 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 		return api.Instances{}, err
 	}
 	result := api.Instances{Items: []api.Instance{}}
+	var told []shown
 	rows, result.Next = cut(rows, limit, func(r store.ListedInstance) string { return textID(r.ID) })
 	for _, row := range rows {
 		item, matches, err := e.listed(ctx, c, row, f)
@@ -201,9 +202,25 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 		}
 		if matches {
 			result.Items = append(result.Items, item)
+			told = append(told, shown{object: row.ID, paths: f.paths()})
 		}
 	}
+	if err := e.tellShown(ctx, c, "data.shown", "user", told...); err != nil {
+		return api.Instances{}, err
+	}
 	return result, nil
+}
+
+// paths returns the path of the value that a filter finds by: to be found by it says
+// that an instance has it.
+func (f InstanceFilter) paths() []string {
+	switch {
+	case f.BusinessKey != "":
+		return []string{businessKeyField}
+	case f.Field != "":
+		return []string{f.Field}
+	}
+	return nil
 }
 
 // filterToken returns the index token that a filter finds by, nil for none.
@@ -298,16 +315,36 @@ func (e *Engine) matches(ctx context.Context, l *Live, f InstanceFilter) (bool, 
 
 // Instance returns an instance with all its data.
 func (e *Engine) Instance(ctx context.Context, c Caller, id string) (api.Instance, error) {
-	if err := e.may(c, access.ReadInstance, "instance", id); err != nil {
+	if err := e.may(ctx, c, access.ReadInstance, "instance", id); err != nil {
 		return api.Instance{}, err
 	}
 	var result api.Instance
+	var told shown
 	err := e.use(ctx, c, id, func(l *Live) error {
 		var err error
 		result, err = e.detail(ctx, l)
+		told = l.shownBy(result)
 		return err
 	})
-	return result, err
+	if err == nil {
+		err = e.tellShown(ctx, c, "data.shown", "user", told)
+	}
+	if err != nil {
+		return api.Instance{}, err
+	}
+	return result, nil
+}
+
+// shownBy says what a description of the instance shows.
+func (l *Live) shownBy(item api.Instance) shown {
+	s := shown{object: l.id, paths: namesOf(l.state.Variables(), item.Erased)}
+	if item.BusinessKey != "" {
+		s.paths = append(s.paths, businessKeyField)
+	}
+	for _, f := range item.Files {
+		s.paths = append(s.paths, heldPrefix+f.File)
+	}
+	return s
 }
 
 // use opens an instance by the id that a caller gave.
@@ -405,7 +442,7 @@ func (l *Live) fieldInfos() []api.FieldInfo {
 
 // Cancel ends a running instance.
 func (e *Engine) Cancel(ctx context.Context, c Caller, id, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.CancelInstance, "instance", id); err != nil {
+	if err := e.may(ctx, c, access.CancelInstance, "instance", id); err != nil {
 		return api.Receipt{}, err
 	}
 	return e.happen(ctx, c, id, happening{event: process.Canceled{}, name: "canceled", act: "admin"}, "cancel", idem, nil)
@@ -413,7 +450,7 @@ func (e *Engine) Cancel(ctx context.Context, c Caller, id, idem string) (api.Rec
 
 // SetVariables changes root variables of a running instance.
 func (e *Engine) SetVariables(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.SetVariables, "instance", id); err != nil {
+	if err := e.may(ctx, c, access.SetVariables, "instance", id); err != nil {
 		return api.Receipt{}, err
 	}
 	parsed, err := parseVariables(variables)

@@ -25,7 +25,7 @@ const defaultLease = time.Minute
 // ActivateJobs leases waiting jobs to a worker; it waits for the first one as
 // long as the request says.
 func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateRequest) (api.Jobs, error) {
-	if err := e.may(c, access.WorkJobs, "job", r.Type); err != nil {
+	if err := e.may(ctx, c, access.WorkJobs, "job", r.Type); err != nil {
 		return api.Jobs{}, err
 	}
 	take := Take{
@@ -36,31 +36,41 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 		take.Lease = defaultLease
 	}
 	jobs := api.Jobs{Items: []api.Job{}}
+	var told []shown
 	err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
-		job, err := l.offer(lease)
+		job, shows, err := l.offer(lease)
 		if err == nil {
-			jobs.Items = append(jobs.Items, job)
+			jobs.Items, told = append(jobs.Items, job), append(told, shows)
 		}
 		return err
 	})
-	return jobs, err
+	if err != nil {
+		return api.Jobs{}, err
+	}
+	// Jobs that cannot be told of are the worker's all the same, until the lease
+	// ends: as if the answer had been lost on its way.
+	if err := e.tellShown(ctx, c, "data.shown", "worker", told...); err != nil {
+		return api.Jobs{}, err
+	}
+	return jobs, nil
 }
 
 // offer shows a leased job to its worker.
-func (l *Live) offer(lease Lease) (api.Job, error) {
+func (l *Live) offer(lease Lease) (api.Job, shown, error) {
 	job, ok := l.state.Job(lease.Job)
 	if !ok {
-		return api.Job{}, noSuch("job", refText(l.id, lease.Job))
+		return api.Job{}, shown{}, noSuch("job", refText(l.id, lease.Job))
 	}
 	variables, err := l.state.JobVariables(lease.Job)
 	if err != nil {
-		return api.Job{}, err
+		return api.Job{}, shown{}, err
 	}
+	shows := shown{object: l.id, element: job.Element, paths: namesOf(variables, l.head.erased())}
 	return api.Job{
 		ID: refText(l.id, lease.Job), Lease: lease.Token, Instance: textID(l.id), Process: l.head.process,
 		Element: job.Element, Type: job.Type, Retries: job.Retries, Deadline: lease.Deadline,
 		Headers: l.headers(job.Element), Variables: canon.EncodeJSON(variables),
-	}, nil
+	}, shows, nil
 }
 
 func (l *Live) headers(element string) map[string]string {
@@ -113,7 +123,7 @@ func (e *Engine) ErrorJob(ctx context.Context, c Caller, id string, r api.ErrorJ
 
 // ExtendJob lengthens a lease, counted from now.
 func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.ExtendJobRequest) (api.Lease, error) {
-	if err := e.may(c, access.WorkJobs, "job", id); err != nil {
+	if err := e.may(ctx, c, access.WorkJobs, "job", id); err != nil {
 		return api.Lease{}, err
 	}
 	ref, err := parseRef("job", id)
@@ -135,7 +145,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 
 // happenJob delivers what a worker reports, if the job is still the worker's.
 func (e *Engine) happenJob(ctx context.Context, c Caller, id, lease, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
-	if err := e.may(c, access.WorkJobs, "job", id); err != nil {
+	if err := e.may(ctx, c, access.WorkJobs, "job", id); err != nil {
 		return api.Receipt{}, err
 	}
 	ref, err := parseRef("job", id)

@@ -14,7 +14,7 @@ import (
 // Keys lists the keys that wrap the tenant's data keys, and asks the services that
 // hold the root keys whether they answer.
 func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
-	if err := e.may(c, access.ReadKey, "key", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadKey, "key", ""); err != nil {
 		return api.Keys{}, err
 	}
 	// First: when a rewrap is said to be over, the keys are as it left them.
@@ -69,7 +69,7 @@ func rewrapOf(s keyring.RewrapState) api.Rewrap {
 // RotateKey makes a new tenant key or a new version of a root key, unless another
 // one than in.After is the newest already.
 func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
-	if err := e.may(c, access.RotateKey, "key", in.Key); err != nil {
+	if err := e.may(ctx, c, access.RotateKey, "key", in.Key); err != nil {
 		return api.RotatedKey{}, err
 	}
 	newest, err := e.newestKey(ctx, c)
@@ -136,7 +136,7 @@ func versionText(version uint32) string { return strconv.FormatUint(uint64(versi
 // RewrapKeys begins to wrap the tenant's data keys anew in the background, unless
 // that is under way. It ends with the server, which goes on within the hour.
 func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest) (api.Rewrap, error) {
-	if err := e.may(c, access.RotateKey, "key", ""); err != nil {
+	if err := e.may(ctx, c, access.RotateKey, "key", ""); err != nil {
 		return api.Rewrap{}, err
 	}
 	if in.Rate < 0 {
@@ -147,7 +147,7 @@ func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest)
 
 // RetireKey gives up an old key for good, or says what still hangs on it.
 func (e *Engine) RetireKey(ctx context.Context, c Caller, in api.RetireKeyRequest) (api.Retirement, error) {
-	if err := e.may(c, access.RetireKey, "key", in.Key); err != nil {
+	if err := e.may(ctx, c, access.RetireKey, "key", in.Key); err != nil {
 		return api.Retirement{}, err
 	}
 	if in.Key == "tenant" {

@@ -2,9 +2,11 @@ package engine_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -98,12 +100,26 @@ func TestRotationTouchesNoData(t *testing.T) {
 			t.Fatalf("%d tables, and %d %s", len(before), len(after), when)
 		}
 		for name, table := range before {
-			if !reflect.DeepEqual(table.rows, after[name].rows) {
+			if !table.grewTo(after[name]) {
 				t.Errorf("%s: table %s has other rows", when, name)
 			}
 		}
 		env.Restart(nil)
 	}
+}
+
+// grewTo reports whether all rows are still as they were, with further ones only
+// where the log is told of the rotation.
+func (tab *table) grewTo(after *table) bool {
+	told := []string{"heads", "steps", "fields", "leaves"}
+	if !slices.Contains(told, tab.name) {
+		return reflect.DeepEqual(tab.rows, after.rows)
+	}
+	there := map[string]bool{}
+	for _, row := range after.rows {
+		there[fmt.Sprint(row)] = true
+	}
+	return !slices.ContainsFunc(tab.rows, func(row []any) bool { return !there[fmt.Sprint(row)] })
 }
 
 func TestRotatingAKeyTwiceByMistake(t *testing.T) {

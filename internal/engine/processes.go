@@ -12,7 +12,7 @@ import (
 
 // Processes lists the newest version of every process.
 func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes, error) {
-	if err := e.may(c, access.ReadProcess, "process", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadProcess, "process", ""); err != nil {
 		return api.Processes{}, err
 	}
 	limit, err := p.limit()
@@ -37,7 +37,7 @@ func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes
 
 // Process returns a version of a process; 0 is the newest.
 func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) (api.Process, error) {
-	if err := e.may(c, access.ReadProcess, "process", id); err != nil {
+	if err := e.may(ctx, c, access.ReadProcess, "process", id); err != nil {
 		return api.Process{}, err
 	}
 	d, err := e.version(ctx, c.Scope, id, version)
@@ -49,7 +49,7 @@ func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) 
 
 // Model returns the original bytes of a process's model.
 func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([]byte, error) {
-	if err := e.may(c, access.ReadProcess, "process", id); err != nil {
+	if err := e.may(ctx, c, access.ReadProcess, "process", id); err != nil {
 		return nil, err
 	}
 	d, err := e.version(ctx, c.Scope, id, version)
@@ -66,7 +66,7 @@ func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([
 // SetMode sets whether new instances of a process are confidential; "model"
 // lets the model decide again. Running instances stay as they are.
 func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
-	if err := e.may(c, access.SetMode, "process", id); err != nil {
+	if err := e.may(ctx, c, access.SetMode, "process", id); err != nil {
 		return api.Process{}, err
 	}
 	setting := process.Mode(mode)

@@ -23,7 +23,7 @@ import (
 // Failed, and its key stays. An outage of the key service or database ends the
 // call with its error.
 func (e *Engine) RenewKeys(ctx context.Context, c Caller, r api.RenewKeysRequest) (api.KeysRenewed, error) {
-	if err := e.may(c, access.RotateKey, "key", ""); err != nil {
+	if err := e.may(ctx, c, access.RotateKey, "key", ""); err != nil {
 		return api.KeysRenewed{}, err
 	}
 	page := Page{After: r.After, Limit: r.Limit}

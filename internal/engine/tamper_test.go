@@ -18,6 +18,7 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -61,7 +62,8 @@ type world struct {
 	uploads   []string // that nobody has claimed
 	erasures  []string // that are done
 	readers   []string // of the log
-	old       string   // data directory before the last steps
+	entries   []store.ID
+	old       string // data directory before the last steps
 }
 
 // TestEveryChangeByTheAdministratorIsRefused changes every column of every table,
@@ -172,6 +174,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	env.Node = nil
+	if w.entries = entryIDs(t, env); len(w.entries) == 0 {
+		t.Fatal("the log has no leaf of no object")
+	}
 	return w
 }
 
@@ -233,6 +238,7 @@ func (w *world) readAll(t *testing.T, dir string) error {
 		func() error { return w.readLists(t.Context(), n.Engine, ann) },
 		func() error { return w.readInstances(t.Context(), n.Engine, ann) },
 		func() error { return w.readErasures(t.Context(), n.Engine, ann) },
+		func() error { return w.readEntries(t.Context(), n.Engine, ann) },
 		func() error { return w.claimUploads(t.Context(), n.Engine, ann) },
 	)
 }
@@ -310,6 +316,16 @@ func (w *world) readErasures(ctx context.Context, e *engine.Engine, ann engine.C
 		}
 		if len(check.Findings) > 0 || check.Next != "" {
 			return fmt.Errorf("verifying %s: %v", id, check.Findings)
+		}
+	}
+	return nil
+}
+
+// readEntries opens what was in the log besides steps.
+func (w *world) readEntries(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	for _, id := range w.entries {
+		if _, err := engine.OpenEntry(ctx, e, ann, id); err != nil {
+			return err
 		}
 	}
 	return nil

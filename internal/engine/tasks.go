@@ -20,7 +20,7 @@ type TaskFilter struct {
 // Tasks lists open tasks, oldest instance first. Each row shown was compared
 // with its instance's sealed head.
 func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api.Tasks, error) {
-	if err := e.may(c, access.ReadTask, "task", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadTask, "task", ""); err != nil {
 		return api.Tasks{}, err
 	}
 	limit, err := p.limit()
@@ -80,35 +80,45 @@ func (l *Live) elementName(id string) string {
 
 // Task returns an open task with its form, its data and the draft.
 func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error) {
-	if err := e.may(c, access.ReadTask, "task", id); err != nil {
+	if err := e.may(ctx, c, access.ReadTask, "task", id); err != nil {
 		return api.Task{}, err
 	}
 	var item api.Task
-	err := e.useTask(ctx, c, id, func(l *Live, n uint64) error {
+	var told shown
+	err := e.useTask(ctx, c, id, func(l *Live, n uint64) (err error) {
 		task, ok := l.state.Task(n)
 		if !ok {
 			return noSuch("task", id)
 		}
 		item = l.taskSummary(task)
-		return e.fillTask(ctx, l, task, &item)
+		told, err = e.fillTask(ctx, l, task, &item)
+		return err
 	})
-	return item, err
+	if err == nil {
+		err = e.tellShown(ctx, c, "data.shown", "user", told)
+	}
+	if err != nil {
+		return api.Task{}, err
+	}
+	return item, nil
 }
 
-func (e *Engine) fillTask(ctx context.Context, l *Live, t process.OpenUserTask, item *api.Task) error {
+func (e *Engine) fillTask(ctx context.Context, l *Live, t process.OpenUserTask, item *api.Task) (shown, error) {
 	variables, err := l.state.TaskVariables(t.ID)
 	if err != nil {
-		return err
+		return shown{}, err
 	}
 	item.Variables, item.Erased = canon.EncodeJSON(variables), l.head.erased()
+	told := shown{object: l.id, element: t.Element, paths: namesOf(variables, item.Erased)}
 	if draft, ok := l.state.TaskDraft(t.ID); ok {
 		item.Draft = canon.EncodeJSON(draft)
+		told.paths = append(told.paths, process.DraftPath(t.ID))
 	}
 	form, err := e.taskForm(ctx, l, t)
 	if form != nil {
 		item.Form = form.data
 	}
-	return err
+	return told, err
 }
 
 func (e *Engine) taskForm(ctx context.Context, l *Live, t process.OpenUserTask) (*form, error) {
@@ -139,7 +149,7 @@ func (e *Engine) useTask(ctx context.Context, c Caller, id string, f func(*Live,
 
 // Claim makes somebody the task's assignee; "" is the caller.
 func (e *Engine) Claim(ctx context.Context, c Caller, id, assignee, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.ClaimTask, "task", id); err != nil {
+	if err := e.may(ctx, c, access.ClaimTask, "task", id); err != nil {
 		return api.Receipt{}, err
 	}
 	if assignee == "" {
@@ -152,7 +162,7 @@ func (e *Engine) Claim(ctx context.Context, c Caller, id, assignee, idem string)
 
 // Unclaim gives a task back.
 func (e *Engine) Unclaim(ctx context.Context, c Caller, id, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.ClaimTask, "task", id); err != nil {
+	if err := e.may(ctx, c, access.ClaimTask, "task", id); err != nil {
 		return api.Receipt{}, err
 	}
 	return e.happenTask(ctx, c, id, "unclaim", idem, nil, func(_ context.Context, _ *Live, n uint64) (happening, error) {
@@ -162,7 +172,7 @@ func (e *Engine) Unclaim(ctx context.Context, c Caller, id, idem string) (api.Re
 
 // SaveTask keeps a draft of what a person enters. A draft need not fit the form.
 func (e *Engine) SaveTask(ctx context.Context, c Caller, id string, draft []byte, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.SaveTask, "task", id); err != nil {
+	if err := e.may(ctx, c, access.SaveTask, "task", id); err != nil {
 		return api.Receipt{}, err
 	}
 	parsed, err := parseVariables(draft)
@@ -177,7 +187,7 @@ func (e *Engine) SaveTask(ctx context.Context, c Caller, id string, draft []byte
 // CompleteTask completes a task with what a person entered, which must fit the
 // task's form.
 func (e *Engine) CompleteTask(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
-	if err := e.may(c, access.CompleteTask, "task", id); err != nil {
+	if err := e.may(ctx, c, access.CompleteTask, "task", id); err != nil {
 		return api.Receipt{}, err
 	}
 	entered, err := parseVariables(variables)

@@ -45,7 +45,7 @@ type Incoming struct {
 // what an instance is given, and is collected after a day without. Sending it
 // again makes another upload.
 func (e *Engine) PutFile(ctx context.Context, c Caller, in Incoming) (api.Upload, error) {
-	if err := e.may(c, access.PutFile, "file", ""); err != nil {
+	if err := e.may(ctx, c, access.PutFile, "file", ""); err != nil {
 		return api.Upload{}, err
 	}
 	u, err := e.newUpload(c, in)

@@ -22,10 +22,17 @@ func (n *Node) jobs() []job {
 		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
+		{"tell of refusals", refusalsEvery, n.tellRefusals},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 		{"end erasure epochs", time.Hour, n.Engine.EndEpochs},
 	}
 }
+
+// refusalsEvery is how often the log is told of refusals. They are counted for a
+// minute each, so a minute and this later at the latest.
+const refusalsEvery = 15 * time.Second
+
+func (n *Node) tellRefusals(ctx context.Context) error { return n.Engine.TellRefusals(ctx, false) }
 
 // collectFiles clears away what uploads leave behind, of every tenant.
 func (n *Node) collectFiles(ctx context.Context) error {

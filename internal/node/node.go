@@ -239,8 +239,12 @@ func (n *Node) Close() error {
 		n.runner.Stop()
 	}
 	n.done.Wait()
+	var err error
+	if n.Engine != nil {
+		err = n.Engine.TellRefusals(context.Background(), true)
+	}
 	if n.ring != nil {
 		n.ring.Close()
 	}
-	return n.db.Close()
+	return errors.Join(err, n.db.Close())
 }

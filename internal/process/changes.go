@@ -21,7 +21,8 @@ const noteScope = ^uint64(0)
 // IncidentPath is the path of the field that holds an incident's text.
 func IncidentPath(id uint64) string { return "$incident." + strconv.FormatUint(id, 10) }
 
-func draftPath(task uint64) string { return scopePrefix(task) + draftName }
+// DraftPath is the path of the field that holds the draft of a user task.
+func DraftPath(task uint64) string { return scopePrefix(task) + draftName }
 
 const draftName = "$draft"
 

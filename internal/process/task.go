@@ -85,7 +85,7 @@ func (r *run) openTask(token uint64, t task) {
 
 func (r *run) closeTask(id uint64) {
 	r.s.tasks = remove(r.s.tasks, id)
-	r.forget(draftPath(id))
+	r.forget(DraftPath(id))
 	r.withdraw(id, OpenTask{id}, CloseTask{id})
 }
 
@@ -145,7 +145,7 @@ func (r *run) taskSaved(e TaskSaved) error {
 	if draft == nil {
 		draft = contextOf(nil)
 	}
-	note := variable{name: draftPath(e.Task), value: draft, label: label}
+	note := variable{name: DraftPath(e.Task), value: draft, label: label}
 	if r.d.tooLarge(noteScope, &note) != "" {
 		return largeField(note.name)
 	}

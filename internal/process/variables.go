@@ -320,7 +320,7 @@ func (s *State) TaskVariables(id uint64) (*canon.Context, error) {
 
 // TaskDraft returns what a person saved of a task's form without completing it.
 func (s *State) TaskDraft(id uint64) (*canon.Context, bool) {
-	note := findVariable(s.notes, draftPath(id))
+	note := findVariable(s.notes, DraftPath(id))
 	if note == nil {
 		return nil, false
 	}

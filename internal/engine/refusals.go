@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/store"
+)
+
+const (
+	// refusalTime is how long refusals are counted before the log is told of them.
+	refusalTime = time.Minute
+	// maxRefused bounds how many principals, or addresses, are told apart at a time.
+	// All others share one count.
+	maxRefused = 256
+	// maxResource bounds what of an id, which may be anything, is told.
+	maxResource = 100
+)
+
+// refusals tell the tenants' logs who was refused: the first time at once, then
+// once a minute how often. So whoever asks again and again, with or without a
+// credential, makes the log no longer than that.
+type refusals struct {
+	engine *Engine
+	kind   string // leaf's kind, "access.denied"
+
+	mu   sync.Mutex // guards open
+	open map[refusedBy]*refusal
+}
+
+// refusedBy is whom refusals are counted for: a principal, or an address.
+type refusedBy struct {
+	scope store.Scope
+	who   string // "": all that are not told apart
+}
+
+// refusal is what was refused and is not in the log yet.
+type refusal struct {
+	actor   Caller
+	since   time.Time // the log was told then, or was to be
+	count   int
+	actions map[string]bool
+}
+
+func newRefusals(e *Engine, kind string) *refusals {
+	return &refusals{engine: e, kind: kind, open: map[refusedBy]*refusal{}}
+}
+
+// note takes a refusal down. The first of somebody is in the log when note
+// returns, unless the log could not be written; then it is told with the next.
+func (r *refusals) note(ctx context.Context, actor Caller, who, action, resource string) {
+	by := refusedBy{actor.Scope, who}
+	now := r.engine.moment()
+	if !r.count(&by, actor, action, now) {
+		return
+	}
+	fields := []fieldWrite{{path: "$count", value: canon.NewNumber(1)}}
+	if action != "" {
+		fields = append(fields, fieldWrite{path: "$actions", value: canon.List{canon.String(action)}})
+	}
+	if resource != "" {
+		fields = append(fields, fieldWrite{path: "$resource", value: canon.String(resource)})
+	}
+	if err := r.engine.record(ctx, actor.Scope, act{kind: r.kind, act: "user", actor: actor, fields: fields}); err != nil {
+		r.count(&by, actor, action, now)
+	}
+}
+
+// count counts a refusal and reports whether it is somebody's first one, which is
+// told at once and so not counted.
+func (r *refusals) count(by *refusedBy, actor Caller, action string, now time.Time) (first bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, ok := r.open[*by]
+	if !ok && len(r.open) >= maxRefused {
+		by.who, actor = "", Caller{Scope: actor.Scope}
+		known, ok = r.open[*by]
+	}
+	if !ok {
+		r.open[*by] = &refusal{actor: actor, since: now, actions: map[string]bool{}}
+		return true
+	}
+	known.count++
+	if action != "" {
+		known.actions[action] = true
+	}
+	return false
+}
+
+// tell puts into the log what was counted for a minute, or at all. What cannot be
+// written is kept and told with the next.
+func (r *refusals) tell(ctx context.Context, all bool) error {
+	var errs []error
+	for by, counted := range r.take(all) {
+		names := make(canon.List, 0, len(counted.actions))
+		for _, name := range slices.Sorted(maps.Keys(counted.actions)) {
+			names = append(names, canon.String(name))
+		}
+		fields := []fieldWrite{
+			{path: "$count", value: canon.NewNumber(int64(counted.count))},
+			{path: "$since", value: canon.String(formatTime(counted.since))},
+		}
+		if len(names) > 0 {
+			fields = append(fields, fieldWrite{path: "$actions", value: names})
+		}
+		err := r.engine.record(ctx, by.scope, act{kind: r.kind, act: "user", actor: counted.actor, fields: fields})
+		if err != nil {
+			r.putBack(by, counted)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// take returns the counts whose minute is over and begins new ones. Who was not
+// refused for a minute is forgotten.
+func (r *refusals) take(all bool) map[refusedBy]refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, taken := r.engine.moment(), map[refusedBy]refusal{}
+	for by, counted := range r.open {
+		switch {
+		case !all && now.Sub(counted.since) < refusalTime:
+		case counted.count == 0:
+			delete(r.open, by)
+		default:
+			taken[by] = *counted
+			r.open[by] = &refusal{actor: counted.actor, since: now, actions: map[string]bool{}}
+		}
+	}
+	return taken
+}
+
+func (r *refusals) putBack(by refusedBy, counted refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if newer, ok := r.open[by]; ok {
+		counted.count += newer.count
+		maps.Copy(counted.actions, newer.actions)
+	}
+	r.open[by] = &counted
+}
+
+// TellRefusals puts into the log how often who was refused a minute ago and since;
+// with all also what is younger.
+func (e *Engine) TellRefusals(ctx context.Context, all bool) error {
+	return errors.Join(e.denials.tell(ctx, all), e.strangers.tell(ctx, all))
+}
+
+// Authenticate admits the bearer of a credential. Anything but a valid one is
+// Denied with the code "unauthenticated".
+func (e *Engine) Authenticate(ctx context.Context, key, address string) (Caller, error) {
+	c, err := e.identity.Authenticate(ctx, key, address)
+	if fault.CodeOf(err) == "unauthenticated" {
+		stranger := Caller{Scope: store.NewScope(identity.MainTenant), Address: address}
+		e.strangers.note(ctx, stranger, network(address), "", "")
+	}
+	return c, err
+}
+
+// network is what of an address its holder cannot change at will: IPv6 is given to
+// people by /64.
+func network(address string) string {
+	parsed, err := netip.ParseAddr(address)
+	if err != nil {
+		return "unknown"
+	}
+	parsed = parsed.Unmap().WithZone("")
+	if parsed.Is4() {
+		return parsed.String()
+	}
+	prefix, err := parsed.Prefix(64)
+	if err != nil {
+		return "unknown"
+	}
+	return prefix.String()
+}
+
+// denied takes down that a caller may not do something. A person's id stays out of
+// it: what the log says of them could not be erased.
+func (e *Engine) denied(ctx context.Context, c Caller, action access.Action, kind, id string) {
+	resource := kind
+	if id != "" && kind != targetSubject {
+		resource += " " + strings.ToValidUTF8(id[:min(len(id), maxResource)], "")
+	}
+	e.denials.note(ctx, c, c.Principal, string(action), resource)
+}
