@@ -16,7 +16,7 @@ import (
 // CreateLogReader makes a path by which somebody may read the tenant's log. The
 // answer alone holds it.
 func (e *Engine) CreateLogReader(ctx context.Context, c Caller, in api.LogReaderRequest) (api.NewLogReader, error) {
-	if err := e.may(c, access.ManageLogReaders, "log", ""); err != nil {
+	if err := e.may(ctx, c, access.ManageLogReaders, "log", ""); err != nil {
 		return api.NewLogReader{}, err
 	}
 	r, secret, err := e.identity.NewReader(ctx, c, in.Name, e.moment())
@@ -29,7 +29,7 @@ func (e *Engine) CreateLogReader(ctx context.Context, c Caller, in api.LogReader
 
 // LogReaders lists who was given a path, oldest first, revoked ones too.
 func (e *Engine) LogReaders(ctx context.Context, c Caller, p Page) (api.LogReaders, error) {
-	if err := e.may(c, access.ReadLog, "log", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
 		return api.LogReaders{}, err
 	}
 	limit, err := p.limit()
@@ -65,7 +65,7 @@ func (e *Engine) LogReaders(ctx context.Context, c Caller, p Page) (api.LogReade
 
 // RevokeLogReader ends a path. Revoking one that is revoked changes nothing.
 func (e *Engine) RevokeLogReader(ctx context.Context, c Caller, id string) (api.LogReader, error) {
-	if err := e.may(c, access.ManageLogReaders, "log", id); err != nil {
+	if err := e.may(ctx, c, access.ManageLogReaders, "log", id); err != nil {
 		return api.LogReader{}, err
 	}
 	parsed, err := uuid.Parse(id)
