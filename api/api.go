@@ -434,8 +434,16 @@ type ErasureCheck struct {
 type Keys struct {
 	TenantKeys []TenantKey  `json:"tenant_keys" doc:"oldest first; the newest wraps new data keys"`
 	RootKeys   []RootKey    `json:"root_keys" doc:"versions seen of the root keys that wrap the tenant keys, oldest first"`
+	Purposes   []PurposeKey `json:"purposes" doc:"the tenant's own data keys, the newest for each purpose"`
 	Services   []KeyService `json:"services" doc:"key services that hold these root keys"`
 	Rewrap     Rewrap       `json:"rewrap"`
+}
+
+// PurposeKey is a tenant's newest data key for a purpose of its own.
+type PurposeKey struct {
+	Purpose string    `json:"purpose" doc:"index, audit, inbox, log"`
+	Number  int       `json:"number" doc:"how many there were, this one included"`
+	Made    time.Time `json:"made"`
 }
 
 // TenantKey is one version of a tenant's key.
@@ -468,11 +476,11 @@ type KeyService struct {
 	Error string `json:"error,omitempty" doc:"why it did not"`
 }
 
-// RotateKeyRequest makes a new key: of the tenant, or a new version of the root key
-// of a key service. After is the version it follows: when another one is the newest
+// RotateKeyRequest makes a new key: of the tenant, a new version of the root key of a
+// key service, or one of the tenant's own data keys, whose versions are their numbers. After is the version it follows: when another one is the newest
 // by now, nothing is done, so the request can be repeated.
 type RotateKeyRequest struct {
-	Key     string `json:"key" enum:"tenant,root"`
+	Key     string `json:"key" enum:"tenant,root,audit,inbox"`
 	Service string `json:"service,omitempty" doc:"key service; default: the one that wraps the tenant's newest key. Naming another one for the tenant moves the tenant there." maxLength:"64"`
 	After   string `json:"after,omitempty" maxLength:"255"`
 }

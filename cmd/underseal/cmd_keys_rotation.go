@@ -39,6 +39,9 @@ func writeKeys(w io.Writer, keys api.Keys) {
 	for _, k := range keys.RootKeys {
 		rows = append(rows, []string{"root:" + k.Version, k.Service, stamp(k.Seen), counted(k.TenantKeys, "tenant key"), keyState(k.Newest, k.Dispensable)})
 	}
+	for _, k := range keys.Purposes {
+		rows = append(rows, []string{fmt.Sprintf("%s:%d", k.Purpose, k.Number), "-", stamp(k.Made), "-", keyState(true, false)})
+	}
 	table(w, []string{"KEY", "SERVICE", "SINCE", "NEEDED BY", "STATE"}, rows)
 	for _, s := range keys.Services {
 		answer := "answers"
@@ -71,13 +74,13 @@ func writeRewrap(w io.Writer, r api.Rewrap) {
 }
 
 type keysRotateCmd struct {
-	Key     string `arg:"" enum:"tenant,root" help:"Which key: tenant or root."`
+	Key     string `arg:"" enum:"tenant,root,audit,inbox" help:"Which key: tenant or root; or one of the tenant's own data keys, audit or inbox."`
 	Service string `help:"Key service (default: the one of the tenant's newest key). Another one moves the tenant there." placeholder:"NAME"`
 	clientFlags
 }
 
 func (keysRotateCmd) Help() string {
-	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour."
+	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour. What was sealed under an audit or inbox key before still needs it, so it is kept."
 }
 
 func (c *keysRotateCmd) Run(ctx context.Context, e *env) error {
@@ -106,6 +109,11 @@ func (c *keysRotateCmd) newest(ctx context.Context, cl *client.Client) (string, 
 	last := keys.TenantKeys[len(keys.TenantKeys)-1]
 	if c.Key == "tenant" {
 		return strconv.FormatUint(uint64(last.Version), 10), nil
+	}
+	for _, k := range keys.Purposes {
+		if k.Purpose == c.Key {
+			return strconv.Itoa(k.Number), nil
+		}
 	}
 	service := c.Service
 	if service == "" {

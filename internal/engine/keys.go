@@ -27,6 +27,13 @@ func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
 	if err != nil {
 		return api.Keys{}, err
 	}
+	purposes, err := e.ring.Purposes(ctx, c.Scope.Tenant())
+	if err != nil {
+		return api.Keys{}, err
+	}
+	for _, p := range purposes {
+		out.Purposes = append(out.Purposes, api.PurposeKey{Purpose: string(p.Purpose), Number: p.Number, Made: p.Made})
+	}
 	uses := map[string]bool{}
 	for _, k := range keys {
 		out.TenantKeys = append(out.TenantKeys, api.TenantKey{
@@ -76,10 +83,41 @@ func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyReques
 	if err != nil {
 		return api.RotatedKey{}, err
 	}
+	switch purpose := keyring.Purpose(in.Key); purpose {
+	case keyring.Audit, keyring.Inbox:
+		return e.rotatePurpose(ctx, c, in, purpose)
+	}
 	if in.Key == "tenant" {
 		return e.rotateTenant(ctx, c, in, newest)
 	}
 	return e.rotateRoot(ctx, c, in, newest)
+}
+
+// rotatePurpose gives the tenant a new data key of its own.
+func (e *Engine) rotatePurpose(ctx context.Context, c Caller, in api.RotateKeyRequest, purpose keyring.Purpose) (api.RotatedKey, error) {
+	number, err := e.purposeNumber(ctx, c, purpose)
+	if err != nil || in.After != "" && in.After != number {
+		return api.RotatedKey{Version: number}, err
+	}
+	if in.Service != "" {
+		return api.RotatedKey{}, fault.New(fault.Invalid, "the %s key is wrapped by the tenant key, not by a key service", purpose)
+	}
+	if _, err := e.ring.RotatePurpose(ctx, c.Scope.Tenant(), purpose); err != nil {
+		return api.RotatedKey{}, err
+	}
+	number, err = e.purposeNumber(ctx, c, purpose)
+	return api.RotatedKey{Version: number}, err
+}
+
+// purposeNumber returns the number of the tenant's newest key for a purpose.
+func (e *Engine) purposeNumber(ctx context.Context, c Caller, purpose keyring.Purpose) (string, error) {
+	infos, err := e.ring.Purposes(ctx, c.Scope.Tenant())
+	for _, info := range infos {
+		if info.Purpose == purpose {
+			return strconv.Itoa(info.Number), nil
+		}
+	}
+	return "", err
 }
 
 // newestKey returns the tenant's newest key.

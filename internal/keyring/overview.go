@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"github.com/underseal/underseal/internal/keyring/keyrow"
 )
 
 // A TenantKeyInfo says what is known of one version of a tenant's key.
@@ -54,6 +56,26 @@ func (r *Ring) TenantKeys(ctx context.Context, tenant string) ([]TenantKeyInfo, 
 		free = free && info.DataKeys+info.Subjects == 0
 		info.Dispensable = free && !info.Newest
 		infos[i] = info
+	}
+	return infos, nil
+}
+
+// A PurposeInfo says what is known of a tenant's newest key for a purpose.
+type PurposeInfo struct {
+	Purpose Purpose
+	Number  int // how many there were, this one included
+	Made    time.Time
+}
+
+// Purposes lists a tenant's newest keys for all purposes.
+func (r *Ring) Purposes(ctx context.Context, tenant string) ([]PurposeInfo, error) {
+	infos, t := make([]PurposeInfo, len(purposes)), r.tenant(tenant)
+	for i, purpose := range purposes {
+		rows, err := t.purposeRows(ctx, purpose)
+		if err != nil {
+			return nil, err
+		}
+		infos[i] = PurposeInfo{Purpose: purpose, Number: len(rows), Made: keyrow.TimeOf(rows[0].ID)}
 	}
 	return infos, nil
 }

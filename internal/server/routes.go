@@ -253,6 +253,7 @@ func (s *Server) keyRoutes() []*operation {
 			func(ctx context.Context, x *exchange, _ none) (api.Keys, error) {
 				out, err := e.Keys(ctx, x.caller)
 				out.TenantKeys, out.RootKeys, out.Services = list(out.TenantKeys), list(out.RootKeys), list(out.Services)
+				out.Purposes = list(out.Purposes)
 				return out, err
 			}),
 		rotate, rewrap, renew, retire,

@@ -96,3 +96,9 @@ func IDAt(t time.Time) [16]byte {
 		0x70, 0, 0x80,
 	}
 }
+
+// TimeOf returns when the key with a UUIDv7 was made, to the millisecond.
+func TimeOf(id [16]byte) time.Time {
+	ms := uint64(id[0])<<40 | uint64(id[1])<<32 | uint64(id[2])<<24 | uint64(id[3])<<16 | uint64(id[4])<<8 | uint64(id[5])
+	return time.UnixMilli(int64(ms)).UTC()
+}
