@@ -512,13 +512,20 @@ func (e *Engine) storedPlan(ctx context.Context, scope store.Scope, id store.ID)
 func (e *Engine) openPlan(ctx context.Context, scope store.Scope, row store.StoredErasure) (*plan, error) {
 	changed := fault.New(fault.Integrity, "the plan of erasure %s, which stands beside the keys, was changed", row.Object).WithCode("tampered").
 		WithHint("the database of the keys was changed behind our back; compare it with a backup")
-	owner, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
-	if err != nil {
-		return nil, err
-	}
 	parts, err := splitHead(row.Sealed)
 	if err != nil {
 		return nil, changed.WithCause(err)
+	}
+	ids, err := envelope.KeyIDs(parts[0])
+	if err != nil {
+		return nil, changed.WithCause(err)
+	}
+	owner, err := e.ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, ids[0])
+	if fault.Is(err, fault.Integrity) {
+		return nil, changed.WithCause(err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var text []byte
 	for i, part := range parts {

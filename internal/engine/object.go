@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
@@ -75,6 +76,9 @@ func (e *Engine) context(o *object, shard, class, path string, seq uint64) envel
 // It changes o.head in place; the caller throws the object away if the returned
 // write set does not become durable. Routing rows are the caller's to add.
 func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet, error) {
+	if err := e.followAudit(ctx, o); err != nil {
+		return nil, err
+	}
 	seq, prev := o.head.seq+1, o.head.leaf
 	o.head.seq = seq
 	shardIndex := o.head.enter(e.shardAt(o.scope.Tenant(), s.at))
@@ -115,6 +119,21 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	var err error
 	set.Head, err = e.sealHead(o)
 	return set, err
+}
+
+// followAudit lets the newest audit key take over an object that is no instance, as
+// renewKey does for those.
+func (e *Engine) followAudit(ctx context.Context, o *object) error {
+	if o.kind == store.Instance {
+		return nil
+	}
+	key, err := e.ring.TenantKey(ctx, o.scope.Tenant(), keyring.Audit)
+	if err != nil || key.ID == o.owner.ID {
+		return err
+	}
+	o.owner = key
+	o.head.owners = append(o.head.owners, owner{key.ID, o.head.seq + 1})
+	return nil
 }
 
 // writeField turns one new version of a field into its row, its entry in the

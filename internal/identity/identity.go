@@ -169,7 +169,11 @@ func (d *Directory) seal(ctx context.Context, scope store.Scope, token [32]byte,
 
 // open reads a sealed row: the principal's id, then the roles.
 func (d *Directory) open(ctx context.Context, scope store.Scope, token [32]byte, sealed []byte) (Caller, error) {
-	key, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	ids, err := envelope.KeyIDs(sealed)
+	if err != nil {
+		return Caller{}, err
+	}
+	key, err := d.cfg.Ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, ids[0])
 	if err != nil {
 		return Caller{}, err
 	}

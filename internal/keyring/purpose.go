@@ -20,18 +20,19 @@ const (
 	Log   Purpose = "log"   // the signing key of the tenant's log
 )
 
-// purposes are made together with the tenant's first tenant key. Since they are
-// never made later, one that is missing was deleted behind our back.
+// purposes are made together with the tenant's first tenant key, and others take
+// their place while they stand. So one that is missing was deleted behind our back.
 var purposes = []Purpose{Index, Audit, Inbox, Log}
 
-// TenantKey returns the tenant's one key for a purpose. The first use of any key
+// TenantKey returns the tenant's newest key for a purpose. The first use of any key
 // of a tenant makes all of them.
 func (r *Ring) TenantKey(ctx context.Context, tenant string, purpose Purpose) (envelope.Key, error) {
 	if !slices.Contains(purposes, purpose) {
 		return envelope.Key{}, fault.New(fault.Invalid, "tenant key: unknown purpose %q", purpose)
 	}
 	t := r.tenant(tenant)
-	k, epoch, err := r.cachedKey(ctx, t, t.purpose(purpose))
+	id, known := t.purpose(purpose)
+	k, epoch, err := r.cachedKey(ctx, t, id)
 	if err != nil || k.under != nil {
 		return k.key, err
 	}
@@ -43,16 +44,27 @@ func (r *Ring) TenantKey(ctx context.Context, tenant string, purpose Purpose) (e
 		return envelope.Key{}, err
 	}
 	t.mu.Lock()
-	t.purposes[purpose] = k.key.ID
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	if t.forgotten == known {
+		t.purposes[purpose] = k.key.ID
+	}
 	return k.key, nil
 }
 
-// purpose returns the id of the key for a purpose, zero when it is not known yet.
-func (t *tenant) purpose(purpose Purpose) envelope.KeyID {
+// purpose returns the id of the key for a purpose, zero when it is not known, and
+// how often these ids were forgotten: what is read now counts only until the next time.
+func (t *tenant) purpose(purpose Purpose) (envelope.KeyID, uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.purposes[purpose]
+	return t.purposes[purpose], t.forgotten
+}
+
+// forgetPurposes has the next use of each read which key is the newest.
+func (t *tenant) forgetPurposes() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.purposes)
+	t.forgotten++
 }
 
 // purposeRow reads the row of the key for a purpose.
@@ -62,9 +74,13 @@ func (t *tenant) purposeRow(ctx context.Context, purpose Purpose) (DataKeyRow, e
 	}
 	row, err := t.ring.config.Storage.ScopeKey(ctx, t.name, string(purpose))
 	if fault.Is(err, fault.NotFound) {
-		return DataKeyRow{}, fault.New(fault.Integrity, "tenant %q: its %s key was made with its tenant key and is gone", t.name, purpose)
+		return DataKeyRow{}, t.purposeGone(string(purpose))
 	}
 	return row, err
+}
+
+func (t *tenant) purposeGone(scope string) error {
+	return fault.New(fault.Integrity, "tenant %q: its %s key was made and is gone", t.name, scope)
 }
 
 // found makes and stores the tenant's first tenant key and its keys for all

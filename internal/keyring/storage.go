@@ -119,6 +119,18 @@ type Storage interface {
 	// whatever its state. NotFound when there is none.
 	ScopeKey(ctx context.Context, tenant, scope string) (DataKeyRow, error)
 
+	// ScopeKeys returns the tenant's keys of a scope other than keyrow.Pool and of all
+	// scopes that begin with it and a slash, as keyrow.Former does; whatever their
+	// state, in any order. None at all are an empty slice and no error.
+	ScopeKeys(ctx context.Context, tenant, scope string) ([]DataKeyRow, error)
+
+	// SucceedDataKey puts former in the place of old, of the same tenant and id, and
+	// stores next, whose scope is that of old. Conflict when old's scope and wrapped
+	// bytes do not stand there as the caller read them, or the id of next or the scope
+	// of former exists already, and with CodeNoTenantKey as in AddDataKeys; then
+	// nothing was done.
+	SucceedDataKey(ctx context.Context, old, former, next DataKeyRow) error
+
 	// MarkAssigned turns those of the keys that are Ready into Assigned; others,
 	// also unknown ids, it passes over without an error. At most 8192 ids.
 	MarkAssigned(ctx context.Context, tenant string, ids [][16]byte) error

@@ -22,6 +22,8 @@ type tenant struct {
 	purposes map[Purpose]envelope.KeyID
 	pool     pool
 	rewrap   RewrapState
+
+	forgotten uint64 // counts forgetPurposes
 }
 
 // tenant returns the one with that name, which need not exist in storage.
@@ -288,6 +290,7 @@ func (k *tenantKey) unwrap(ctx context.Context) (*secrets, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.forgetPurposes() // another process may have rotated them
 	return raw.derive(row.Version)
 }
 

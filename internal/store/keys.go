@@ -146,6 +146,34 @@ func (k *Keys) ScopeKey(ctx context.Context, tenant, scope string) (keyrow.DataK
 		WHERE tenant = $1 AND scope = $2 AND scope <> 'pool'`, tenant, scope)
 }
 
+// ScopeKeys implements keyring.Storage.
+func (k *Keys) ScopeKeys(ctx context.Context, tenant, scope string) ([]keyrow.DataKey, error) {
+	return collect(ctx, k.keys, "", `
+		SELECT `+dataKeyColumns+` FROM data_keys
+		WHERE tenant = $1 AND scope <> 'pool' AND (scope = $2 OR substr(scope, 1, length($2) + 1) = $2 || '/')`,
+		[]any{tenant, scope}, func(r row, key *keyrow.DataKey) (err error) {
+			*key, err = scanDataKey(r)
+			return err
+		})
+}
+
+// SucceedDataKey implements keyring.Storage.
+func (k *Keys) SucceedDataKey(ctx context.Context, old, former, next keyrow.DataKey) error {
+	return k.keys.update(ctx, func(t tx) error {
+		n, err := t.exec(`
+			UPDATE data_keys SET scope = $3, key_version = $4, wrapped = $5
+			WHERE tenant = $1 AND id = $2 AND scope = $6 AND wrapped = $7`,
+			old.Tenant, old.ID, former.Scope, former.KeyVersion, former.Wrapped, old.Scope, old.Wrapped)
+		if errors.Is(err, errTaken) || err == nil && n == 0 {
+			return fault.New(fault.Conflict, "tenant %q: its %s key was changed meanwhile", old.Tenant, old.Scope)
+		}
+		if err != nil {
+			return retired(err)
+		}
+		return insertDataKeys(t, []keyrow.DataKey{next})
+	})
+}
+
 func (k *Keys) dataKey(ctx context.Context, text string, args ...any) (key keyrow.DataKey, err error) {
 	found := false
 	err = k.keys.each(ctx, "", text, args, func(r row) (err error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -263,6 +264,41 @@ func (m *Memory) ScopeKey(ctx context.Context, tenant, scope string) (row keyrin
 		return nil
 	})
 	return row, err
+}
+
+// ScopeKeys implements keyring.Storage.
+func (m *Memory) ScopeKeys(ctx context.Context, tenant, scope string) (rows []keyring.DataKeyRow, err error) {
+	err = m.do(ctx, "ScopeKeys", func(t *Tables) error {
+		for _, row := range t.DataKeys {
+			if row.Tenant == tenant && row.Scope != keyrow.Pool && (row.Scope == scope || strings.HasPrefix(row.Scope, scope+"/")) {
+				rows = append(rows, clone(row))
+			}
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// SucceedDataKey implements keyring.Storage.
+func (m *Memory) SucceedDataKey(ctx context.Context, old, former, next keyring.DataKeyRow) error {
+	return m.do(ctx, "SucceedDataKey", func(t *Tables) error {
+		id := DataKeyID{old.Tenant, old.ID}
+		stands, ok := t.DataKeys[id]
+		if !ok || stands.Scope != old.Scope || !bytes.Equal(stands.Wrapped, old.Wrapped) || scoped(t.DataKeys, old.Tenant, former.Scope) != nil {
+			return fault.New(fault.Conflict, "the %s key was changed", old.Scope)
+		}
+		if err := t.under(old.Tenant, former.KeyVersion); err != nil {
+			return err
+		}
+		renamed := stands
+		renamed.Scope, renamed.KeyVersion, renamed.Wrapped = former.Scope, former.KeyVersion, former.Wrapped
+		t.DataKeys[id] = clone(renamed)
+		err := t.add([]keyring.DataKeyRow{next})
+		if err != nil {
+			t.DataKeys[id] = stands
+		}
+		return err
+	})
 }
 
 // MarkAssigned implements keyring.Storage.

@@ -30,6 +30,7 @@ func TestStorage(t *testing.T, open func() (s keyring.Storage, lose func(tenant 
 		"a batch is as large as promised":                        largeBatch,
 		"a batch is stored whole or not at all":                  wholeBatch,
 		"a scope has one key, the pool many":                     oneKeyPerScope,
+		"a key follows another one in its scope":                 succeeding,
 		"tenants do not see each other's keys":                   tenantsApart,
 		"marking touches ready keys only":                        marking,
 		"destroying overwrites the row and the link":             destroying,
@@ -309,6 +310,43 @@ func oneKeyPerScope(t *testing.T, s keyring.Storage) {
 	ok(t, err)
 	same(t, "destroyed index key", row, tomb)
 	is(t, "an index key after it", s.AddDataKeys(ctx, []keyring.DataKeyRow{dataKey("a", 7, "index")}), fault.Conflict)
+}
+
+func succeeding(t *testing.T, s keyring.Storage) {
+	ctx := t.Context()
+	founded(t, s, "a")
+	first, other := dataKey("a", 1, "audit"), dataKey("a", 2, "auditor")
+	ok(t, s.AddDataKeys(ctx, []keyring.DataKeyRow{first, other}))
+	former, second := dataKey("a", 1, keyrow.Former("audit", 1)), dataKey("a", 3, "audit")
+	for name, rows := range map[string][3]keyring.DataKeyRow{
+		"of a key that was wrapped anew": {dataKey("a", 1, "audit"), former, second},
+		"of a key in another scope":      {func() keyring.DataKeyRow { r := first; r.Scope = "log"; return r }(), former, second},
+		"of another tenant's key":        {func() keyring.DataKeyRow { r := first; r.Tenant = "b"; return r }(), former, second},
+		"to a scope that is taken":       {first, dataKey("a", 1, "auditor"), second},
+		"by a key with an id that is":    {first, former, dataKey("a", 2, "audit")},
+		"by a key in a scope that is":    {first, former, dataKey("a", 3, "auditor")},
+		"under a tenant key that is not": {first, func() keyring.DataKeyRow { r := former; r.KeyVersion = 2; return r }(), second},
+		"by a key under one that is not": {first, former, func() keyring.DataKeyRow { r := second; r.KeyVersion = 2; return r }()},
+	} {
+		is(t, "SucceedDataKey "+name, s.SucceedDataKey(ctx, rows[0], rows[1], rows[2]), fault.Conflict)
+		stands(t, s, first)
+		gone(t, s, "a", 3)
+	}
+	ok(t, s.MarkAssigned(ctx, "a", [][16]byte{id(1)}))
+	ok(t, s.SucceedDataKey(ctx, first, former, second))
+	former.State = keyrow.Assigned
+	stands(t, s, former)
+	stands(t, s, second)
+	rows, err := s.ScopeKeys(ctx, "a", "audit")
+	ok(t, err)
+	if len(rows) != 2 || rows[0].Scope == rows[1].Scope {
+		t.Errorf("ScopeKeys: %+v, want two", rows)
+	}
+	for scope, n := range map[string]int{"auditor": 1, "au": 0, "audit/1": 1, keyrow.Pool: 0, "%": 0, "": 0} {
+		if rows, err := s.ScopeKeys(ctx, "a", scope); err != nil || len(rows) != n {
+			t.Errorf("ScopeKeys of %q: %d rows, %v, want %d", scope, len(rows), err, n)
+		}
+	}
 }
 
 func tenantsApart(t *testing.T, s keyring.Storage) {

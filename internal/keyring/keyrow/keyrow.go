@@ -5,7 +5,10 @@
 // them.
 package keyrow
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // A TenantKey is one version of a tenant's key K1, primary key (Tenant,
 // Version). Tenant and Version are bound into Wrapped by the key service, with the
@@ -50,6 +53,10 @@ const (
 // Pool is the Scope of keys made ahead for instances and subjects. Of every
 // other scope ("index", "audit", ..) a tenant has exactly one key.
 const Pool = "pool"
+
+// Former returns the scope of the n-th key, 1, 2, .., that was made for a scope and
+// that another one has followed since.
+func Former(scope string, n int) string { return scope + "/" + strconv.Itoa(n) }
 
 // A DataKey is one data key K2, primary key (Tenant, ID). All columns but State
 // are bound into Wrapped, and State is bound into Tombstone once it is
