@@ -17,7 +17,7 @@ var migrations embed.FS
 // migrateSQLite brings the schema of name.db up to date.
 func migrateSQLite(ctx context.Context, path, name string, pragmas []string) error {
 	pragmas = append([]string{"journal_mode = WAL"}, pragmas...)
-	db := sql.OpenDB(sqliteFile{path, pragmas})
+	db := sql.OpenDB(sqliteFile{path: path, pragmas: pragmas})
 	db.SetMaxOpenConns(1)
 	defer db.Close()
 	return migrate(ctx, goose.DialectSQLite3, db, "migrations/sqlite/"+name, path)

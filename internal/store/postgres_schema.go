@@ -22,8 +22,8 @@ type postgresSchema struct {
 }
 
 var (
-	dataSchema = postgresSchema{"underseal", "data", []string{"underseal_app", "underseal_scan"}}
-	keysSchema = postgresSchema{"underseal_keys", "keys", []string{"underseal_keyring"}}
+	dataSchema = postgresSchema{DataSchema, "data", []string{"underseal_app", "underseal_scan"}}
+	keysSchema = postgresSchema{KeysSchema, "keys", []string{"underseal_keyring"}}
 )
 
 // connectOwner connects as the DSN's own user, who owns the schema.

@@ -82,16 +82,16 @@ func openFile(ctx context.Context, h *health, dir, name string, pragmas ...strin
 }
 
 func startSQLite(h *health, path string, pragmas []string) (*sqliteDB, error) {
-	conn, err := sqliteFile{path, append([]string{writerCache, "journal_size_limit = 67108864"}, pragmas...)}.writer()
+	conn, err := sqliteFile{path: path, pragmas: append([]string{writerCache, "journal_size_limit = 67108864"}, pragmas...)}.writer()
 	if err != nil {
 		return nil, err
 	}
-	background, err := sqliteFile{path, append(pragmas, readerCache)}.writer()
+	background, err := sqliteFile{path: path, pragmas: append(pragmas, readerCache)}.writer()
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	db := &sqliteDB{
-		readers: sql.OpenDB(sqliteFile{path, []string{readerCache, "query_only = ON"}}),
+		readers: sql.OpenDB(sqliteFile{path: path, pragmas: []string{readerCache, "query_only = ON"}}),
 		health:  h,
 		points:  newCheckpointer(background, h),
 		stmts:   map[string]*sql.Stmt{},

@@ -15,8 +15,9 @@ import (
 
 // sqliteFile opens connections to one database file.
 type sqliteFile struct {
-	path    string
-	pragmas []string // beyond those that every connection has
+	path     string
+	pragmas  []string // beyond those that every connection has
+	readOnly bool     // nothing is written, not even when the last connection closes
 }
 
 // Each connection of a file gets these.
@@ -40,8 +41,11 @@ var commonPragmas = []string{
 
 // Connect implements driver.Connector.
 func (f sqliteFile) Connect(context.Context) (driver.Conn, error) {
-	name := (&url.URL{Scheme: "file", OmitHost: true, Path: f.path}).String()
-	conn, err := f.Driver().Open(name)
+	name := url.URL{Scheme: "file", OmitHost: true, Path: f.path}
+	if f.readOnly {
+		name.RawQuery = "mode=ro"
+	}
+	conn, err := f.Driver().Open(name.String())
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", f.path, err)
 	}

@@ -1,0 +1,189 @@
+package backup_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/backup"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+const model = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:seal="urn:underseal:bpmn:1" targetNamespace="x">
+<process id="p" isExecutable="true" seal:mode="confidential">
+<startEvent id="start"/><sequenceFlow id="a" sourceRef="start" targetRef="ask"/><userTask id="ask"/>
+</process></definitions>`
+
+// copied runs a node, copies it while it works, and returns where the copy is.
+func copied(t *testing.T) (env *testenv.Env, dir string, instances []string) {
+	t.Helper()
+	env = testenv.New(t, func(c *node.Config) { c.OpenBlobs = nil })
+	env.Deploy("p.bpmn", model)
+	for range 20 {
+		instances = append(instances, env.Start("p", `{"a": "b"}`))
+	}
+	blobs, err := filepath.Glob(filepath.Join(env.Config.Data, "blobs", "*"))
+	if err != nil || len(blobs) != 1 {
+		t.Fatalf("%d folders of blobs: %v", len(blobs), err)
+	}
+	write(t, filepath.Join(blobs[0], "tenant", "ab", "abcdef"), "sealed")
+	write(t, filepath.Join(blobs[0], "new", "unfinished"), "sea")
+
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- keepStarting(ctx, env) }()
+	dir = filepath.Join(t.TempDir(), "b")
+	_, _, err = backup.Make(t.Context(), source(env), dir)
+	stop()
+	if err := errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	return env, dir, instances
+}
+
+func keepStarting(ctx context.Context, env *testenv.Env) error {
+	for ctx.Err() == nil {
+		start := api.StartRequest{Process: "p", Variables: []byte(`{"a": "later"}`)}
+		if _, err := env.Engine.Start(context.WithoutCancel(ctx), env.Ann, start, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func source(env *testenv.Env) backup.Source {
+	return backup.Source{Data: env.Config.Data, Files: backup.FilesBelow, Now: time.Now}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestABackupOfARunningServerIsRestored(t *testing.T) {
+	env, dir, _ := copied(t)
+	data, err := backup.Read(t.Context(), filepath.Join(dir, "data"), backup.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range data.Content {
+		names = append(names, filepath.Base(f.Path))
+	}
+	if got := strings.Join(names, " "); got != "abcdef data.db" {
+		t.Errorf("copied: %s", got)
+	}
+	to := backup.Target{Data: filepath.Join(t.TempDir(), "data")}
+	if _, err := backup.Restore(t.Context(), to, filepath.Join(dir, "data"), filepath.Join(dir, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"data.db", "keys.db", filepath.Join("blobs", data.Deployment, "tenant", "ab", "abcdef")} {
+		info, err := os.Stat(filepath.Join(to.Data, name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, mode %v", name, err, info)
+		}
+	}
+	if _, err := backup.Restore(t.Context(), to, filepath.Join(dir, "data"), filepath.Join(dir, "keys")); fault.CodeOf(err) != "not_empty" {
+		t.Errorf("restoring twice: %v", err)
+	}
+	if _, _, err := backup.Make(t.Context(), source(env), dir); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a backup in the place of another: %v", err)
+	}
+}
+
+func TestADamagedBackupIsNotRestored(t *testing.T) {
+	_, dir, _ := copied(t)
+	tests := []struct {
+		name  string
+		spoil func(t *testing.T, dir string)
+		code  string
+	}{
+		{"a changed byte", func(t *testing.T, dir string) { change(t, filepath.Join(dir, "data", "data.db")) }, "backup_damaged"},
+		{"a changed byte of the keys", func(t *testing.T, dir string) { change(t, filepath.Join(dir, "keys", "keys.db")) }, "backup_damaged"},
+		{"a missing file", func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "data", "data.db")) }, "backup_damaged"},
+		{"a file more", func(t *testing.T, dir string) { write(t, filepath.Join(dir, "data", "blobs", "x"), "x") }, "backup_damaged"},
+		{"no manifest", func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "keys", "manifest.json")) }, "not_found"},
+		{"a manifest of something else", func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, "data", "manifest.json"), `{"format": "x"}`)
+		}, "invalid"},
+		{"keys for data", func(t *testing.T, dir string) {
+			if err := os.Rename(filepath.Join(dir, "keys"), filepath.Join(dir, "other")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(dir, "data"), filepath.Join(dir, "keys")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, "data")); err != nil {
+				t.Fatal(err)
+			}
+		}, "invalid"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			spoiled := filepath.Join(t.TempDir(), "b")
+			if err := os.CopyFS(spoiled, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			test.spoil(t, spoiled)
+			to := backup.Target{Data: filepath.Join(t.TempDir(), "data")}
+			_, err := backup.Restore(t.Context(), to, filepath.Join(spoiled, "data"), filepath.Join(spoiled, "keys"))
+			if fault.CodeOf(err) != test.code {
+				t.Errorf("restoring: %v, want the code %s", err, test.code)
+			}
+			if _, err := os.Stat(filepath.Join(to.Data, "data.db")); err == nil {
+				t.Error("data were restored")
+			}
+		})
+	}
+}
+
+func TestKeysThatAreOlderThanTheDataAreRefused(t *testing.T) {
+	env, older, _ := copied(t)
+	newer := filepath.Join(t.TempDir(), "newer")
+	if _, _, err := backup.Make(t.Context(), source(env), newer); err != nil {
+		t.Fatal(err)
+	}
+	restore := func(data, keys string) error {
+		to := backup.Target{Data: filepath.Join(t.TempDir(), "data")}
+		_, err := backup.Restore(t.Context(), to, filepath.Join(data, "data"), filepath.Join(keys, "keys"))
+		return err
+	}
+	if err := restore(newer, older); fault.CodeOf(err) != "keys_too_old" {
+		t.Errorf("data with older keys: %v", err)
+	}
+	if err := restore(older, newer); err != nil {
+		t.Errorf("data with newer keys: %v", err)
+	}
+}
+
+func change(t *testing.T, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}

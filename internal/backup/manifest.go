@@ -1,0 +1,153 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+const (
+	format       = "underseal-backup/1"
+	manifestName = "manifest.json"
+)
+
+// Manifest describes one part of a backup.
+type Manifest struct {
+	Format     string    `json:"format"`
+	Backup     string    `json:"backup"` // the same in both parts
+	Part       string    `json:"part"`   // data or keys
+	Deployment string    `json:"deployment"`
+	Database   string    `json:"database"`        // sqlite or postgres
+	Files      string    `json:"files,omitempty"` // where the server keeps files; those of other stores are not in the backup
+	Began      time.Time `json:"began"`
+	Ended      time.Time `json:"ended"`
+	Logs       []Log     `json:"logs"` // ascending by tenant and shard
+	Content    []File    `json:"content"`
+}
+
+// Log says how far a shard of a tenant's log went.
+type Log struct {
+	Tenant string `json:"tenant"`
+	Origin string `json:"origin"`
+	Size   uint64 `json:"size"`
+}
+
+// File is one file of a part; its path has slashes and is below the part's directory.
+type File struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"` // hex
+}
+
+// write makes the part's directory durable and then names its content.
+func (m *Manifest) write(dir string) error {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := syncTree(context.Background(), dir); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, manifestName)
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		_, err = file.Write(append(text, '\n'))
+		err = errors.Join(err, file.Sync(), file.Close())
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err == nil {
+		err = syncTree(context.Background(), filepath.Dir(dir))
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "write the manifest of the backup: %w", err)
+	}
+	return nil
+}
+
+// Read returns the manifest of a part and requires that exactly the files it names
+// are there, unchanged. NotFound when the directory holds no finished backup.
+func Read(ctx context.Context, dir, part string) (Manifest, error) {
+	var m Manifest
+	text, err := os.ReadFile(filepath.Join(dir, manifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fault.New(fault.NotFound, "%s is no finished backup: it has no %s", dir, manifestName)
+	}
+	if err != nil {
+		return m, fault.New(fault.Denied, "read the backup: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&m); err != nil || m.Format != format {
+		return m, fault.New(fault.Invalid, "the manifest of %s is not of the format %q", dir, format)
+	}
+	if m.Part != part {
+		return m, fault.New(fault.Invalid, "%s holds %s, not %s", dir, m.Part, part)
+	}
+	content, err := hashTree(ctx, dir)
+	if err != nil {
+		return m, err
+	}
+	return m, m.compare(dir, content)
+}
+
+func (m *Manifest) compare(dir string, content []File) error {
+	there := map[string]File{}
+	for _, f := range content {
+		there[f.Path] = f
+	}
+	for _, want := range m.Content {
+		if there[want.Path] != want {
+			return fault.New(fault.Integrity, "the backup %s is damaged: %s is not what was copied", dir, want.Path).WithCode("backup_damaged").
+				WithHint("take another copy of this backup, or an older backup")
+		}
+		delete(there, want.Path)
+	}
+	for path := range there {
+		return fault.New(fault.Integrity, "the backup %s has a file %s that its manifest does not name", dir, path).WithCode("backup_damaged")
+	}
+	return nil
+}
+
+// hashTree lists all files below dir but its manifest, ascending by path.
+func hashTree(ctx context.Context, dir string) ([]File, error) {
+	var files []File
+	err := walk(ctx, dir, func(path string, entry fs.DirEntry) error {
+		if entry.IsDir() {
+			return nil
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil || rel == manifestName {
+			return err
+		}
+		file, err := hashFile(path)
+		file.Path = filepath.ToSlash(rel)
+		files = append(files, file)
+		return err
+	})
+	slices.SortFunc(files, func(a, b File) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) })
+	return files, err
+}
+
+func hashFile(path string) (File, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return File{}, err
+	}
+	defer in.Close()
+	sum := sha256.New()
+	size, err := io.Copy(sum, in)
+	return File{Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
+}

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// CopySQLite copies the database file name.db of a data directory, which a server
+// may be writing to, to a new file, durably and as it is at one moment. Nothing that
+// was deleted or overwritten is in the copy. While it goes on, the write-ahead log
+// grows, and an erasure waits.
+func CopySQLite(ctx context.Context, dir, name, to string) error {
+	from := filepath.Join(dir, name+".db")
+	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
+		return fault.New(fault.NotFound, "copy the database: there is no %s", from)
+	}
+	if err := createFile(to); err != nil {
+		return fault.New(fault.Unavailable, "copy the database to %s: %w", to, err)
+	}
+	db := sql.OpenDB(sqliteFile{path: from, readOnly: true})
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, to); err != nil {
+		return fault.New(fault.Unavailable, "copy the database %s to %s: %w", from, to, err).
+			WithHint("is there room? is the target empty?")
+	}
+	return syncFile(to)
+}
+
+// syncFile makes what SQLite wrote durable: to a copy it does not wait for the disk.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err == nil {
+		err = syncDirectory(filepath.Dir(path))
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "write %s to the disk: %w", path, err)
+	}
+	return nil
+}
+
+// CopiedDeployment returns whose data or keys a copied file holds.
+func CopiedDeployment(ctx context.Context, path string) (deployment string, err error) {
+	db := sql.OpenDB(sqliteFile{path: path, readOnly: true})
+	defer db.Close()
+	err = db.QueryRowContext(ctx, `SELECT deployment FROM deployment`).Scan(&deployment)
+	if err != nil {
+		return "", fault.New(fault.Integrity, "read the copied database %s: %w", path, err)
+	}
+	return deployment, nil
+}
