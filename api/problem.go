@@ -39,6 +39,7 @@ const (
 	CodeUnsupportedMediaType  = "unsupported_media_type"  // 415: the body is not application/json
 	CodeMethodNotAllowed      = "method_not_allowed"      // 405: the Allow header names the methods
 	CodeTimeout               = "timeout"                 // 408: the body did not arrive in time
+	CodeTooMany               = "too_many_requests"       // 429: more than the caller may ask for in this time
 	CodeRange                 = "range_not_satisfiable"   // 416: the file has no bytes in the range
 	CodeFilesFull             = "files_full"              // 413: the tenant's files would be too large together
 )

@@ -12,6 +12,7 @@ import (
 )
 
 type logCmd struct {
+	Mirror  logMirrorCmd  `cmd:"" help:"Copy a log, and notice when it is no longer the one that was copied."`
 	Readers logReadersCmd `cmd:"" help:"Who may read and copy the log without other credentials."`
 }
 

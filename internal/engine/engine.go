@@ -64,6 +64,7 @@ type Engine struct {
 	custodies sync.Mutex // one hold, order or erasure at a time
 	defs      definitions
 	forms     forms
+	readers   readerRates
 
 	denials   *refusals // of what callers may not do
 	strangers *refusals // of callers who did not prove who they are

@@ -75,6 +75,9 @@ type Engine interface {
 	CreateLogReader(ctx context.Context, c identity.Caller, in api.LogReaderRequest) (api.NewLogReader, error)
 	LogReaders(ctx context.Context, c identity.Caller, p engine.Page) (api.LogReaders, error)
 	RevokeLogReader(ctx context.Context, c identity.Caller, id string) (api.LogReader, error)
+	// LogFile returns a file of a log to whoever knows the secret of a reader's path.
+	// Everybody else gets NotFound, whatever it is that does not exist.
+	LogFile(ctx context.Context, secret, shard, name string) (engine.LogFile, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

@@ -311,6 +311,23 @@ func (e *fakeEngine) RevokeLogReader(_ context.Context, c identity.Caller, id st
 	return api.LogReader{ID: id}, err
 }
 
+// LogFile knows one reader, with one log of one tile.
+func (e *fakeEngine) LogFile(_ context.Context, secret, shard, name string) (engine.LogFile, error) {
+	e.note("LogFile", identity.Caller{}, secret+" "+shard, "", name)
+	switch {
+	case e.err != nil:
+		return engine.LogFile{}, e.err
+	case secret != "usl_good":
+	case shard == "2026" && name == "checkpoint":
+		return engine.LogFile{Text: true, Body: []byte("origin\n")}, nil
+	case shard == "2026" && name == "tile/0/x001/000.p/1":
+		return engine.LogFile{Immutable: true, Body: make([]byte, 32)}, nil
+	case shard == "shards" && name == "":
+		return engine.LogFile{Text: true, Body: []byte("origin\n")}, nil
+	}
+	return engine.LogFile{}, fault.New(fault.NotFound, "there is no such log")
+}
+
 // newServer returns a server of the engine; the change may adjust its config.
 func newServer(t testing.TB, e server.Engine, change ...func(*server.Config)) *server.Server {
 	t.Helper()

@@ -21,6 +21,7 @@ var statuses = map[string]int{
 	api.CodeUnsupportedMediaType: http.StatusUnsupportedMediaType,
 	api.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
 	api.CodeTimeout:              http.StatusRequestTimeout,
+	api.CodeTooMany:              http.StatusTooManyRequests,
 	api.CodeFilesFull:            http.StatusRequestEntityTooLarge,
 	api.CodeRange:                http.StatusRequestedRangeNotSatisfiable,
 }

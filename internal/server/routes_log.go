@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
@@ -28,4 +29,38 @@ func (s *Server) logRoutes() []*operation {
 				return out, err
 			}),
 	}
+}
+
+// The files of logs, for clients of C2SP tlog-tiles. Such clients send no header, so
+// the secret is in the path, and the answers are bytes: these two stand beside the
+// API and are not in its document.
+const (
+	logFilePath  = "/log/{reader}/{shard}/{file...}"
+	logShardPath = "/log/{reader}/{shard}"
+)
+
+// handleLogFiles registers them.
+func (s *Server) handleLogFiles() {
+	for _, path := range []string{logFilePath, logShardPath} {
+		o := &operation{method: "GET", path: path, id: "getLogFile", public: true, serve: s.logFile}
+		s.handle("GET "+path, o)
+		s.handle(path, methodNotAllowed(path, []string{"GET"}))
+	}
+}
+
+// logFile serves a file of a log to whoever knows a reader's path.
+func (s *Server) logFile(ctx context.Context, x *exchange) error {
+	f, err := s.engine.LogFile(ctx, x.r.PathValue("reader"), x.r.PathValue("shard"), x.r.PathValue("file"))
+	if err != nil {
+		return err
+	}
+	kind, keep := "application/octet-stream", "private, max-age=31536000, immutable"
+	if f.Text {
+		kind = "text/plain; charset=utf-8"
+	}
+	if f.Immutable { // else no-store, as everywhere
+		x.w.Header().Set("Cache-Control", keep)
+	}
+	x.write(http.StatusOK, kind, f.Body)
+	return nil
 }

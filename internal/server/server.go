@@ -124,6 +124,7 @@ func (s *Server) register(operations []*operation) error {
 	for path, allowed := range methods {
 		s.handle(path, methodNotAllowed(path, allowed))
 	}
+	s.handleLogFiles()
 	s.notFound = noSuchRoute()
 	s.handle("/", s.notFound)
 	var err error
