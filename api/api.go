@@ -240,12 +240,17 @@ type Job struct {
 	Lease     string            `json:"lease" doc:"goes back with the result"`
 	Instance  string            `json:"instance"`
 	Process   string            `json:"process"`
+	Version   int               `json:"version"`
+	Model     string            `json:"model" doc:"hex SHA-256 of the model"`
 	Element   string            `json:"element"`
 	Type      string            `json:"type"`
 	Retries   int               `json:"retries"`
 	Deadline  time.Time         `json:"deadline"`
 	Headers   map[string]string `json:"headers,omitempty"`
 	Variables json.RawMessage   `json:"variables"`
+
+	Deployment string `json:"deployment" doc:"id of the installation, which a signed statement names"`
+	Tenant     string `json:"tenant" doc:"likewise"`
 }
 
 // Jobs are the activated jobs, none when the wait ended without one.
@@ -257,14 +262,16 @@ type Jobs struct {
 type CompleteJobRequest struct {
 	Lease     string          `json:"lease" minLength:"1" maxLength:"255"`
 	Variables json.RawMessage `json:"variables,omitempty"`
+	Signed    *Signed         `json:"signed,omitempty"`
 }
 
 // FailJobRequest reports a failed try.
 type FailJobRequest struct {
-	Lease     string `json:"lease" minLength:"1" maxLength:"255"`
-	Message   string `json:"message,omitempty" maxLength:"10000"`
-	Retries   *int   `json:"retries,omitempty" doc:"tries left; absent: one less" minimum:"0"`
-	BackoffMS *int   `json:"backoff_ms,omitempty" doc:"pause before the next try; absent: one second, doubled each time" minimum:"0" maximum:"2592000000"`
+	Lease     string  `json:"lease" minLength:"1" maxLength:"255"`
+	Message   string  `json:"message,omitempty" maxLength:"10000"`
+	Retries   *int    `json:"retries,omitempty" doc:"tries left; absent: one less" minimum:"0"`
+	BackoffMS *int    `json:"backoff_ms,omitempty" doc:"pause before the next try; absent: one second, doubled each time" minimum:"0" maximum:"2592000000"`
+	Signed    *Signed `json:"signed,omitempty"`
 }
 
 // ErrorJobRequest throws a BPMN error.
@@ -273,6 +280,7 @@ type ErrorJobRequest struct {
 	Code      string          `json:"code" minLength:"1" maxLength:"255"`
 	Message   string          `json:"message,omitempty" maxLength:"10000"`
 	Variables json.RawMessage `json:"variables,omitempty"`
+	Signed    *Signed         `json:"signed,omitempty"`
 }
 
 // ExtendJobRequest lengthens a lease, counted from now.

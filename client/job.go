@@ -99,7 +99,11 @@ func (p *poller) carryOut(job api.Job) {
 	case as(err, &stop):
 		p.stop(stop.Err)
 	default:
-		p.reported(job, p.report(ctx, job, result, err))
+		outcome := p.report(ctx, job, result, err)
+		p.reported(job, outcome)
+		if isKeyRefused(outcome) { // as will be every other report
+			p.stop(outcome)
+		}
 	}
 }
 
@@ -173,11 +177,18 @@ func (p *poller) extend(ctx context.Context, job api.Job) error {
 func (p *poller) report(ctx context.Context, job api.Job, result Result, outcome error) error {
 	r, err := outcomeRequest(job, result, outcome)
 	if err == nil {
+		r, err = p.worker.signRequest(job, r)
+	}
+	if err == nil {
 		err = p.deliver(ctx, r)
 	}
-	if IsInvalid(err) || isEncoding(err) {
+	if IsInvalid(err) || isEncoding(err) || isSigning(err) {
 		outcome = &notAccepted{err}
-		err = p.deliver(ctx, failRequest(job, api.FailJobRequest{Message: outcome.Error()}))
+		r = failRequest(job, api.FailJobRequest{Message: outcome.Error()})
+		if again, err := p.worker.signRequest(job, r); err == nil {
+			r = again // else the failure itself is reported without a signature
+		}
+		err = p.deliver(ctx, r)
 	}
 	if err != nil {
 		return &notReported{err}

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/ledger"
 )
 
 // WorkerConfig says how a worker works. Every type of job has slots of its own,
@@ -33,6 +35,11 @@ type WorkerConfig struct {
 	// theirs ends, and what is not reported by then falls to other workers when
 	// its lease ends. Default 30 s.
 	Drain time.Duration
+	// Key signs what the worker reports, so that nobody else can have said it, the
+	// server's administrators among them: Ed25519 or P-256, from LoadKey, or a
+	// crypto.Signer of a key store. Its public key must be registered for the worker's
+	// principal (`underseal signers register`). Default: nothing is signed.
+	Key crypto.Signer
 	// Log hears what became of each job, and of lost leases, without any values.
 	// Of a handler's error it says the type, or what its LogValue says
 	// (slog.LogValuer). Default: nothing is logged.
@@ -66,6 +73,11 @@ func (c *WorkerConfig) validate() error {
 		return errors.New("worker config: Wait must be at most 60 s")
 	case c.Drain < 0:
 		return errors.New("worker config: Drain must not be negative")
+	}
+	if c.Key != nil {
+		if _, err := ledger.NewPublicKey(c.Key.Public()); err != nil {
+			return fmt.Errorf("worker config: Key: %w", err)
+		}
 	}
 	return nil
 }
@@ -111,8 +123,8 @@ func (w *Worker) Handle(jobType string, h Handler) {
 // Run carries out jobs until ctx ends, then lets the running ones finish and
 // returns nil. While the server is away it keeps asking, at growing intervals.
 // It returns early, after the same farewell, when the server refuses it for
-// good (a key that is not accepted, or not for these jobs) and when a handler
-// returns Stop.
+// good (a key that is not accepted, or not for these jobs, or does not count for
+// signatures) and when a handler returns Stop.
 func (w *Worker) Run(ctx context.Context) error {
 	if err := w.config.validate(); err != nil {
 		return err

@@ -21,9 +21,10 @@ const (
 	statementVersion = "1"
 	bindLabel        = "underseal/v1/statement\x00"
 
-	// maxBound is how many values a statement binds one by one. A result of more is
+	// maxFlat is how many values a statement binds one by one. A result of more is
 	// bound by its variables as wholes, so that statements stay small.
-	maxBound = 500
+	maxFlat  = 500
+	maxBound = maxFlat + 2 // with the code and message of an error
 )
 
 // The kinds of statements.
@@ -199,7 +200,7 @@ type Bound struct {
 // Of a result with more than 500 of those it lists the variables as wholes.
 func Flatten(result *canon.Context) []Bound {
 	all := parts(nil, "", result)
-	if len(all) <= maxBound {
+	if len(all) <= maxFlat {
 		return all
 	}
 	all = make([]Bound, result.Len())
@@ -208,6 +209,16 @@ func Flatten(result *canon.Context) []Bound {
 		all[i] = Bound{escapePath(e.Name), e.Value}
 	}
 	return all
+}
+
+// Failure lists what a statement binds of a failed try.
+func Failure(message string) []Bound {
+	return []Bound{{"$message", canon.String(message)}}
+}
+
+// Thrown lists what a statement binds of a BPMN error.
+func Thrown(code, message string, result *canon.Context) []Bound {
+	return append(Flatten(result), Bound{"$code", canon.String(code)}, Bound{"$message", canon.String(message)})
 }
 
 // parts adds the values inside v, which stands at path.
@@ -257,7 +268,7 @@ func BindKey(nonce Hash, path string) Hash {
 }
 
 // Bind returns the commitments to values that a statement holds, ascending. More
-// than 500 values are Invalid ("statement_too_large").
+// than 502 values are Invalid ("statement_too_large").
 func Bind(nonce Hash, values []Bound) ([]Hash, error) {
 	if len(values) > maxBound {
 		return nil, fault.New(fault.Invalid, "a result of %d variables cannot be signed, at most %d can", len(values), maxBound).

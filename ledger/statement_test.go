@@ -265,7 +265,7 @@ func TestAStatementHoldsNoPlainHashOfAValue(t *testing.T) {
 func TestALargeResultIsBoundByVariables(t *testing.T) {
 	inner := &canon.Context{}
 	outer := &canon.Context{}
-	for i := range 501 {
+	for i := range 503 {
 		inner = inner.With(fmt.Sprintf("v%03d", i), canon.Bool(true))
 		outer = outer.With(fmt.Sprintf("v%03d", i), canon.Bool(true))
 	}
@@ -274,7 +274,7 @@ func TestALargeResultIsBoundByVariables(t *testing.T) {
 		t.Errorf("%d values are bound, want the two variables", len(list))
 	}
 	if _, err := ledger.Bind(nonce, ledger.Flatten(outer)); fault.CodeOf(err) != "statement_too_large" {
-		t.Errorf("501 variables: %v", err)
+		t.Errorf("503 variables: %v", err)
 	}
 }
 

@@ -19,6 +19,7 @@ type workerCmd struct {
 	Command     []string `arg:"" passthrough:"partial" help:"The command and its arguments, after --."`
 	Jobs        int      `help:"End after this many jobs, done one after the other (default: go on)." placeholder:"N"`
 	Concurrency int      `help:"How many commands run at once." default:"4" placeholder:"N"`
+	SignWith    string   `help:"The worker's key: sign every result, so that nobody else can have made it (underseal signers keygen)." placeholder:"FILE"`
 	Name        string   `help:"A name shown to administrators (default: the machine's)." placeholder:"TEXT"`
 	LogLevel    string   `conf:"log_level" help:"${doc_log_level}" placeholder:"LEVEL"`
 	LogFormat   string   `conf:"log_format" help:"${doc_log_format}" placeholder:"FORMAT"`
@@ -57,7 +58,13 @@ func (c *workerCmd) Run(ctx context.Context, e *env) error {
 	log := e.logger()
 	environ := childEnviron(os.Environ(), e.settings)
 	t := &tally{jobs: c.Jobs, enough: enough}
-	w := cl.NewWorker(c.config(log, t))
+	config := c.config(log, t)
+	if c.SignWith != "" {
+		if config.Key, err = signingKey(c.SignWith); err != nil {
+			return err
+		}
+	}
+	w := cl.NewWorker(config)
 	w.Handle(c.Type, func(ctx context.Context, job client.Job) (client.Result, error) {
 		defer t.run()()
 		answer, err := runChild(ctx, command, environ, job.Job)

@@ -35,6 +35,7 @@ type cli struct {
 	Erase     eraseCmd     `cmd:"" group:"client" help:"Destroy the keys of an instance or a person; receipts, verification."`
 	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
 	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
+	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`
 
 	Witness    witnessCmd    `cmd:"" group:"other" help:"Be a witness of other people's logs."`
 	Check      configCmd     `cmd:"" name:"config" group:"other" help:"Check the configuration."`

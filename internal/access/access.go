@@ -45,6 +45,10 @@ const (
 	ReadKey        Action = "key:read"
 	RotateKey      Action = "key:rotate"
 	RetireKey      Action = "key:retire"
+	RegisterSigner Action = "signer:register"
+	RotateSigner   Action = "signer:rotate"
+	RevokeSigner   Action = "signer:revoke"
+	ReadSigner     Action = "signer:read"
 	PutFile        Action = "file:put"
 	ReadFile       Action = "file:read"
 

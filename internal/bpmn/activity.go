@@ -42,6 +42,9 @@ func (g *graph) activity(n *Node, e *process.Element) {
 			return
 		}
 		e.Kind, e.Script = process.ScriptTask, g.scriptTask(n)
+		if _, ok := sealVocabulary.attr(n, "signed"); ok {
+			g.add(n, "seal:signed is for results of workers; this script runs here")
+		}
 	default:
 		g.serviceTask(n, e)
 	}
@@ -53,6 +56,7 @@ const howToJob = `names no job type for a worker: add <zeebe:taskDefinition type
 // have been refused by the tables; they need no second reason.
 func (g *graph) serviceTask(n *Node, e *process.Element) {
 	e.Kind, e.Job = process.ServiceTask, &process.JobSpec{Headers: headers(n)}
+	_, e.Job.Signed = sealVocabulary.attr(n, "signed")
 	definition := zeebeVocabulary.child(n, "taskDefinition")
 	topic, hasTopic := camundaVocabulary.attr(n, "topic")
 	kind, _ := camundaVocabulary.attr(n, "type")

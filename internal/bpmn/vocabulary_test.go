@@ -23,7 +23,7 @@ func picture(d *process.Definition) string {
 			fmt.Fprintf(&b, " map %s -> %s", source(m.Source), m.Target)
 		}
 		if e.Job != nil {
-			fmt.Fprintf(&b, " job %s retries %s headers %v", source(e.Job.Type), source(e.Job.Retries), e.Job.Headers)
+			fmt.Fprintf(&b, " job %s retries %s headers %v signed %t", source(e.Job.Type), source(e.Job.Retries), e.Job.Headers, e.Job.Signed)
 		}
 		if e.User != nil {
 			fmt.Fprintf(&b, " user %s groups %s users %s due %s form %q", source(e.User.Assignee), source(e.User.CandidateGroups),

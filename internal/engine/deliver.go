@@ -28,6 +28,8 @@ type happening struct {
 	files []*arrival                 // that came with the event, see arrive
 	extra []fieldWrite
 	terms []store.Token
+
+	signed *signature // of the worker; nil: not signed
 }
 
 // deliver is the one way in which an instance changes: step, seal, commit to a

@@ -65,6 +65,7 @@ type Engine struct {
 	defs      definitions
 	forms     forms
 	readers   readerRates
+	signers   signers
 
 	denials   *refusals // of what callers may not do
 	strangers *refusals // of callers who did not prove who they are

@@ -32,3 +32,25 @@ func RecordEntry(ctx context.Context, e *Engine, c Caller, kind string, fields m
 	}
 	return e.record(ctx, c.Scope, a)
 }
+
+// PastStep opens a step of an instance: its leaf and all that it wrote.
+func PastStep(ctx context.Context, e *Engine, c Caller, id string, seq uint64) (leaf ledger.Leaf, values map[string]canon.Value, err error) {
+	values = map[string]canon.Value{}
+	err = e.use(ctx, c, id, func(l *Live) error {
+		steps, err := e.store.Steps(ctx, c.Scope, l.id, seq-1, 1)
+		if err != nil || len(steps) != 1 {
+			return err
+		}
+		if leaf, err = ledger.ParseLeaf(steps[0].Leaf.Body); err != nil {
+			return err
+		}
+		fields, err := e.store.StepFields(ctx, c.Scope, l.id, seq)
+		for _, f := range fields {
+			if values[f.Path], _, err = e.checkPast(ctx, &l.object, leaf, f); err != nil {
+				return err
+			}
+		}
+		return err
+	})
+	return leaf, values, err
+}

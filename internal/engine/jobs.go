@@ -13,6 +13,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
 )
 
 // maxBackoffMS is the longest pause before a job's next try, 30 days; the API
@@ -38,7 +39,7 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 	jobs := api.Jobs{Items: []api.Job{}}
 	var told []shown
 	err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
-		job, shows, err := l.offer(lease)
+		job, shows, err := l.offer(e.deployment, lease)
 		if err == nil {
 			jobs.Items, told = append(jobs.Items, job), append(told, shows)
 		}
@@ -56,7 +57,7 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 }
 
 // offer shows a leased job to its worker.
-func (l *Live) offer(lease Lease) (api.Job, shown, error) {
+func (l *Live) offer(deployment string, lease Lease) (api.Job, shown, error) {
 	job, ok := l.state.Job(lease.Job)
 	if !ok {
 		return api.Job{}, shown{}, noSuch("job", refText(l.id, lease.Job))
@@ -68,6 +69,7 @@ func (l *Live) offer(lease Lease) (api.Job, shown, error) {
 	shows := shown{object: l.id, element: job.Element, paths: namesOf(variables, l.head.erased())}
 	return api.Job{
 		ID: refText(l.id, lease.Job), Lease: lease.Token, Instance: textID(l.id), Process: l.head.process,
+		Version: l.head.version, Model: l.head.model, Deployment: deployment, Tenant: l.scope.Tenant(),
 		Element: job.Element, Type: job.Type, Retries: job.Retries, Deadline: lease.Deadline,
 		Headers: l.headers(job.Element), Variables: canon.EncodeJSON(variables),
 	}, shows, nil
@@ -91,7 +93,8 @@ func (e *Engine) CompleteJob(ctx context.Context, c Caller, id string, r api.Com
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	return e.happenJob(ctx, c, id, r.Lease, "complete", idem, r, func(job uint64) happening {
+	said := report{kind: ledger.JobCompleted, lease: r.Lease, result: ledger.Flatten(result), signed: r.Signed, given: result}
+	return e.happenJob(ctx, c, id, said, "complete", idem, r, func(job uint64) happening {
 		return happening{event: process.JobCompleted{Job: job, Variables: result}, name: "job_completed"}
 	})
 }
@@ -105,7 +108,8 @@ func (e *Engine) FailJob(ctx context.Context, c Caller, id string, r api.FailJob
 	if r.BackoffMS != nil {
 		backoff = time.Duration(min(*r.BackoffMS, maxBackoffMS)) * time.Millisecond
 	}
-	return e.happenJob(ctx, c, id, r.Lease, "fail", idem, r, func(job uint64) happening {
+	said := report{kind: ledger.JobFailed, lease: r.Lease, result: ledger.Failure(r.Message), signed: r.Signed}
+	return e.happenJob(ctx, c, id, said, "fail", idem, r, func(job uint64) happening {
 		return happening{event: process.JobFailed{Job: job, Retries: retries, Backoff: backoff, Message: r.Message}, name: "job_failed"}
 	})
 }
@@ -116,7 +120,8 @@ func (e *Engine) ErrorJob(ctx context.Context, c Caller, id string, r api.ErrorJ
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	return e.happenJob(ctx, c, id, r.Lease, "error", idem, r, func(job uint64) happening {
+	said := report{kind: ledger.JobErrored, lease: r.Lease, result: ledger.Thrown(r.Code, r.Message, result), signed: r.Signed, given: result}
+	return e.happenJob(ctx, c, id, said, "error", idem, r, func(job uint64) happening {
 		return happening{event: process.JobErrored{Job: job, Code: r.Code, Message: r.Message, Variables: result}, name: "job_errored"}
 	})
 }
@@ -144,7 +149,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 }
 
 // happenJob delivers what a worker reports, if the job is still the worker's.
-func (e *Engine) happenJob(ctx context.Context, c Caller, id, lease, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
+func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
 	if err := e.may(ctx, c, access.WorkJobs, "job", id); err != nil {
 		return api.Receipt{}, err
 	}
@@ -160,8 +165,12 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id, lease, operation, 
 	h.act, h.actor, h.again = "worker", actorOf(c), again
 	var done api.Receipt
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if said.signed != nil {
+			e.signers.changing.RLock()
+			defer e.signers.changing.RUnlock()
+		}
 		if _, waits := l.state.Job(ref.Job); waits {
-			if err := e.runner.Holds(ctx, l, ref, lease); err != nil {
+			if h.signed, err = e.checkReport(ctx, c, l, ref, said); err != nil {
 				earlier, found, again := e.repeated(ctx, c.Scope, again)
 				if done = earlier; found || again != nil {
 					return again
@@ -176,6 +185,15 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id, lease, operation, 
 		return done, noSuch("job", id)
 	}
 	return done, err
+}
+
+// checkReport refuses what is said of a job by somebody who does not hold it, or who
+// signed something else.
+func (e *Engine) checkReport(ctx context.Context, c Caller, l *Live, ref JobRef, said report) (*signature, error) {
+	if err := e.runner.Holds(ctx, l, ref, said.lease); err != nil {
+		return nil, err
+	}
+	return e.checkSignature(ctx, c, l, ref, said)
 }
 
 // Fire delivers a timer whose time has come. A timer that does not wait any

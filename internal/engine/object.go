@@ -44,6 +44,7 @@ type step struct {
 	fields []fieldWrite   // what is written, one per path
 	gone   []string       // paths that end
 	tokens []store.Token
+	signed *signature // of whoever caused the step; nil: not signed
 }
 
 // fieldWrite is a new version of a field. Facts about the step itself ("$actor")
@@ -112,6 +113,9 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 		Kind: s.kind, Log: o.head.shard(), Object: textID(o.id), Seq: seq, Prev: prev, Def: o.head.model,
 		Elem: s.elem, At: formatTime(s.at), Act: s.act,
 		Data: ledger.DataRoot(commitments), N: len(commitments), Rows: ledger.RowsHash(set.Step, sealed),
+	}
+	if s.signed != nil {
+		leaf.Stmt, leaf.Key = s.signed.hash.String(), s.signed.key.String()
 	}
 	set.Leaf.Body = leaf.Encode()
 	set.Leaf.Hash = ledger.LeafHash(set.Leaf.Body)

@@ -31,6 +31,10 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		}
 		s.fields = append(s.fields, fieldWrite{path: change.Path, value: change.Value, label: change.Label, search: change.Search == "exact"})
 	}
+	if h.signed != nil && out.Rejected == nil {
+		s.signed = h.signed
+		s.fields = append(s.fields, h.signed.fields(out.Changes)...)
+	}
 	keepFiles(&s, h.files, out.Changes)
 	// A request that was refused did nothing: repeated, it is refused again, and
 	// never found under its key as if it had been carried out.

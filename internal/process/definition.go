@@ -110,6 +110,7 @@ type JobSpec struct {
 	Type    *feel.Expression // usually a constant string
 	Retries *feel.Expression // nil: 3
 	Headers []Header         // constant text for the worker
+	Signed  bool             // its result must be signed by the worker
 }
 
 // Header is one constant of a job.

@@ -110,6 +110,22 @@ func (r *run) jobFailed(e JobFailed) error {
 	return nil
 }
 
+// ResultLabel returns the label of what a job's result could tell: of what its worker
+// may have been given, and of what the result's variables are declared to be.
+func (s *State) ResultLabel(job uint64, result *canon.Context) Label {
+	i := find(s.jobs, job)
+	if i < 0 {
+		return Label{}
+	}
+	o := s.d.fromWork(s.jobs[i].given)
+	label := o.loose
+	for i := range result.Len() {
+		v := s.d.newVariable(0, result.At(i).Name, result.At(i).Value, o)
+		label = join(label, v.labelOfAll())
+	}
+	return *label
+}
+
 // failJob stops a job until its incident is retried.
 func (r *run) failJob(j *job, code, message string) {
 	j.failed, j.notBefore = true, 0

@@ -357,3 +357,23 @@ func serve(s http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	s.ServeHTTP(w, r)
 	return w
 }
+
+func (e *fakeEngine) Signers(_ context.Context, c identity.Caller) (api.Signers, error) {
+	_, err := e.note("Signers", c, "", "", nil)
+	return api.Signers{}, err
+}
+
+func (e *fakeEngine) RegisterSigner(_ context.Context, c identity.Caller, in api.SignerRequest, idem string) (api.Signer, error) {
+	_, err := e.note("RegisterSigner", c, "", idem, in)
+	return api.Signer{}, err
+}
+
+func (e *fakeEngine) RotateSigner(_ context.Context, c identity.Caller, name string, in api.RotateSignerRequest, idem string) (api.Signer, error) {
+	_, err := e.note("RotateSigner", c, name, idem, in)
+	return api.Signer{}, err
+}
+
+func (e *fakeEngine) RevokeSigner(_ context.Context, c identity.Caller, name string, in api.RevokeSignerRequest, idem string) (api.Signer, error) {
+	_, err := e.note("RevokeSigner", c, name, idem, in)
+	return api.Signer{}, err
+}

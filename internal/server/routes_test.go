@@ -67,6 +67,10 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/log/readers", `{"name":"the auditor"}`, "CreateLogReader", "", api.LogReaderRequest{Name: "the auditor"}},
 		{"GET", "/v1/log/readers?limit=3", "", "LogReaders", "", api.Page{Limit: 3}},
 		{"POST", "/v1/log/readers/1/revoke", "", "RevokeLogReader", "1", nil},
+		{"GET", "/v1/signers", "", "Signers", "", nil},
+		{"POST", "/v1/signers", `{"name":"ocr","principal":"p","alg":"p256","public":"AA=="}`, "RegisterSigner", "", api.SignerRequest{Name: "ocr", Principal: "p", Alg: "p256", Public: "AA=="}},
+		{"POST", "/v1/signers/platform/rotate", `{}`, "RotateSigner", "platform", api.RotateSignerRequest{}},
+		{"POST", "/v1/signers/ocr/revoke", `{"reason":"stolen"}`, "RevokeSigner", "ocr", api.RevokeSignerRequest{Reason: "stolen"}},
 	} {
 		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
 			t.Parallel()

@@ -24,6 +24,7 @@ const (
 	Instance   Kind = "instance"
 	Definition Kind = "definition"
 	Custody    Kind = "custody"
+	Signer     Kind = "signer"
 )
 
 // WriteSet is all that one step of one object writes. It is applied whole or

@@ -10,7 +10,7 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
-    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody')),
+    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer')),
     seq    bigint NOT NULL CHECK (seq >= 1),
     body   bytea    NOT NULL,
     PRIMARY KEY (tenant, object)
@@ -18,6 +18,7 @@ CREATE TABLE heads (
 
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
 CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
+CREATE INDEX heads_of_signers ON heads (tenant, object) WHERE kind = 'signer';
 
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (

@@ -15,7 +15,7 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant TEXT    NOT NULL CHECK (tenant <> ''),
     object BLOB    NOT NULL CHECK (length(object) = 16),
-    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody')),
+    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer')),
     seq    INTEGER NOT NULL CHECK (seq >= 1),
     body   BLOB    NOT NULL,
     PRIMARY KEY (tenant, object)
@@ -23,6 +23,7 @@ CREATE TABLE heads (
 
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
 CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
+CREATE INDEX heads_of_signers ON heads (tenant, object) WHERE kind = 'signer';
 
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (
