@@ -47,11 +47,19 @@ func (a *Anchor) Verify(c Checkpoint, log note.Verifier, witnesses ...note.Verif
 	if !signed {
 		return Checkpoint{}, nil, fault.New(fault.Integrity, "the anchor log's checkpoint is not signed by %q", log.Name()).WithCode("anchor_signature")
 	}
-	entry := AnchorEntry(a.Blind, c)
-	if err := VerifyInclusion(LeafHash(entry[:]), a.Proof.Index, anchor.Size, a.Proof.Path, anchor.Root); err != nil {
-		return Checkpoint{}, nil, fault.New(fault.Integrity, "the checkpoint is not in the anchor log: %w", err).WithCode("anchor_inclusion")
+	if err := a.holds(c, anchor); err != nil {
+		return Checkpoint{}, nil, err
 	}
 	return anchor, n, nil
+}
+
+// holds checks that the checkpoint is under that of the anchor log.
+func (a *Anchor) holds(c, anchor Checkpoint) error {
+	entry := AnchorEntry(a.Blind, c)
+	if err := VerifyInclusion(LeafHash(entry[:]), a.Proof.Index, anchor.Size, a.Proof.Path, anchor.Root); err != nil {
+		return fault.New(fault.Integrity, "the checkpoint is not in the anchor log: %w", err).WithCode("anchor_inclusion")
+	}
+	return nil
 }
 
 // Time checks the token against the anchor log's checkpoint and returns the time

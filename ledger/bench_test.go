@@ -37,3 +37,14 @@ func BenchmarkDataRoot10(b *testing.B) {
 		ledger.DataRoot(commitments)
 	}
 }
+
+func BenchmarkVerifyBundle(b *testing.B) {
+	_, bundle, text := evidence(b)
+	data, policy := encodeBundle(b, bundle), parsePolicy(b, text)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ledger.VerifyBundle(data, policy); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

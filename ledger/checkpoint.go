@@ -79,7 +79,7 @@ func SignCheckpoint(c Checkpoint, signers ...note.Signer) ([]byte, error) {
 // OpenCheckpoint returns the checkpoint in a signed note, and the note with the
 // signatures of the verifiers given, at least one. A note that none of them
 // signed is an Integrity fault with the code "checkpoint_unsigned", one with a
-// signature of theirs that is wrong has the code "signature_wrong". Signatures of
+// signature of theirs that is wrong has the code "checkpoint_forged". Signatures of
 // others are kept in UnverifiedSigs and mean nothing.
 func OpenCheckpoint(signed []byte, verifiers ...note.Verifier) (Checkpoint, *note.Note, error) {
 	n, err := openNote("checkpoint", signed, verifiers)
@@ -108,7 +108,7 @@ func openNote(what string, signed []byte, verifiers []note.Verifier) (*note.Note
 		return nil, fault.New(fault.Integrity, "%s is signed by none of the %d keys that may sign it, but by %s", what, len(verifiers), signedBy(unverified.Note.UnverifiedSigs)).
 			WithCode(what + "_unsigned")
 	case errors.As(err, &invalid):
-		return nil, fault.New(fault.Integrity, "%s has a wrong signature of key %s+%08x", what, invalid.Name, invalid.Hash).WithCode("signature_wrong")
+		return nil, fault.New(fault.Integrity, "%s has a wrong signature of key %s+%08x", what, invalid.Name, invalid.Hash).WithCode(what + "_forged")
 	}
 	return nil, fault.New(fault.Integrity, "%s is refused: it is not a signed note (%w)", what, err).WithCode(what + "_malformed")
 }

@@ -276,8 +276,8 @@ func TestOpenCheckpointNamesWhatIsWrong(t *testing.T) {
 	}{
 		{"no key", signed, "checkpoint_unsigned", nil},
 		{"another key", signed, "checkpoint_unsigned", []note.Verifier{third}},
-		{"a changed size", strings.Replace(signed, "\n12\n", "\n13\n", 1), "signature_wrong", []note.Verifier{key}},
-		{"one good and one wrong signature", swapSignature(t, signed), "signature_wrong", []note.Verifier{key, other}},
+		{"a changed size", strings.Replace(signed, "\n12\n", "\n13\n", 1), "checkpoint_forged", []note.Verifier{key}},
+		{"one good and one wrong signature", swapSignature(t, signed), "checkpoint_forged", []note.Verifier{key, other}},
 		{"no signature", c.Text() + "\n", "checkpoint_malformed", []note.Verifier{key}},
 		{"no note", "hello", "checkpoint_malformed", []note.Verifier{key}},
 		{"nothing", "", "checkpoint_malformed", []note.Verifier{key}},
@@ -336,7 +336,7 @@ func TestReceipts(t *testing.T) {
 	changed := r
 	changed.Leaf = bytes.Replace(slices.Clone(r.Leaf), []byte(`"decide"`), []byte(`"refuse"`), 1)
 	_, err = ledger.VerifyReceipt(changed, key)
-	wantCode(t, err, "signature_wrong")
+	wantCode(t, err, "receipt_forged")
 	_, err = ledger.VerifyReceipt(r, verifier(t, ledger.VerifierKey(origin, public(otherSeed))))
 	wantCode(t, err, "receipt_unsigned")
 	// The key of another log of the same tenant is the same key under another name.
@@ -355,7 +355,7 @@ func TestReceipts(t *testing.T) {
 	bad := r
 	bad.Signature = append([]byte("x\n\n"), r.Signature...)
 	_, err = ledger.VerifyReceipt(bad, key)
-	wantCode(t, err, "signature_wrong")
+	wantCode(t, err, "receipt_forged")
 }
 
 // FuzzOpenCheckpoint looks for a panic, and for a checkpoint with two spellings.

@@ -341,6 +341,11 @@ func (p *Policy) Open(signed []byte) (Checkpoint, *note.Note, error) {
 	return c, n, p.checkSigner(c, n)
 }
 
+// names says whether the policy has a key of the log.
+func (p *Policy) names(origin string) bool {
+	return slices.ContainsFunc(p.Logs, func(l PolicyLog) bool { return l.Key.Name() == origin })
+}
+
 func keyNotInPolicy(c Checkpoint) error {
 	return fault.New(fault.Integrity, "the checkpoint of %q at size %d is signed by no key that the policy names for this log", c.Origin, c.Size).
 		WithCode("key_not_in_policy")
@@ -373,11 +378,9 @@ func (p *Policy) CheckQuorum(n *note.Note) error {
 		return nil
 	}
 	seen := map[string]bool{}
-	var names []string
-	for _, w := range p.Witnesses {
-		if seen[w.Name] = signedWith(n, w.Key); seen[w.Name] {
-			names = append(names, w.Name)
-		}
+	names := p.cosigners(n)
+	for _, name := range names {
+		seen[name] = true
 	}
 	for _, g := range p.Groups {
 		members := 0
@@ -393,4 +396,14 @@ func (p *Policy) CheckQuorum(n *note.Note) error {
 			p.Quorum, len(p.Witnesses), strings.Join(append(names, "no more"), ", ")).WithCode("quorum_not_met")
 	}
 	return nil
+}
+
+// cosigners are the names of the policy's witnesses that have cosigned a note.
+func (p *Policy) cosigners(n *note.Note) (names []string) {
+	for _, w := range p.Witnesses {
+		if signedWith(n, w.Key) {
+			names = append(names, w.Name)
+		}
+	}
+	return names
 }

@@ -196,7 +196,7 @@ func TestPolicyOpensOnlyWhatItsKeysSigned(t *testing.T) {
 		{"another log", signCheckpoint(t, ledger.Checkpoint{Origin: "other", Size: 15}, signer(t, "other", logSeed)), "log_not_in_policy"},
 		{"another log with this log's signature", signCheckpoint(t, ledger.Checkpoint{Origin: "other", Size: 15}, old), "log_not_in_policy"},
 		{"no note", []byte("hello"), "checkpoint_malformed"},
-		{"a witness's wrong signature", swapWitness(signCheckpoint(t, at(15), old, cosigner(t, witnessName(0), witnessSeedOf(0)))), "signature_wrong"},
+		{"a witness's wrong signature", swapWitness(signCheckpoint(t, at(15), old, cosigner(t, witnessName(0), witnessSeedOf(0)))), "checkpoint_forged"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, _, err := p.Open(test.signed)

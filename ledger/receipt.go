@@ -55,7 +55,7 @@ func ParseReceipt(signed []byte) (Receipt, error) {
 }
 
 // VerifyReceipt checks that a key of the leaf's own log signed the receipt, and
-// returns the leaf. A wrong signature has the code "signature_wrong", one of no
+// returns the leaf. A wrong signature has the code "receipt_forged", one of no
 // known key "receipt_unsigned".
 func VerifyReceipt(r Receipt, verifiers ...note.Verifier) (Leaf, error) {
 	l, err := ParseLeaf(r.Leaf)

@@ -37,12 +37,9 @@ var (
 // valid at that time; a root may have ended since. Whatever is wrong is an
 // Integrity fault with one of the codes above.
 func VerifyTimestamp(token, message []byte, roots *x509.CertPool) (time.Time, error) {
-	t, authority, others, err := parseToken(token)
+	t, authority, others, err := readToken(token, message)
 	if err != nil {
-		return time.Time{}, refusedTimestamp(CodeTimestampMalformed, err)
-	}
-	if sum := sha256.Sum256(message); t.HashAlgorithm != crypto.SHA256 || !bytes.Equal(t.HashedMessage, sum[:]) {
-		return time.Time{}, refusedTimestamp(CodeTimestampOther, errors.New("it is of something else"))
+		return time.Time{}, err
 	}
 	_, err = authority.Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: others, CurrentTime: t.Time, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageTimeStamping},
@@ -55,6 +52,28 @@ func VerifyTimestamp(token, message []byte, roots *x509.CertPool) (time.Time, er
 		return time.Time{}, refusedTimestamp(CodeTimestampForeign, err)
 	}
 	return t.Time.UTC(), nil
+}
+
+// claimedTime returns the time that a token of a message says, by whatever
+// authority it carries: anybody can make such a token.
+func claimedTime(token, message []byte) (time.Time, error) {
+	t, _, _, err := readToken(token, message)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return t.Time.UTC(), nil
+}
+
+// readToken reads a token that has to be of the message.
+func readToken(token, message []byte) (t *timestamp.Timestamp, authority *x509.Certificate, others *x509.CertPool, err error) {
+	t, authority, others, err = parseToken(token)
+	if err != nil {
+		return nil, nil, nil, refusedTimestamp(CodeTimestampMalformed, err)
+	}
+	if sum := sha256.Sum256(message); t.HashAlgorithm != crypto.SHA256 || !bytes.Equal(t.HashedMessage, sum[:]) {
+		return nil, nil, nil, refusedTimestamp(CodeTimestampOther, errors.New("it is of something else"))
+	}
+	return t, authority, others, nil
 }
 
 func refusedTimestamp(code string, cause error) error {

@@ -23,9 +23,10 @@ import (
 // An authority gives timestamps. Its certificates are good for a hundred years, since
 // tokens that are made here hold the time of the test besides their own.
 type authority struct {
-	root *x509.CertPool
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	root    *x509.CertPool
+	cert    *x509.Certificate
+	key     *ecdsa.PrivateKey
+	rootDER []byte
 }
 
 var inTheYear = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -53,7 +54,7 @@ func newAuthority(t testing.TB, change func(c *x509.Certificate)) authority {
 	signedRoot := issue(t, root, root, rootKey, rootKey)
 	pool := x509.NewCertPool()
 	pool.AddCert(signedRoot)
-	return authority{pool, issue(t, cert, signedRoot, key, rootKey), key}
+	return authority{pool, issue(t, cert, signedRoot, key, rootKey), key, signedRoot.Raw}
 }
 
 func newECDSA(t testing.TB) *ecdsa.PrivateKey {

@@ -1,0 +1,373 @@
+package ledger_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/digitorus/timestamp"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/ledger"
+)
+
+// evidenceCase is a bundle's file, a policy or none, and what comes of it.
+type evidenceCase struct {
+	name         string
+	data         []byte
+	policy       string
+	result, code string
+}
+
+// evidenceCases are the vectors: what is accepted, and each way to be refused.
+func evidenceCases(t testing.TB) (cases []evidenceCase) {
+	cases = append(accepted(t), changedFiles(t)...)
+	for _, c := range []struct {
+		name, code string
+		change     func(c *company, b *ledger.Bundle) // of good evidence, before it is written
+		policy     func(good string) string
+	}{
+		{"a leaf that is none", "leaf_malformed", func(_ *company, b *ledger.Bundle) { b.Leaf = []byte("{}") }, nil},
+		{"a proof for another leaf", "not_included", func(c *company, b *ledger.Bundle) { b.Proof = c.proof(c.leaves[2], len(c.leaves)) }, nil},
+		{"another leaf under the proof", "not_included", func(c *company, b *ledger.Bundle) {
+			b.Leaf = bytes.Replace(bytes.Clone(b.Leaf), []byte(`"elem":"score"`), []byte(`"elem":"other"`), 1)
+		}, nil},
+		{"another log's checkpoint", "checkpoint_of_other_log", func(_ *company, b *ledger.Bundle) { b.Proof.Checkpoint = otherLogsHead(t, b.Proof) }, nil},
+		{"a checkpoint that the platform never signed", "checkpoint_unsigned", func(_ *company, b *ledger.Bundle) { b.Proof.Checkpoint = signedBy(t, b.Proof, origin, otherSeed) }, nil},
+		{"a checkpoint with a forged signature", "checkpoint_forged", func(_ *company, b *ledger.Bundle) { b.Proof.Checkpoint = forged(t, b.Proof) }, nil},
+		{"no chain of the platform", "chain_missing", func(_ *company, b *ledger.Bundle) { b.Platform = nil }, nil},
+		{"a worker's chain for the platform's", "chain_broken", func(_ *company, b *ledger.Bundle) { b.Platform = b.Chain }, nil},
+		{"a log that the policy does not name", "log_not_in_policy", nil, func(good string) string {
+			return strings.Replace(good, ledger.VerifierKey(origin, public(logSeed)), ledger.VerifierKey("underseal/0192f0c1/main/2027", public(logSeed)), 1)
+		}},
+		{"a key that the policy does not name", "key_not_in_policy", nil, replaceKey(logSeed, otherSeed)},
+		{"a key at a size that the policy does not let it sign", "key_out_of_range", nil, func(good string) string { return strings.Replace(good, " 1 -\n", " 1 6\n", 1) }},
+		{"too few witnesses", "quorum_not_met", func(c *company, b *ledger.Bundle) { c.witnesses = c.witnesses[:1]; b.Anchor = c.anchor(b.Proof) }, nil},
+		{"witnesses that the policy does not name", "quorum_not_met", func(c *company, b *ledger.Bundle) {
+			c.witnesses = []note.Signer{cosigner(t, witnessName(2), witnessSeedOf(2)), cosigner(t, witnessName(3), witnessSeedOf(3))}
+			b.Anchor = c.anchor(b.Proof)
+		}, nil},
+		{"witnesses of an anchor log that the policy does not name", "quorum_not_met", nil, func(good string) string { return strings.Replace(good, "log "+anchorLog, "# "+anchorLog, 1) }},
+		{"no anchor", "quorum_not_met", func(_ *company, b *ledger.Bundle) { b.Anchor = nil }, nil},
+		{"an anchor of another checkpoint", "anchor_inclusion", func(c *company, b *ledger.Bundle) { b.Anchor = c.anchor(c.proof(c.leaves[2], 6)) }, nil},
+		{"no timestamp", "timestamp_missing", func(_ *company, b *ledger.Bundle) { b.Anchor.Token = nil }, nil},
+		{"a timestamp of a foreign authority", "timestamp_foreign", func(c *company, b *ledger.Bundle) { c.tsa = newAuthority(t, nil); b.Anchor = c.anchor(b.Proof) }, nil},
+		{"a timestamp after the end of the authority's certificate", "timestamp_expired", func(c *company, b *ledger.Bundle) {
+			b.Anchor.Token = c.tsa.token(t, headOf(t, b.Anchor.Proof), func(s *timestamp.Timestamp) { s.Time = s.Time.AddDate(95, 0, 0) })
+		}, nil},
+		{"a timestamp of something else", "timestamp_other", func(c *company, b *ledger.Bundle) { b.Anchor.Token = c.tsa.token(t, []byte("x"), nil) }, nil},
+		{"a timestamp that is none", "timestamp_malformed", func(_ *company, b *ledger.Bundle) { b.Anchor.Token = []byte("x") }, nil},
+		{"no chain of the signer", "chain_missing", func(_ *company, b *ledger.Bundle) { b.Chain = nil }, nil},
+		{"a chain that ends with another step than the entry names", "chain_broken", func(c *company, b *ledger.Bundle) {
+			c.key(ledger.KeyRotated, workerID, ledger.WorkerSigner, newSeed, workerSeed)
+			c.finish(b)
+		}, nil},
+		{"a chain with another key", "chain_broken", func(_ *company, b *ledger.Bundle) {
+			k := ledger.SignerKey{Signer: ledger.WorkerSigner, Name: "worker-1", Principal: "scoring", Key: publicKey(t, newSeed)}
+			b.Chain[0].Key.Value = k.Value()
+		}, nil},
+		{"a chain that discloses something else", "chain_broken", func(c *company, b *ledger.Bundle) { b.Chain[0].Key = c.fields[string(b.Chain[0].Leaf)][1] }, nil},
+		{"a chain under a proof for another leaf", "chain_broken", func(_ *company, b *ledger.Bundle) { b.Chain[0].Proof = b.Proof }, nil},
+		{"a statement that is another", "statement_mismatch", func(_ *company, b *ledger.Bundle) {
+			b.Statement = bytes.Replace(bytes.Clone(b.Statement), []byte(`"lease":"1"`), []byte(`"lease":"2"`), 1)
+		}, nil},
+		{"a statement without its signature", "statement_mismatch", func(_ *company, b *ledger.Bundle) { b.Signature = nil }, nil},
+		{"a signature that is forged", "signature_wrong", func(_ *company, b *ledger.Bundle) {
+			e, err := ledger.ParseEnvelope(b.Signature)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Sig[0] ^= 1
+			b.Signature = e.Encode()
+		}, nil},
+		{"a value that is not the one that was written", "disclosure_mismatch", func(_ *company, b *ledger.Bundle) { b.Fields[1].Value = canon.NewNumber(6) }, nil},
+		{"a value under the key of another", "disclosure_mismatch", func(_ *company, b *ledger.Bundle) { b.Fields[1].Key = b.Fields[0].Key }, nil},
+		{"a value claimed of another field", "disclosure_mismatch", func(_ *company, b *ledger.Bundle) { b.Fields[1].Path = "amount" }, nil},
+		{"a value that is not the one that was signed", "statement_other_value", func(_ *company, b *ledger.Bundle) { b.Bindings[0].Key[0] ^= 1 }, nil},
+		{"a model that is not the one that was executed", "model_mismatch", func(_ *company, b *ledger.Bundle) { b.Model = []byte("<definitions/>") }, nil},
+	} {
+		company, b, policy := evidence(t)
+		if c.change != nil {
+			c.change(company, b)
+		}
+		if c.policy != nil {
+			policy = c.policy(policy)
+		}
+		cases = append(cases, evidenceCase{name: c.name, data: encodeBundle(t, b), policy: policy, code: c.code})
+	}
+	return append(cases, signers(t)...)
+}
+
+func accepted(t testing.TB) []evidenceCase {
+	_, b, policy := evidence(t)
+	data := encodeBundle(t, b)
+	quiet := *b
+	quiet.Fields, quiet.Bindings, quiet.Model, quiet.Statement, quiet.Signature = nil, nil, nil, nil, nil
+	return []evidenceCase{
+		{"everything", data, policy, ledger.Proven, ""},
+		{"without a policy", data, "", ledger.Consistent, ""},
+		{"nothing disclosed", encodeBundle(t, &quiet), policy, ledger.Proven, ""},
+	}
+}
+
+// changedFiles are bundles whose file was changed.
+func changedFiles(t testing.TB) []evidenceCase {
+	_, b, policy := evidence(t)
+	data := encodeBundle(t, b)
+	part := bytes.Clone(data)
+	part[bytes.Index(part, []byte(`"value":["n","5"]`))+len(`"value":["n","`)]++
+	end := bytes.Clone(data)
+	end[len(end)-1]++
+	return []evidenceCase{
+		{"a byte of a part changed", part, policy, "", "bundle_changed"},
+		{"a byte of the directory changed", end, policy, "", "bundle_malformed"},
+		{"cut short", data[:len(data)/2], policy, "", "bundle_malformed"},
+		{"more after it", append(bytes.Clone(data), '\n'), policy, "", "bundle_malformed"},
+	}
+}
+
+// signers are cases of keys that were replaced or revoked.
+func signers(t testing.TB) []evidenceCase {
+	old, oldBundle, good := evidence(t)
+	oldData := encodeBundle(t, oldBundle)
+	// The platform's key is replaced; from then on another one signs.
+	rotated := old
+	rotated.key(ledger.KeyRotated, platformID, ledger.PlatformSigner, newSeed, logSeed)
+	size := len(rotated.leaves)
+	ranges := strings.Replace(good, " 1 -\n", fmt.Sprintf(" 1 %d\nplatform %s %d -\n", size-1, ledger.VerifierKey(origin, public(newSeed)), size), 1)
+	late := rotated.finish(clone(oldBundle)) // still the old key, over a head with the rotation
+	lateData := encodeBundle(t, late)
+	hidden := clone(late)
+	hidden.Platform = hidden.Platform[:1]
+	rotated.signers = []note.Signer{signer(t, origin, newSeed)}
+	fresh := encodeBundle(t, rotated.finish(clone(oldBundle)))
+
+	cases := []evidenceCase{
+		{"old evidence after the platform's key was replaced", oldData, ranges, ledger.Proven, ""},
+		{"evidence made with the platform's new key", fresh, ranges, ledger.Proven, ""},
+		{"evidence made with the platform's old key after it was replaced", lateData, good, "", "platform_key_revoked"},
+		{"the same without a policy", lateData, "", "", "platform_key_revoked"},
+		{"the same with the replacement left out", encodeBundle(t, hidden), ranges, "", "key_out_of_range"},
+	}
+
+	replaced := newCompany(t)
+	replaced.opening()
+	replaced.key(ledger.KeyRotated, workerID, ledger.WorkerSigner, newSeed, workerSeed)
+	cases = append(cases, evidenceCase{"signed with a key that replaced another", encodeBundle(t, replaced.finish(replaced.job(newSeed))), replaced.policy("quorum both\n"), ledger.Proven, ""})
+	cases = append(cases, evidenceCase{"signed with a key that was replaced", encodeBundle(t, replaced.finish(replaced.job(workerSeed))), replaced.policy("quorum both\n"), "", "signature_other_key"})
+	replaced.key(ledger.KeyRevoked, workerID, ledger.WorkerSigner, nil, newSeed)
+	cases = append(cases, evidenceCase{"signed with a key that was revoked", encodeBundle(t, replaced.finish(replaced.job(newSeed))), replaced.policy("quorum both\n"), "", "signer_key_revoked"})
+	replaced.key(ledger.KeyRegistered, workerID, ledger.WorkerSigner, workerSeed, nil)
+	cases = append(cases, evidenceCase{"signed with a key that was registered after another was revoked", encodeBundle(t, replaced.finish(replaced.job(workerSeed))), replaced.policy("quorum both\n"), ledger.Proven, ""})
+	return cases
+}
+
+func clone(b *ledger.Bundle) *ledger.Bundle { c := *b; return &c }
+
+func headOf(t testing.TB, p ledger.LogProof) []byte {
+	t.Helper()
+	c, err := ledger.UnverifiedCheckpoint(p.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(c.Text())
+}
+
+// signedBy is the head of a proof, as that of a log, signed with a key.
+func signedBy(t testing.TB, p ledger.LogProof, origin string, seed []byte) []byte {
+	t.Helper()
+	c, err := ledger.UnverifiedCheckpoint(p.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Origin = origin
+	return signCheckpoint(t, c, signer(t, origin, seed))
+}
+
+func otherLogsHead(t testing.TB, p ledger.LogProof) []byte {
+	return signedBy(t, p, "underseal/0192f0c1/main/2027", logSeed)
+}
+
+// forged is a checkpoint of one more leaf under the same signature.
+func forged(t testing.TB, p ledger.LogProof) []byte {
+	t.Helper()
+	text, sigs, _ := strings.Cut(string(p.Checkpoint), "\n\n")
+	lines := strings.Split(text, "\n")
+	lines[1] += "0"
+	return []byte(strings.Join(lines, "\n") + "\n\n" + sigs)
+}
+
+func replaceKey(old, young []byte) func(string) string {
+	return func(good string) string {
+		return strings.Replace(good, ledger.VerifierKey(origin, public(old)), ledger.VerifierKey(origin, public(young)), 1)
+	}
+}
+
+// evidenceVector is a file in testdata/evidence, the text of a policy or nothing, and
+// the result or the code of the refusal.
+type evidenceVector struct {
+	Name   string `json:"name"`
+	File   string `json:"file"`
+	Policy string `json:"policy,omitempty"`
+	Result string `json:"result,omitempty"`
+	Code   string `json:"code,omitempty"`
+}
+
+// writeEvidence writes the cases' files and returns their vectors.
+func writeEvidence(t *testing.T) (vectors []evidenceVector) {
+	if err := os.RemoveAll("testdata/evidence"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("testdata/evidence", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range evidenceCases(t) {
+		v := evidenceVector{c.name, fmt.Sprintf("evidence/%02d.zip", i+1), c.policy, c.result, c.code}
+		if err := os.WriteFile("testdata/"+v.File, c.data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		vectors = append(vectors, v)
+	}
+	return vectors
+}
+
+func TestEvidenceVectors(t *testing.T) {
+	var made []evidenceVector
+	if *update {
+		made = writeEvidence(t)
+	}
+	for _, v := range readVectors(t, "evidence.json", made) {
+		t.Run(v.Name, func(t *testing.T) {
+			data, err := os.ReadFile("testdata/" + v.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkEvidence(t, evidenceCase{v.Name, data, v.Policy, v.Result, v.Code})
+		})
+	}
+}
+
+func TestEvidence(t *testing.T) {
+	for _, c := range evidenceCases(t) {
+		t.Run(c.name, func(t *testing.T) { checkEvidence(t, c) })
+	}
+}
+
+func checkEvidence(t *testing.T, c evidenceCase) {
+	t.Helper()
+	var p *ledger.Policy
+	if c.policy != "" {
+		p = parsePolicy(t, c.policy)
+	}
+	r, err := ledger.VerifyBundle(c.data, p)
+	if c.code == "" {
+		if err != nil || r.Result != c.result {
+			t.Errorf("%q, %v; want %s", r.Result, err, c.result)
+		}
+		return
+	}
+	wantCode(t, err, c.code)
+	if !fault.Is(err, fault.Integrity) || r.Result != "" || len(r.Checks) == 0 || r.Checks[len(r.Checks)-1].Status != ledger.CheckFailed {
+		t.Errorf("the report of what is refused is %+v", r)
+	}
+	for _, check := range r.Checks[:len(r.Checks)-1] {
+		if check.Status == ledger.CheckFailed {
+			t.Errorf("%s failed and the verification went on", check.Check)
+		}
+	}
+}
+
+// TestAWitnessOfTheLogItselfCounts: no anchor is needed where witnesses see the log.
+func TestAWitnessOfTheLogItselfCounts(t *testing.T) {
+	c := newCompany(t)
+	c.signers = append(c.signers, cosigner(t, witnessName(0), witnessSeedOf(0)))
+	c.opening()
+	b := &ledger.Bundle{Leaf: c.append(ledger.Leaf{Kind: "data.read", Act: "user"})}
+	b.Proof, b.Platform = c.proof(b.Leaf, len(c.leaves)), c.chain(platformID)
+	policy := "log " + ledger.VerifierKey(origin, public(logSeed)) + "\nwitness w " + witnessKey(0) + "\nquorum w\n"
+	if r, err := b.Verify(parsePolicy(t, policy)); err != nil || r.Result != ledger.Proven {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestASizeBeyondAllTreesIsRefused: numbers at their limits end in an error.
+func TestASizeBeyondAllTreesIsRefused(t *testing.T) {
+	for _, size := range []uint64{0, 1, math.MaxInt64, math.MaxUint64} {
+		_, b, _ := evidence(t)
+		c := ledger.Checkpoint{Origin: origin, Size: size, Root: ledger.Hash{1}}
+		b.Proof.Checkpoint = signCheckpoint(t, c, signer(t, origin, logSeed))
+		_, err := b.Verify(nil)
+		wantCode(t, err, "not_included")
+	}
+}
+
+// FuzzParseBundle looks for a panic, and for a bundle with two spellings.
+func FuzzParseBundle(f *testing.F) {
+	var policy *ledger.Policy
+	for _, c := range evidenceCases(f) {
+		f.Add(c.data)
+		if policy == nil {
+			policy = parsePolicy(f, c.policy)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := ledger.ParseBundle(data)
+		if err != nil {
+			if !fault.Is(err, fault.Integrity) {
+				t.Errorf("refused with %v", err)
+			}
+			return
+		}
+		if again, err := b.Encode(); err != nil || !bytes.Equal(again, data) {
+			t.Errorf("it is written again as another file: %v", err)
+		}
+		verifyBoth(t, b, policy)
+	})
+}
+
+// FuzzVerify changes the parts of a good bundle and has a manifest made that fits, so
+// that what lies behind the manifest is reached.
+func FuzzVerify(f *testing.F) {
+	_, b, text := evidence(f)
+	data, policy := encodeBundle(f, b), parsePolicy(f, text)
+	parts, err := ledger.TestingParts(data)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for i, name := range parts.Names() {
+		f.Add(i, parts.Get(name))
+	}
+	f.Fuzz(func(t *testing.T, i int, part []byte) {
+		parts, err := ledger.TestingParts(data)
+		if err != nil || i < 0 || i >= len(parts.Names()) {
+			return
+		}
+		name := parts.Names()[i]
+		same := bytes.Equal(parts.Get(name), part)
+		parts.Set(name, part)
+		changed, err := ledger.ParseBundle(parts.Encode())
+		if err != nil {
+			return
+		}
+		// A note may have signatures of strangers, a token what nobody signed, and lists
+		// may be shorter or bind what is not disclosed.
+		free := strings.HasSuffix(name, ".tlog-proof") || name == "bindings.json" || name == "anchor/timestamp.tst" || len(changed.Fields) < len(b.Fields)
+		if r, err := changed.Verify(policy); err == nil && !same && !free {
+			t.Errorf("%s became %q and the evidence is %s", name, part, r.Result)
+		}
+		verifyBoth(t, changed, policy)
+	})
+}
+
+func verifyBoth(t *testing.T, b *ledger.Bundle, policy *ledger.Policy) {
+	for _, p := range []*ledger.Policy{nil, policy} {
+		if _, err := b.Verify(p); err != nil && !fault.Is(err, fault.Integrity) {
+			t.Errorf("refused with %v", err)
+		}
+	}
+}
