@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -44,8 +45,12 @@ type signers struct {
 
 // registry is what is known of one tenant's signers.
 type registry struct {
-	byKey   map[string]*signer // PublicKey.ID
-	formers map[string]bool
+	byKey    map[string]*signer // PublicKey.ID
+	formers  map[string]bool
+	platform *signer // nil: none yet
+
+	mu    sync.Mutex // guards links
+	links []platformLink
 }
 
 // registry returns a tenant's signers, from memory if they did not change.
@@ -67,12 +72,29 @@ func (e *Engine) registry(ctx context.Context, scope store.Scope) (*registry, er
 		for _, id := range s.formers {
 			r.formers[id] = true
 		}
+		if s.key.Signer == ledger.PlatformSigner {
+			if err := e.readPlatform(ctx, r, s); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if e.signers.tenant == nil {
 		e.signers.tenant = map[string]*registry{}
 	}
 	e.signers.tenant[scope.Tenant()] = r
 	return r, nil
+}
+
+func (e *Engine) readPlatform(ctx context.Context, r *registry, s *signer) error {
+	chain, err := e.signerChain(ctx, s)
+	if err != nil {
+		return err
+	}
+	r.platform = s
+	for _, step := range chain {
+		r.links = append(r.links, platformLink{KeyLink: ledger.KeyLink{Log: step.leaf.Log, Index: math.MaxUint64, Key: step.key}, seq: step.seq})
+	}
+	return nil
 }
 
 func (e *Engine) forgetSigners(scope store.Scope) {

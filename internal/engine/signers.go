@@ -65,7 +65,7 @@ func (e *Engine) unregistered(ctx context.Context, scope store.Scope, name strin
 }
 
 // RotateSigner gives a signer another key. From then on nothing counts that is
-// signed with the one before; what was, stays as it is.
+// signed with the one before; what was, stays as it is. The platform makes its own key.
 func (e *Engine) RotateSigner(ctx context.Context, c Caller, name string, r api.RotateSignerRequest, idem string) (api.Signer, error) {
 	if err := e.may(ctx, c, access.RotateSigner, "signer", name); err != nil {
 		return api.Signer{}, err
@@ -78,9 +78,22 @@ func (e *Engine) RotateSigner(ctx context.Context, c Caller, name string, r api.
 		if (s.key.Key == ledger.PublicKey{}) {
 			return nil, signerStep{}, revoked(name)
 		}
-		key, err := ledger.ParsePublicKey(r.Alg, r.Public)
+		key, err := e.nextKey(ctx, s, r)
 		return s, signerStep{kind: ledger.KeyRotated, key: key}, err
 	})
+}
+
+// nextKey returns the key that a signer is to have: what the caller sent, or a new
+// one of the platform's.
+func (e *Engine) nextKey(ctx context.Context, s *signer, r api.RotateSignerRequest) (ledger.PublicKey, error) {
+	if s.key.Signer != ledger.PlatformSigner {
+		return ledger.ParsePublicKey(r.Alg, r.Public)
+	}
+	if r.Alg != "" || r.Public != "" {
+		return ledger.PublicKey{}, fault.New(fault.Invalid, "the platform makes its own keys").WithCode("key_unsuitable").
+			WithHint("rotate it without naming a key")
+	}
+	return e.newPlatformKey(ctx, s.scope)
 }
 
 func revoked(name string) error {
@@ -88,7 +101,8 @@ func revoked(name string) error {
 		WithHint("`underseal signers register` gives it a new one")
 }
 
-// RevokeSigner ends a signer's key at once, because somebody else may have it.
+// RevokeSigner ends a signer's key at once, because somebody else may have it. The
+// platform gets another one by the same step, for it has to go on signing.
 func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.RevokeSignerRequest, idem string) (api.Signer, error) {
 	if err := e.may(ctx, c, access.RevokeSigner, "signer", name); err != nil {
 		return api.Signer{}, err
@@ -98,10 +112,14 @@ func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.
 		if err != nil {
 			return nil, signerStep{}, err
 		}
-		if (s.key.Key == ledger.PublicKey{}) {
-			return nil, signerStep{}, revoked(name)
+		step := signerStep{kind: ledger.KeyRevoked, reason: r.Reason}
+		switch {
+		case s.key.Key == ledger.PublicKey{}:
+			err = revoked(name)
+		case s.key.Signer == ledger.PlatformSigner:
+			step.key, err = e.newPlatformKey(ctx, c.Scope)
 		}
-		return s, signerStep{kind: ledger.KeyRevoked, reason: r.Reason}, nil
+		return s, step, err
 	})
 }
 
