@@ -54,7 +54,8 @@ func readChain(what string, links []ChainLink) (chain, error) {
 }
 
 // follows checks that a step can come after those before: it is the same signer's,
-// names the key that ceases to count, and has a key exactly if it gives one.
+// names the key that ceases to count, and has a key exactly if it gives one. The
+// platform, which has to go on signing, gets another key by the step that revokes one.
 func (c chain) follows(kind string, key SignerKey) error {
 	former, has := "", key.Key != PublicKey{}
 	if n := len(c.links); n > 0 {
@@ -69,7 +70,7 @@ func (c chain) follows(kind string, key SignerKey) error {
 	switch {
 	case key.Former != former:
 		return fmt.Errorf("it ends another key than the one that counted")
-	case kind == KeyRegistered && has && former == "", kind == KeyRotated && has && former != "", kind == KeyRevoked && !has && former != "":
+	case kind == KeyRegistered && has && former == "", kind == KeyRotated && has && former != "", kind == KeyRevoked && has == (key.Signer == PlatformSigner) && former != "":
 		return nil
 	}
 	return fmt.Errorf("%q cannot come here, or has not the key that it should", kind)
