@@ -1038,3 +1038,538 @@ class Policy:
                 seen.add(name)
         if self.quorum not in seen:
             raise Refused("quorum_not_met", "the quorum %r is not met: too few of the policy's witnesses cosigned" % self.quorum)
+
+
+# Bundles (docs/design/evidence.md) ---------------------------------------------------
+
+MAX_BUNDLE = 16 << 20
+
+
+def malformed_bundle(why):
+    return Refused("bundle_malformed", "the file is no evidence bundle: " + why)
+
+
+def read_zip(data):
+    """The parts [(name, bytes)] of the one zip file that these can have."""
+    parts, rest = [], data
+    while rest[:4] == b"PK\x03\x04":
+        if len(rest) < 30:
+            raise malformed_bundle("it ends within an entry")
+        size, name = int.from_bytes(rest[18:22], "little"), int.from_bytes(rest[26:28], "little")
+        if len(rest) - 30 < size + name or len(parts) == 4096:
+            raise malformed_bundle("it ends within an entry, or has too many")
+        parts.append((rest[30 : 30 + name].decode(errors="surrogateescape"), rest[30 + name : 30 + name + size]))
+        rest = rest[30 + name + size :]
+    if not parts:
+        raise malformed_bundle("it is no zip file")
+    return parts
+
+
+def write_zip(parts):
+    """APPNOTE 4.3 at its plainest: stored entries of 1980-01-01, one after the other."""
+
+    def le(n, size):
+        return n.to_bytes(size, "little")
+
+    out, directory = bytearray(), bytearray()
+    for name, data in parts:
+        raw = name.encode(errors="surrogateescape")
+        head = le(10, 2) + bytes(6) + le(0x21, 2) + le(binascii.crc32(data), 4) + le(len(data), 4) * 2 + le(len(raw), 2) + bytes(2)
+        directory += b"PK\x01\x02" + le(10, 2) + head + bytes(10) + le(len(out), 4) + raw
+        out += b"PK\x03\x04" + head + raw + data
+    end = b"PK\x05\x06" + bytes(4) + le(len(parts), 2) * 2 + le(len(directory), 4) + le(len(out), 4) + bytes(2)
+    return bytes(out + directory + end)
+
+
+class Disclosed:
+    """A value, the key of its commitment, and its path among those of its leaf."""
+
+    def __init__(self, value):
+        names = {"path", "value", "key", "index", "proof"}
+        if not isinstance(value, dict) or set(value) != names or not all(isinstance(value[n], str) for n in names - {"value"}):
+            raise ValueError("a disclosed value is no map of path, value, key, index and proof")
+        proof = value["proof"]
+        self.path, self.value, self.key, self.index = value["path"], value["value"], unhex(value["key"]), decimal(value["index"], 31)
+        self.proof = [unhex(proof[i : i + 64]) for i in range(0, len(proof), 64)]
+        if self.key is None or self.index is None or None in self.proof or len(self.proof) > 64:
+            raise ValueError("a disclosed value has something that is no hash or number")
+
+    def check(self, leaf):
+        check_data_path(commit(self.key, self.path, self.value), self.index, leaf.n, self.proof, leaf.data)
+
+
+class Link:
+    """One step of a signer: its leaf, the proof that it is in a log, its key."""
+
+    def __init__(self, leaf, proof, key):
+        self.leaf, self.proof, self.key = leaf, proof, key
+
+
+class Bundle:
+    """A bundle's parts. Whatever is not in its place or spelled in another way is refused."""
+
+    def __init__(self, data):
+        if len(data) > MAX_BUNDLE:
+            raise malformed_bundle("it is too large")
+        parts = read_zip(data)
+        self.check_manifest(parts)
+        if write_zip(parts) != data:
+            raise malformed_bundle("there are bytes beside the parts, or the file is packed in another way")
+        self.count, self.rest = len(parts) - 1, parts[1:]
+        self.take("VERIFY.md")
+        self.leaf, self.proof = self.need("leaf.json"), LogProof(self.need("leaf.tlog-proof"))
+        self.fields = [Disclosed(v) for v in self.list("fields.json")]
+        self.model, self.statement, self.signature = self.take("model.xml"), self.take("statement.json"), self.take("signature.json")
+        self.bindings = self.read_bindings()
+        self.chain, self.platform = self.links("signer"), self.links("platform")
+        self.anchor = None
+        anchor = self.take("anchor/anchor.tlog-proof")
+        if anchor is not None:
+            blind = unhex(self.need("anchor/blind.hex").decode(errors="replace"))
+            if blind is None:
+                raise malformed_bundle("anchor/blind.hex is not 64 hex digits")
+            self.anchor = LogProof(anchor), blind, self.take("anchor/timestamp.tst")
+        if self.rest:
+            raise malformed_bundle("%r has no place here" % self.rest[0][0])
+
+    @staticmethod
+    def check_manifest(parts):
+        name, data = parts[0]
+        try:
+            m = decode(data)
+        except NotCanonical:
+            m = None
+        if name != "manifest.json" or not isinstance(m, dict) or not isinstance(m.get("files"), dict):
+            raise malformed_bundle("it does not begin with manifest.json")
+        for name, data in parts[1:]:
+            if name not in m["files"]:
+                raise malformed_bundle("%r is not in manifest.json" % name)
+            if m["files"][name] != sha256(data).hex():
+                raise Refused("bundle_changed", "%s was changed: it has not the hash that manifest.json gives" % name)
+        if set(m) != {"files", "v"} or m["v"] != "1" or len(m["files"]) != len(parts) - 1:
+            raise malformed_bundle("manifest.json names other parts, or is of another version")
+
+    def take(self, name):
+        if self.rest and self.rest[0][0] == name:
+            return self.rest.pop(0)[1]
+        return None
+
+    def need(self, name):
+        data = self.take(name)
+        if data is None:
+            raise malformed_bundle("%s is missing, or not in its place" % name)
+        return data
+
+    def list(self, name):
+        """A canonical list of maps in ascending order of their paths."""
+        data = self.take(name)
+        if data is None:
+            return []
+        try:
+            values = decode(data)
+            paths = [v["path"].encode() for v in values] if isinstance(values, List) else []
+            if not paths or any(a >= b for a, b in zip(paths, paths[1:])):
+                raise ValueError("it is no list in the order of paths")
+            if name == "fields.json":
+                for v in values:
+                    Disclosed(v)
+        except (NotCanonical, ValueError, TypeError, KeyError, AttributeError) as e:
+            raise malformed_bundle("%s: %s" % (name, e)) from None
+        return values
+
+    def read_bindings(self):
+        out = {}
+        for v in self.list("bindings.json"):
+            key = unhex(v.get("key"))
+            if set(v) != {"path", "key"} or key is None:
+                raise malformed_bundle("bindings.json has something that is no binding")
+            out[v["path"]] = key
+        return out
+
+    def links(self, name):
+        links = []
+        while len(links) < 1000:
+            folder = "%s/%04d/" % (name, len(links) + 1)
+            leaf = self.take(folder + "leaf.json")
+            if leaf is None:
+                break
+            proof = LogProof(self.need(folder + "leaf.tlog-proof"))
+            try:
+                key = Disclosed(decode(self.need(folder + "key.json")))
+            except (NotCanonical, ValueError) as e:
+                raise malformed_bundle("%skey.json: %s" % (folder, e)) from None
+            links.append(Link(leaf, proof, key))
+        return links
+
+
+def broken(what, i, why):
+    return Refused("chain_broken", "step %d of the %s's chain: %s" % (i + 1, what, why))
+
+
+class Chain:
+    """A signer's steps, checked among themselves: [(leaf, index, SignerKey)]."""
+
+    def __init__(self, what, links):
+        self.what, self.links, self.steps, newest, former = what, links, [], bytes(32), ""
+        for i, link in enumerate(links):
+            try:
+                leaf = Leaf(link.leaf)
+                if not leaf.object or leaf.seq != i + 1 or leaf.prev != newest or (i and leaf.object != self.steps[0][0].object):
+                    raise broken(what, i, "it is not the step that follows the one before")
+                if link.key.path != "$key":
+                    raise broken(what, i, "it discloses %r" % link.key.path)
+                link.key.check(leaf)
+                key = SignerKey(link.key.value)
+            except Refused as e:
+                raise broken(what, i, str(e)) from None
+            if i and (key.kind, key.name) != (self.steps[-1][2].kind, self.steps[-1][2].name):
+                raise broken(what, i, "it is of another signer")
+            fits = {"key.registered": key.key and not former, "key.rotated": key.key and former, "key.revoked": former and not key.key}
+            if key.former != former or not fits.get(leaf.kind):
+                raise broken(what, i, "%s cannot come here, or names another key than the one that counted" % leaf.kind)
+            self.steps.append((leaf, link.proof.index, key))
+            newest, former = leaf.hash, key.key.id() if key.key else ""
+        self.newest = newest
+
+    def key_at(self, log, size):
+        """The platform's key for a checkpoint: by the newest step that it covers, and before
+        the first one by that. None: there is none, or it cannot be told."""
+        found = self.steps[0][2].key if self.steps else None
+        for leaf, index, key in self.steps[1:]:
+            covered = covers(leaf.log, index, log, size)
+            if covered is None:
+                return None
+            if covered:
+                found = key.key
+        return found
+
+    def open(self, signed):
+        """The checkpoint in a note if the key signed it that counted then."""
+        claimed = claimed_checkpoint(signed)
+        key = self.key_at(claimed.origin, claimed.size)
+        if key:
+            try:
+                return Checkpoint(open_note("checkpoint", signed, [platform_verifier(claimed.origin, key)])[0])
+            except Refused as e:
+                if e.code != "checkpoint_unsigned":
+                    raise
+        for _, _, step in self.steps:
+            if step.key and self.signed_by(signed, claimed.origin, step.key):
+                raise Refused("platform_key_revoked", "the checkpoint of %r at size %d is signed with a key of the platform that did not count then" % (claimed.origin, claimed.size))
+        raise Refused("checkpoint_unsigned", "the checkpoint of %r at size %d is signed by no key that the platform registered" % (claimed.origin, claimed.size))
+
+    @staticmethod
+    def signed_by(signed, origin, key):
+        try:
+            open_note("checkpoint", signed, [platform_verifier(origin, key)])
+        except Refused:
+            return False
+        return True
+
+
+def platform_verifier(origin, key):
+    if key.alg != "ed25519":
+        raise Refused("chain_broken", "the platform's key is no Ed25519 key")
+    raw = b"\1" + key.raw
+    return Verifier("%s+%s+%s" % (origin, sha256(origin.encode(), b"\n", raw)[:4].hex(), base64.b64encode(raw).decode()))
+
+
+def covers(log, index, other, size):
+    """Whether a head of a log covers an entry of one, None if that cannot be told."""
+    if log == other:
+        return index < size
+    a, b = shard(log), shard(other)
+    if a is None or b is None or a[0] != b[0]:
+        return None
+    return a[1] < b[1]
+
+
+def shard(origin):
+    """The tenant's part of an origin, and the shard's place in time."""
+    m = re.fullmatch(r"(.*)/([0-9]+)(?:\.([0-9]+))?", origin, re.ASCII | re.DOTALL)
+    return (m[1], (int(m[2]), int(m[3] or 0))) if m else None
+
+
+class Verification:
+    """A bundle's checks in their order. Each adds a line to the report or refuses."""
+
+    def __init__(self, data, policy):
+        self.data, self.policy, self.checks, self.before = data, policy, [], None
+        self.opened, self.said, self.anchor, self.anchored = {}, None, None, None
+
+    def run(self):
+        """The result. Refused: the report ends with the check that failed."""
+        steps = (
+            ("file", self.read), ("entry", self.check_leaf), ("log's keys", self.check_platform), ("log", self.check_inclusion),
+            ("anchor", self.check_anchor), ("witnesses", self.check_quorum), ("time", self.check_time), ("signer", self.check_signer),
+            ("signature", self.check_signature), ("values", self.check_fields), ("model", self.check_model),
+        )  # fmt: skip
+        for self.name, step in steps:
+            try:
+                step()
+            except Refused:
+                self.checks.append((self.name, "failed", "This does not hold."))
+                raise
+        return "proven" if self.policy else "consistent with the keys it carries (not pinned)"
+
+    def ok(self, text, *args):
+        self.checks.append((self.name, "ok", text % args))
+
+    def absent(self, text, *args):
+        self.checks.append((self.name, "absent", text % args))
+
+    def read(self):
+        self.b = Bundle(self.data)
+        self.ok("The file is whole: %d parts, each with the hash that its manifest gives, and not a byte besides.", self.b.count)
+
+    def check_leaf(self):
+        try:
+            self.leaf = Leaf(self.b.leaf)
+        except Refused as e:
+            raise Refused("leaf_malformed", str(e)) from None
+        place = "as step %d of %s" % (self.leaf.seq, self.leaf.object) if self.leaf.object else "of no object"
+        self.ok("The entry says: %r %s, at %r, by %s, on %s by the server's clock.", self.leaf.kind, place, self.leaf.elem, self.leaf.act, self.leaf.at)
+
+    def check_platform(self):
+        if not self.b.platform:
+            raise Refused("chain_missing", "the bundle does not say how the keys that sign the log were registered")
+        self.platform = Chain("platform", self.b.platform)
+        if self.platform.steps[0][2].kind != "platform":
+            raise broken("platform", 0, "the signer is a %s" % self.platform.steps[0][2].kind)
+        self.check_chain(self.platform)
+        self.ok("The platform's chain has %d steps; each is in the log.", len(self.platform.steps))
+
+    def check_chain(self, chain):
+        """Each step of a chain is in its log."""
+        for i, (link, (leaf, index, _)) in enumerate(zip(chain.links, chain.steps)):
+            c, _ = self.open(link.proof.checkpoint)
+            if c.origin != leaf.log:
+                raise self.other_log(leaf.log, c.origin)
+            try:
+                check_inclusion(leaf.hash, index, c.size, link.proof.path, c.root)
+            except Refused as e:
+                raise broken(chain.what, i, str(e)) from None
+
+    @staticmethod
+    def other_log(want, got):
+        return Refused("checkpoint_of_other_log", "the entry is of the log %r, and the checkpoint of %r" % (want, got))
+
+    def open(self, signed):
+        """A checkpoint that the platform's key of that time signed, and the policy allows."""
+        if signed not in self.opened:
+            c, good = self.platform.open(signed), {}
+            if self.policy:
+                _, good = self.policy.open(signed)
+            self.opened[signed] = c, good
+        return self.opened[signed]
+
+    def check_inclusion(self):
+        p = self.b.proof
+        claimed = claimed_checkpoint(p.checkpoint)
+        if claimed.origin != self.leaf.log:
+            raise self.other_log(self.leaf.log, claimed.origin)
+        self.head, self.cosigned = self.open(p.checkpoint)
+        check_inclusion(self.leaf.hash, p.index, self.head.size, p.path, self.head.root)
+        self.ok("The entry is number %d of %d in the log %r, whose head is signed by a key that counted then.", p.index + 1, self.head.size, self.head.origin)
+
+    def check_anchor(self):
+        if not self.b.anchor:
+            return self.absent("The bundle does not place the log's head in an anchor log.")
+        proof, blind, _ = self.b.anchor
+        self.anchor = claimed_checkpoint(proof.checkpoint)
+        entry = sha256(blind, self.head.text)
+        try:
+            check_inclusion(leaf_hash(entry), proof.index, self.anchor.size, proof.path, self.anchor.root)
+        except Refused as e:
+            raise Refused("anchor_inclusion", "the checkpoint is not in the anchor log: %s" % e) from None
+        if not self.policy or all(key.name != self.anchor.origin for key, *_ in self.policy.logs):
+            return self.absent("The log's head stands in the anchor log %r; no policy names that log's key.", self.anchor.origin)
+        _, self.anchored = self.policy.open(proof.checkpoint)
+        self.ok("The log's head stands in the anchor log %r, which a key that the policy names has signed.", self.anchor.origin)
+
+    def check_quorum(self):
+        if not self.policy:
+            return self.absent("Without a policy nobody says which witnesses count.")
+        if self.policy.quorum == "none":
+            return self.absent("The policy asks for no witness.")
+        try:
+            self.policy.check_quorum(self.cosigned)
+        except Refused:
+            if self.anchored is None:
+                raise
+            self.policy.check_quorum(self.anchored)
+        self.ok("The quorum %r of the policy has seen it.", self.policy.quorum)
+
+    def check_time(self):
+        token = self.b.anchor[2] if self.b.anchor else None
+        asked = bool(self.policy and self.policy.authorities)
+        if token is None:
+            if asked:
+                raise Refused("timestamp_missing", "the policy names a time stamping authority, and the bundle has no timestamp")
+            return self.absent("The bundle has no timestamp.")
+        at = check_timestamp(token, self.anchor.text, [der for _, der in self.policy.authorities] if asked else None)
+        if not asked:
+            return self.absent("A timestamp says that the entry was there on %s; no policy names its authority.", at)
+        self.before = at
+        self.ok("The entry was in the log on %s at the latest, by an authority that the policy names.", at)
+
+    def check_signer(self):
+        self.signer = None
+        if not self.leaf.key:
+            if self.b.chain or self.b.statement is not None:
+                raise Refused("statement_mismatch", "the bundle has a signer, and the entry names none")
+            return self.absent("Nobody signed for this entry with a key of their own; it is attested by the platform alone.")
+        if not self.b.chain:
+            raise Refused("chain_missing", "the entry names a signer, and the bundle does not say how the signer's key was registered")
+        chain = Chain("signer", self.b.chain)
+        if chain.newest.hex() != self.leaf.key:
+            raise Refused("chain_broken", "the entry names another newest step of its signer than the chain ends with")
+        self.check_chain(chain)
+        for i, (leaf, index, _) in enumerate(chain.steps):
+            if not covers(leaf.log, index, self.leaf.log, self.b.proof.index):
+                raise broken("signer", i, "it does not come before the entry")
+        self.signer = chain.steps[-1][2]
+        if not self.signer.key:
+            raise Refused("signer_key_revoked", "the key of signer %r was revoked before this entry" % self.signer.name)
+        self.ok("The key of the %s %r was registered before the entry, and not revoked until then.", self.signer.kind, self.signer.name)
+
+    def check_signature(self):
+        b, k = self.b, self.signer
+        if not k:
+            return
+        if b.statement is None or b.signature is None:
+            return self.absent("The bundle does not hold the statement that was signed.")
+        other = Refused("statement_mismatch", "the statement is not the one that the entry names, or about other work")
+        if sha256(b.statement).hex() != self.leaf.stmt:
+            raise other
+        if k.kind == "person":
+            s = check_person(b.statement, b.signature, k.key, k.rp, k.origins)
+        else:
+            s = check_worker(b.statement, b.signature, k.key)
+        m, leaf = s.m, self.leaf
+        tenant = "underseal/%s/%s/" % (m["deployment"], m["tenant"])
+        if not leaf.log.startswith(tenant) or (m["instance"], m["element"], m["model"]) != (leaf.object, leaf.elem, leaf.model):
+            raise other
+        if "instance." + s.kind.replace(".", "_") != leaf.kind:
+            raise other
+        self.said = s
+        self.ok("With that key the signer signed: %s, %s, on %s by the signer's clock.", s.kind, m["job"] or m["task"], m["at"])
+
+    def check_fields(self):
+        for d in self.b.fields:
+            d.check(self.leaf)
+            seen = self.said is not None and self.said.shows(d.path, d.value, self.b.bindings)
+            self.ok("%s = %s was written by this entry%s.", d.path, encode(d.value).decode(), ", and the signer signed for it" if seen else "")
+        if not self.b.fields:
+            return self.absent("The bundle discloses no values.")
+        if self.leaf.n > len(self.b.fields):
+            self.ok("The entry has %d values more, which this bundle does not disclose.", self.leaf.n - len(self.b.fields))
+
+    def check_model(self):
+        if self.b.model is None:
+            return self.absent("The bundle does not hold the process model.")
+        if sha256(self.b.model).hex() != self.leaf.model:
+            raise Refused("model_mismatch", "the process model is not the one that the entry names")
+        self.ok("The process model in the file is, to the byte, the one that was executed.")
+
+
+# Timestamps (RFC 3161), by way of openssl ---------------------------------------------
+
+
+def openssl(*args):
+    import subprocess
+
+    try:
+        return subprocess.run(["openssl", *args], capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Refused("openssl_missing", "a timestamp takes the command openssl: %s" % e, "unavailable") from None
+
+
+def check_timestamp(token, message, roots):
+    """The time of a token over a message, RFC 3339. Roots None: whoever made it."""
+    import os
+    import tempfile
+
+    def refused(code, why):
+        return Refused("timestamp_" + code, "the timestamp is refused: " + why)
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: os.path.join(folder, name) for name in ("token", "message", "roots")}
+        pem = "".join("-----BEGIN CERTIFICATE-----\n%s-----END CERTIFICATE-----\n" % base64.encodebytes(d).decode() for d in roots or [])
+        for name, data in (("token", token), ("message", message), ("roots", pem.encode())):
+            with open(paths[name], "wb") as f:
+                f.write(data)
+        if openssl("cms", "-verify", "-noverify", "-inform", "DER", "-binary", "-in", paths["token"]).returncode:
+            raise refused("malformed", "it is no signed message")
+        shown = openssl("ts", "-reply", "-token_in", "-in", paths["token"], "-text")
+        text = shown.stdout.decode(errors="replace")
+        stamp = re.search(r"^Time stamp: (\w+ +\d+ [\d:]+)(?:\.\d+)? (\d+) GMT", text, re.MULTILINE)
+        if shown.returncode or not stamp:
+            raise refused("malformed", "what is signed is no timestamp")
+        dump = re.findall(r"^    [0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", text, re.MULTILINE)
+        if "Hash Algorithm: sha256" not in text or "".join(re.sub("[^0-9a-f]", "", d) for d in dump) != sha256(message).hex():
+            raise refused("other", "it is of something else")
+        at = datetime.strptime("%s %s" % stamp.groups(), "%b %d %H:%M:%S %Y").replace(tzinfo=timezone.utc)
+        if roots is not None:
+            check = openssl("ts", "-verify", "-token_in", "-in", paths["token"], "-data", paths["message"], "-CAfile", paths["roots"], "-attime", str(int(at.timestamp())))
+            if check.returncode:
+                why = check.stderr.decode(errors="replace")
+                raise refused("expired" if "expired" in why or "not yet valid" in why else "foreign", why.strip()[-200:])
+        return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+# The command -------------------------------------------------------------------------
+
+
+EXIT = {"invalid": 10, "not_found": 11, "integrity": 16, "unavailable": 17}
+
+
+def report(checks, result, before, refused, as_json):
+    if as_json:
+        import json
+
+        out = {"result": result or "", "checks": [dict(zip(("check", "status", "shows"), c)) for c in checks]}
+        if before:
+            out["before"] = before
+        if refused:
+            out.update(error=str(refused), code=refused.code, kind=refused.kind)
+        print(json.dumps(out))
+        return
+    for name, status, shows in checks:
+        print("%-7s %-11s %s" % (status, name, shows))
+    if refused:
+        print("error: %s (%s)" % (refused, refused.code), file=sys.stderr)
+    else:
+        print("\nresult: %s" % result)
+
+
+def main(args):
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Checks an evidence bundle of Underseal, offline.")
+    parser.add_argument("bundle")
+    parser.add_argument("--policy", help="whom to believe: a file that came by another way than the bundle")
+    parser.add_argument("--require-policy", action="store_true", help="refuse to check without one")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args(args)
+    v, result, refused = None, None, None
+    try:
+        policy = None
+        if given.policy:
+            with open(given.policy, "rb") as f:
+                policy = Policy(f.read())
+        elif given.require_policy:
+            raise Refused("policy_required", "there is no policy to check by", "invalid")
+        with open(given.bundle, "rb") as f:
+            v = Verification(f.read(MAX_BUNDLE + 1), policy)
+        result = v.run()
+    except OSError as e:
+        refused = Refused("unreadable", str(e), "invalid")
+    except Refused as e:
+        refused = e
+    report(v.checks if v else [], result, v.before if v else None, refused, given.json)
+    return EXIT[refused.kind] if refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
