@@ -563,7 +563,7 @@ def open_note(what, data, verifiers):
         if key in good:
             continue
         if not known[key].verify(text, raw[4:]):
-            raise Refused("signature_wrong", "%s has a wrong signature of %s" % (what, name))
+            raise Refused(what + "_forged", "%s has a wrong signature of %s" % (what, name))
         good[key] = raw[4:]
     if not good:
         raise Refused(what + "_unsigned", "%s is signed by none of the keys that may sign it, but by %s" % (what, ", ".join(others)))
@@ -1112,12 +1112,10 @@ class Bundle:
         if len(data) > MAX_BUNDLE:
             raise malformed_bundle("it is too large")
         parts = read_zip(data)
-        self.check_manifest(parts)
-        if write_zip(parts) != data:
-            raise malformed_bundle("there are bytes beside the parts, or the file is packed in another way")
+        exact = self.check_manifest(parts)
         self.count, self.rest = len(parts) - 1, parts[1:]
-        self.take("VERIFY.md")
-        self.leaf, self.proof = self.need("leaf.json"), LogProof(self.need("leaf.tlog-proof"))
+        about = self.take("VERIFY.md")
+        self.leaf, self.proof = self.take("leaf.json"), LogProof(self.take("leaf.tlog-proof") or b"")
         self.fields = [Disclosed(v) for v in self.list("fields.json")]
         self.model, self.statement, self.signature = self.take("model.xml"), self.take("statement.json"), self.take("signature.json")
         self.bindings = self.read_bindings()
@@ -1129,11 +1127,14 @@ class Bundle:
             if blind is None:
                 raise malformed_bundle("anchor/blind.hex is not 64 hex digits")
             self.anchor = LogProof(anchor), blind, self.take("anchor/timestamp.tst")
-        if self.rest:
-            raise malformed_bundle("%r has no place here" % self.rest[0][0])
+        if not exact or self.rest or about is None or self.leaf is None:
+            raise malformed_bundle("a part is missing, or has no place here, or the version is another")
+        if write_zip(parts) != data:
+            raise malformed_bundle("there are bytes beside the parts, or the file is packed in another way")
 
     @staticmethod
     def check_manifest(parts):
+        """Each part has its hash. Returns whether the manifest names these parts alone."""
         name, data = parts[0]
         try:
             m = decode(data)
@@ -1146,8 +1147,7 @@ class Bundle:
                 raise malformed_bundle("%r is not in manifest.json" % name)
             if m["files"][name] != sha256(data).hex():
                 raise Refused("bundle_changed", "%s was changed: it has not the hash that manifest.json gives" % name)
-        if set(m) != {"files", "v"} or m["v"] != "1" or len(m["files"]) != len(parts) - 1:
-            raise malformed_bundle("manifest.json names other parts, or is of another version")
+        return set(m) == {"files", "v"} and m["v"] == "1" and len(m["files"]) == len(parts) - 1
 
     def take(self, name):
         if self.rest and self.rest[0][0] == name:
@@ -1193,7 +1193,7 @@ class Bundle:
             leaf = self.take(folder + "leaf.json")
             if leaf is None:
                 break
-            proof = LogProof(self.need(folder + "leaf.tlog-proof"))
+            proof = LogProof(self.take(folder + "leaf.tlog-proof") or b"")
             try:
                 key = Disclosed(decode(self.need(folder + "key.json")))
             except (NotCanonical, ValueError) as e:
@@ -1437,7 +1437,9 @@ class Verification:
         b, k = self.b, self.signer
         if not k:
             return
-        if b.statement is None or b.signature is None:
+        if (b.statement is None) != (b.signature is None):
+            raise Refused("statement_mismatch", "the bundle holds a statement without its signature, or the signature alone")
+        if b.statement is None:
             return self.absent("The bundle does not hold the statement that was signed.")
         other = Refused("statement_mismatch", "the statement is not the one that the entry names, or about other work")
         if sha256(b.statement).hex() != self.leaf.stmt:
