@@ -258,10 +258,10 @@ func TestEvidenceIsProvenUnderItsPolicy(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("checked %q, want %q", got, want)
 	}
-	if text := r.Checks[10].Shows; text != "score = 5 was written by this entry, and the signer signed for it." {
+	if text := r.Checks[10].Shows; text != `"score" = 5 was written by this entry, and the signer signed for it.` {
 		t.Errorf("of a value that was signed it says %q", text)
 	}
-	if text := r.Checks[9].Shows; text != `$actor = "scoring" was written by this entry.` {
+	if text := r.Checks[9].Shows; text != `"$actor" = "scoring" was written by this entry.` {
 		t.Errorf("of a value that was not signed it says %q", text)
 	}
 }

@@ -312,7 +312,7 @@ func (v *verification) checkSigner() error {
 		return fault.New(fault.Integrity, "the key of signer %q was revoked before this entry", key.Name).WithCode("signer_key_revoked")
 	}
 	v.signer = c
-	v.ok("The key of the %s %q (%s) was registered in the log before the entry and not revoked until then; its chain has %s.", key.Signer, key.Name, key.Principal, counted(len(c.links), "step"))
+	v.ok("The key of the %s %q (%q) was registered in the log before the entry and not revoked until then; its chain has %s.", key.Signer, key.Name, key.Principal, counted(len(c.links), "step"))
 	return nil
 }
 
@@ -339,11 +339,7 @@ func (v *verification) checkSignature() error {
 		return fault.New(fault.Integrity, "the statement is about other work than the entry").WithCode("statement_mismatch")
 	}
 	v.statement = &s
-	what := "task " + s.Task
-	if s.Job != "" {
-		what = "job " + s.Job
-	}
-	v.ok("With that key the signer signed: %s, %s of process %q version %d, on %s by the signer's clock.", s.Kind, what, s.Process, s.Version, s.At)
+	v.ok("With that key the signer signed: %s, %q of process %q version %d, on %s by the signer's clock.", s.Kind, s.Job+s.Task, s.Process, s.Version, s.At)
 	return nil
 }
 
@@ -383,7 +379,7 @@ func (v *verification) checkFields() error {
 				by = ", and the signer signed for it"
 			}
 		}
-		v.ok("%s = %s was written by this entry%s.", d.Path, shown(d.Value), by)
+		v.ok("%q = %s was written by this entry%s.", d.Path, shown(d.Value), by)
 	}
 	if len(v.b.Fields) == 0 {
 		v.absent("The bundle discloses no values.")

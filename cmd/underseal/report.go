@@ -11,7 +11,8 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// Exit codes that belong to no kind of error; the others are in package fault.
+// Exit codes that belong to no kind of error; the others are in package fault, and
+// those of what verify finds in cmd_verify.go.
 // docs/exit-codes.md publishes all of them.
 const (
 	exitUsage       = 2
@@ -93,6 +94,9 @@ func describeUsage(u *usage) problem {
 
 func describeFault(f *fault.Error) problem {
 	p := problem{Error: f.Message, Kind: f.Kind.String(), Code: f.StableCode(), Hint: f.Hint, Exit: f.Kind.ExitCode()}
+	if exit := verdictOf(p.Code); exit != 0 {
+		p.Exit = exit
+	}
 	for _, d := range f.Details {
 		p.Findings = append(p.Findings, finding{d.Place, d.Message})
 	}

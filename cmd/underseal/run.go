@@ -38,6 +38,7 @@ type cli struct {
 	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`
 
 	Witness    witnessCmd    `cmd:"" group:"other" help:"Be a witness of other people's logs."`
+	Verify     verifyCmd     `cmd:"" group:"other" help:"Check evidence offline."`
 	Check      configCmd     `cmd:"" name:"config" group:"other" help:"Check the configuration."`
 	Doctor     doctorCmd     `cmd:"" group:"other" help:"Find out what is wrong with this installation."`
 	Version    versionCmd    `cmd:"" group:"other" help:"Print the version."`
