@@ -536,6 +536,6 @@ type Hang struct {
 
 // Health is the answer of /healthz and /readyz.
 type Health struct {
-	Status string            `json:"status" doc:"ok or unavailable"`
+	Status string            `json:"status" doc:"ok, unavailable, or degraded: some tenants cannot work"`
 	Checks map[string]string `json:"checks,omitempty"`
 }

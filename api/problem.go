@@ -41,6 +41,7 @@ const (
 	CodeTimeout               = "timeout"                 // 408: the body did not arrive in time
 	CodeTooMany               = "too_many_requests"       // 429: more than the caller may ask for in this time
 	CodeRange                 = "range_not_satisfiable"   // 416: the file has no bytes in the range
+	CodeDegraded              = "degraded"                // readiness only: some tenants cannot work
 	CodeFilesFull             = "files_full"              // 413: the tenant's files would be too large together
 )
 

@@ -17,6 +17,9 @@ const collectBatch = 256
 // tells of the first.
 func (e *Engine) CollectFiles(ctx context.Context, tenant string) (int, error) {
 	scope := store.NewScope(tenant)
+	if e.admitted(scope) != nil {
+		return 0, nil
+	}
 	var failed failures
 	if err := e.adoptBlobs(ctx, scope); err != nil {
 		failed.add(err)

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/fault"
@@ -62,6 +63,7 @@ type Engine struct {
 
 	deploying sync.Mutex // one deployment or mode change at a time
 	custodies sync.Mutex // one hold, order or erasure at a time
+	gates     gates
 	defs      definitions
 	forms     forms
 	readers   readerRates
@@ -146,8 +148,11 @@ func New(cfg Config) (*Engine, error) {
 func (e *Engine) Use(r Runner) { e.runner = r }
 
 // may asks access, for every use case. What the caller may not do is Denied, and
-// the log is told.
+// the log is told. A tenant that is not served yet is Unavailable.
 func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, id string) error {
+	if err := e.admitted(c.Scope); err != nil {
+		return err
+	}
 	decision := e.policies.Decide(
 		access.Principal{ID: c.Principal, Tenant: c.Scope.Tenant(), Roles: c.Roles},
 		action,
@@ -162,7 +167,11 @@ func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, 
 
 // Ready reports what the engine needs and whether it works: nil is fine.
 func (e *Engine) Ready(ctx context.Context) map[string]error {
-	return map[string]error{"keys": e.ring.Check(ctx), "database": e.store.Check(ctx)}
+	checks := map[string]error{"keys": e.ring.Check(ctx), "database": e.store.Check(ctx)}
+	if n := len(e.Waiting()); n > 0 {
+		checks["erasures"] = fault.New(fault.Unavailable, "%d tenants are not served before their erasures are carried out again", n).WithCode(api.CodeDegraded)
+	}
+	return checks
 }
 
 // moment returns the present time as it is stored: UTC, microseconds.

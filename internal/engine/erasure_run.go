@@ -63,7 +63,7 @@ func (e *Engine) EraseDue(ctx context.Context) error {
 	})
 }
 
-// eachTenant calls f for every tenant, also after it failed for one.
+// eachTenant calls f for every tenant that is served, also after it failed for one.
 func (e *Engine) eachTenant(ctx context.Context, f func(store.Scope) error) error {
 	tenants, err := e.store.Keys().Tenants(ctx)
 	if err != nil {
@@ -71,7 +71,11 @@ func (e *Engine) eachTenant(ctx context.Context, f func(store.Scope) error) erro
 	}
 	var failed failures
 	for _, tenant := range tenants {
-		if err := f(e.TenantScope(tenant)); err != nil {
+		scope := e.TenantScope(tenant)
+		if e.admitted(scope) != nil {
+			continue // EraseDue would be too early
+		}
+		if err := f(scope); err != nil {
 			failed.add(err)
 		}
 	}
@@ -319,20 +323,35 @@ func (e *Engine) finish(ctx context.Context, c *custody) error {
 
 // ReplayErasures finishes what a crash left unfinished and does again what restored
 // data or keys do not know of. It must have returned nil before anything is served.
+// When tenants have key services of their own, one of whom that is away is not served,
+// and Waiting names it.
 func (e *Engine) ReplayErasures(ctx context.Context) error {
+	services, err := e.services(ctx)
+	if err != nil {
+		return err
+	}
 	return e.eachTenant(ctx, func(scope store.Scope) error {
-		e.custodies.Lock()
-		defer e.custodies.Unlock()
-		var failed failures
-		planned, err := e.replayPlans(ctx, scope)
-		if err != nil {
-			failed.add(err)
+		err := e.replayTenant(ctx, scope)
+		if len(services) > 1 && fault.Is(err, fault.Unavailable) {
+			e.gates.set(scope.Tenant(), err)
+			return nil
 		}
-		if err := e.replayCustodies(ctx, scope, planned); err != nil {
-			failed.add(err)
-		}
-		return failed.err()
+		return err
 	})
+}
+
+func (e *Engine) replayTenant(ctx context.Context, scope store.Scope) error {
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	var failed failures
+	planned, err := e.replayPlans(ctx, scope)
+	if err != nil {
+		failed.add(err)
+	}
+	if err := e.replayCustodies(ctx, scope, planned); err != nil {
+		failed.add(err)
+	}
+	return failed.err()
 }
 
 // replayPlans compares every plan with the data, and returns whose they are.

@@ -44,6 +44,9 @@ func (l *Live) Dirty() bool { return l.dirty }
 // agree: head with newest leaf, fields with their digests, routing rows with
 // the head. A field one of whose keys was destroyed reads as null.
 func (e *Engine) Open(ctx context.Context, scope store.Scope, id store.ID) (*Live, error) {
+	if err := e.admitted(scope); err != nil {
+		return nil, err
+	}
 	o, err := e.load(ctx, scope, id, store.Instance)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/internal/blob"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 // A job is work that a node does by itself, again and again. It begins anew from
@@ -23,6 +24,7 @@ func (n *Node) jobs() []job {
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
 		{"tell of refusals", refusalsEvery, n.tellRefusals},
+		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 		{"end erasure epochs", time.Hour, n.Engine.EndEpochs},
 	}
@@ -33,6 +35,25 @@ func (n *Node) jobs() []job {
 const refusalsEvery = 15 * time.Second
 
 func (n *Node) tellRefusals(ctx context.Context) error { return n.Engine.TellRefusals(ctx, false) }
+
+// replayEvery is the pause between tries to replay erasures that wait for a key service.
+const replayEvery = 5 * time.Second
+
+// tellWaiting says once of each tenant that it is not served, and when it is again.
+func (n *Node) tellWaiting() {
+	waiting := n.Engine.Waiting()
+	for tenant, err := range waiting {
+		if before, told := n.waiting[tenant]; !told || fault.CodeOf(before) != fault.CodeOf(err) {
+			n.log.Error("a tenant is not served: its erasures cannot be carried out again", "tenant", tenant, "error", err)
+		}
+	}
+	for tenant := range n.waiting {
+		if waiting[tenant] == nil {
+			n.log.Info("a tenant is served again", "tenant", tenant)
+		}
+	}
+	n.waiting = waiting
+}
 
 // collectFiles clears away what uploads leave behind, of every tenant.
 func (n *Node) collectFiles(ctx context.Context) error {

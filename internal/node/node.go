@@ -79,6 +79,7 @@ type Node struct {
 	runner   *runner.Runner
 	log      *slog.Logger
 	keys     keyWatch
+	waiting  map[string]error // tenants that were told of as not served; owned by the job
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -166,6 +167,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	if err := n.Engine.ReplayErasures(ctx); err != nil {
 		return err
 	}
+	n.tellWaiting()
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.maintain(run)

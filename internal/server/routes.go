@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -289,16 +291,45 @@ func (s *Server) ready(ctx context.Context, x *exchange) error {
 		out.Checks["serving"], status = "draining", http.StatusServiceUnavailable
 	}
 	for name, err := range checks {
-		out.Checks[name] = "ok"
-		if err != nil {
+		switch out.Checks[name] = "ok"; {
+		case fault.CodeOf(err) == api.CodeDegraded:
+			out.Status, out.Checks[name] = api.CodeDegraded, api.CodeDegraded
+		case err != nil:
 			out.Checks[name], status = fault.KindOf(err).String(), http.StatusServiceUnavailable
-			x.logFailure(err)
 		}
+		s.missing.note(x, name, err)
 	}
 	if status != http.StatusOK {
 		out.Status = "unavailable"
 	}
 	return x.answer(status, out)
+}
+
+// missing is what readiness last said is missing, by its code: readiness is asked every
+// few seconds, and the log is to tell of a change.
+type missing struct {
+	mu    sync.Mutex // guards codes
+	codes map[string]string
+}
+
+func (m *missing) note(x *exchange, name string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.codes == nil {
+		m.codes = map[string]string{}
+	}
+	before, code := m.codes[name], ""
+	if err != nil {
+		code = cmp.Or(fault.CodeOf(err), fault.KindOf(err).String())
+	}
+	m.codes[name] = code
+	switch {
+	case code == before:
+	case err != nil:
+		x.logFailure(err)
+	default:
+		x.server.log.InfoContext(x.r.Context(), "works again", "check", name)
+	}
 }
 
 // methodNotAllowed answers what has a path of ours and a method of somebody else's.

@@ -85,6 +85,7 @@ type Server struct {
 	openapi  []byte
 	notFound *operation
 	requests *requestIDs
+	missing  missing
 
 	draining context.Context // ends when Drain is called
 	drain    context.CancelFunc

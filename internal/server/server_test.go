@@ -224,6 +224,8 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 	}{
 		{"all is well", map[string]error{"keys": nil, "database": nil}, false, 200, `{"status":"ok","checks":{"database":"ok","keys":"ok"}}`},
 		{"no keys", map[string]error{"keys": fault.New(fault.Unavailable, secret), "database": nil}, false, 503, `{"status":"unavailable","checks":{"database":"ok","keys":"unavailable"}}`},
+		{"a tenant is not served", map[string]error{"keys": nil, "erasures": fault.New(fault.Unavailable, secret).WithCode(api.CodeDegraded)}, false, 200, `{"status":"degraded","checks":{"erasures":"degraded","keys":"ok"}}`},
+		{"a tenant is not served, and no keys", map[string]error{"keys": fault.New(fault.Unavailable, secret), "erasures": fault.New(fault.Unavailable, secret).WithCode(api.CodeDegraded)}, false, 503, `{"status":"unavailable","checks":{"erasures":"degraded","keys":"unavailable"}}`},
 		{"draining", map[string]error{"keys": nil}, true, 503, `{"status":"unavailable","checks":{"keys":"ok","serving":"draining"}}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -239,6 +241,26 @@ func TestReadinessNamesWhatIsMissing(t *testing.T) {
 				t.Errorf("GET /healthz = %d; want 200 as long as there is an answer", w.Code)
 			}
 		})
+	}
+}
+
+// Readiness is asked every few seconds; the log tells of what changed.
+func TestAnOutageIsLoggedOnce(t *testing.T) {
+	var log bytes.Buffer
+	engine := &fakeEngine{}
+	s := newServer(t, engine, func(c *server.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	ask := func(err error) {
+		engine.ready = map[string]error{"keys": err}
+		for range 5 {
+			serve(s, request("GET", "/readyz", ""))
+		}
+	}
+	away, denied := fault.New(fault.Unavailable, "away"), fault.New(fault.Unavailable, "refused").WithCode("key_denied")
+	for _, err := range []error{nil, away, denied, nil, away} {
+		ask(err)
+	}
+	if failed, well := strings.Count(log.String(), "request failed"), strings.Count(log.String(), "works again"); failed != 3 || well != 1 {
+		t.Errorf("%d failures and %d recoveries in the log, want 3 and 1: %s", failed, well, &log)
 	}
 }
 
