@@ -69,6 +69,9 @@ type Engine struct {
 	readers   readerRates
 	signers   signers
 
+	keyOrders   sync.Mutex       // guards carryingOut and the records of orders
+	carryingOut map[orderID]bool // by this process
+
 	denials   *refusals // of what callers may not do
 	strangers *refusals // of callers who did not prove who they are
 
@@ -140,6 +143,7 @@ func New(cfg Config) (*Engine, error) {
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch,
 	}
+	e.carryingOut = map[orderID]bool{}
 	e.denials, e.strangers = newRefusals(e, "access.denied"), newRefusals(e, "sign_in.failed")
 	return e, nil
 }

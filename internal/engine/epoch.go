@@ -96,21 +96,21 @@ func (e *Engine) renewTenant(ctx context.Context, scope store.Scope) (note strin
 	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, nil); err != nil {
 		return "", err
 	}
-	version, err := e.ring.RotateTenant(ctx, scope.Tenant(), "")
+	version, err := e.rotateTenantKey(ctx, scope, byEngine, "")
 	if err != nil {
 		return "", err
 	}
 	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, func(int, int) {}); err != nil {
 		return "", err
 	}
-	if _, err := e.ring.RetireTenant(ctx, scope.Tenant(), version-1, false); err != nil {
+	if _, err := e.retireTenantKey(ctx, scope, byEngine, version-1); err != nil {
 		return "", err
 	}
 	service, err := e.serviceOf(ctx, scope)
 	if err != nil {
 		return "", err
 	}
-	err = e.renewRoot(ctx, service)
+	err = e.renewRoot(ctx, scope, service)
 	if fault.Is(err, fault.Invalid) {
 		return "key service " + service + " does not let us replace its root key, so who may use the old version of it there opens backups: " + oneLine(err), nil
 	}
@@ -137,32 +137,34 @@ func (e *Engine) serviceOf(ctx context.Context, scope store.Scope) (string, erro
 // renewRoot has a key service make a new version of its root key, wraps all tenant
 // keys by it, and destroys the versions before it. The present one is noted first, and
 // versions that an earlier try left are destroyed first.
-func (e *Engine) renewRoot(ctx context.Context, service string) error {
+func (e *Engine) renewRoot(ctx context.Context, scope store.Scope, service string) error {
 	if _, err := e.ring.RewrapRoot(ctx, service); err != nil {
 		return err
 	}
-	if err := e.retireRoots(ctx, service); err != nil && !fault.Is(err, fault.Invalid) {
+	if err := e.retireRoots(ctx, scope, service); err != nil && !fault.Is(err, fault.Invalid) {
 		return err
 	}
-	if _, err := e.ring.RotateRoot(ctx, service); err != nil {
+	if _, err := e.rotateRootKey(ctx, scope, byEngine, service); err != nil {
 		return err
 	}
-	return e.retireRoots(ctx, service)
+	return e.retireRoots(ctx, scope, service)
 }
 
-// retireRoots destroys all versions of a root key but the newest, of which the ring
-// says so itself.
-func (e *Engine) retireRoots(ctx context.Context, service string) error {
+// retireRoots destroys all versions of a root key but the newest.
+func (e *Engine) retireRoots(ctx context.Context, scope store.Scope, service string) error {
+	newest, err := e.ring.NewestRoot(ctx, service)
+	if err != nil {
+		return err
+	}
 	versions, err := e.store.Keys().RootVersions(ctx)
 	if err != nil {
 		return err
 	}
 	for _, v := range versions {
-		if v.Service != service {
+		if v.Service != service || v.Version == newest {
 			continue
 		}
-		_, err := e.ring.RetireRoot(ctx, service, v.Version, false)
-		if newest := fault.Is(err, fault.Conflict) && fault.CodeOf(err) != "keys_hang"; err != nil && !newest {
+		if _, err := e.retireRootKey(ctx, scope, byEngine, service, v.Version); err != nil {
 			return err
 		}
 	}

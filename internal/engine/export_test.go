@@ -54,3 +54,24 @@ func PastStep(ctx context.Context, e *Engine, c Caller, id string, seq uint64) (
 	})
 	return leaf, values, err
 }
+
+// KeyRecord returns the kinds of the leaves in the record of what was done to keys,
+// all of which it checks.
+func KeyRecord(ctx context.Context, e *Engine, c Caller) (kinds []string, err error) {
+	r, err := e.keyRecord(ctx, c.Scope)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := e.store.Steps(ctx, c.Scope, r.id, 0, 1000)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		leaf, err := ledger.ParseLeaf(row.Leaf.Body)
+		if err != nil {
+			return nil, err
+		}
+		kinds = append(kinds, leaf.Kind)
+	}
+	return kinds, nil
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/store"
 )
 
 // Keys lists the keys that wrap the tenant's data keys, and asks the services that
@@ -95,23 +96,27 @@ func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyReques
 
 // rotatePurpose gives the tenant a new data key of its own.
 func (e *Engine) rotatePurpose(ctx context.Context, c Caller, in api.RotateKeyRequest, purpose keyring.Purpose) (api.RotatedKey, error) {
-	number, err := e.purposeNumber(ctx, c, purpose)
+	number, err := e.purposeNumber(ctx, c.Scope, purpose)
 	if err != nil || in.After != "" && in.After != number {
 		return api.RotatedKey{Version: number}, err
 	}
 	if in.Service != "" {
 		return api.RotatedKey{}, fault.New(fault.Invalid, "the %s key is wrapped by the tenant key, not by a key service", purpose)
 	}
-	if _, err := e.ring.RotatePurpose(ctx, c.Scope.Tenant(), purpose); err != nil {
+	err = e.ordered(ctx, c.Scope, byAdmin(c), keyOrder{Do: doRotate, Key: in.Key, Version: number}, func() error {
+		_, err := e.ring.RotatePurpose(ctx, c.Scope.Tenant(), purpose)
+		return err
+	})
+	if err != nil {
 		return api.RotatedKey{}, err
 	}
-	number, err = e.purposeNumber(ctx, c, purpose)
+	number, err = e.purposeNumber(ctx, c.Scope, purpose)
 	return api.RotatedKey{Version: number}, err
 }
 
 // purposeNumber returns the number of the tenant's newest key for a purpose.
-func (e *Engine) purposeNumber(ctx context.Context, c Caller, purpose keyring.Purpose) (string, error) {
-	infos, err := e.ring.Purposes(ctx, c.Scope.Tenant())
+func (e *Engine) purposeNumber(ctx context.Context, scope store.Scope, purpose keyring.Purpose) (string, error) {
+	infos, err := e.ring.Purposes(ctx, scope.Tenant())
 	for _, info := range infos {
 		if info.Purpose == purpose {
 			return strconv.Itoa(info.Number), nil
@@ -136,7 +141,7 @@ func (e *Engine) rotateTenant(ctx context.Context, c Caller, in api.RotateKeyReq
 	if version := versionText(newest.Version); in.After != "" && in.After != version {
 		return api.RotatedKey{Version: version}, nil
 	}
-	version, err := e.ring.RotateTenant(ctx, c.Scope.Tenant(), in.Service)
+	version, err := e.rotateTenantKey(ctx, c.Scope, byAdmin(c), in.Service)
 	return api.RotatedKey{Version: versionText(version)}, err
 }
 
@@ -149,7 +154,7 @@ func (e *Engine) rotateRoot(ctx context.Context, c Caller, in api.RotateKeyReque
 	if err != nil || in.After != "" && in.After != present {
 		return api.RotatedKey{Version: present}, err
 	}
-	version, err := e.ring.RotateRoot(ctx, service)
+	version, err := e.rotateRootKey(ctx, c.Scope, byAdmin(c), service)
 	return api.RotatedKey{Version: version}, err
 }
 
@@ -180,7 +185,18 @@ func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest)
 	if in.Rate < 0 {
 		return api.Rewrap{}, fault.New(fault.Invalid, "a rate of %d keys a second", in.Rate)
 	}
-	return rewrapOf(e.ring.StartRewrap(c.Scope.Tenant(), in.Rate)), ctx.Err()
+	tenant := c.Scope.Tenant()
+	if state := e.ring.RewrapState(tenant); state.Running {
+		return rewrapOf(state), nil
+	}
+	order, err := e.orderKey(ctx, c.Scope, byAdmin(c), keyOrder{Do: doRewrap, Key: dataKeys})
+	if err != nil {
+		return api.Rewrap{}, err
+	}
+	return rewrapOf(e.ring.StartRewrap(tenant, in.Rate, func(ctx context.Context) {
+		// What cannot be written now is settled within the hour.
+		_ = e.finishOrder(context.WithoutCancel(ctx), c.Scope, byEngine, order.Number)
+	})), ctx.Err()
 }
 
 // RetireKey gives up an old key for good, or says what still hangs on it.
@@ -193,7 +209,10 @@ func (e *Engine) RetireKey(ctx context.Context, c Caller, in api.RetireKeyReques
 		if err != nil {
 			return api.Retirement{}, fault.New(fault.Invalid, "%q is no version of a tenant key", in.Version)
 		}
-		return retirementOf(e.ring.RetireTenant(ctx, c.Scope.Tenant(), uint32(version), in.DryRun))
+		if in.DryRun {
+			return retirementOf(e.ring.RetireTenant(ctx, c.Scope.Tenant(), uint32(version), true))
+		}
+		return retirementOf(e.retireTenantKey(ctx, c.Scope, byAdmin(c), uint32(version)))
 	}
 	newest, err := e.newestKey(ctx, c)
 	if err != nil {
@@ -203,7 +222,10 @@ func (e *Engine) RetireKey(ctx context.Context, c Caller, in api.RetireKeyReques
 	if err := e.ownService(ctx, c, service); err != nil {
 		return api.Retirement{}, err
 	}
-	return retirementOf(e.ring.RetireRoot(ctx, service, in.Version, in.DryRun))
+	if in.DryRun {
+		return retirementOf(e.ring.RetireRoot(ctx, service, in.Version, true))
+	}
+	return retirementOf(e.retireRootKey(ctx, c.Scope, byAdmin(c), service, in.Version))
 }
 
 func retirementOf(r keyring.Retirement, err error) (api.Retirement, error) {

@@ -119,7 +119,9 @@ func (tab *table) grewTo(after *table) bool {
 	for _, row := range after.rows {
 		there[fmt.Sprint(row)] = true
 	}
-	return !slices.ContainsFunc(tab.rows, func(row []any) bool { return !there[fmt.Sprint(row)] })
+	return !slices.ContainsFunc(tab.rows, func(row []any) bool {
+		return !there[fmt.Sprint(row)] && !slices.Contains(row, any("keys")) // the record's own head
+	})
 }
 
 func TestRotatingAKeyTwiceByMistake(t *testing.T) {

@@ -68,21 +68,29 @@ func New(cfg Config) *Directory {
 	return &Directory{cfg: cfg, recent: map[[sha256.Size]byte]recognized{}}
 }
 
-// CreateAPIKey makes a principal's API key and returns its text, which is kept
-// nowhere else.
-func (d *Directory) CreateAPIKey(ctx context.Context, principal string, roles ...string) (string, error) {
-	scope := store.NewScope(MainTenant)
-	text := generateKey(keyPrefix, MainTenant)
-	token, err := d.token(ctx, scope, "api_key", text)
-	if err != nil {
-		return "", err
-	}
-	sealed, err := d.seal(ctx, scope, token, principal, roles)
-	if err != nil {
-		return "", err
-	}
-	return text, d.cfg.Store.PutAPIKey(ctx, scope, token, sealed)
+// APIKey is a new API key. Its text is kept nowhere else.
+type APIKey struct {
+	Scope  store.Scope // the tenant it is for
+	Text   string
+	ID     string // as Caller.Key
+	Token  [32]byte
+	Sealed []byte // record to be stored under the token
 }
+
+// NewAPIKey makes a principal's API key. It admits nobody before it is stored.
+func (d *Directory) NewAPIKey(ctx context.Context, principal string, roles ...string) (APIKey, error) {
+	k := APIKey{Scope: store.NewScope(MainTenant), Text: generateKey(keyPrefix, MainTenant)}
+	var err error
+	if k.Token, err = d.token(ctx, k.Scope, "api_key", k.Text); err != nil {
+		return APIKey{}, err
+	}
+	k.ID = keyID(k.Token)
+	k.Sealed, err = d.seal(ctx, k.Scope, k.Token, principal, roles)
+	return k, err
+}
+
+// keyID names a key without saying what it is.
+func keyID(token [32]byte) string { return hex.EncodeToString(token[:8]) }
 
 // Authenticate admits the bearer of an API key. Whatever is wrong with the key,
 // the answer is the same.
@@ -185,7 +193,7 @@ func (d *Directory) open(ctx context.Context, scope store.Scope, token [32]byte,
 	if err != nil || len(items) == 0 {
 		return Caller{}, fault.New(fault.Integrity, "the row of an API key is malformed")
 	}
-	caller := Caller{Scope: scope, Key: hex.EncodeToString(token[:8])}
+	caller := Caller{Scope: scope, Key: keyID(token)}
 	for i, item := range items {
 		text, ok := item.(canon.String)
 		switch {

@@ -126,12 +126,17 @@ func (r *Ring) RootKeys(ctx context.Context) ([]RootInfo, error) {
 }
 
 // StartRewrap begins a Rewrap of a tenant in the background, unless one is running
-// in this process, and returns how far it is.
-func (r *Ring) StartRewrap(tenant string, perSecond int) RewrapState {
+// in this process, and returns how far it is. ended is called after it.
+func (r *Ring) StartRewrap(tenant string, perSecond int, ended func(context.Context)) RewrapState {
 	t := r.tenant(tenant)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.rewrap.Running && r.start(func(ctx context.Context) { t.rewrapped(r.rewrap(ctx, t, perSecond, nil)) }) {
+	run := func(ctx context.Context) {
+		err := r.rewrap(ctx, t, perSecond, nil)
+		ended(ctx)
+		t.rewrapped(err)
+	}
+	if !t.rewrap.Running && r.start(run) {
 		t.rewrap = RewrapState{Running: true}
 	}
 	return t.rewrap

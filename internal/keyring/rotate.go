@@ -207,10 +207,19 @@ type Schedule struct {
 	RootKeys   time.Duration
 }
 
-// RotateDue rotates what is older than the schedule says, and then finishes what
+// A Rotator carries out the rotations that are due. A Ring is one; another one may
+// want to take note of each.
+type Rotator interface {
+	RotateTenant(ctx context.Context, tenant, service string) (version uint32, err error)
+	RotateRoot(ctx context.Context, service string) (version string, err error)
+}
+
+var _ Rotator = (*Ring)(nil)
+
+// RotateDue has by rotate what is older than the schedule says, and then finishes what
 // any rotation began: it wraps tenant keys and data keys anew that are not under
 // the newest version. It goes on after an error and returns all of them.
-func (r *Ring) RotateDue(ctx context.Context, schedule Schedule) error {
+func (r *Ring) RotateDue(ctx context.Context, schedule Schedule, by Rotator) error {
 	rows, err := r.config.Storage.AllTenantKeys(ctx)
 	if err != nil {
 		return err
@@ -222,16 +231,16 @@ func (r *Ring) RotateDue(ctx context.Context, schedule Schedule) error {
 	}
 	var errs []error
 	for _, service := range slices.Sorted(maps.Keys(services)) {
-		errs = append(errs, r.rootDue(ctx, service, schedule.RootKeys))
+		errs = append(errs, r.rootDue(ctx, service, schedule.RootKeys, by))
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(tenants)) {
-		errs = append(errs, r.tenantDue(ctx, tenants[tenant], schedule.TenantKeys))
+		errs = append(errs, r.tenantDue(ctx, tenants[tenant], schedule.TenantKeys, by))
 	}
 	return errors.Join(errs...)
 }
 
 // rootDue rotates a root key that is due, or finishes what was begun.
-func (r *Ring) rootDue(ctx context.Context, service string, every time.Duration) error {
+func (r *Ring) rootDue(ctx context.Context, service string, every time.Duration, by Rotator) error {
 	newest, err := r.newestRoot(ctx, service)
 	if err != nil {
 		return err
@@ -242,7 +251,7 @@ func (r *Ring) rootDue(ctx context.Context, service string, every time.Duration)
 	}
 	for _, v := range versions {
 		if v.Service == service && v.RootKey == newest.RootKey && v.Version == newest.Version && r.due(v.Seen, every) {
-			_, err := r.RotateRoot(ctx, service)
+			_, err := by.RotateRoot(ctx, service)
 			return err
 		}
 	}
@@ -251,9 +260,9 @@ func (r *Ring) rootDue(ctx context.Context, service string, every time.Duration)
 }
 
 // tenantDue rotates a tenant key that is due, and wraps data keys anew.
-func (r *Ring) tenantDue(ctx context.Context, newest TenantKeyRow, every time.Duration) error {
+func (r *Ring) tenantDue(ctx context.Context, newest TenantKeyRow, every time.Duration, by Rotator) error {
 	if r.due(newest.Made, every) {
-		if _, err := r.RotateTenant(ctx, newest.Tenant, ""); err != nil {
+		if _, err := by.RotateTenant(ctx, newest.Tenant, ""); err != nil {
 			return err
 		}
 	}

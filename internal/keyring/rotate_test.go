@@ -177,7 +177,7 @@ func TestARootVersionThatIsNeededIsNotDestroyed(t *testing.T) {
 	h.lives(h.Ring, "refused")
 
 	// One that says that it is under the newer version, and does not open, may need any.
-	if err := h.RotateDue(ctx, keyring.Schedule{}); err != nil {
+	if err := h.RotateDue(ctx, keyring.Schedule{}, h.Ring); err != nil {
 		t.Fatal(err)
 	}
 	h.storage.Edit(func(tables *keyringtest.Tables) {
@@ -549,7 +549,7 @@ func TestRotationIsDueByTheClock(t *testing.T) {
 			{time.Hour, 5, "4"},
 		} {
 			now = now.Add(step.later)
-			if err := h.RotateDue(t.Context(), schedule); err != nil {
+			if err := h.RotateDue(t.Context(), schedule, h.Ring); err != nil {
 				t.Fatal(err)
 			}
 			if tenant, root := newest(); tenant != step.tenant || root != step.root {
@@ -557,7 +557,7 @@ func TestRotationIsDueByTheClock(t *testing.T) {
 			}
 			h.lives(h.Ring, fmt.Sprintf("step %d", i))
 		}
-		if err := h.RotateDue(t.Context(), keyring.Schedule{}); err != nil {
+		if err := h.RotateDue(t.Context(), keyring.Schedule{}, h.Ring); err != nil {
 			t.Fatal(err)
 		}
 		if tenant, _ := newest(); tenant != 5 {

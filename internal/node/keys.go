@@ -22,7 +22,7 @@ type keyWatch struct {
 // rotateKeys rotates the keys that are due, finishes rotations that were begun, and
 // tells once of each old key that can be given up.
 func (n *Node) rotateKeys(ctx context.Context) error {
-	err := n.ring.RotateDue(ctx, n.keys.schedule)
+	err := n.Engine.RotateDue(ctx, n.keys.schedule)
 	figures, errFigures := n.ring.Figures(ctx)
 	if errFigures != nil {
 		return errors.Join(err, errFigures)

@@ -168,6 +168,10 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.tellWaiting()
+	// Without the key service the log cannot be told now; it is within the hour.
+	if err := n.Engine.SettleKeyOrders(ctx); err != nil && !fault.Is(err, fault.Unavailable) {
+		return err
+	}
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.maintain(run)
@@ -209,7 +213,7 @@ func (n *Node) openBlobs(ctx context.Context, cfg Config, deployment string) (bl
 // CreateAPIKey makes a principal's API key and returns its text. Only the role
 // Admin has rights for now.
 func (n *Node) CreateAPIKey(ctx context.Context, principal string, roles ...string) (string, error) {
-	return n.identity.CreateAPIKey(ctx, principal, roles...)
+	return n.Engine.CreateAPIKey(ctx, principal, roles...)
 }
 
 // Failed is closed when the database cannot be trusted any more; the process

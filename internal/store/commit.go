@@ -45,7 +45,7 @@ func (w *WriteSet) check() error {
 	switch {
 	case w.Object == ID{}:
 		return fault.New(fault.Internal, "write set without an object")
-	case w.Kind != Instance && w.Kind != Definition && w.Kind != Custody && w.Kind != Signer:
+	case w.Kind != Instance && w.Kind != Definition && w.Kind != Custody && w.Kind != Signer && w.Kind != KeyRecord:
 		return fault.New(fault.Internal, "write set of unknown kind %q", w.Kind)
 	case len(w.Head) == 0 || len(w.Step) == 0 || len(w.Leaf.Body) == 0:
 		return fault.New(fault.Internal, "write set of %s without head, step or leaf", w.Object)

@@ -25,6 +25,7 @@ const (
 	Definition Kind = "definition"
 	Custody    Kind = "custody"
 	Signer     Kind = "signer"
+	KeyRecord  Kind = "keys" // what was done to the keys above the data keys
 )
 
 // WriteSet is all that one step of one object writes. It is applied whole or

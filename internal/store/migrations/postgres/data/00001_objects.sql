@@ -10,7 +10,7 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
-    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer')),
+    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer', 'keys')),
     seq    bigint NOT NULL CHECK (seq >= 1),
     body   bytea    NOT NULL,
     PRIMARY KEY (tenant, object)

@@ -15,7 +15,7 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant TEXT    NOT NULL CHECK (tenant <> ''),
     object BLOB    NOT NULL CHECK (length(object) = 16),
-    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer')),
+    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer', 'keys')),
     seq    INTEGER NOT NULL CHECK (seq >= 1),
     body   BLOB    NOT NULL,
     PRIMARY KEY (tenant, object)
