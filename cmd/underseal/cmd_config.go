@@ -62,7 +62,8 @@ func (s *settings) lines() []settingLine {
 		lines[i] = settingLine{Name: k.name, Value: s.text(i), From: s.from[k.name], Meaning: k.doc}
 	}
 	return slices.Concat(lines, s.keyServiceLines(),
-		sectionLines(s3Key, "of the S3 service that keeps files", s.s3), sectionLines(witnessKey, "of underseal witness", s.witness))
+		sectionLines(s3Key, "of the S3 service that keeps files", s.s3), sectionLines(logKey, "of who sees the log", s.log),
+		sectionLines(witnessKey, "of underseal witness", s.witness))
 }
 
 // check finds the settings that cannot work, all at once. Serve refuses to start
@@ -91,6 +92,7 @@ func (s *settings) check() error {
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"blobs", s.checkBlobs()},
+		{logKey, s.checkAnchor()},
 		{witnessKey, s.checkWitness()},
 		{"max_file", checkNotNegative(s.MaxFile)},
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},

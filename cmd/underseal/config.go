@@ -63,6 +63,7 @@ type settings struct {
 	keyServices map[string]serviceOptions // by name; only the file can hold them
 	s3          serviceOptions            // likewise
 	witness     serviceOptions            // likewise, of underseal witness
+	log         serviceOptions            // likewise, of who sees the log
 	opened      map[string]kms.Service    // of them, those that are open already
 	file        string                    // the configuration file that was read, or empty
 
@@ -120,6 +121,9 @@ func loadSettings(path string, environ []string, flags map[string]any) (*setting
 		return nil, err
 	}
 	if s.witness, err = takeSection(path, witnessKey, "{logs: [{vkey: ..}, ..]}", fromFile); err != nil {
+		return nil, err
+	}
+	if s.log, err = takeSection(path, logKey, "{witnesses: [{vkey: .., url: ..}, ..], quorum: .., ..}", fromFile); err != nil {
 		return nil, err
 	}
 	k := koanf.New(".")
@@ -230,7 +234,7 @@ func fileSettings(path string) (values map[string]any, used string, err error) {
 // of those. They are checked by whoever takes them.
 func nested(name string) bool {
 	top, _, _ := strings.Cut(name, ".")
-	return slices.Contains([]string{keyServicesKey, s3Key, witnessKey}, top)
+	return slices.Contains([]string{keyServicesKey, s3Key, witnessKey, logKey}, top)
 }
 
 func unknownKeys(path string, names []string) error {

@@ -99,6 +99,9 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	if config.Rotation, err = s.rotation(); err != nil {
 		return config, err
 	}
+	if config.Anchor, err = s.anchorConfig(); err != nil {
+		return config, err
+	}
 	if s.Database != "" {
 		if config.DSN, err = secretText("database", s.Database); err != nil {
 			return config, err

@@ -33,7 +33,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -51,8 +50,9 @@ type Config struct {
 	// Scope admits the anchor log to a tenant, and Tenants lists them all.
 	Scope   func(tenant string) store.Scope
 	Tenants func(ctx context.Context) ([]string, error)
-	// Signer signs as the anchor log of an origin.
-	Signer func(ctx context.Context, origin string) (note.Signer, error)
+	// Seed returns the seed of the anchor log's Ed25519 key, 32 bytes. Whoever has it
+	// can sign any history as the anchor log's.
+	Seed func(ctx context.Context) ([]byte, error)
 
 	Witnesses []Witness
 	Quorum    int        // how many of them must have cosigned a checkpoint; at most all
@@ -141,7 +141,7 @@ func New(cfg Config) (*Log, error) {
 		l.witnesses = append(l.witnesses, &asked{Witness: w})
 	}
 	if cfg.Authority != nil {
-		l.authority = &asking{Authority: *cfg.Authority}
+		l.authority = newAsking(*cfg.Authority)
 	}
 	return l, nil
 }
@@ -203,6 +203,9 @@ func (l *Log) Start(ctx context.Context) error {
 	}
 	if err := l.load(ctx); err != nil && fault.CodeOf(err) != CodeHalted {
 		return err
+	}
+	if len(l.witnesses) > 0 {
+		l.tellKey(ctx)
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	l.stop = stop
@@ -418,7 +421,11 @@ func (l *Log) sign(ctx context.Context) error {
 		return err
 	}
 	origin := Origin(l.config.Deployment, l.head.Log)
-	signer, err := l.config.Signer(ctx, origin)
+	seed, err := l.config.Seed(ctx)
+	if err != nil {
+		return err
+	}
+	signer, err := ledger.NoteSigner(origin, seed)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/fault"
@@ -305,8 +304,8 @@ func TestAWitnessThatForgotIsTold(t *testing.T) {
 func TestACrashBetweenTwoWritesLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1, 1)
-		sign := w.config.Signer
-		w.config.Signer = func(context.Context, string) (note.Signer, error) {
+		seed := w.config.Seed
+		w.config.Seed = func(context.Context) ([]byte, error) {
 			return nil, fault.New(fault.Unavailable, "no key now")
 		}
 		w.restart(func() {})
@@ -315,7 +314,7 @@ func TestACrashBetweenTwoWritesLosesNothing(t *testing.T) {
 		if w.head() != 0 {
 			t.Fatal("signed without a key")
 		}
-		w.config.Signer = sign
+		w.config.Seed = seed
 		back := w.net.hosts["w1.example"]
 		w.net.set("w1.example", nil)
 		w.restart(func() {})
@@ -382,4 +381,34 @@ func TestConfigurationIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+}
+
+// TestThePolicyChecksAnchors writes the policy out and checks an anchor by it.
+func TestThePolicyChecksAnchors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, 2)
+		w.net.set("w3.example", nil)
+		w.authority(newTSA(t, nil))
+		w.publish("ann", 3)
+		time.Sleep(2 * time.Minute)
+		written := ledger.Policy{Quorum: "none"}
+		if err := w.log.Policy(t.Context(), &written); err != nil {
+			t.Fatal(err)
+		}
+		policy, err := ledger.ParsePolicy(written.Encode())
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, written.Encode())
+		}
+		_, a, err := w.log.Opening(t.Context(), store.NewScope("ann"), 1, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, n, err := policy.Open(a.Proof.Checkpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := policy.CheckQuorum(n); err != nil || len(policy.Authorities) != 1 {
+			t.Errorf("quorum: %v, %d authorities", err, len(policy.Authorities))
+		}
+	})
 }

@@ -127,10 +127,8 @@ func (w *world) begin() {
 	if w.config.Tenants == nil {
 		w.config.Tenants = func(context.Context) ([]string, error) { return []string{"ann", "bob"}, nil }
 	}
-	if w.config.Signer == nil {
-		w.config.Signer = func(_ context.Context, origin string) (note.Signer, error) {
-			return ledger.NoteSigner(origin, anchorSeed)
-		}
+	if w.config.Seed == nil {
+		w.config.Seed = func(context.Context) ([]byte, error) { return anchorSeed, nil }
 	}
 	w.log = must(anchor.New(w.config))
 	if err := w.log.Start(w.t.Context()); err != nil {

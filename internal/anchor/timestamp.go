@@ -22,8 +22,8 @@ const clockTolerance = 5 * time.Minute
 
 // Authority gives timestamps (RFC 3161) over HTTP.
 type Authority struct {
-	URL   string
-	Roots *x509.CertPool // to which its certificate must lead
+	URL  string
+	Root *x509.Certificate // to which its own must lead
 }
 
 func (a Authority) check() error {
@@ -31,7 +31,7 @@ func (a Authority) check() error {
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return refusedConfig("%q is not the address of a timestamp authority", a.URL)
 	}
-	if a.Roots == nil {
+	if a.Root == nil {
 		return refusedConfig("the root certificate of the timestamp authority at %s is missing", a.URL)
 	}
 	return nil
@@ -40,9 +40,16 @@ func (a Authority) check() error {
 // asking is the authority and what is known of it.
 type asking struct {
 	Authority
+	roots *x509.CertPool // Root alone
 
 	failing atomic.Bool  // it gave no timestamp at the last try
 	ahead   atomic.Int64 // time.Duration of our clock before the authority's, at the last timestamp
+}
+
+func newAsking(a Authority) *asking {
+	roots := x509.NewCertPool()
+	roots.AddCert(a.Root)
+	return &asking{Authority: a, roots: roots}
 }
 
 // stamp returns a token of the head's text. The answer must be to this request, and
@@ -54,7 +61,7 @@ func (a *asking) stamp(ctx context.Context, l *Log) (token []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := ledger.VerifyTimestamp(token, []byte(head.Text()), a.Roots)
+	at, err := ledger.VerifyTimestamp(token, []byte(head.Text()), a.roots)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "the timestamp authority at %s: %w", a.URL, err).WithCode(fault.CodeOf(err)).
 			WithHint("log.timestamp_authority.root must be the certificate of its root")

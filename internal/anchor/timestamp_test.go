@@ -22,7 +22,7 @@ import (
 
 // A tsa is a timestamp authority.
 type tsa struct {
-	root *x509.CertPool
+	root *x509.Certificate
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 	// change alters an answer before it is signed; nil: not.
@@ -43,9 +43,7 @@ func newTSA(t *testing.T, change func(s *timestamp.Timestamp)) *tsa {
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: to,
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: purpose}},
 	}, root, key, rootKey)
-	a := &tsa{root: x509.NewCertPool(), cert: cert, key: key, change: change}
-	a.root.AddCert(root)
-	return a
+	return &tsa{root: root, cert: cert, key: key, change: change}
 }
 
 func issue(c, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
@@ -76,8 +74,9 @@ func (a *tsa) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 
 // authority gives a world a timestamp authority.
 func (w *world) authority(a *tsa) {
-	w.root = a.root
-	w.config.Authority = &anchor.Authority{URL: "http://tsa.example/", Roots: a.root}
+	w.root = x509.NewCertPool()
+	w.root.AddCert(a.root)
+	w.config.Authority = &anchor.Authority{URL: "http://tsa.example/", Root: a.root}
 	w.net.set("tsa.example", a)
 	w.restart(func() {})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/blob/files"
 	"github.com/underseal/underseal/internal/engine"
@@ -54,6 +55,9 @@ type Config struct {
 	// OpenBlobs opens another store of files, of a deployment. It comes before Blobs.
 	OpenBlobs func(deployment string) (blob.Store, error)
 	Files     engine.FileLimits // bounds of each tenant's files
+	// Anchor says who sees the log: Witnesses, Quorum, Authority and Interval are
+	// used. Without witnesses and authority there is no anchor log.
+	Anchor anchor.Config
 	// ErasureDelay is how long an erasure waits unless it is ordered otherwise.
 	ErasureDelay time.Duration
 	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
@@ -77,6 +81,7 @@ type Node struct {
 	identity *identity.Directory
 	blobs    blob.Store
 	runner   *runner.Runner
+	anchor   *anchor.Log // nil: nobody is to see the log
 	log      *slog.Logger
 	keys     keyWatch
 	waiting  map[string]error // tenants that were told of as not served; owned by the job
@@ -164,6 +169,9 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	}
 	n.runner = runner.New(runner.Config{Engine: n.Engine, Store: n.db, Log: cfg.Log, Now: cfg.Now, Hot: cfg.HotInstances})
 	n.Engine.Use(n.runner)
+	if err := n.openAnchor(ctx, cfg, meta.Deployment); err != nil {
+		return err
+	}
 	if err := n.Engine.ReplayErasures(ctx); err != nil {
 		return err
 	}
@@ -229,6 +237,9 @@ func (n *Node) Collectors() []prometheus.Collector {
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
 	all = append(all, n.keys.collectors()...)
+	if n.anchor != nil {
+		all = append(all, n.anchor.Collectors()...)
+	}
 	for _, g := range n.guards {
 		all = append(all, g.Collectors()...)
 	}
@@ -248,6 +259,9 @@ func (n *Node) Close() error {
 	var err error
 	if n.Engine != nil {
 		err = n.Engine.TellRefusals(context.Background(), true)
+	}
+	if n.anchor != nil {
+		n.anchor.Stop()
 	}
 	if n.ring != nil {
 		n.ring.Close()

@@ -30,6 +30,12 @@ func (db *DB) AnchorHead(ctx context.Context) (AnchorHead, error) {
 	return found[0], nil
 }
 
+// AnchorLogs lists the numbers of the anchor logs, oldest first.
+func (db *DB) AnchorLogs(ctx context.Context) ([]int64, error) {
+	return collect(ctx, db.keys, "", `SELECT log FROM anchor_heads ORDER BY log`, nil,
+		func(r row, log *int64) error { return r.scan(log) })
+}
+
 // OpenAnchorLog begins an anchor log, which must be newer than all others. Conflict
 // (code "stale") when it is not.
 func (db *DB) OpenAnchorLog(ctx context.Context, h AnchorHead) error {

@@ -30,6 +30,7 @@ func TestAnchorHeads(t *testing.T) {
 		same(t, "the halted head", must[store.AnchorHead](t)(db.AnchorHead(ctx)), halted)
 		ok(t, db.OpenAnchorLog(ctx, store.AnchorHead{Log: 7, Root: [32]byte{1}, Signed: []byte{}}))
 		is(t, "an older log", db.OpenAnchorLog(ctx, store.AnchorHead{Log: 6, Root: [32]byte{1}}), fault.Conflict, "stale")
+		same(t, "AnchorLogs", must[[]int64](t)(db.AnchorLogs(ctx)), []int64{1, 7})
 		same(t, "the newest log", must[store.AnchorHead](t)(db.AnchorHead(ctx)).Log, int64(7))
 	})
 }

@@ -1,0 +1,56 @@
+package node
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/anchor"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+)
+
+// operator names the tenant that the anchor log's key belongs to. It has nothing but
+// keys, and no company can have this name.
+const operator = "$operator"
+
+const (
+	anchorSigningLabel = "underseal/v1/anchor-signing\x00"
+	seedLength         = 32 // of an Ed25519 key
+)
+
+// openAnchor begins the anchor log, if somebody is configured to see it. It comes
+// before anything is signed: data that were set back halt it, and with it all
+// signing.
+func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) error {
+	c := cfg.Anchor
+	if len(c.Witnesses) == 0 && c.Authority == nil {
+		return nil
+	}
+	c.Store, c.Deployment, c.Log = n.db, deployment, cfg.Log
+	c.Scope, c.Tenants, c.Seed = n.Engine.TenantScope, n.db.Keys().Tenants, n.anchorSeed
+	log, err := anchor.New(c)
+	if err != nil {
+		return err
+	}
+	n.anchor = log
+	return log.Start(ctx)
+}
+
+// anchorSeed derives the seed of the anchor log's key from the operator's log key.
+func (n *Node) anchorSeed(ctx context.Context) ([]byte, error) {
+	key, err := n.ring.TenantKey(ctx, operator, keyring.Log)
+	if err != nil {
+		return nil, err
+	}
+	prk, err := envelope.DeriveSecret([]envelope.Key{key})
+	if err != nil {
+		return nil, err
+	}
+	seed, err := hkdf.Expand(sha256.New, prk, anchorSigningLabel, seedLength)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "derive the key of the anchor log: %w", err)
+	}
+	return seed, nil
+}
