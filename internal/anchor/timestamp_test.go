@@ -32,6 +32,13 @@ type tsa struct {
 
 func newTSA(t *testing.T, change func(s *timestamp.Timestamp)) *tsa {
 	t.Helper()
+	a := newTSAUntil(time.Now().AddDate(1, 0, 0))
+	a.change = change
+	return a
+}
+
+// newTSAUntil makes an authority whose certificate ends then.
+func newTSAUntil(end time.Time) *tsa {
 	purpose := must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))
 	from, to := time.Now().AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0)
 	rootKey, key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
@@ -40,10 +47,10 @@ func newTSA(t *testing.T, change func(s *timestamp.Timestamp)) *tsa {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}, nil, rootKey, rootKey)
 	cert := issue(&x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: to,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: end,
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: purpose}},
 	}, root, key, rootKey)
-	return &tsa{root: root, cert: cert, key: key, change: change}
+	return &tsa{root: root, cert: cert, key: key}
 }
 
 func issue(c, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
