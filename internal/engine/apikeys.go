@@ -23,7 +23,7 @@ func (e *Engine) CreateAPIKey(ctx context.Context, principal string, roles ...st
 	for i, role := range roles {
 		list[i] = canon.String(role)
 	}
-	entry, err := e.entry(ctx, key.Scope, act{
+	entry, leave, err := e.entry(ctx, key.Scope, act{
 		kind: "api_key.created", act: "admin", actor: Caller{Principal: operator},
 		fields: []fieldWrite{{path: "$key", value: newContext(
 			canon.Entry{Name: "id", Value: canon.String(key.ID)},
@@ -34,6 +34,7 @@ func (e *Engine) CreateAPIKey(ctx context.Context, principal string, roles ...st
 	if err != nil {
 		return "", err
 	}
+	defer leave()
 	if err := e.store.PutAPIKey(context.WithoutCancel(ctx), key.Scope, key.Token, key.Sealed, entry); err != nil {
 		return "", err
 	}

@@ -260,9 +260,14 @@ func (e *Engine) recordCustody(ctx context.Context, c *custody, s custodyStep) e
 		return err
 	}
 	at := e.moment()
+	shard, leave, err := e.enterShard(ctx, c.scope, at)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	_, event, _ := strings.Cut(s.kind, ".")
 	set, err := e.write(ctx, &c.object, step{
-		kind: s.kind, act: s.act, at: at, tokens: tokens, record: record(event, process.Outcome{}, at),
+		shard: shard, kind: s.kind, act: s.act, at: at, tokens: tokens, record: record(event, process.Outcome{}, at),
 		fields: append(fields, fieldWrite{path: "$actor", value: s.actor, label: confidential, fact: true}),
 	})
 	if err != nil {

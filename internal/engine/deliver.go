@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
@@ -75,12 +76,8 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 		}
 		l.dirty = true
 	}
-	set, err := e.stepSet(ctx, l, h, out, at)
+	leaf, err := e.commitStep(ctx, l, h, out, at)
 	if err != nil {
-		return api.Receipt{}, err
-	}
-	// A caller who hangs up must not leave the outcome of a step unknown to us.
-	if err := e.store.Commit(context.WithoutCancel(ctx), l.scope, set); err != nil {
 		return e.lost(ctx, l, h, err)
 	}
 	l.dirty = false
@@ -92,7 +89,22 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 		return api.Receipt{}, l.withState(out.Rejected)
 	}
 	e.runner.Carry(l, out.Commands)
-	return receipt(l.id, l.head.seq, set.Leaf.Hash), nil
+	return receipt(l.id, l.head.seq, leaf), nil
+}
+
+// commitStep makes what the interpreter did durable, and returns the hash of its leaf.
+func (e *Engine) commitStep(ctx context.Context, l *Live, h happening, out process.Outcome, at time.Time) (leaf [32]byte, err error) {
+	shard, leave, err := e.enterShard(ctx, l.scope, at)
+	if err != nil {
+		return leaf, err
+	}
+	defer leave()
+	set, err := e.stepSet(ctx, l, h, out, at, shard)
+	if err != nil {
+		return leaf, err
+	}
+	// A caller who hangs up must not leave the outcome of a step unknown to us.
+	return set.Leaf.Hash, e.store.Commit(context.WithoutCancel(ctx), l.scope, set)
 }
 
 // prepare puts the files that come with an event in their places and checks what

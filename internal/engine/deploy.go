@@ -40,6 +40,12 @@ func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem st
 	}
 	e.deploying.Lock()
 	defer e.deploying.Unlock()
+	shard, leave, err := e.enterShard(ctx, c.Scope, e.moment())
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	defer leave()
+	plan.shard = shard
 	var made []*definition
 	var sets []*store.WriteSet
 	var result api.Deployment
@@ -90,6 +96,7 @@ func (e *Engine) commitDefinitions(ctx context.Context, c Caller, made []*defini
 
 // deployment is a set of files that was read and found good.
 type deployment struct {
+	shard     string // origin of the log that says so
 	processes []deployedProcess
 	files     map[string][]byte // forms by name
 	hashes    map[string][sha256.Size]byte
@@ -230,7 +237,7 @@ func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p de
 		},
 		compiled: p.compiled, setting: setting, files: files,
 	}
-	set, err := e.definitionSet(ctx, c, d, "definition.deployed", at, again)
+	set, err := e.definitionSet(ctx, c, d, plan.shard, "definition.deployed", at, again)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -253,7 +260,7 @@ func (d *deployment) formsOf(p *process.Definition) map[string][sha256.Size]byte
 }
 
 // definitionSet writes all of a definition's fields as one step.
-func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, kind string, at time.Time, again *request) (*store.WriteSet, error) {
+func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, shard, kind string, at time.Time, again *request) (*store.WriteSet, error) {
 	tokens, err := e.requestTokens(ctx, &d.object, again)
 	if err != nil {
 		return nil, err
@@ -267,7 +274,7 @@ func (e *Engine) definitionSet(ctx context.Context, c Caller, d *definition, kin
 		fields = append(fields, fieldWrite{path: filePrefix + name, value: canon.String(hex.EncodeToString(hash[:])), label: public})
 	}
 	set, err := e.write(ctx, &d.object, step{
-		kind: kind, act: "admin", at: at, fields: fields, tokens: tokens,
+		shard: shard, kind: kind, act: "admin", at: at, fields: fields, tokens: tokens,
 		record: record(strings.TrimPrefix(kind, "definition."), process.Outcome{}, at),
 	})
 	if err != nil {

@@ -46,7 +46,7 @@ type Config struct {
 }
 
 // Engine is the use cases of one node. It is safe for concurrent use. Before
-// the first call, Use must have given it a runner.
+// the first call, Use and UseSequencer must have given it a runner and a sequencer.
 type Engine struct {
 	store      *store.DB
 	ring       *keyring.Ring
@@ -57,6 +57,8 @@ type Engine struct {
 	limits     *fileLimits
 	policies   *access.Policies
 	runner     Runner
+	sequencer  Sequencer
+	shards     shards
 	zones      zones
 
 	erasureDelay, erasureEpoch time.Duration

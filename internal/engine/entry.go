@@ -28,22 +28,32 @@ type act struct {
 const entryKind store.Kind = "log entry"
 
 // entry returns a leaf of no object, ready to be stored together with something
-// else. All its fields, $actor among them, are sealed under the tenant's audit
-// key, and bound to the entry's id and the seq 0.
-func (e *Engine) entry(ctx context.Context, scope store.Scope, a act) (*store.Entry, error) {
+// else that is no step. Leave is called once that has been answered.
+func (e *Engine) entry(ctx context.Context, scope store.Scope, a act) (entry *store.Entry, leave func(), err error) {
 	at := e.moment()
-	return e.entryAt(ctx, scope, a, e.shardAt(scope.Tenant(), at), at)
+	shard, leave, err := e.enterShard(ctx, scope, at)
+	if err != nil {
+		return nil, nil, err
+	}
+	if entry, err = e.entryAt(ctx, scope, a, shard, at); err != nil {
+		leave()
+	}
+	return entry, leave, err
 }
 
 // record makes a leaf of no object durable: nil means that it is.
 func (e *Engine) record(ctx context.Context, scope store.Scope, a act) error {
-	entry, err := e.entry(ctx, scope, a)
+	entry, leave, err := e.entry(ctx, scope, a)
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return e.store.Append(context.WithoutCancel(ctx), scope, entry)
 }
 
+// entryAt returns a leaf of no object for a log that was entered. All its fields,
+// $actor among them, are sealed under the tenant's audit key, and bound to the
+// entry's id and the seq 0.
 func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard string, at time.Time) (*store.Entry, error) {
 	key, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
 	if err != nil {

@@ -256,7 +256,12 @@ func (e *Engine) writeKeyRecord(ctx context.Context, r *keyRecord, by orderer, k
 		return err
 	}
 	at := e.moment()
-	s := step{kind: kind, act: by.act, at: at, record: record(kind, process.Outcome{}, at)}
+	shard, leave, err := e.enterShard(ctx, r.scope, at)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	s := step{shard: shard, kind: kind, act: by.act, at: at, record: record(kind, process.Outcome{}, at)}
 	s.fields = append(facts,
 		fieldWrite{path: "$actor", value: actorOf(by.caller)},
 		fieldWrite{path: "$tenant_keys", value: tenantKeysValue(keys)})

@@ -112,6 +112,9 @@ func TestRotationTouchesNoData(t *testing.T) {
 // where the log is told of the rotation.
 func (tab *table) grewTo(after *table) bool {
 	told := []string{"heads", "steps", "fields", "leaves"}
+	if strings.HasPrefix(tab.name, "log_") {
+		return true // the tree over them
+	}
 	if !slices.Contains(told, tab.name) {
 		return reflect.DeepEqual(tab.rows, after.rows)
 	}

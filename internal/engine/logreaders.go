@@ -94,13 +94,14 @@ func (e *Engine) putReader(ctx context.Context, c Caller, r identity.Reader, kin
 	if err != nil {
 		return err
 	}
-	entry, err := e.entry(ctx, c.Scope, act{kind: kind, act: "admin", actor: c, fields: []fieldWrite{
+	entry, leave, err := e.entry(ctx, c.Scope, act{kind: kind, act: "admin", actor: c, fields: []fieldWrite{
 		{path: "$name", value: canon.String(r.Name)},
 		{path: "$reader", value: canon.String(textID(r.ID))},
 	}})
 	if err != nil {
 		return err
 	}
+	defer leave()
 	return e.store.PutReader(context.WithoutCancel(ctx), c.Scope, row, entry)
 }
 

@@ -36,6 +36,7 @@ type object struct {
 
 // step is what happens to an object once: what is recorded and what is written.
 type step struct {
+	shard  string // origin of the log it goes to, from enterShard
 	kind   string // leaf's kind, "instance.started"
 	act    string // leaf's act: user, worker, engine or admin
 	elem   string // BPMN id, may be empty
@@ -61,11 +62,6 @@ type fieldWrite struct {
 
 func textID(id store.ID) string { return uuid.UUID(id).String() }
 
-// shardAt names the log that a tenant's steps of a moment go to.
-func (e *Engine) shardAt(tenant string, at time.Time) string {
-	return fmt.Sprintf("underseal/%s/%s/%d", e.deployment, tenant, at.UTC().Year())
-}
-
 func (e *Engine) context(o *object, shard, class, path string, seq uint64) envelope.Context {
 	return envelope.Context{
 		Deployment: e.deployment, Tenant: o.scope.Tenant(), Class: class,
@@ -80,9 +76,12 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	if err := e.followAudit(ctx, o); err != nil {
 		return nil, err
 	}
+	if s.shard == "" {
+		return nil, fault.New(fault.Internal, "a step %s of no log: enterShard was not called", s.kind)
+	}
 	seq, prev := o.head.seq+1, o.head.leaf
 	o.head.seq = seq
-	shardIndex := o.head.enter(e.shardAt(o.scope.Tenant(), s.at))
+	shardIndex := o.head.enter(s.shard)
 	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: append(s.tokens, o.met...), Keys: o.nameless}
 	o.nameless, o.met = nil, nil
 

@@ -95,7 +95,13 @@ func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (
 		return api.Process{}, err
 	}
 	fresh.setting = setting
-	set, err := e.definitionSet(ctx, c, fresh, "definition.mode_set", e.moment(), again)
+	at := e.moment()
+	shard, leave, err := e.enterShard(ctx, c.Scope, at)
+	if err != nil {
+		return api.Process{}, err
+	}
+	defer leave()
+	set, err := e.definitionSet(ctx, c, fresh, shard, "definition.mode_set", at, again)
 	if err != nil {
 		return api.Process{}, err
 	}

@@ -79,11 +79,7 @@ func (e *Engine) renewKey(ctx context.Context, c Caller, id, before store.ID) er
 		l.nameless = append(l.nameless, store.ID(l.owner.ID))
 		l.owner = key
 		l.head.owners = append(l.head.owners, owner{key.ID, l.head.seq + 1})
-		set, err := e.renewalSet(ctx, c, l)
-		if err != nil {
-			return err
-		}
-		if err := e.store.Commit(context.WithoutCancel(ctx), l.scope, set); err != nil {
+		if err := e.commitRenewal(ctx, c, l); err != nil {
 			return err
 		}
 		l.dirty = false
@@ -103,19 +99,24 @@ func (e *Engine) keyMadeSince(ctx context.Context, tenant string, before store.I
 	}
 }
 
-// renewalSet returns the step in which the key changes; it writes no field but
-// who caused it.
-func (e *Engine) renewalSet(ctx context.Context, c Caller, l *Live) (*store.WriteSet, error) {
+// commitRenewal makes the step durable in which the key changes; it writes no field
+// but who caused it.
+func (e *Engine) commitRenewal(ctx context.Context, c Caller, l *Live) error {
 	at := e.moment()
+	shard, leave, err := e.enterShard(ctx, l.scope, at)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	l.head.state = l.state.Encode()
 	set, err := e.write(ctx, &l.object, step{
-		kind: "instance.key_renewed", act: "admin", at: at, record: record("key_renewed", process.Outcome{}, at),
+		shard: shard, kind: "instance.key_renewed", act: "admin", at: at, record: record("key_renewed", process.Outcome{}, at),
 		fields: []fieldWrite{{path: "$actor", value: actorOf(c), label: process.Label{Class: process.Confident}, fact: true}},
 	})
 	l.head.state = nil
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l.route(set, nil)
-	return set, nil
+	return e.store.Commit(context.WithoutCancel(ctx), l.scope, set)
 }

@@ -207,7 +207,15 @@ func (e *Engine) recordSigner(ctx context.Context, s *signer, step signerStep) e
 	if err != nil {
 		return err
 	}
-	set, err := e.write(ctx, &s.object, s.step(step, e.moment(), tokens))
+	at := e.moment()
+	shard, leave, err := e.enterShard(ctx, s.scope, at)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	written := s.step(step, at, tokens)
+	written.shard = shard
+	set, err := e.write(ctx, &s.object, written)
 	if err != nil {
 		return err
 	}

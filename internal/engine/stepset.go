@@ -12,7 +12,7 @@ import (
 )
 
 // stepSet turns what the interpreter did into one write set.
-func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.Outcome, at time.Time) (*store.WriteSet, error) {
+func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.Outcome, at time.Time, shard string) (*store.WriteSet, error) {
 	if l.head.started.IsZero() {
 		l.head.started = at
 	}
@@ -20,7 +20,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		l.head.ended = at
 	}
 	s := step{
-		kind: "instance." + h.name, act: h.act, elem: out.Element, at: at,
+		shard: shard, kind: "instance." + h.name, act: h.act, elem: out.Element, at: at,
 		record: record(h.name, out, at), fields: h.extra, tokens: h.terms,
 	}
 	s.fields = append(s.fields, fieldWrite{path: "$actor", value: h.actor, label: process.Label{Class: process.Confident}, fact: true})

@@ -23,6 +23,7 @@ import (
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/runner"
+	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -47,6 +48,10 @@ type Config struct {
 	Create bool
 	Log    *slog.Logger
 	Now    func() time.Time // nil: time.Now
+	// Restored says that data was brought back from a backup and may be older than
+	// what was signed of it: it goes on in new logs, which name what is lost, instead
+	// of being refused.
+	Restored bool
 	// HotInstances bounds the instances that stay open in memory; 0: 20,000.
 	HotInstances int
 	// Blobs is where files are kept: BlobsInFiles or BlobsInRows; empty: in rows when
@@ -75,16 +80,17 @@ type Node struct {
 	Engine  *engine.Engine
 	Created bool // the data was made by this Open
 
-	db       *store.DB
-	ring     *keyring.Ring
-	guards   []*kms.Guarded // of the key services
-	identity *identity.Directory
-	blobs    blob.Store
-	runner   *runner.Runner
-	anchor   *anchor.Log // nil: nobody is to see the log
-	log      *slog.Logger
-	keys     keyWatch
-	waiting  map[string]error // tenants that were told of as not served; owned by the job
+	db        *store.DB
+	ring      *keyring.Ring
+	guards    []*kms.Guarded // of the key services
+	identity  *identity.Directory
+	blobs     blob.Store
+	runner    *runner.Runner
+	sequencer *sequencer.Sequencer
+	log       *slog.Logger
+	keys      keyWatch
+	waiting   map[string]error // tenants that were told of as not served; owned by the job
+	anchor    *anchor.Log      // nil: nobody is to see the log
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -169,6 +175,9 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	}
 	n.runner = runner.New(runner.Config{Engine: n.Engine, Store: n.db, Log: cfg.Log, Now: cfg.Now, Hot: cfg.HotInstances})
 	n.Engine.Use(n.runner)
+	if err := n.openLog(ctx, cfg); err != nil {
+		return err
+	}
 	if err := n.openAnchor(ctx, cfg, meta.Deployment); err != nil {
 		return err
 	}
@@ -180,10 +189,30 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	if err := n.Engine.SettleKeyOrders(ctx); err != nil && !fault.Is(err, fault.Unavailable) {
 		return err
 	}
+	if err := n.sequencer.Start(ctx); err != nil {
+		return err
+	}
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.maintain(run)
 	return n.runner.Start(ctx)
+}
+
+// openLog makes the sequencer and requires that the data has everything that was
+// signed of it, before anything is written.
+func (n *Node) openLog(ctx context.Context, cfg Config) error {
+	n.sequencer = sequencer.New(sequencer.Config{Store: n.db, Signing: n.Engine, Scope: n.Engine.TenantScope, Log: cfg.Log, Now: cfg.Now})
+	n.Engine.UseSequencer(n.sequencer)
+	if cfg.Restored {
+		if err := n.Engine.OpenShardsAfterRestore(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.sequencer.Check(ctx); err != nil {
+		return err
+	}
+	n.db.OnLease(n.sequencer.Check)
+	return n.sequencer.Recover(ctx)
 }
 
 // create writes the rows that name new data. The key file was made before: a
@@ -237,6 +266,7 @@ func (n *Node) Collectors() []prometheus.Collector {
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
 	all = append(all, n.keys.collectors()...)
+	all = append(all, n.sequencer.Collectors()...)
 	if n.anchor != nil {
 		all = append(all, n.anchor.Collectors()...)
 	}
@@ -245,6 +275,10 @@ func (n *Node) Collectors() []prometheus.Collector {
 	}
 	return all
 }
+
+// lastCheckpoint bounds how long a node that ends waits for the checkpoint over what
+// it wrote last. What is missing then, the next start does.
+const lastCheckpoint = 10 * time.Second
 
 // Close ends what runs in the background, writes down what is pending and
 // closes the database. Requests must have ended before.
@@ -259,6 +293,11 @@ func (n *Node) Close() error {
 	var err error
 	if n.Engine != nil {
 		err = n.Engine.TellRefusals(context.Background(), true)
+	}
+	if n.sequencer != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), lastCheckpoint)
+		n.sequencer.Stop(ctx)
+		cancel()
 	}
 	if n.anchor != nil {
 		n.anchor.Stop()

@@ -146,10 +146,13 @@ func (db *DB) unsequenced(ctx context.Context, s Scope, limit int, sqlite, postg
 		})
 }
 
-// CountUnsequenced returns how many leaves Unsequenced would return.
+// CountUnsequenced returns how many leaves have no place, those that are held back
+// among them, up to a limit.
 func (db *DB) CountUnsequenced(ctx context.Context, s Scope, limit int) (n int, err error) {
 	err = db.data.each(ctx, s.tenant,
-		db.dialect(`SELECT count(*) FROM (SELECT 1`+unsequencedSQLite+`) few`, `SELECT count(*) FROM (SELECT 1`+unsequencedPostgres+`) few`),
+		`SELECT count(*) FROM (SELECT 1 FROM leaves l WHERE `+
+			db.dialect(`+l.tenant = $1 AND l.pos >= `+cursorNow, `l.tenant = $1 AND l.xid >= `+cursorNow+`::text::xid8`)+
+			` AND `+withoutEntry+` LIMIT $2) few`,
 		[]any{s.tenant, limit}, func(r row) error { return r.scan(&n) })
 	return n, err
 }
@@ -286,13 +289,13 @@ func putLogHead(t tx, s Scope, former *LogHead, h LogHead) (int64, error) {
 		s.tenant, h.Origin, former.Size, former.Root, h.Size, h.Root, h.Note)
 }
 
-// Publish makes a signed checkpoint the newest of its log. One of the same size is
-// replaced, and its cosignatures with it.
+// Publish makes a signed checkpoint the newest of its log. One of the same size
+// stays as it is, with its cosignatures, and counts as published at that time.
 func (db *DB) Publish(ctx context.Context, s Scope, shard int, size uint64, signed []byte, at time.Time) error {
 	return db.data.apply(ctx, s.tenant, []statement{{
 		text: `
 			INSERT INTO log_checkpoints (tenant, shard, size, published, signed) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (tenant, shard, size) DO UPDATE SET published = excluded.published, signed = excluded.signed`,
+			ON CONFLICT (tenant, shard, size) DO UPDATE SET published = excluded.published`,
 		args: []any{s.tenant, shard, size, at, signed},
 	}})
 }
@@ -308,6 +311,15 @@ func (db *DB) Checkpoint(ctx context.Context, s Scope, shard int) (size uint64, 
 			WithCode("not_sequenced").WithHint("it gets one within seconds; try again")
 	}
 	return size, signed, err
+}
+
+// PublishedAt returns when the newest checkpoint of a log was published; zero: there
+// is none.
+func (db *DB) PublishedAt(ctx context.Context, s Scope, shard int) (at time.Time, err error) {
+	err = db.data.each(ctx, s.tenant, `
+		SELECT published FROM log_checkpoints WHERE tenant = $1 AND shard = $2 ORDER BY size DESC LIMIT 1`,
+		[]any{s.tenant, shard}, func(r row) error { return r.scan(&at) })
+	return at, err
 }
 
 // Cosign replaces a published checkpoint by the same with more signatures.

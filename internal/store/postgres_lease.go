@@ -35,6 +35,9 @@ type lease struct {
 
 	mu   sync.Mutex
 	conn *pgx.Conn // guarded by mu; nil while there is none
+
+	check   func(context.Context) error // of the data when the lock was taken again; guarded by mu
+	pending bool                        // the check is due; guarded by mu
 }
 
 // takeLease takes the lock, or tells who has it.
@@ -123,7 +126,7 @@ func (l *lease) hold(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil && l.conn.Ping(ctx) == nil {
-		return nil
+		return l.checkData(ctx)
 	}
 	if l.conn != nil {
 		l.conn.Close(ctx)
@@ -135,14 +138,40 @@ func (l *lease) hold(ctx context.Context) error {
 	}
 	err = l.retake(ctx, conn)
 	if err == nil {
-		l.conn = conn
-		return nil
+		l.conn, l.pending = conn, true
+		return l.checkData(ctx)
 	}
 	conn.Close(ctx)
 	if fault.Is(err, fault.Conflict) {
 		return err
 	}
 	return nil
+}
+
+// checkData has the data checked once the lock was taken again: a Postgres that was
+// away may have come back with older data. Anything but Integrity is asked again.
+func (l *lease) checkData(ctx context.Context) error {
+	if !l.pending || l.check == nil {
+		return nil
+	}
+	err := l.check(ctx)
+	if fault.Is(err, fault.Integrity) {
+		return err
+	}
+	l.pending = err != nil
+	return nil
+}
+
+// OnLease has check called whenever the lock of the one server was lost and taken
+// again. An Integrity fault of it fails the database.
+func (db *DB) OnLease(check func(context.Context) error) {
+	data, ok := db.data.(*postgresDB)
+	if !ok {
+		return // the lock of a file is lost only with the process
+	}
+	data.lease.mu.Lock()
+	defer data.lease.mu.Unlock()
+	data.lease.check = check
 }
 
 // retake takes the lock on a new connection. Conflict once another server has

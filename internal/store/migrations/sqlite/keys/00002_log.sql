@@ -1,11 +1,12 @@
 -- +goose Up
 
 -- The newest signed checkpoint of each log, here so that a data database that was
--- set back is noticed. Written before the checkpoint is published.
+-- set back is noticed. Written before the checkpoint is published. After a restore the
+-- size is that of the restored log, and the note still that of what was signed.
 CREATE TABLE log_heads (
     tenant TEXT    NOT NULL CHECK (tenant <> ''),
     origin TEXT    NOT NULL CHECK (origin <> ''),
-    size   INTEGER NOT NULL CHECK (size >= 1),
+    size   INTEGER NOT NULL CHECK (size >= 0),
     root   BLOB    NOT NULL CHECK (length(root) = 32),
     note   BLOB    NOT NULL CHECK (length(note) > 0),
     PRIMARY KEY (tenant, origin)

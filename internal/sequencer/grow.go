@@ -1,0 +1,196 @@
+package sequencer
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// growAll gives every leaf of a tenant its place that may have one by now.
+func (s *Sequencer) growAll(ctx context.Context, t *tenant) error {
+	t.grow.Lock()
+	defer t.grow.Unlock()
+	return s.growHeld(ctx, t)
+}
+
+func (s *Sequencer) growHeld(ctx context.Context, t *tenant) error {
+	for {
+		leaves, err := s.cfg.Store.Unsequenced(ctx, t.scope, s.cfg.Batch)
+		if err != nil {
+			return err
+		}
+		if err := s.place(ctx, t, leaves, nil); err != nil {
+			return err
+		}
+		if len(leaves) < s.cfg.Batch {
+			return s.await(ctx, t)
+		}
+	}
+}
+
+// await remembers that leaves are held back, which come by themselves.
+func (s *Sequencer) await(ctx context.Context, t *tenant) error {
+	left, err := s.cfg.Store.CountUnsequenced(ctx, t.scope, 1)
+	if err != nil || left == 0 {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dirty = true
+	return nil
+}
+
+// place gives leaves their places, in their order. The cursor ends at the last one
+// unless it is given. Whoever calls it holds t.grow.
+func (s *Sequencer) place(ctx context.Context, t *tenant, leaves []store.Unsequenced, cursor *uint64) error {
+	for len(leaves) > 0 {
+		n, origin, err := run(leaves)
+		if err == nil {
+			err = s.enter(ctx, t, origin)
+		}
+		if err == nil {
+			err = s.placeRun(ctx, t, leaves[:n], cursor)
+		}
+		if err != nil {
+			t.edge = nil // what is stored counts
+			return err
+		}
+		leaves = leaves[n:]
+	}
+	return nil
+}
+
+// run returns how many of the leaves, from the first on, are of the same log.
+func run(leaves []store.Unsequenced) (n int, origin string, err error) {
+	for ; n < len(leaves); n++ {
+		log, err := logOf(&leaves[n])
+		if err != nil {
+			return 0, "", err
+		}
+		if n > 0 && log != origin {
+			break
+		}
+		origin = log
+	}
+	return n, origin, nil
+}
+
+// logOf returns the origin of the log that a leaf is of. Its row must be what the
+// leaf says.
+func logOf(u *store.Unsequenced) (string, error) {
+	leaf, err := ledger.ParseLeaf(u.Leaf.Body)
+	object := ""
+	if u.Seq > 0 {
+		object = uuid.UUID(u.Object).String()
+	}
+	if err != nil || ledger.LeafHash(u.Leaf.Body) != u.Leaf.Hash || leaf.Object != object || leaf.Seq != u.Seq {
+		return "", tampered("the leaf of %s, step %d, was changed before it got its place", u.Object, u.Seq)
+	}
+	return leaf.Log, nil
+}
+
+// enter makes a log the one that grows. The tree must be what was signed of it.
+func (s *Sequencer) enter(ctx context.Context, t *tenant, origin string) error {
+	if t.edge != nil && t.edge.origin == origin {
+		return nil
+	}
+	shards, err := s.cfg.Store.Shards(ctx, t.scope)
+	if err != nil {
+		return err
+	}
+	found, grown := -1, -1
+	for i := range shards {
+		if shards[i].Origin == origin {
+			found = i
+		}
+		if shards[i].Size > 0 {
+			grown = i
+		}
+	}
+	if found < 0 || found < grown {
+		return tampered("a leaf is of log %q, which is not the tenant's newest", origin)
+	}
+	if !t.settling {
+		if err := s.checkShard(ctx, t.scope, shards[found]); err != nil {
+			return err
+		}
+	}
+	t.edge, err = readEdge(ctx, s.cfg.Store, t.scope, shards[found])
+	return err
+}
+
+// placeRun appends leaves to the log that grows.
+func (s *Sequencer) placeRun(ctx context.Context, t *tenant, leaves []store.Unsequenced, cursor *uint64) error {
+	e := t.edge
+	g := store.Growth{Shard: e.number, From: e.size, Entries: make([]store.LogEntry, len(leaves)), Cursor: leaves[len(leaves)-1].Pos}
+	if cursor != nil {
+		g.Cursor = *cursor
+	}
+	for i := range leaves {
+		u := &leaves[i]
+		g.Entries[i] = store.LogEntry{Index: e.size, Object: u.Object, Seq: u.Seq, Hash: u.Leaf.Hash}
+		e.append(u.Leaf.Hash)
+	}
+	g.Tiles = e.take()
+	if err := s.durable("grow"); err != nil {
+		return err
+	}
+	// A caller who goes away must not leave the outcome unknown to us.
+	return s.cfg.Store.Grow(context.WithoutCancel(ctx), t.scope, g)
+}
+
+// patience is how long Finish waits for leaves that are held back.
+const patience = 10 * time.Second
+
+// Finish gives every leaf of a tenant its place and returns size and root of one of
+// its logs, which then continues what was signed of it. Nobody may write leaves of
+// the tenant meanwhile. Unavailable (code "leaves_held_back") when another
+// transaction in the same Postgres holds leaves back for too long.
+func (s *Sequencer) Finish(ctx context.Context, scope store.Scope, shard int) (size uint64, root ledger.Hash, err error) {
+	t := s.tenant(scope.Tenant())
+	if err := s.drain(ctx, t); err != nil {
+		return 0, ledger.Hash{}, err
+	}
+	shards, err := s.cfg.Store.Shards(ctx, scope)
+	if err != nil {
+		return 0, ledger.Hash{}, err
+	}
+	for _, sh := range shards {
+		if sh.Number != shard {
+			continue
+		}
+		if err := s.checkShard(ctx, scope, sh); err != nil {
+			return 0, ledger.Hash{}, err
+		}
+		root, err = Root(ctx, s.cfg.Store, scope, shard, sh.Size)
+		return sh.Size, root, err
+	}
+	return 0, ledger.Hash{}, fault.New(fault.NotFound, "tenant has no log %d", shard)
+}
+
+// drain grows the tenant's log until no leaf waits.
+func (s *Sequencer) drain(ctx context.Context, t *tenant) error {
+	for deadline := time.Now().Add(patience); ; {
+		if err := s.growAll(ctx, t); err != nil {
+			return err
+		}
+		left, err := s.cfg.Store.CountUnsequenced(ctx, t.scope, 1)
+		if err != nil || left == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fault.New(fault.Unavailable, "leaves wait for their place behind a transaction of somebody else").
+				WithCode("leaves_held_back").WithHint("look for long transactions in pg_stat_activity, of all databases of the server")
+		}
+		select {
+		case <-ctx.Done():
+			return fault.New(fault.Unavailable, "gave up waiting for leaves to get their places: %w", ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
