@@ -35,6 +35,9 @@ func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureReques
 		return e.repeatedErasure(ctx, c, earlier, err)
 	}
 	cu, err := e.orderable(ctx, c.Scope, r)
+	if fault.CodeOf(err) == "on_hold" {
+		e.denied(ctx, c, access.OrderErasure, r.Kind, r.ID)
+	}
 	if err != nil {
 		return api.Erasure{}, err
 	}

@@ -1,0 +1,459 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/internal/testenv"
+	"github.com/underseal/underseal/ledger"
+)
+
+// audited is one act and what the log has to hold of it.
+type audited struct {
+	// name is that of the use case, a method of the engine; after a colon, which way
+	// of it.
+	name string
+	// do acts and returns the response.
+	do func(ctx context.Context, a *auditor) (any, error)
+	// leaves are the kinds of the leaves that it leaves, in their order.
+	leaves []string
+	// shows are the paths that the response shows, of all objects, sorted.
+	shows []string
+	// afterwards is true of what happened whether or not the log can be told: it is
+	// told later, and not refused.
+	afterwards bool
+}
+
+// auditor drives acts one after the other, and remembers what the next needs.
+type auditor struct {
+	*testenv.Env
+	t                                  *testing.T
+	instance, person, file, task, hold string
+	erasure, reader                    string
+	job                                api.Job
+	incident                           string
+}
+
+func (a *auditor) start(process, variables string) (string, error) {
+	r, err := a.Engine.Start(a.t.Context(), a.Ann, api.StartRequest{Process: process, BusinessKey: "B-17", Variables: json.RawMessage(variables)}, "")
+	return r.Instance, err
+}
+
+func (a *auditor) lease(kind string) (api.Jobs, error) {
+	return a.Engine.ActivateJobs(a.t.Context(), a.Ann, api.ActivateRequest{Type: kind, Worker: "w", LeaseMS: 1, WaitMS: 20_000})
+}
+
+// nothing gives an act that answers nothing a response.
+func nothing(err error) (any, error) { return nil, err }
+
+// auditedActs lists every use case. One that is missing fails the test; so does a
+// leaf that is not listed.
+func auditedActs(key, key2 string) []audited {
+	id := func(s string, err error) (any, error) { return s, err }
+	return []audited{
+		{name: "Deploy", leaves: []string{"definition.deployed", "definition.deployed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Deploy(ctx, a.Ann, []api.File{{Name: "all.bpmn", Content: []byte(everything)}, {Name: "c.bpmn", Content: []byte(strings.Replace(classified, `type="work"`, `type="elsewhere"`, 1))}}, "")
+		}},
+		{name: "SetMode", leaves: []string{"definition.mode_set"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetMode(ctx, a.Ann, "everything", "confidential", "")
+		}},
+		{name: "Processes", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Processes(ctx, a.Ann, engine.Page{})
+		}},
+		{name: "Process", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Process(ctx, a.Ann, "everything", 0)
+		}},
+		{name: "Model", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Model(ctx, a.Ann, "everything", 0) }},
+		{name: "Start", leaves: []string{"instance.started"}, do: func(_ context.Context, a *auditor) (any, error) {
+			var err error
+			a.instance, err = a.start("everything", `{"note": "a", "other": 1}`)
+			return a.instance, err
+		}},
+		{name: "PutFile", do: func(ctx context.Context, a *auditor) (any, error) {
+			u, err := a.Engine.PutFile(ctx, a.Ann, engine.Incoming{Name: "a.pdf", Body: bytes.NewReader(content(10)), Size: 10})
+			a.file = u.File
+			return u, err
+		}},
+		{name: "Start: with a file", leaves: []string{"instance.started"}, do: func(_ context.Context, a *auditor) (any, error) {
+			var err error
+			a.person, err = a.start("classified", `{"shoe": `+named(a.file)+`, "person": {"id": "p-1"}}`)
+			return a.person, err
+		}},
+		{name: "File", leaves: []string{"data.shown"}, shows: []string{"$file:"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			d, err := a.Engine.File(ctx, a.Ann, a.person, a.file)
+			if err == nil {
+				_, err = io.Copy(io.Discard, d)
+				d.Close()
+			}
+			return d, err
+		}},
+		{name: "Instances", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{Process: "everything"}, engine.Page{})
+		}},
+		{name: "Instances: by a value", leaves: []string{"data.shown"}, shows: []string{"$business_key", "$business_key"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{BusinessKey: "B-17"}, engine.Page{})
+		}},
+		{name: "Instances: by a value that none has", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{BusinessKey: "B-18"}, engine.Page{})
+		}},
+		{name: "Instance", leaves: []string{"data.shown"}, shows: []string{"$business_key", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Instance(ctx, a.Ann, a.instance)
+		}},
+		{name: "Steps", leaves: []string{"data.shown"}, shows: []string{"$actor"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Steps(ctx, a.Ann, a.instance, engine.Page{})
+		}},
+		{name: "Export", leaves: []string{"data.exported"}, shows: []string{"$actor", "$business_key", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Export(ctx, a.Ann, a.instance)
+		}},
+		{name: "SetVariables", leaves: []string{"instance.variables_set"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetVariables(ctx, a.Ann, a.instance, []byte(`{"note": "b"}`), "")
+		}},
+		{name: "Tasks", do: func(ctx context.Context, a *auditor) (any, error) {
+			tasks, err := a.Engine.Tasks(ctx, a.Ann, engine.TaskFilter{}, engine.Page{})
+			if err == nil {
+				a.task = tasks.Items[0].ID
+			}
+			return tasks, err
+		}},
+		{name: "Claim", leaves: []string{"instance.task_claimed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Claim(ctx, a.Ann, a.task, "", "")
+		}},
+		{name: "SaveTask", leaves: []string{"instance.task_saved"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SaveTask(ctx, a.Ann, a.task, []byte(`{"draft": 1}`), "")
+		}},
+		{name: "Task", leaves: []string{"data.shown"}, shows: []string{"@", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Task(ctx, a.Ann, a.task)
+		}},
+		{name: "Unclaim", leaves: []string{"instance.task_unclaimed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Unclaim(ctx, a.Ann, a.task, "")
+		}},
+		{name: "CompleteTask", leaves: []string{"instance.task_completed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.CompleteTask(ctx, a.Ann, a.task, []byte(`{"answer": 1}`), "")
+		}},
+		{name: "ActivateJobs: none waits", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.ActivateJobs(ctx, a.Ann, api.ActivateRequest{Type: "idle", Worker: "w"})
+		}},
+		{name: "ActivateJobs", leaves: []string{"data.shown"}, shows: []string{"answer", "note", "other"}, do: func(_ context.Context, a *auditor) (any, error) {
+			jobs, err := a.lease("fail")
+			if err == nil && len(jobs.Items) == 1 {
+				a.job = jobs.Items[0]
+			}
+			return jobs, err
+		}},
+		{name: "ExtendJob", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.ExtendJob(ctx, a.Ann, a.job.ID, api.ExtendJobRequest{Lease: a.job.Lease, LeaseMS: 600_000})
+		}},
+		{name: "FailJob", leaves: []string{"instance.job_failed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			none := 0
+			return a.Engine.FailJob(ctx, a.Ann, a.job.ID, api.FailJobRequest{Lease: a.job.Lease, Message: "no", Retries: &none}, "")
+		}},
+		{name: "Incidents", leaves: []string{"data.shown"}, shows: []string{"$incident."}, do: func(ctx context.Context, a *auditor) (any, error) {
+			in, err := a.Engine.Incidents(ctx, a.Ann, "", engine.Page{})
+			if err == nil {
+				a.incident = in.Items[0].ID
+			}
+			return in, err
+		}},
+		{name: "RetryIncident", leaves: []string{"instance.incident_retried"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RetryIncident(ctx, a.Ann, a.incident, 3, "")
+		}},
+		{name: "ActivateJobs: again", leaves: []string{"data.shown"}, shows: []string{"answer", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			jobs, err := a.lease("fail")
+			if err == nil && len(jobs.Items) == 1 {
+				a.job = jobs.Items[0]
+				_, err = a.Engine.ExtendJob(ctx, a.Ann, a.job.ID, api.ExtendJobRequest{Lease: a.job.Lease, LeaseMS: 600_000})
+			}
+			return jobs, err
+		}},
+		{name: "CompleteJob", leaves: []string{"instance.job_completed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.CompleteJob(ctx, a.Ann, a.job.ID, api.CompleteJobRequest{Lease: a.job.Lease, Variables: []byte(`{}`)}, "")
+		}},
+		{name: "ActivateJobs: of the other type", leaves: []string{"data.shown"}, shows: []string{"answer", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			jobs, err := a.lease("work")
+			if err == nil && len(jobs.Items) == 1 {
+				a.job = jobs.Items[0]
+				_, err = a.Engine.ExtendJob(ctx, a.Ann, a.job.ID, api.ExtendJobRequest{Lease: a.job.Lease, LeaseMS: 600_000})
+			}
+			return jobs, err
+		}},
+		{name: "ErrorJob", leaves: []string{"instance.job_errored"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.ErrorJob(ctx, a.Ann, a.job.ID, api.ErrorJobRequest{Lease: a.job.Lease, Code: "E"}, "")
+		}},
+		{name: "RenewKeys", leaves: []string{"instance.key_renewed", "instance.key_renewed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			time.Sleep(2 * time.Millisecond) // ids of keys are milliseconds old
+			return a.Engine.RenewKeys(ctx, a.Ann, api.RenewKeysRequest{})
+		}},
+		{name: "Cancel", leaves: []string{"instance.canceled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Cancel(ctx, a.Ann, a.instance, "")
+		}},
+		{name: "PlaceHold", leaves: []string{"hold.placed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			h, err := a.Engine.PlaceHold(ctx, a.Ann, api.HoldRequest{Kind: "subject", ID: "p-1", Reason: "a lawsuit"}, "")
+			a.hold = h.ID
+			return h, err
+		}},
+		{name: "Holds", leaves: []string{"data.shown"}, shows: []string{"holds"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Holds(ctx, a.Ann, engine.Page{})
+		}},
+		{name: "PreviewErasure", leaves: []string{"data.shown"}, shows: []string{"$person", "holds"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.PreviewErasure(ctx, a.Ann, api.ErasureTarget{Kind: "subject", ID: "p-1"})
+		}},
+		{name: "OrderErasure: of what is held", leaves: []string{"access.denied"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			_, err := a.Engine.OrderErasure(ctx, a.Ann, api.ErasureRequest{Kind: "subject", ID: "p-1"}, "")
+			if fault.CodeOf(err) == "on_hold" {
+				err = nil
+			}
+			return nothing(err)
+		}},
+		{name: "ReleaseHold", leaves: []string{"hold.released"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.ReleaseHold(ctx, a.Ann, a.hold, "")
+		}},
+		{name: "OrderErasure", leaves: []string{"erasure.ordered"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			later := 3_600_000
+			x, err := a.Engine.OrderErasure(ctx, a.Ann, api.ErasureRequest{Kind: "subject", ID: "p-1", DelayMS: &later}, "")
+			a.erasure = x.ID
+			return x, err
+		}},
+		{name: "Erasures", leaves: []string{"data.shown"}, shows: []string{"order"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Erasures(ctx, a.Ann, engine.Page{})
+		}},
+		{name: "ErasureReceipt", leaves: []string{"data.shown"}, shows: []string{"$actor", "order", "outcome"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.ErasureReceipt(ctx, a.Ann, a.erasure)
+		}},
+		{name: "CancelErasure", leaves: []string{"erasure.canceled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.CancelErasure(ctx, a.Ann, a.erasure, "")
+		}},
+		{name: "OrderErasure: at once", leaves: []string{"erasure.ordered", "key.destroyed", "erasure.completed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			x, err := a.Engine.OrderErasure(ctx, a.Ann, api.ErasureRequest{Kind: "instance", ID: a.instance, DelayMS: new(int)}, "")
+			a.erasure = x.ID
+			return x, err
+		}},
+		{name: "VerifyErasure", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.VerifyErasure(ctx, a.Ann, a.erasure, api.ErasureCheckRequest{})
+		}},
+		{name: "EraseDue: nothing", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.EraseDue(ctx)) }},
+		{name: "Keys", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Keys(ctx, a.Ann) }},
+		{name: "RotateKey", leaves: []string{"tenant_key.rotation_ordered", "tenant_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RotateKey(ctx, a.Ann, api.RotateKeyRequest{Key: "tenant"})
+		}},
+		{name: "RotateKey: a purpose's", leaves: []string{"audit_key.rotation_ordered", "audit_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RotateKey(ctx, a.Ann, api.RotateKeyRequest{Key: "audit"})
+		}},
+		{name: "RewrapKeys", leaves: []string{"data_keys.rewrap_ordered", "data_keys.rewrapped"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			state, err := a.Engine.RewrapKeys(ctx, a.Ann, api.RewrapRequest{})
+			for err == nil && state.Running {
+				var keys api.Keys
+				keys, err = a.Engine.Keys(ctx, a.Ann)
+				state = keys.Rewrap
+			}
+			return state, err
+		}},
+		{name: "RetireKey", leaves: []string{"tenant_key.retirement_ordered", "tenant_key.retired"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RetireKey(ctx, a.Ann, api.RetireKeyRequest{Key: "tenant", Version: "1"})
+		}},
+		{name: "RotateDue: by the engine", leaves: []string{"root_key.rotation_ordered", "root_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return nothing(a.Engine.RotateDue(ctx, keyring.Schedule{RootKeys: 1}))
+		}},
+		{name: "EndEpochs: by the engine", leaves: []string{
+			"tenant_key.rotation_ordered", "tenant_key.rotated", "tenant_key.retirement_ordered", "tenant_key.retired",
+			"root_key.retirement_ordered", "root_key.retired", "root_key.rotation_ordered", "root_key.rotated", "root_key.retirement_ordered", "root_key.retired",
+			"epoch.ended",
+		}, do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.EndEpochs(ctx)) }},
+		{name: "SettleKeyOrders: nothing is open", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.SettleKeyOrders(ctx)) }},
+		{name: "CreateLogReader", leaves: []string{"reader.created"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			r, err := a.Engine.CreateLogReader(ctx, a.Ann, api.LogReaderRequest{Name: "an auditor"})
+			if err == nil {
+				a.reader = r.ID
+			}
+			return r, err
+		}},
+		{name: "LogReaders", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.LogReaders(ctx, a.Ann, engine.Page{})
+		}},
+		{name: "RevokeLogReader", leaves: []string{"reader.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RevokeLogReader(ctx, a.Ann, a.reader)
+		}},
+		{name: "RegisterSigner", leaves: []string{"key.registered"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RegisterSigner(ctx, a.Ann, api.SignerRequest{Name: "w", Principal: "ann", Alg: "ed25519", Public: key}, "")
+		}},
+		{name: "Signers", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Signers(ctx, a.Ann) }},
+		{name: "RotateSigner", leaves: []string{"key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RotateSigner(ctx, a.Ann, "w", api.RotateSignerRequest{Alg: "ed25519", Public: key2}, "")
+		}},
+		{name: "RevokeSigner", leaves: []string{"key.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RevokeSigner(ctx, a.Ann, "w", api.RevokeSignerRequest{}, "")
+		}},
+		{name: "CreateAPIKey: by who has the files", leaves: []string{"api_key.created"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return id(a.Engine.CreateAPIKey(ctx, "bob", "Admin"))
+		}},
+		{name: "Authenticate: a stranger", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.Authenticate(ctx, "usk_guess", "192.0.2.9"); fault.CodeOf(err) != "unauthenticated" {
+				return nil, err
+			}
+			return nil, nil
+		}},
+	}
+}
+
+// position returns the place of the newest leaf.
+func (a *auditor) position() (pos int) {
+	db := openRaw(a.t, filepath.Join(a.Config.Data, "data.db"))
+	defer db.Close()
+	if err := db.QueryRow(`SELECT coalesce(max(pos), 0) FROM leaves`).Scan(&pos); err != nil {
+		a.t.Fatal(err)
+	}
+	return pos
+}
+
+// since returns the kinds of the leaves that came after a place, and which paths they
+// say were shown. What the log tells of itself is left out.
+func (a *auditor) since(pos int) (kinds, shows []string) {
+	db := openRaw(a.t, filepath.Join(a.Config.Data, "data.db"))
+	defer db.Close()
+	rows, err := db.Query(`SELECT object, seq, body FROM leaves WHERE pos > ? ORDER BY pos`, pos)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, body []byte
+		var seq int
+		if err := rows.Scan(&id, &seq, &body); err != nil {
+			a.t.Fatal(err)
+		}
+		leaf, err := ledger.ParseLeaf(body)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		if strings.HasPrefix(leaf.Kind, "log.") {
+			continue
+		}
+		kinds = append(kinds, leaf.Kind)
+		if seq > 0 {
+			continue
+		}
+		past, err := engine.OpenEntry(a.t.Context(), a.Engine, a.Ann, store.ID(id))
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		shows = append(shows, pathsShown(past)...)
+	}
+	slices.Sort(shows)
+	return kinds, shows
+}
+
+func pathsShown(past engine.PastEntry) (paths []string) {
+	list, _ := past.Fields["$shown"].(canon.List)
+	for _, item := range list {
+		of, _ := item.(*canon.Context).Get("paths")
+		for _, path := range of.(canon.List) {
+			text := string(path.(canon.String))
+			for _, numbered := range []string{"$file:", "$incident.", "@"} {
+				if strings.HasPrefix(text, numbered) {
+					text = numbered
+				}
+			}
+			paths = append(paths, text)
+		}
+	}
+	return paths
+}
+
+// state is all that an act could change, but for what is made ahead or by the log
+// itself.
+func (a *auditor) state() map[string][][]any {
+	state := map[string][][]any{}
+	for _, file := range []string{"data.db", "keys.db"} {
+		for name, tab := range tables(a.t, filepath.Join(a.Config.Data, file), file) {
+			if name != "data_keys" && name != "subjects" && name != "uploads" && !strings.HasPrefix(name, "log_") {
+				state[name] = tab.rows
+			}
+		}
+	}
+	return state
+}
+
+// TestEveryActLeavesItsLeaf drives every use case twice: while the database takes no
+// leaf, when it must have no effect and show nothing, and then again.
+func TestEveryActLeavesItsLeaf(t *testing.T) {
+	env := testenv.New(t, func(c *node.Config) { c.ErasureEpoch = 1 })
+	keys := make([]string, 2)
+	for i := range keys {
+		public, _, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = base64.StdEncoding.EncodeToString(public)
+	}
+	a := &auditor{Env: env, t: t}
+	seen := map[string]bool{}
+	for _, act := range auditedActs(keys[0], keys[1]) {
+		name, _, _ := strings.Cut(act.name, ":")
+		seen[name] = true
+		if len(act.leaves) > 0 && !act.afterwards {
+			a.refuse(act)
+		}
+		before := a.position()
+		if _, err := act.do(t.Context(), a); err != nil {
+			t.Fatalf("%s: %v", act.name, err)
+		}
+		kinds, shows := a.since(before)
+		if !slices.Equal(kinds, act.leaves) || !slices.Equal(shows, act.shows) {
+			t.Errorf("%s leaves %v that show %v, want %v that show %v", act.name, kinds, shows, act.leaves, act.shows)
+		}
+	}
+	checkAllSeen(t, env, seen)
+}
+
+// refuse lets an act happen while the database takes no leaf.
+func (a *auditor) refuse(act audited) {
+	a.t.Helper()
+	memory := *a
+	before := a.state()
+	noLeaves(a.t, a.Env)
+	response, err := act.do(a.t.Context(), a)
+	leavesAgain(a.t, a.Env)
+	if err == nil {
+		a.t.Errorf("%s without a leaf: no error", act.name)
+	}
+	if len(act.shows) > 0 && !reflect.ValueOf(response).IsZero() {
+		a.t.Errorf("%s without a leaf shows %+v", act.name, response)
+	}
+	after := a.state()
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if !reflect.DeepEqual(before[name], after[name]) {
+			a.t.Errorf("%s without a leaf changes %s from\n%v to\n%v", act.name, name, before[name], after[name])
+		}
+	}
+	*a = memory
+}
+
+// checkAllSeen requires that every method of the engine that takes a caller is among
+// the acts.
+func checkAllSeen(t *testing.T, env *testenv.Env, seen map[string]bool) {
+	t.Helper()
+	all := reflect.TypeOf(env.Engine)
+	for i := range all.NumMethod() {
+		method := all.Method(i)
+		if method.Type.NumIn() > 2 && method.Type.In(2) == reflect.TypeFor[engine.Caller]() && !seen[method.Name] {
+			t.Errorf("nothing says what %s leaves in the log", method.Name)
+		}
+	}
+}
