@@ -147,6 +147,7 @@ type Step struct {
 	At       time.Time    `json:"at"`
 	Event    string       `json:"event"`
 	Element  string       `json:"element,omitempty"`
+	About    string       `json:"about,omitempty" doc:"id of the task or job that the event happened to"`
 	Actor    string       `json:"actor"`
 	Rejected string       `json:"rejected,omitempty"`
 	Trail    []Transition `json:"trail,omitempty"`

@@ -23,3 +23,37 @@ func (c *Client) LogReaders(ctx context.Context, p api.Page) (api.LogReaders, er
 func (c *Client) RevokeLogReader(ctx context.Context, id string) (api.LogReader, error) {
 	return call[api.LogReader](ctx, c, send("POST", "/v1/log/readers/{reader}/revoke", nil, id))
 }
+
+// LogShards lists the logs with their newest signed heads.
+func (c *Client) LogShards(ctx context.Context) (api.LogShards, error) {
+	return call[api.LogShards](ctx, c, get("/v1/log/shards"))
+}
+
+// LogProof proves that the leaf of a step of an instance is in its log; step 0 is the
+// newest.
+func (c *Client) LogProof(ctx context.Context, instance string, step int) (api.LogProof, error) {
+	return call[api.LogProof](ctx, c, get("/v1/log/proof").with("instance", instance, "step", number(step)))
+}
+
+// LogConsistency proves that a log continues itself between two sizes; to 0 is that of
+// its newest head.
+func (c *Client) LogConsistency(ctx context.Context, shard string, from, to int) (api.LogConsistency, error) {
+	return call[api.LogConsistency](ctx, c, get("/v1/log/consistency").with("shard", shard, "from", number(from), "to", number(to)))
+}
+
+// LogPolicy says by whom the server would have its evidence checked.
+func (c *Client) LogPolicy(ctx context.Context) (api.LogPolicy, error) {
+	return call[api.LogPolicy](ctx, c, get("/v1/log/policy"))
+}
+
+// Receipt returns the platform's signed receipt for a step of an instance; 0 is the
+// newest.
+func (c *Client) Receipt(ctx context.Context, instance string, step int) (api.SignedReceipt, error) {
+	return call[api.SignedReceipt](ctx, c, get("/v1/instances/{instance}/receipt", instance).with("step", number(step)))
+}
+
+// Evidence returns the file that proves one step of an instance offline. Every call
+// that succeeds leaves an entry in the log that names what was disclosed.
+func (c *Client) Evidence(ctx context.Context, in api.EvidenceRequest) ([]byte, error) {
+	return c.do(ctx, send("POST", "/v1/evidence", in))
+}

@@ -12,8 +12,11 @@ import (
 )
 
 type logCmd struct {
-	Mirror  logMirrorCmd  `cmd:"" help:"Copy a log, and notice when it is no longer the one that was copied."`
-	Readers logReadersCmd `cmd:"" help:"Who may read and copy the log without other credentials."`
+	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed head of a log."`
+	Prove      logProveCmd      `cmd:"" help:"Prove that a step is in its log, or that a log continues itself."`
+	Policy     logPolicyCmd     `cmd:"" help:"Print a policy for whoever checks evidence."`
+	Mirror     logMirrorCmd     `cmd:"" help:"Copy a log, and notice when it is no longer the one that was copied."`
+	Readers    logReadersCmd    `cmd:"" help:"Who may read and copy the log without other credentials."`
 }
 
 type logReadersCmd struct {

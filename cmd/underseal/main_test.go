@@ -38,11 +38,13 @@ func TestScripts(t *testing.T) {
 func setup(e *testscript.Env) error {
 	examples, err := filepath.Abs("../../examples")
 	e.Setenv("EXAMPLES", examples)
+	verifier, err2 := filepath.Abs("../../docs/verify/verify.py")
+	e.Setenv("VERIFIER", verifier)
 	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
 	e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
 	e.Setenv("UNDERSEAL_LISTEN", "127.0.0.1:0")
 	e.Setenv("UNDERSEAL_METRICS_LISTEN", "off")
-	return err
+	return errors.Join(err, err2)
 }
 
 // exits runs a command and checks its exit code: exits 10 underseal start ..

@@ -34,6 +34,7 @@ type cli struct {
 	Incidents incidentsCmd `cmd:"" group:"client" help:"List what failed and waits, try it again."`
 	Erase     eraseCmd     `cmd:"" group:"client" help:"Destroy the keys of an instance or a person; receipts, verification."`
 	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
+	Evidence  evidenceCmd  `cmd:"" group:"client" help:"Write a file that proves a step to a stranger, offline."`
 	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
 	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`
 

@@ -1523,7 +1523,20 @@ def check_timestamp(token, message, roots):
 # The command -------------------------------------------------------------------------
 
 
-EXIT = {"invalid": 10, "not_found": 11, "integrity": 16, "unavailable": 17}
+# The exit codes of `underseal verify` (docs/exit-codes.md).
+EXIT = {
+    "bundle_malformed": 20, "proof_malformed": 20, "checkpoint_malformed": 20, "leaf_malformed": 20, "bundle_changed": 21,
+    "not_included": 22, "checkpoint_of_other_log": 23, "log_not_in_policy": 23, "checkpoint_unsigned": 24, "checkpoint_forged": 24,
+    "platform_key_revoked": 25, "key_not_in_policy": 26, "key_out_of_range": 26, "quorum_not_met": 27, "timestamp_foreign": 28,
+    "timestamp_expired": 29, "timestamp_malformed": 30, "timestamp_other": 30, "timestamp_missing": 30, "disclosure_mismatch": 31,
+    "model_mismatch": 32, "signer_key_revoked": 35, "chain_broken": 36, "chain_missing": 36, "anchor_inclusion": 37, "policy_required": 38,
+}  # fmt: skip
+FAMILIES = {"statement": 33, "signature": 34, "webauthn": 34}
+KINDS = {"invalid": 10, "integrity": 16, "unavailable": 17}
+
+
+def exit_code(refused):
+    return EXIT.get(refused.code) or FAMILIES.get(refused.code.split("_")[0]) or KINDS[refused.kind]
 
 
 def report(checks, result, before, refused, as_json):
@@ -1570,7 +1583,7 @@ def main(args):
     except Refused as e:
         refused = e
     report(v.checks if v else [], result, v.before if v else None, refused, given.json)
-    return EXIT[refused.kind] if refused else 0
+    return exit_code(refused) if refused else 0
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ const (
 
 	ReadLog          Action = "log:read"
 	ManageLogReaders Action = "log:manage-readers"
+	ExportEvidence   Action = "evidence:export"
 )
 
 // Principal is who asks.

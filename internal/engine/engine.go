@@ -69,6 +69,7 @@ type Engine struct {
 	defs      definitions
 	forms     forms
 	readers   readerRates
+	anchors   Anchors // nil: none
 	signers   signers
 
 	keyOrders   sync.Mutex       // guards carryingOut and the records of orders

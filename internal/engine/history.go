@@ -252,6 +252,9 @@ func (o *object) wireStep(row store.StepRow, actor string) (api.Step, error) {
 		Seq: row.Seq, At: at, Event: text("event"), Element: text("element"), Rejected: text("rejected"),
 		Actor: actor, Leaf: receipt(o.id, row.Seq, row.Leaf.Hash).Leaf,
 	}
+	if number := text("about"); number != "" {
+		step.About = textID(o.id) + "." + number
+	}
 	trail, _ := body.Get("trail")
 	list, _ := trail.(canon.List)
 	for _, entry := range list {

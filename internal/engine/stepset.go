@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/underseal/underseal/internal/canon"
@@ -21,7 +22,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	}
 	s := step{
 		shard: shard, kind: "instance." + h.name, act: h.act, elem: out.Element, at: at,
-		record: record(h.name, out, at), fields: h.extra, tokens: h.terms,
+		record: recordAbout(numberOf(h.event), h.name, out, at), fields: h.extra, tokens: h.terms,
 	}
 	s.fields = append(s.fields, fieldWrite{path: "$actor", value: h.actor, label: process.Label{Class: process.Confident}, fact: true})
 	for _, change := range out.Changes {
@@ -110,8 +111,38 @@ func fieldTerm(process, path string, v canon.Value) string {
 	return string(canon.EncodeItems(canon.String(process), canon.String(path), v))
 }
 
+// numberOf returns the number of the task or job that an event is about, else 0.
+func numberOf(event process.Event) uint64 {
+	switch ev := event.(type) {
+	case process.JobCompleted:
+		return ev.Job
+	case process.JobFailed:
+		return ev.Job
+	case process.JobErrored:
+		return ev.Job
+	case process.TaskClaimed:
+		return ev.Task
+	case process.TaskUnclaimed:
+		return ev.Task
+	case process.TaskSaved:
+		return ev.Task
+	case process.TaskCompleted:
+		return ev.Task
+	}
+	return 0
+}
+
 // record is the step's clear record: what happened to which elements, no values.
 func record(name string, out process.Outcome, at time.Time) *canon.Context {
+	return recordAbout(0, name, out, at)
+}
+
+// recordAbout is the record of a step that is about a task or job.
+func recordAbout(number uint64, name string, out process.Outcome, at time.Time) *canon.Context {
+	about := ""
+	if number != 0 {
+		about = strconv.FormatUint(number, 10)
+	}
 	trail := make(canon.List, len(out.Trail))
 	for i, t := range out.Trail {
 		trail[i] = canon.String(t.What + " " + t.Element)
@@ -121,6 +152,7 @@ func record(name string, out process.Outcome, at time.Time) *canon.Context {
 		rejected = fault.KindOf(out.Rejected).String()
 	}
 	c, err := canon.NewContext(
+		canon.Entry{Name: "about", Value: canon.String(about)},
 		canon.Entry{Name: "at", Value: canon.String(formatTime(at))},
 		canon.Entry{Name: "element", Value: canon.String(out.Element)},
 		canon.Entry{Name: "event", Value: canon.String(name)},

@@ -35,6 +35,7 @@ func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) er
 		return err
 	}
 	n.anchor = log
+	n.Engine.UseAnchors(log)
 	return log.Start(ctx)
 }
 

@@ -31,9 +31,9 @@ import (
 
 // Signing knows the keys that sign a tenant's checkpoints.
 type Signing interface {
-	// CheckpointSigners returns who signs the checkpoints of a log now, at least one.
+	// PlatformSigners returns who signs the checkpoint of a size of a log, at least one.
 	// It may write leaves of the tenant.
-	CheckpointSigners(ctx context.Context, tenant, origin string) ([]note.Signer, error)
+	PlatformSigners(ctx context.Context, tenant, origin string, size uint64) ([]note.Signer, error)
 }
 
 // Config is what a sequencer works with. Store, Signing and Scope are required.

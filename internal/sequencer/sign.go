@@ -47,7 +47,7 @@ func (s *Sequencer) renewHead(ctx context.Context, name string, t *tenant, shard
 	if err != nil {
 		return nil, err
 	}
-	signers, err := s.cfg.Signing.CheckpointSigners(ctx, name, shard.Origin)
+	signers, err := s.cfg.Signing.PlatformSigners(ctx, name, shard.Origin, shard.Size)
 	if err != nil {
 		return nil, err
 	}

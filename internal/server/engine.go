@@ -75,6 +75,12 @@ type Engine interface {
 	CreateLogReader(ctx context.Context, c identity.Caller, in api.LogReaderRequest) (api.NewLogReader, error)
 	LogReaders(ctx context.Context, c identity.Caller, p engine.Page) (api.LogReaders, error)
 	RevokeLogReader(ctx context.Context, c identity.Caller, id string) (api.LogReader, error)
+	LogShards(ctx context.Context, c identity.Caller) (api.LogShards, error)
+	LogProof(ctx context.Context, c identity.Caller, instance string, step int) (api.LogProof, error)
+	LogConsistency(ctx context.Context, c identity.Caller, q api.ConsistencyQuery) (api.LogConsistency, error)
+	LogPolicy(ctx context.Context, c identity.Caller) (api.LogPolicy, error)
+	Receipt(ctx context.Context, c identity.Caller, instance string, step int) (api.SignedReceipt, error)
+	Evidence(ctx context.Context, c identity.Caller, in api.EvidenceRequest) ([]byte, error)
 	// LogFile returns a file of a log to whoever knows the secret of a reader's path.
 	// Everybody else gets NotFound, whatever it is that does not exist.
 	LogFile(ctx context.Context, secret, shard, name string) (engine.LogFile, error)

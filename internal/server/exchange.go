@@ -136,12 +136,17 @@ func (x *exchange) waitable(ctx context.Context, wait time.Duration) (context.Co
 	return ctx, func() { stop(); cancel() }
 }
 
-// answer writes a value as JSON, a document as it is.
+// answer writes a value as JSON, a document or an archive as it is.
 func (x *exchange) answer(status int, out any) error {
 	if d, ok := out.(document); ok {
 		h := x.w.Header()
 		h.Set("Content-Disposition", "attachment")
 		x.write(status, "application/xml", d)
+		return nil
+	}
+	if a, ok := out.(archive); ok {
+		x.w.Header().Set("Content-Disposition", "attachment")
+		x.write(status, "application/zip", a)
 		return nil
 	}
 	return x.writeJSON(status, "application/json", out)

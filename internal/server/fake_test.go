@@ -311,6 +311,36 @@ func (e *fakeEngine) RevokeLogReader(_ context.Context, c identity.Caller, id st
 	return api.LogReader{ID: id}, err
 }
 
+func (e *fakeEngine) LogShards(_ context.Context, c identity.Caller) (api.LogShards, error) {
+	_, err := e.note("LogShards", c, "", "", nil)
+	return api.LogShards{}, err
+}
+
+func (e *fakeEngine) LogProof(_ context.Context, c identity.Caller, instance string, step int) (api.LogProof, error) {
+	_, err := e.note("LogProof", c, instance, "", step)
+	return api.LogProof{}, err
+}
+
+func (e *fakeEngine) LogConsistency(_ context.Context, c identity.Caller, q api.ConsistencyQuery) (api.LogConsistency, error) {
+	_, err := e.note("LogConsistency", c, "", "", q)
+	return api.LogConsistency{}, err
+}
+
+func (e *fakeEngine) LogPolicy(_ context.Context, c identity.Caller) (api.LogPolicy, error) {
+	_, err := e.note("LogPolicy", c, "", "", nil)
+	return api.LogPolicy{}, err
+}
+
+func (e *fakeEngine) Receipt(_ context.Context, c identity.Caller, instance string, step int) (api.SignedReceipt, error) {
+	_, err := e.note("Receipt", c, instance, "", step)
+	return api.SignedReceipt{}, err
+}
+
+func (e *fakeEngine) Evidence(_ context.Context, c identity.Caller, in api.EvidenceRequest) ([]byte, error) {
+	_, err := e.note("Evidence", c, "", "", in)
+	return []byte("PK"), err
+}
+
 // LogFile knows one reader, with one log of one tile.
 func (e *fakeEngine) LogFile(_ context.Context, secret, shard, name string) (engine.LogFile, error) {
 	e.note("LogFile", identity.Caller{}, secret+" "+shard, "", name)

@@ -67,6 +67,8 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 	switch {
 	case o.path == "/openapi.json":
 		answer = content("application/json", &huma.Schema{Type: "object"})
+	case o.out == reflect.TypeFor[archive]():
+		answer = content("application/zip", &huma.Schema{Type: "string", Format: "binary"})
 	case o.out != reflect.TypeFor[document]() && o.out != reflect.TypeFor[fileBytes]():
 		answer = content("application/json", registry.Schema(o.out, true, ""))
 	}

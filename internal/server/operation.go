@@ -36,6 +36,9 @@ type none struct{}
 // document is an answer that is not JSON of ours: a model's original bytes.
 type document []byte
 
+// archive is an answer that is a zip file.
+type archive []byte
+
 // newOperation makes an operation of a function. GET reads its input from the
 // query, every other method from the body.
 func newOperation[In, Out any](method, path, id, tag, summary string,

@@ -21,7 +21,31 @@ func (s *Server) logRoutes() []*operation {
 		})
 	create.unkeyed, revoke.unkeyed = true, true // a path cannot be given again, and is revoked if it is one too many
 	return []*operation{
-		create, revoke,
+		create, revoke, s.evidenceRoute(),
+		newOperation("GET", "/v1/log/shards", "listLogShards", tag, "List the logs with their newest signed heads",
+			func(ctx context.Context, x *exchange, _ none) (api.LogShards, error) {
+				out, err := e.LogShards(ctx, x.caller)
+				out.Items = list(out.Items)
+				return out, err
+			}),
+		newOperation("GET", "/v1/log/proof", "getLogProof", tag, "Prove that the leaf of a step is in its log",
+			func(ctx context.Context, x *exchange, in api.LogProofQuery) (api.LogProof, error) {
+				return e.LogProof(ctx, x.caller, in.Instance, in.Step)
+			}),
+		newOperation("GET", "/v1/log/consistency", "getLogConsistency", tag, "Prove that a log continues itself",
+			func(ctx context.Context, x *exchange, in api.ConsistencyQuery) (api.LogConsistency, error) {
+				out, err := e.LogConsistency(ctx, x.caller, in)
+				out.Hashes = list(out.Hashes)
+				return out, err
+			}),
+		newOperation("GET", "/v1/log/policy", "getLogPolicy", tag, "Say by whom evidence may be believed",
+			func(ctx context.Context, x *exchange, _ none) (api.LogPolicy, error) {
+				return e.LogPolicy(ctx, x.caller)
+			}),
+		newOperation("GET", "/v1/instances/{instance}/receipt", "getReceipt", tag, "Get the platform's signed receipt for a step",
+			func(ctx context.Context, x *exchange, in api.StepQuery) (api.SignedReceipt, error) {
+				return e.Receipt(ctx, x.caller, x.id, in.Step)
+			}),
 		newOperation("GET", "/v1/log/readers", "listLogReaders", tag, "List who was given a path, oldest first",
 			func(ctx context.Context, x *exchange, in api.Page) (api.LogReaders, error) {
 				out, err := e.LogReaders(ctx, x.caller, engine.Page(in))
@@ -29,6 +53,16 @@ func (s *Server) logRoutes() []*operation {
 				return out, err
 			}),
 	}
+}
+
+// evidenceRoute discloses values and leaves an entry in the log, so it is no GET.
+func (s *Server) evidenceRoute() *operation {
+	o := newOperation("POST", "/v1/evidence", "exportEvidence", "log", "Get the evidence of one step as a file that proves it offline",
+		func(ctx context.Context, x *exchange, in api.EvidenceRequest) (archive, error) {
+			return s.engine.Evidence(ctx, x.caller, in)
+		})
+	o.unkeyed = true
+	return o
 }
 
 // The files of logs, for clients of C2SP tlog-tiles. Such clients send no header, so

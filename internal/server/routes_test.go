@@ -64,6 +64,12 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/keys/rewrap", `{"rate":5}`, "RewrapKeys", "", api.RewrapRequest{Rate: 5}},
 		{"POST", "/v1/keys/renew", `{"older_than_ms":5,"limit":2}`, "RenewKeys", "", api.RenewKeysRequest{OlderThanMS: 5, Limit: 2}},
 		{"POST", "/v1/keys/retire", `{"key":"tenant","version":"1","dry_run":true}`, "RetireKey", "", api.RetireKeyRequest{Key: "tenant", Version: "1", DryRun: true}},
+		{"GET", "/v1/log/shards", "", "LogShards", "", nil},
+		{"GET", "/v1/log/proof?instance=1&step=2", "", "LogProof", "1", 2},
+		{"GET", "/v1/log/consistency?shard=2026&from=3&to=5", "", "LogConsistency", "", api.ConsistencyQuery{Shard: "2026", From: 3, To: 5}},
+		{"GET", "/v1/log/policy", "", "LogPolicy", "", nil},
+		{"GET", "/v1/instances/1/receipt?step=3", "", "Receipt", "1", 3},
+		{"POST", "/v1/evidence", `{"instance":"1","task":"1.2","fields":["a"],"no_model":true}`, "Evidence", "", api.EvidenceRequest{Instance: "1", Task: "1.2", Fields: []string{"a"}, NoModel: true}},
 		{"POST", "/v1/log/readers", `{"name":"the auditor"}`, "CreateLogReader", "", api.LogReaderRequest{Name: "the auditor"}},
 		{"GET", "/v1/log/readers?limit=3", "", "LogReaders", "", api.Page{Limit: 3}},
 		{"POST", "/v1/log/readers/1/revoke", "", "RevokeLogReader", "1", nil},
@@ -82,7 +88,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 				t.Fatalf("status = %d: %s", w.Code, w.Body)
 			}
 			idem := "k-1"
-			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") {
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" {
 				idem = ""
 			}
 			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
@@ -167,7 +173,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "revokeLogReader": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool

@@ -1,0 +1,387 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// ownPaths are fields that are never disclosed one by one: the first two are parts of
+// a bundle by themselves, and with the nonce every value that was signed could be
+// guessed at.
+var ownPaths = []string{statementPath, signaturePath, noncePath}
+
+// Evidence returns a bundle that proves one step of an instance to a stranger and
+// discloses the values that were asked for and no others. Which those are is told in
+// the log before the bundle is given out.
+//
+// A step that has no place under a signed head yet is waited for, some seconds; after
+// that it is Unavailable, code "not_sequenced". A value that was erased is Sealed.
+func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest) ([]byte, error) {
+	if err := e.may(ctx, c, access.ExportEvidence, "instance", in.Instance); err != nil {
+		return nil, err
+	}
+	var b *ledger.Bundle
+	var told shown
+	var refused error // by itself: what use does not find is the instance
+	err := e.use(ctx, c, in.Instance, func(l *Live) error {
+		b, told, refused = e.stepEvidence(ctx, &l.object, in)
+		return nil
+	})
+	if err = cmp.Or(err, refused); err != nil {
+		return nil, err
+	}
+	if err := e.proveBundle(ctx, c.Scope, b); err != nil {
+		return nil, err
+	}
+	if err := e.tellShown(ctx, c, "data.exported", "user", told); err != nil {
+		return nil, err
+	}
+	return b.Encode()
+}
+
+// stepEvidence fills what a bundle says of its step: leaf, values, model, statement.
+func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceRequest) (*ledger.Bundle, shown, error) {
+	steps, err := e.history(ctx, o)
+	if err != nil {
+		return nil, shown{}, err
+	}
+	seq, err := chosenStep(o, steps, in)
+	if err != nil {
+		return nil, shown{}, err
+	}
+	p, err := e.openStep(ctx, o, seq)
+	if err != nil {
+		return nil, shown{}, err
+	}
+	b := &ledger.Bundle{Leaf: p.row.Leaf.Body}
+	paths := in.Fields
+	if in.AllFields {
+		paths = append(slices.Clone(paths), p.ordinary()...)
+	}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
+		d, err := p.disclose(path)
+		if err != nil {
+			return nil, shown{}, err
+		}
+		b.Fields = append(b.Fields, d)
+	}
+	if err := p.sign(b); err != nil {
+		return nil, shown{}, err
+	}
+	if !in.NoModel && p.leaf.Def != "" {
+		if b.Model, err = e.modelOf(ctx, o, p.leaf.Def); err != nil {
+			return nil, shown{}, err
+		}
+	}
+	return b, shown{object: o.id, element: p.leaf.Elem, paths: disclosedPaths(b)}, nil
+}
+
+func disclosedPaths(b *ledger.Bundle) []string {
+	var paths []string
+	for _, d := range b.Fields {
+		paths = append(paths, d.Path)
+	}
+	if b.Statement != nil {
+		paths = append(paths, statementPath)
+	}
+	return paths
+}
+
+// chosenStep finds the step that is asked for: by its number, or the one that ended a
+// task or job. What is asked for by nothing is the newest step.
+func chosenStep(o *object, steps []api.Step, in api.EvidenceRequest) (uint64, error) {
+	asked := 0
+	for _, given := range []bool{in.Step != 0, in.Task != "", in.Job != ""} {
+		if given {
+			asked++
+		}
+	}
+	switch {
+	case asked > 1:
+		return 0, fault.New(fault.Invalid, "a step, a task and a job are asked for; evidence is of one")
+	case asked == 0:
+		return uint64(len(steps)), nil
+	case in.Step != 0:
+		if in.Step < 1 || in.Step > len(steps) {
+			return 0, fault.New(fault.NotFound, "instance %s has no step %d, but %d of them", textID(o.id), in.Step, len(steps))
+		}
+		return uint64(in.Step), nil
+	case in.Task != "":
+		return stepThat(o, steps, "task", in.Task, "task_completed")
+	}
+	return stepThat(o, steps, "job", in.Job, "job_completed", "job_errored", "job_failed")
+}
+
+// stepThat finds the last step by which one of these events happened to something.
+func stepThat(o *object, steps []api.Step, kind, id string, events ...string) (uint64, error) {
+	ref, err := parseRef(kind, id)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range slices.Backward(steps) {
+		if ref.Instance == o.id && s.About == id && s.Rejected == "" && slices.Contains(events, s.Event) {
+			return s.Seq, nil
+		}
+	}
+	return 0, fault.New(fault.NotFound, "no step of instance %s ended %s %q", textID(o.id), kind, id).
+		WithHint("underseal instances steps lists the steps; --step takes the number of one")
+}
+
+// pastFields are a step with its values, each with what discloses it.
+type pastFields struct {
+	object *object
+	row    store.StepRow
+	leaf   ledger.Leaf
+	fields []disclosable
+}
+
+// disclosable is a value of a step. Without a key it was erased.
+type disclosable struct {
+	path       string
+	value      canon.Value
+	key        ledger.Hash
+	commitment ledger.Hash
+	erased     bool
+}
+
+// openStep opens all values of a step, whose rows history has checked.
+func (e *Engine) openStep(ctx context.Context, o *object, seq uint64) (*pastFields, error) {
+	rows, err := e.store.Steps(ctx, o.scope, o.id, seq-1, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) != 1 || rows[0].Seq != seq {
+		return nil, o.tampered("lacks step %d", seq)
+	}
+	p := &pastFields{object: o, row: rows[0]}
+	if p.leaf, err = ledger.ParseLeaf(p.row.Leaf.Body); err != nil {
+		return nil, o.tampered("has a changed leaf of step %d", seq)
+	}
+	fields, err := e.store.StepFields(ctx, o.scope, o.id, seq)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range fields {
+		d, err := e.openDisclosable(ctx, o, p.leaf, f)
+		if err != nil {
+			return nil, err
+		}
+		p.fields = append(p.fields, d)
+	}
+	return p, nil
+}
+
+func (e *Engine) openDisclosable(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (disclosable, error) {
+	d := disclosable{path: f.Path}
+	keys, plain, err := e.openPast(ctx, o, leaf, f)
+	if fault.Is(err, fault.Sealed) {
+		d.erased = true
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	if d.value, err = decodeTyped(plain); err != nil {
+		return d, err
+	}
+	prk, err := envelope.DeriveSecret(keys)
+	if err != nil {
+		return d, err
+	}
+	key, err := ledger.CommitKey(prk, leaf.Log, textID(o.id), f.Seq, f.Path)
+	if err != nil {
+		return d, err
+	}
+	d.key = ledger.Hash(key)
+	d.commitment = ledger.Commit(key, ledger.EncodeField(f.Path, d.value))
+	return d, nil
+}
+
+// ordinary are the paths of the values that are not about the step itself and were
+// not erased.
+func (p *pastFields) ordinary() []string {
+	var paths []string
+	for _, f := range p.fields {
+		if !strings.HasPrefix(f.path, "$") && !f.erased {
+			paths = append(paths, f.path)
+		}
+	}
+	return paths
+}
+
+func (p *pastFields) find(path string) (disclosable, bool) {
+	i := slices.IndexFunc(p.fields, func(d disclosable) bool { return d.path == path })
+	if i < 0 {
+		return disclosable{}, false
+	}
+	return p.fields[i], true
+}
+
+// disclose makes what shows one value. The path among the commitments takes all of
+// them, and the commitment to an erased value went with its key.
+func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
+	if slices.Contains(ownPaths, path) {
+		return ledger.Disclosed{}, fault.New(fault.Invalid, "%s is not disclosed as a field", path).
+			WithHint("a signature is part of the evidence by itself, and what it binds is shown with each value")
+	}
+	d, ok := p.find(path)
+	if !ok {
+		return ledger.Disclosed{}, fault.New(fault.NotFound, "step %d did not write %q, but %s", p.row.Seq, path, strings.Join(p.ordinary(), ", ")).
+			WithCode("no_such_field").WithHint("a value is proven by the step that wrote it: underseal instances steps lists what each one wrote")
+	}
+	if d.erased {
+		return ledger.Disclosed{}, fault.New(fault.Sealed, "the value of %q was erased: its key is destroyed", path).WithCode("erased").
+			WithHint("the step itself can still be proven, without --field")
+	}
+	var all []ledger.Hash
+	for _, f := range p.fields {
+		if f.erased {
+			return ledger.Disclosed{}, fault.New(fault.Sealed, "%q cannot be shown to be of step %d any more: %q, written with it, was erased, and with it what the proof needs", path, p.row.Seq, f.path).
+				WithCode("erased_beside").WithHint("the step itself can still be proven, without --field; evidence exported before the erasure stays good")
+		}
+		all = append(all, f.commitment)
+	}
+	proof, index, err := ledger.DataPath(all, d.commitment)
+	return ledger.Disclosed{Path: path, Value: d.value, Key: d.key, Index: index, Proof: proof}, err
+}
+
+// sign adds the statement that the step was signed with, and which of the disclosed
+// values the signer saw.
+func (p *pastFields) sign(b *ledger.Bundle) error {
+	statement, signed := p.find(statementPath)
+	signature, _ := p.find(signaturePath)
+	nonce, _ := p.find(noncePath)
+	if !signed || statement.erased || signature.erased {
+		return nil
+	}
+	b.Statement, b.Signature = textOf(statement.value), textOf(signature.value)
+	if nonce.erased {
+		return nil
+	}
+	said, err := ledger.ParseStatement(b.Statement)
+	if err != nil {
+		return p.object.tampered("has a statement at step %d that cannot be read", p.row.Seq).WithCause(err)
+	}
+	secret, err := ledger.ParseHash(string(textOf(nonce.value)))
+	if err != nil {
+		return p.object.tampered("has a nonce at step %d that cannot be read", p.row.Seq).WithCause(err)
+	}
+	for _, d := range b.Fields {
+		b.Bindings = append(b.Bindings, said.Disclose(secret, d.Path, d.Value)...)
+	}
+	slices.SortFunc(b.Bindings, func(x, y ledger.Binding) int { return strings.Compare(x.Path, y.Path) })
+	b.Bindings = slices.CompactFunc(b.Bindings, func(x, y ledger.Binding) bool { return x.Path == y.Path })
+	return nil
+}
+
+func textOf(v canon.Value) []byte {
+	text, _ := v.(canon.String)
+	return []byte(text)
+}
+
+// modelOf returns the bytes of the model that a leaf names.
+func (e *Engine) modelOf(ctx context.Context, o *object, def string) ([]byte, error) {
+	hash, err := ledger.ParseHash(def)
+	if err != nil {
+		return nil, err
+	}
+	model, err := e.store.Resource(ctx, o.scope, hash)
+	if fault.Is(err, fault.NotFound) {
+		return nil, o.tampered("names a model that is not there").WithCause(err)
+	}
+	return model, err
+}
+
+// How long a step is waited for until a signed head covers it, and how often that is
+// looked at.
+const (
+	sequencedWithin = 5 * time.Second
+	sequencedCheck  = 100 * time.Millisecond
+)
+
+// proveBundle adds the proofs: of the leaf, of its signer's chain and of the
+// platform's, and where the log's head was anchored.
+func (e *Engine) proveBundle(ctx context.Context, scope store.Scope, b *ledger.Bundle) error {
+	leaf, err := ledger.ParseLeaf(b.Leaf)
+	if err != nil {
+		return err
+	}
+	id, err := store.ParseID(leaf.Object)
+	if err != nil {
+		return err
+	}
+	if b.Proof, b.Anchor, err = e.anchoredProof(ctx, scope, id, leaf.Seq); err != nil {
+		return err
+	}
+	if leaf.Key != "" {
+		if b.Chain, err = e.chainTo(ctx, scope, leaf.Key); err != nil {
+			return err
+		}
+	}
+	if _, err := e.platformLinks(ctx, scope); err != nil { // makes it if there is none yet
+		return err
+	}
+	platform, err := e.namedSigner(ctx, scope, platformName)
+	if err != nil {
+		return err
+	}
+	b.Platform, err = e.chainLinks(ctx, scope, &platform.object, platform.head.seq)
+	return err
+}
+
+// chainTo finds the signer one of whose steps has the leaf of this hash, and
+// returns its chain up to there.
+func (e *Engine) chainTo(ctx context.Context, scope store.Scope, newest string) ([]ledger.ChainLink, error) {
+	all, err := e.allSigners(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		for seq := uint64(1); seq <= s.head.seq; seq++ {
+			leaf, err := e.store.Leaf(ctx, scope, s.id, seq)
+			if err != nil {
+				return nil, err
+			}
+			if hex.EncodeToString(leaf.Hash[:]) == newest {
+				return e.chainLinks(ctx, scope, &s.object, seq)
+			}
+		}
+	}
+	return nil, fault.New(fault.Integrity, "no signer has the step %s that a leaf names", newest).WithCode("tampered").
+		WithHint("the database was changed behind our back; underseal fsck names what is missing")
+}
+
+// chainLinks returns the first n steps of a signer, each with its proof and the key
+// that counts from it on.
+func (e *Engine) chainLinks(ctx context.Context, scope store.Scope, o *object, n uint64) ([]ledger.ChainLink, error) {
+	var links []ledger.ChainLink
+	for seq := uint64(1); seq <= n; seq++ {
+		p, err := e.openStep(ctx, o, seq)
+		if err != nil {
+			return nil, err
+		}
+		key, err := p.disclose(ledger.SignerKeyPath)
+		if err != nil {
+			return nil, err
+		}
+		proof, err := e.awaitProof(ctx, scope, o.id, seq)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, ledger.ChainLink{Leaf: p.row.Leaf.Body, Proof: proof, Key: key})
+	}
+	return links, nil
+}

@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/sequencer"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// Anchors shows which heads of logs stand in the operator's anchor log.
+type Anchors interface {
+	// Opening returns the smallest anchored checkpoint of a shard that has at least so
+	// many leaves, as a signed note, and what shows that it was anchored. NotFound
+	// (code "not_anchored") when there is none yet.
+	Opening(ctx context.Context, s store.Scope, shard int, atLeast uint64) (signed []byte, a ledger.Anchor, err error)
+	// Policy adds to a policy what the anchor log's operator believes: its keys, the
+	// witnesses and their quorum, the time stamping authority.
+	Policy(ctx context.Context, p *ledger.Policy) error
+}
+
+// UseAnchors sets the anchor log. Without one nothing is anchored.
+func (e *Engine) UseAnchors(a Anchors) { e.anchors = a }
+
+// awaitProof proves that a leaf is in its log, under the log's newest signed head. A
+// leaf that is too young is waited for.
+func (e *Engine) awaitProof(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (ledger.LogProof, error) {
+	place, err := e.awaitPlace(ctx, scope, object, seq)
+	if err != nil {
+		return ledger.LogProof{}, err
+	}
+	return e.proofUnder(ctx, scope, place, place.size, place.signed)
+}
+
+// anchoredProof does the same under the first head that was anchored, if one covers
+// the leaf already.
+func (e *Engine) anchoredProof(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (ledger.LogProof, *ledger.Anchor, error) {
+	place, err := e.awaitPlace(ctx, scope, object, seq)
+	if err != nil {
+		return ledger.LogProof{}, nil, err
+	}
+	if e.anchors != nil {
+		signed, anchor, err := e.anchors.Opening(ctx, scope, place.shard, place.index+1)
+		if err == nil {
+			var c ledger.Checkpoint
+			if c, err = ledger.UnverifiedCheckpoint(signed); err != nil {
+				return ledger.LogProof{}, nil, err
+			}
+			proof, err := e.proofUnder(ctx, scope, place, c.Size, signed)
+			return proof, &anchor, err
+		}
+		if !fault.Is(err, fault.NotFound) {
+			return ledger.LogProof{}, nil, err
+		}
+	}
+	proof, err := e.proofUnder(ctx, scope, place, place.size, place.signed)
+	return proof, nil, err
+}
+
+// place is where a leaf stands, and the newest head that covers it.
+type place struct {
+	shard       int
+	index, size uint64
+	signed      []byte
+}
+
+// awaitPlace waits until a signed head covers a leaf.
+func (e *Engine) awaitPlace(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (place, error) {
+	limited, cancel := context.WithTimeout(ctx, sequencedWithin)
+	defer cancel()
+	for {
+		p, err := e.placeOf(ctx, scope, object, seq)
+		if err == nil || fault.CodeOf(err) != "not_sequenced" {
+			return p, err
+		}
+		select {
+		case <-time.After(sequencedCheck):
+		case <-limited.Done():
+			return p, err
+		}
+	}
+}
+
+func (e *Engine) placeOf(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (place, error) {
+	young := fault.New(fault.Unavailable, "step %d of %s is not under a signed head of the log yet", seq, textID(object)).
+		WithCode("not_sequenced").WithHint("that takes a second or two; try again. --receipt gives the platform's signed word at once")
+	shard, index, err := e.store.LogIndex(ctx, scope, object, seq)
+	if fault.CodeOf(err) == "not_sequenced" {
+		return place{}, young
+	}
+	if err != nil {
+		return place{}, err
+	}
+	size, signed, err := e.store.Checkpoint(ctx, scope, shard)
+	if fault.Is(err, fault.NotFound) || err == nil && index >= size {
+		return place{}, young
+	}
+	return place{shard, index, size, signed}, err
+}
+
+func (e *Engine) proofUnder(ctx context.Context, scope store.Scope, p place, size uint64, signed []byte) (ledger.LogProof, error) {
+	path, err := sequencer.Inclusion(ctx, e.store, scope, p.shard, p.index, size)
+	return ledger.LogProof{Index: p.index, Path: path, Checkpoint: signed}, err
+}
