@@ -36,6 +36,7 @@ var (
 type company struct {
 	t      testing.TB
 	origin string
+	elem   string // that jobs' leaves name
 	tree   tree
 	leaves [][]byte
 	fields map[string][]ledger.Disclosed // of each leaf, by its bytes
@@ -48,7 +49,7 @@ type company struct {
 }
 
 func newCompany(t testing.TB) *company {
-	c := &company{t: t, origin: origin, fields: map[string][]ledger.Disclosed{}, chains: map[string]ledger.Hash{}, seqs: map[string]uint64{}}
+	c := &company{t: t, origin: origin, elem: "score", fields: map[string][]ledger.Disclosed{}, chains: map[string]ledger.Hash{}, seqs: map[string]uint64{}}
 	c.signers = []note.Signer{signer(t, origin, logSeed)}
 	c.witnesses = []note.Signer{cosigner(t, witnessName(0), witnessSeedOf(0)), cosigner(t, witnessName(1), witnessSeedOf(1))}
 	c.tsa = newAuthority(t, nil)
@@ -130,6 +131,15 @@ func (c *company) proof(leaf []byte, size int) ledger.LogProof {
 	return ledger.LogProof{Index: uint64(i), Path: c.tree.inclusion(tb, i, size), Checkpoint: signCheckpoint(c.t, head, c.signers...)}
 }
 
+// swap lets two leaves change places in the log.
+func (c *company) swap(i, j int) {
+	c.leaves[i], c.leaves[j] = c.leaves[j], c.leaves[i]
+	c.tree = tree{}
+	for _, leaf := range c.leaves {
+		c.tree.add(fatalOf{c.t}, ledger.LeafHash(leaf))
+	}
+}
+
 func (c *company) chain(object string) (links []ledger.ChainLink) {
 	c.t.Helper()
 	for _, leaf := range c.leaves {
@@ -189,7 +199,7 @@ func (c *company) job(seed []byte) *ledger.Bundle {
 		c.t.Fatal(err)
 	}
 	stmt := sha256.Sum256(statement)
-	leaf := c.append(ledger.Leaf{Kind: "instance.job_completed", Object: object, Elem: "score", Def: s.Model, Stmt: ledger.Hash(stmt).String(), Key: c.chains[workerID].String()},
+	leaf := c.append(ledger.Leaf{Kind: "instance.job_completed", Object: object, Elem: c.elem, Def: s.Model, Stmt: ledger.Hash(stmt).String(), Key: c.chains[workerID].String()},
 		value{"score", canon.NewNumber(5)}, value{"approved", canon.Bool(true)}, value{"$actor", canon.String("scoring")}, value{"applicant.ssn", canon.String("123-45-6789")})
 	b := &ledger.Bundle{Leaf: leaf, Model: []byte(model), Statement: statement, Signature: signature}
 	b.Fields = []ledger.Disclosed{c.fields[string(leaf)][2], c.fields[string(leaf)][0]} // $actor and score

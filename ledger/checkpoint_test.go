@@ -342,6 +342,17 @@ func TestReceipts(t *testing.T) {
 	// The key of another log of the same tenant is the same key under another name.
 	_, err = ledger.VerifyReceipt(r, verifier(t, ledger.VerifierKey(origin+".2", public(logSeed))))
 	wantCode(t, err, "receipt_unsigned")
+	// .. and what it signs is no receipt, even for who knows both names.
+	foreign, err := note.Sign(&note.Note{Text: "underseal/v1/receipt\n" + string(r.Leaf) + "\n"}, signer(t, origin+".2", logSeed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, err := ledger.ParseReceipt(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ledger.VerifyReceipt(bad, key, verifier(t, ledger.VerifierKey(origin+".2", public(logSeed))))
+	wantCode(t, err, "receipt_unsigned")
 	if _, err := ledger.SignReceipt(l.Encode(), signer(t, origin+".2", logSeed)); !fault.Is(err, fault.Invalid) {
 		t.Errorf("signed with another log's key: %v", err)
 	}
@@ -352,7 +363,7 @@ func TestReceipts(t *testing.T) {
 		_, err := ledger.ParseReceipt([]byte(text))
 		wantCode(t, err, "receipt_malformed")
 	}
-	bad := r
+	bad = r
 	bad.Signature = append([]byte("x\n\n"), r.Signature...)
 	_, err = ledger.VerifyReceipt(bad, key)
 	wantCode(t, err, "receipt_forged")

@@ -10,10 +10,15 @@
 // discloses that field and no other.
 //
 // Leaves are hashed as RFC 6962 (Certificate Transparency) hashes its entries,
-// so tools for such logs serve this one.
+// so tools for such logs serve this one: the head of a log is a Checkpoint in a
+// signed note, a LogProof shows that a leaf is under it, and a Policy says whose
+// signatures and cosignatures count, all in the formats of C2SP.
+//
+// A Bundle is evidence of one leaf for somebody who has never seen Underseal:
+// VerifyBundle needs that file, a policy from elsewhere, and nothing more.
 //
 // The package does no I/O and holds no state. The formats are
-// docs/design/ledger.md.
+// docs/design/ledger.md, log.md, signatures.md and evidence.md.
 package ledger
 
 import (

@@ -77,6 +77,14 @@ func evidenceCases(t testing.TB) (cases []evidenceCase) {
 			b.Statement = bytes.Replace(bytes.Clone(b.Statement), []byte(`"lease":"1"`), []byte(`"lease":"2"`), 1)
 		}, nil},
 		{"a statement without its signature", "statement_mismatch", func(_ *company, b *ledger.Bundle) { b.Signature = nil }, nil},
+		{"a statement about another element", "statement_mismatch", func(c *company, b *ledger.Bundle) {
+			c.elem = "other"
+			*b = *c.finish(c.job(workerSeed))
+		}, nil},
+		{"a signer that comes after the entry", "chain_broken", func(c *company, b *ledger.Bundle) {
+			c.swap(3, 4)
+			c.finish(b)
+		}, nil},
 		{"a signature that is forged", "signature_wrong", func(_ *company, b *ledger.Bundle) {
 			e, err := ledger.ParseEnvelope(b.Signature)
 			if err != nil {
@@ -279,6 +287,65 @@ func checkEvidence(t *testing.T, c evidenceCase) {
 		if check.Status == ledger.CheckFailed {
 			t.Errorf("%s failed and the verification went on", check.Check)
 		}
+	}
+}
+
+// TestARevocationCannotBeLeftOut: the entry names the newest step of its signer.
+func TestARevocationCannotBeLeftOut(t *testing.T) {
+	c := newCompany(t)
+	c.opening()
+	c.key(ledger.KeyRevoked, workerID, ledger.WorkerSigner, nil, workerSeed)
+	b := c.finish(c.job(workerSeed))
+	_, err := b.Verify(nil)
+	wantCode(t, err, "signer_key_revoked")
+	b.Chain = b.Chain[:1]
+	_, err = b.Verify(nil)
+	wantCode(t, err, "chain_broken")
+}
+
+func TestChainsThatDoNotHoldTogetherAreRefused(t *testing.T) {
+	worker := func(c *company, kind string, seed, former []byte) {
+		c.key(kind, workerID, ledger.WorkerSigner, seed, former)
+	}
+	for name, write := range map[string]func(c *company){
+		"a step that does not name the one before": func(c *company) {
+			c.chains[workerID] = ledger.Hash{1}
+			worker(c, ledger.KeyRotated, newSeed, workerSeed)
+		},
+		"a step left out": func(c *company) {
+			c.seqs[workerID]++
+			worker(c, ledger.KeyRotated, newSeed, workerSeed)
+		},
+		"a second registration":             func(c *company) { worker(c, ledger.KeyRegistered, newSeed, workerSeed) },
+		"a rotation of another key":         func(c *company) { worker(c, ledger.KeyRotated, newSeed, logSeed) },
+		"a rotation that ends no key":       func(c *company) { worker(c, ledger.KeyRotated, newSeed, nil) },
+		"a revocation that gives a key":     func(c *company) { worker(c, ledger.KeyRevoked, newSeed, workerSeed) },
+		"a rotation to no key":              func(c *company) { worker(c, ledger.KeyRotated, nil, workerSeed) },
+		"a step of another kind":            func(c *company) { worker(c, "key.lent", newSeed, workerSeed) },
+		"a step that makes another of them": func(c *company) { c.key(ledger.KeyRotated, workerID, ledger.PlatformSigner, newSeed, workerSeed) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCompany(t)
+			c.opening()
+			write(c)
+			_, err := c.finish(c.job(newSeed)).Verify(nil)
+			wantCode(t, err, "chain_broken")
+		})
+	}
+}
+
+func TestStepsOfAChainMustBeInTheLog(t *testing.T) {
+	for _, chain := range []func(*ledger.Bundle) []ledger.ChainLink{
+		func(b *ledger.Bundle) []ledger.ChainLink { return b.Chain }, func(b *ledger.Bundle) []ledger.ChainLink { return b.Platform },
+	} {
+		_, b, _ := evidence(t)
+		chain(b)[0].Proof.Path[0][0] ^= 1
+		_, err := b.Verify(nil)
+		wantCode(t, err, "chain_broken")
+		_, b, _ = evidence(t)
+		chain(b)[0].Proof.Checkpoint = otherLogsHead(t, b.Proof)
+		_, err = b.Verify(nil)
+		wantCode(t, err, "checkpoint_of_other_log")
 	}
 }
 
