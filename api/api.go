@@ -391,6 +391,7 @@ type Erasure struct {
 type Erasures struct {
 	Items []Erasure `json:"items"`
 	Next  string    `json:"next,omitempty"`
+	Note  string    `json:"note,omitempty" doc:"what the last end of an epoch could not do"`
 }
 
 // ErasurePreview is what an erasure would take away, and what keeps it from doing so.
@@ -403,6 +404,7 @@ type ErasurePreview struct {
 	Instances int      `json:"instances" doc:"of which something goes"`
 	Running   int      `json:"running" doc:"of these instances"`
 	Fields    int      `json:"fields" doc:"that would not be readable any more, newest versions"`
+	Files     int      `json:"files" doc:"among the fields; deleted with their bytes"`
 	Tokens    int      `json:"tokens" doc:"index tokens that go"`
 	Tasks     int      `json:"tasks" doc:"that wait in these instances"`
 	Jobs      int      `json:"jobs"`
@@ -418,6 +420,7 @@ type ErasureReceipt struct {
 	Keys           []string   `json:"keys" doc:"ids of the keys destroyed"`
 	Instances      int        `json:"instances"`
 	Tokens         int        `json:"tokens" doc:"index tokens deleted"`
+	Files          int        `json:"files" doc:"files deleted"`
 	UnreadableFrom *time.Time `json:"unreadable_from,omitempty" doc:"on this server"`
 	EverywhereFrom *time.Time `json:"everywhere_from,omitempty" doc:"also from backups: the end of the erasure epoch"`
 	EpochEnded     *time.Time `json:"epoch_ended,omitempty" doc:"when that was done"`

@@ -96,6 +96,7 @@ func (s *settings) check() error {
 		{witnessKey, s.checkWitness()},
 		{"max_file", checkNotNegative(s.MaxFile)},
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},
+		{"max_uploads", checkUploads(s.MaxUploads)},
 		{"erasure_delay", checkSpan(s.ErasureDelay)},
 		{"erasure_epoch", checkSpan(s.ErasureEpoch)},
 		{"log_level", checkLogLevel(s.LogLevel)},

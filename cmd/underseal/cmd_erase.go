@@ -113,7 +113,7 @@ func (c *eraseFlags) run(ctx context.Context, e *env, target api.ErasureTarget) 
 
 func writePreview(w io.Writer, p api.ErasurePreview) {
 	pairs(w, "erasure", p.ID, "of a", p.Kind, "state", p.State, "keys", strconv.Itoa(p.Keys),
-		"instances", fmt.Sprintf("%d, %d of them running", p.Instances, p.Running), "fields", strconv.Itoa(p.Fields),
+		"instances", fmt.Sprintf("%d, %d of them running", p.Instances, p.Running), "fields", strconv.Itoa(p.Fields), "files", strconv.Itoa(p.Files),
 		"index tokens", strconv.Itoa(p.Tokens), "waiting", fmt.Sprintf("%s, %s, %s, %s",
 			counted(p.Tasks, "task"), counted(p.Jobs, "job"), counted(p.Timers, "timer"), counted(p.Incidents, "incident")))
 	for _, id := range p.Sample {
@@ -156,6 +156,9 @@ func (c *eraseListCmd) Run(ctx context.Context, e *env) error {
 		}
 		table(w, []string{"ERASURE", "OF", "INSTANCE", "STATE", "DUE", "COMPLETED", "BY", "HOLDS", "REASON"}, rows)
 		more(w, list.Next)
+		if list.Note != "" {
+			fmt.Fprintf(w, "the last end of an epoch: %s\n", printable(list.Note))
+		}
 	})
 }
 
@@ -195,7 +198,7 @@ func (c *eraseReceiptCmd) Run(ctx context.Context, e *env) error {
 	}
 	return e.result(r, func(w io.Writer) {
 		writeErasure(w, r.Erasure)
-		pairs(w, "keys destroyed", strconv.Itoa(len(r.Keys)), "instances", strconv.Itoa(r.Instances), "index tokens deleted", strconv.Itoa(r.Tokens),
+		pairs(w, "keys destroyed", strconv.Itoa(len(r.Keys)), "instances", strconv.Itoa(r.Instances), "index tokens deleted", strconv.Itoa(r.Tokens), "files deleted", strconv.Itoa(r.Files),
 			"unreadable here from", stampOf(r.UnreadableFrom), "unreadable everywhere from", stampOf(r.EverywhereFrom),
 			"old keys destroyed", stampOf(r.EpochEnded), "note", r.Note)
 		var rows [][]string

@@ -48,7 +48,8 @@ type config struct {
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
 	Blobs             string `koanf:"blobs" doc:"where files are kept: files (below the data directory), postgres (in the database) or s3; if not said, beside the data"`
 	MaxFile           int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`
-	MaxFilesTotal     int64  `koanf:"max_files_total" default:"0" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
+	MaxFilesTotal     int64  `koanf:"max_files_total" default:"68719476736" doc:"what a tenant's files may take together, in bytes; 0: no limit"`
+	MaxUploads        int    `koanf:"max_uploads" default:"32" doc:"uploads of a tenant under way at once"`
 	ErasureDelay      string `koanf:"erasure_delay" default:"7d" doc:"how long an erasure waits and can be canceled, unless it is ordered otherwise: 7d, 12h, 0"`
 	ErasureEpoch      string `koanf:"erasure_epoch" default:"30d" doc:"how long after an erasure old versions of keys are destroyed, so that backups are of no use"`
 	LogLevel          string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`

@@ -139,6 +139,13 @@ func checkNotNegative[T int | int64](n T) error {
 	return nil
 }
 
+func checkUploads(n int) error {
+	if n < 1 {
+		return fmt.Errorf("%d uploads at once are none", n)
+	}
+	return nil
+}
+
 func checkSpan(text string) error {
 	_, err := parseSpan(text)
 	return err

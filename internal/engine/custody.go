@@ -29,7 +29,8 @@ type custody struct {
 	order   order
 	keys    []envelope.KeyID // destroyed for it, or to be, over all its orders
 	outcome outcome
-	epochs  []epoch // of the one custody that keeps ends of epochs
+	epochs  []epoch  // of the one custody that keeps ends of epochs
+	former  []former // of the same: key services that the tenant left
 }
 
 // What follows are the fields of a custody.
@@ -55,6 +56,7 @@ type (
 	outcome struct {
 		Instances int        `json:"instances"`
 		Tokens    int        `json:"tokens"`
+		Files     int        `json:"files"`
 		Began     time.Time  `json:"began"`
 		Completed time.Time  `json:"completed"`
 		Gone      *lastState `json:"gone,omitempty"` // of an erased instance
@@ -198,7 +200,7 @@ func (e *Engine) openCustody(ctx context.Context, scope store.Scope, id store.ID
 
 // take sets what a custody's fields say.
 func (c *custody) take(values map[string]canon.Value) error {
-	for path, to := range map[string]any{"target": &c.target, "holds": &c.holds, "order": &c.order, "outcome": &c.outcome, "epochs": &c.epochs} {
+	for path, to := range map[string]any{"target": &c.target, "holds": &c.holds, "order": &c.order, "outcome": &c.outcome, "epochs": &c.epochs, "former": &c.former} {
 		if value, ok := values[path]; ok {
 			if err := json.Unmarshal(canon.EncodeJSON(value), to); err != nil {
 				return c.tampered("has a field %q that cannot be read", path)
@@ -295,7 +297,7 @@ func (c *custody) fields() ([]fieldWrite, error) {
 		fields = append(fields, fieldWrite{path: path, value: value, label: confidential})
 		return err
 	}
-	parts := []any{"target", c.target, "holds", slices.Concat([]hold{}, c.holds), "order", c.order, "outcome", c.outcome, "epochs", slices.Concat([]epoch{}, c.epochs)}
+	parts := []any{"target", c.target, "holds", slices.Concat([]hold{}, c.holds), "order", c.order, "outcome", c.outcome, "epochs", slices.Concat([]epoch{}, c.epochs), "former", slices.Concat([]former{}, c.former)}
 	for i, part := range slices.Collect(slices.Chunk(c.keys, keysPerField)) {
 		texts := make([]string, len(part))
 		for j, id := range part {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,43 @@ type epoch struct {
 	Note  string    `json:"note,omitempty"` // what could not be done from here
 }
 
+// A former is a key service that the tenant moved away from. Until its root key of
+// then is destroyed, whoever may use it opens backups from before the move.
+type former struct {
+	Service string    `json:"service"`
+	Left    time.Time `json:"left"`
+}
+
+// leave notes that the tenant moves away from a key service.
+func (e *Engine) leave(ctx context.Context, c Caller, service string) error {
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	ends, err := e.epochs(ctx, c.Scope)
+	if err != nil {
+		return err
+	}
+	ends.former = append(ends.left(service), former{service, e.moment()})
+	return e.recordCustody(ctx, ends, custodyStep{kind: "key.moved", act: "admin", actor: actorOf(c)})
+}
+
+// left returns the key services that the tenant left, but one.
+func (c *custody) left(but string) []former {
+	return slices.DeleteFunc(slices.Clone(c.former), func(f former) bool { return f.Service == but })
+}
+
+// formerNote says which key services still open backups from before a move, "" if none.
+func (e *Engine) formerNote(ctx context.Context, scope store.Scope, ends *custody) (string, error) {
+	service, err := e.serviceOf(ctx, scope)
+	if err != nil {
+		return "", err
+	}
+	var notes []string
+	for _, f := range ends.left(service) {
+		notes = append(notes, "key service "+f.Service+", which the tenant left "+toSecond(f.Left)+", still holds the root key of then: who may use it opens backups from before")
+	}
+	return strings.Join(notes, "; "), nil
+}
+
 // EndEpochs ends the erasure epoch of every tenant of whom something was erased that
 // long ago.
 func (e *Engine) EndEpochs(ctx context.Context) error {
@@ -39,15 +77,18 @@ func (e *Engine) endEpoch(ctx context.Context, scope store.Scope) error {
 		return err
 	}
 	end := epoch{Began: e.moment()}
-	if end.Note, err = e.renewTenant(ctx, scope); err != nil {
+	note, kept, err := e.renewTenant(ctx, scope, ends)
+	if err != nil {
 		return err
 	}
+	end.Note = note
 	e.custodies.Lock()
 	defer e.custodies.Unlock()
 	if ends, err = e.epochs(ctx, scope); err != nil {
 		return err
 	}
 	end.Ended = e.moment()
+	ends.former = slices.DeleteFunc(ends.former, func(f former) bool { return !f.Left.After(end.Began) && !kept[f.Service] })
 	ends.epochs = append(ends.epochs, end)
 	return e.recordCustody(ctx, ends, custodyStep{kind: "epoch.ended", act: "engine", actor: engineActor})
 }
@@ -88,33 +129,50 @@ func (c *custody) endOf(moment time.Time) *epoch {
 	return nil
 }
 
-// renewTenant replaces the tenant key and the version of the root key above it, and
-// returns what the key service does not let us do.
+// renewTenant replaces the tenant key, the version of the root key above it, and those of
+// the key services that the tenant left. It returns what these do not let us do, and
+// which of those that were left it is.
 // What an earlier try left undone comes first: while that fails, no further keys are
 // made.
-func (e *Engine) renewTenant(ctx context.Context, scope store.Scope) (note string, err error) {
+func (e *Engine) renewTenant(ctx context.Context, scope store.Scope, ends *custody) (note string, kept map[string]bool, err error) {
 	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, nil); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	version, err := e.rotateTenantKey(ctx, scope, byEngine, "")
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, func(int, int) {}); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if _, err := e.retireTenantKey(ctx, scope, byEngine, version-1); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	service, err := e.serviceOf(ctx, scope)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	err = e.renewRoot(ctx, scope, service)
-	if fault.Is(err, fault.Invalid) {
-		return "key service " + service + " does not let us replace its root key, so who may use the old version of it there opens backups: " + oneLine(err), nil
+	var notes []string
+	kept = map[string]bool{}
+	switch err := e.renewRoot(ctx, scope, service); {
+	case fault.Is(err, fault.Invalid):
+		notes = append(notes, keepsRoot(service, err))
+	case err != nil:
+		return "", nil, err
 	}
-	return "", err
+	for _, f := range ends.left(service) {
+		switch err := e.renewRoot(ctx, scope, f.Service); {
+		case fault.Is(err, fault.Invalid) || fault.CodeOf(err) == "key_denied" || fault.CodeOf(err) == "key_service_unknown":
+			notes, kept[f.Service] = append(notes, keepsRoot(f.Service, err)), true
+		case err != nil:
+			return "", nil, err
+		}
+	}
+	return strings.Join(notes, "; "), kept, nil
+}
+
+func keepsRoot(service string, err error) string {
+	return "key service " + service + " does not let us replace its root key, so who may use the old version of it there opens backups: " + oneLine(err)
 }
 
 func oneLine(err error) string {
@@ -150,7 +208,8 @@ func (e *Engine) renewRoot(ctx context.Context, scope store.Scope, service strin
 	return e.retireRoots(ctx, scope, service)
 }
 
-// retireRoots destroys all versions of a root key but the newest.
+// retireRoots destroys all versions of a root key but the newest. Invalid when the
+// service does not destroy them for us.
 func (e *Engine) retireRoots(ctx context.Context, scope store.Scope, service string) error {
 	newest, err := e.ring.NewestRoot(ctx, service)
 	if err != nil {
@@ -164,7 +223,11 @@ func (e *Engine) retireRoots(ctx context.Context, scope store.Scope, service str
 		if v.Service != service || v.Version == newest {
 			continue
 		}
-		if _, err := e.retireRootKey(ctx, scope, byEngine, service, v.Version); err != nil {
+		_, err := e.retireRootKey(ctx, scope, byEngine, service, v.Version)
+		if fault.CodeOf(err) == "key_denied" { // trying again every hour changes nothing
+			return fault.New(fault.Invalid, "version %s of the root key of key service %s is not destroyed: %w", v.Version, service, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -204,8 +205,12 @@ func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, 
 	if err != nil {
 		return api.Erasures{}, err
 	}
+	ends, err := e.epochs(ctx, c.Scope)
+	if err == nil && len(ends.epochs) > 0 {
+		result.Note = ends.epochs[len(ends.epochs)-1].Note
+	}
 	result.Next = next
-	return result, nil
+	return result, err
 }
 
 func (c *custody) wire() api.Erasure {
@@ -277,6 +282,9 @@ func (e *Engine) previewInstance(ctx context.Context, c Caller, id store.ID, key
 		for i := range l.head.fields {
 			if f := &l.head.fields[i]; !f.erased && l.head.under(f, keys) {
 				p.Fields++
+				if strings.HasPrefix(f.path, heldPrefix) {
+					p.Files++
+				}
 			}
 		}
 		if l.state.Status() == process.Active {

@@ -142,11 +142,38 @@ func (e *Engine) plan(ctx context.Context, c *custody) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	files, err := e.filesOf(ctx, c.scope, s)
+	if err != nil {
+		return nil, err
+	}
 	p := &plan{
 		Target: c.target, Order: c.order, keys: slices.Concat(c.keys, s.keys),
-		Result: outcome{Instances: len(s.objects), Tokens: tokens, Began: e.moment(), Gone: s.gone},
+		Result: outcome{Instances: len(s.objects), Tokens: tokens, Files: files, Began: e.moment(), Gone: s.gone},
 	}
 	return p, e.putPlan(ctx, c.scope, c.id, p)
+}
+
+// filesOf counts the files that would go; those of an instance without the ones that
+// went with a person.
+func (e *Engine) filesOf(ctx context.Context, scope store.Scope, s survey) (n int, err error) {
+	if s.instance == (store.ID{}) {
+		files, err := e.filesUnder(ctx, scope, s.keys)
+		return len(files), err
+	}
+	o, err := e.load(ctx, scope, s.instance, store.Instance)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range o.head.files() {
+		f, _ := o.head.field(filePath(id))
+		switch _, err := e.keys(ctx, o, f.seq, f.keys); {
+		case err == nil:
+			n++
+		case !fault.Is(err, fault.Sealed):
+			return 0, err
+		}
+	}
+	return n, nil
 }
 
 // carryOut does what a plan says, with a step of the given kind.

@@ -28,7 +28,7 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.E
 	if cu.order.State == orderNone {
 		return api.ErasureReceipt{}, noSuch("erasure", id)
 	}
-	r := api.ErasureReceipt{Erasure: cu.wire(), Keys: []string{}, Instances: cu.outcome.Instances, Tokens: cu.outcome.Tokens}
+	r := api.ErasureReceipt{Erasure: cu.wire(), Keys: []string{}, Instances: cu.outcome.Instances, Tokens: cu.outcome.Tokens, Files: cu.outcome.Files}
 	for _, key := range cu.keys {
 		r.Keys = append(r.Keys, key.String())
 	}
@@ -44,6 +44,8 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.E
 	}
 	if end := ends.endOf(cu.outcome.Completed); r.UnreadableFrom != nil && end != nil {
 		r.EpochEnded, r.Note = &end.Ended, end.Note
+	} else if r.Note, err = e.formerNote(ctx, c.Scope, ends); err != nil {
+		return api.ErasureReceipt{}, err
 	}
 	if err := e.tellShown(ctx, c, "data.shown", "user", shown{object: cu.id, paths: []string{"$actor", "order", "outcome"}}); err != nil {
 		return api.ErasureReceipt{}, err

@@ -34,7 +34,16 @@ func erasedFiles(t *testing.T, env *testenv.Env) {
 	for id := range about {
 		backup[blobID(t, id)] = env.Blobs.Get(env.Ann.Scope.Tenant(), blobID(t, id))
 	}
-	erase(t, env, "subject", "p-1")
+	if p := preview(t, env, "subject", "p-1"); p.Files != 1 {
+		t.Errorf("the preview counts %d files of the person, want 1", p.Files)
+	}
+	receipt := func(of api.Erasure, files int) {
+		t.Helper()
+		if r, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, of.ID); err != nil || r.Files != files {
+			t.Errorf("the receipt counts %d files, %v, want %d", r.Files, err, files)
+		}
+	}
+	receipt(erase(t, env, "subject", "p-1"), 1)
 	for _, restart := range []bool{false, true} {
 		if restart {
 			env.Restart(nil)
@@ -49,7 +58,11 @@ func erasedFiles(t *testing.T, env *testenv.Env) {
 	for _, f := range env.Instance(other).Files {
 		hasFile(t, env, other, f.File, data, true)
 	}
+	if p := preview(t, env, "instance", first); p.Files != 1 {
+		t.Errorf("the preview counts %d files of the instance, want the one that is left", p.Files)
+	}
 	erased := erase(t, env, "instance", first)
+	receipt(erased, 1)
 	for id := range about {
 		hasFile(t, env, first, id, data, false)
 	}

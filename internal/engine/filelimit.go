@@ -12,7 +12,13 @@ import (
 type FileLimits struct {
 	One int64 // largest file; 0: 1 GiB
 	All int64 // all files and uploads together; 0: no limit
+
+	Uploads int // uploads under way at once; 0: 32
 }
+
+// defaultUploads bounds the uploads under way of a tenant, unless the operator says
+// otherwise.
+const defaultUploads = 32
 
 // defaultFileLimit is the largest file, unless the operator says otherwise.
 const defaultFileLimit = 1 << 30
@@ -30,11 +36,15 @@ type fileTotal struct {
 	known    bool // stored is what the database says
 	stored   int64
 	arriving int64 // by uploads under way
+	uploads  int   // under way
 }
 
 func newFileLimits(l FileLimits) *fileLimits {
 	if l.One == 0 {
 		l.One = defaultFileLimit
+	}
+	if l.Uploads == 0 {
+		l.Uploads = defaultUploads
 	}
 	return &fileLimits{FileLimits: l, tenants: map[string]*fileTotal{}}
 }
@@ -46,6 +56,23 @@ func (f *fileLimits) fits(size int64) error {
 	}
 	return fault.New(fault.Invalid, "the file is larger than %d bytes, the most that is accepted", f.One).
 		WithCode("too_large").WithHint("the operator's setting max_file bounds a file")
+}
+
+// begin counts an upload that begins, and refuses one too many. done ends it.
+func (f *fileLimits) begin(scope store.Scope) (done func(), err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.of(scope)
+	if t.uploads >= f.Uploads {
+		return nil, fault.New(fault.Unavailable, "%d uploads of the tenant are under way, the most at once", f.Uploads).
+			WithCode("too_many_requests").WithHint("send the file again when another one has ended")
+	}
+	t.uploads++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		t.uploads--
+	}, nil
 }
 
 // admit counts n more bytes of a file, which is now size bytes long.

@@ -23,6 +23,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -669,6 +670,12 @@ func TestNamesAndTypesOfFiles(t *testing.T) {
 		{"../etc/passwd", "text/plain", "invalid_name"},
 		{`C:\x`, "text/plain", "invalid_name"},
 		{"a\nb", "text/plain", "invalid_name"},
+		{"invoice\u202Efdp.exe", "text/plain", "invalid_name"},
+		{"a\u2066b", "text/plain", "invalid_name"},
+		{"a\u061Cb", "text/plain", "invalid_name"},
+		{"a\u2028b", "text/plain", "invalid_name"},
+		{"a\u0085b", "text/plain", "invalid_name"},
+		{"\u05D7\u05D5\u05D6\u05D4.pdf", "application/pdf", ""}, // a word that is written from the right
 		{"a\xff", "text/plain", "invalid_name"},
 		{strings.Repeat("x", 256), "text/plain", "invalid_name"},
 		{"x", "pdf", "unsupported_media_type"},
@@ -678,6 +685,50 @@ func TestNamesAndTypesOfFiles(t *testing.T) {
 		_, err := env.Engine.PutFile(t.Context(), env.Ann, engine.Incoming{Name: c.name, Type: c.media, Body: strings.NewReader("x")})
 		if err == nil && c.code != "" || err != nil && fault.CodeOf(err) != c.code {
 			t.Errorf("%q of type %q: %v, want code %q", c.name, c.media, err, c.code)
+		}
+	}
+}
+
+// TestUploadsAtOnceAreBounded holds some open while more come.
+func TestUploadsAtOnceAreBounded(t *testing.T) {
+	env := limitedEnv(t, engine.FileLimits{Uploads: 2})
+	type sender struct {
+		body *io.PipeWriter
+		done chan error
+	}
+	begin := func() sender {
+		read, write := io.Pipe()
+		s := sender{write, make(chan error, 1)}
+		go func() {
+			_, err := env.Engine.PutFile(t.Context(), env.Ann, engine.Incoming{Name: "n", Size: -1, Body: read})
+			s.done <- err
+			read.Close()
+		}()
+		if _, err := write.Write(content(10)); err != nil { // when it returns, somebody reads
+			t.Fatal(err)
+		}
+		return s
+	}
+	open := []sender{begin(), begin()}
+	if _, err := send(t, env, 10); fault.CodeOf(err) != api.CodeTooMany {
+		t.Errorf("a third upload: %v, want %s", err, api.CodeTooMany)
+	}
+	stranger := env.Ann
+	stranger.Scope = store.NewScope("elsewhere")
+	if _, err := env.Engine.PutFile(t.Context(), stranger, engine.Incoming{Name: "n", Size: -1, Body: bytes.NewReader(content(10))}); err != nil {
+		t.Errorf("another tenant's upload: %v", err)
+	}
+	open[0].body.Close()
+	open[1].body.CloseWithError(io.ErrUnexpectedEOF) // hangs up
+	if err := <-open[0].done; err != nil {
+		t.Errorf("an upload: %v", err)
+	}
+	if err := <-open[1].done; err == nil {
+		t.Error("an upload that was cut short is taken in")
+	}
+	for range 3 {
+		if _, err := send(t, env, 10); err != nil {
+			t.Errorf("after the others ended: %v", err)
 		}
 	}
 }

@@ -213,10 +213,29 @@ func (e *Engine) Fire(ctx context.Context, scope store.Scope, instance store.ID,
 
 // LeaseToken returns the text that proves that a job was leased in an epoch, for
 // its present try. It is a keyed hash, so a lease given before a restart is known
-// again after it.
+// again after it. With each key of a person that was destroyed it is another one: who
+// leased the job before was given what is erased now.
 func (e *Engine) LeaseToken(ctx context.Context, l *Live, job JobRef, epoch int64) (string, error) {
+	destroyed, err := e.destroyedPersons(ctx, l)
+	if err != nil {
+		return "", err
+	}
 	number := strconv.FormatInt(epoch, 36)
 	open, _ := l.state.Job(job.Job)
-	mac, err := e.indexToken(ctx, l.scope.Tenant(), "lease", fmt.Sprintf("%s/%d/%s", refText(job.Instance, job.Job), open.Tries, number))
+	mac, err := e.indexToken(ctx, l.scope.Tenant(), "lease", fmt.Sprintf("%s/%d/%s/%d", refText(job.Instance, job.Job), open.Tries, number, destroyed))
 	return number + "." + hex.EncodeToString(mac[:16]), err
+}
+
+// destroyedPersons counts the keys of persons that an instance ever had and that were
+// destroyed.
+func (e *Engine) destroyedPersons(ctx context.Context, l *Live) (n int, err error) {
+	for _, id := range l.head.keys {
+		switch _, err := e.ring.Key(ctx, l.scope.Tenant(), id); {
+		case fault.Is(err, fault.Sealed):
+			n++
+		case err != nil:
+			return 0, err
+		}
+	}
+	return n, nil
 }

@@ -141,6 +141,11 @@ func (e *Engine) rotateTenant(ctx context.Context, c Caller, in api.RotateKeyReq
 	if version := versionText(newest.Version); in.After != "" && in.After != version {
 		return api.RotatedKey{Version: version}, nil
 	}
+	if in.Service != "" && in.Service != newest.Service {
+		if err := e.leave(ctx, c, newest.Service); err != nil {
+			return api.RotatedKey{}, err
+		}
+	}
 	version, err := e.rotateTenantKey(ctx, c.Scope, byAdmin(c), in.Service)
 	return api.RotatedKey{Version: versionText(version)}, err
 }

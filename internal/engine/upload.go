@@ -55,6 +55,11 @@ func (e *Engine) PutFile(ctx context.Context, c Caller, in Incoming) (api.Upload
 	if err := e.limits.fits(in.Size); err != nil {
 		return api.Upload{}, err
 	}
+	done, err := e.limits.begin(c.Scope)
+	if err != nil {
+		return api.Upload{}, err
+	}
+	defer done()
 	if u.key, err = e.ring.NewKey(ctx, c.Scope.Tenant()); err != nil {
 		return api.Upload{}, err
 	}
@@ -82,7 +87,7 @@ func (e *Engine) newUpload(c Caller, in Incoming) (*upload, error) {
 	u := &upload{owner: c.Principal, made: e.moment()}
 	u.id, u.name, u.media = store.ID(blob.NewID()), in.Name, in.Type
 	if u.name == "" || len(u.name) > 255 || !utf8.ValidString(u.name) || strings.ContainsFunc(u.name, unfit) {
-		return nil, fault.New(fault.Invalid, "the name of a file has 1 to 255 bytes of text, without slashes and control characters").
+		return nil, fault.New(fault.Invalid, "the name of a file has 1 to 255 bytes of text, without slashes, control characters and those that turn the direction of writing").
 			WithCode("invalid_name").WithDetails(fault.Detail{Place: "?name", Message: "is not the name of a file"})
 	}
 	if u.media == "" {
@@ -97,7 +102,10 @@ func (e *Engine) newUpload(c Caller, in Incoming) (*upload, error) {
 	return u, nil
 }
 
-func unfit(r rune) bool { return r == '/' || r == '\\' || unicode.IsControl(r) }
+// unfit are characters that would show a name as another one than it is, or end its line.
+func unfit(r rune) bool {
+	return r == '/' || r == '\\' || unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+}
 
 // receive seals the bytes of a file into its blob, and makes the upload ready. A
 // blob that is left behind by an error is deleted by whoever clears the row away.
