@@ -100,10 +100,10 @@ func (p *poller) carryOut(job api.Job) {
 		p.stop(stop.Err)
 	default:
 		outcome := p.report(ctx, job, result, err)
-		p.reported(job, outcome)
 		if isKeyRefused(outcome) { // as will be every other report
 			p.stop(outcome)
 		}
+		p.reported(job, outcome)
 	}
 }
 

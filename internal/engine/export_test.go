@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/store"
@@ -33,7 +34,8 @@ func RecordEntry(ctx context.Context, e *Engine, c Caller, kind string, fields m
 	return e.record(ctx, c.Scope, a)
 }
 
-// PastStep opens a step of an instance: its leaf and all that it wrote.
+// PastStep opens a step of an instance: its leaf and all that it wrote. It is Sealed
+// when some of that was erased.
 func PastStep(ctx context.Context, e *Engine, c Caller, id string, seq uint64) (leaf ledger.Leaf, values map[string]canon.Value, err error) {
 	values = map[string]canon.Value{}
 	err = e.use(ctx, c, id, func(l *Live) error {
@@ -46,8 +48,9 @@ func PastStep(ctx context.Context, e *Engine, c Caller, id string, seq uint64) (
 		}
 		fields, err := e.store.StepFields(ctx, c.Scope, l.id, seq)
 		for _, f := range fields {
-			if values[f.Path], _, err = e.checkPast(ctx, &l.object, leaf, f); err != nil {
-				return err
+			value, _, opening := e.checkPast(ctx, &l.object, leaf, f)
+			if err = errors.Join(err, opening); opening == nil {
+				values[f.Path] = value
 			}
 		}
 		return err

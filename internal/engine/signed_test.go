@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -413,5 +414,118 @@ func TestSigners(t *testing.T) {
 	_, err = env.Engine.RotateSigner(t.Context(), env.Ann, "a", api.RotateSignerRequest{Alg: key.Alg(), Public: key.Text()}, "")
 	if fault.CodeOf(err) != "signer_revoked" {
 		t.Errorf("rotating a revoked signer: %v", err)
+	}
+}
+
+const aboutSomebody = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" xmlns:seal="urn:underseal:bpmn:1" targetNamespace="x">
+<process id="about" isExecutable="true"><extensionElements><seal:policy>
+<seal:field path="applicant.ssn" class="regulated" subject="applicant.id"/><seal:field path="applicant.id" class="confidential" subject="applicant.id"/>
+</seal:policy></extensionElements><startEvent id="start"/><sequenceFlow id="a" sourceRef="start" targetRef="work"/>
+<serviceTask id="work"><extensionElements><zeebe:taskDefinition type="work"/></extensionElements></serviceTask>
+<sequenceFlow id="b" sourceRef="work" targetRef="done"/><endEvent id="done"/></process></definitions>`
+
+// Whoever has the nonce can guess at what was signed. When the person is erased that
+// a result was about, it goes too, and the signature still verifies.
+func TestTheNonceGoesWithThePerson(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("about.bpmn", aboutSomebody)
+	key := newKey(t)
+	register(t, env, "scorer", key)
+	id := env.Start("about", `{}`)
+	job := oneJob(t, env)
+	const result = `{"applicant": {"id": "p-1", "ssn": "123-45-6789"}, "score": 1}`
+	done, err := completeSigned(t, env, job, result, signed(t, statementOf(t, job, time.Now(), result), key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, values, err := engine.PastStep(t.Context(), env.Engine, env.Ann, id, done.Seq); err != nil || values["$nonce"] == nil {
+		t.Fatalf("before the erasure: %v", err)
+	}
+	erase(t, env, "subject", "p-1")
+	_, values, err := engine.PastStep(t.Context(), env.Engine, env.Ann, id, done.Seq)
+	if !fault.Is(err, fault.Sealed) {
+		t.Fatalf("after the erasure: %v, want fields that are erased", err)
+	}
+	if values["$nonce"] != nil {
+		t.Error("the nonce outlived the person")
+	}
+	statement, envelope := values["$statement"], values["$signature"]
+	if statement == nil || envelope == nil {
+		t.Fatal("statement or signature went with the person")
+	}
+	if _, err := ledger.VerifyWorker([]byte(statement.(canon.String)), []byte(envelope.(canon.String)), publicKey(t, key)); err != nil {
+		t.Errorf("the signature after the erasure: %v", err)
+	}
+	if text := string(statement.(canon.String)); strings.Contains(text, "ssn") || strings.Contains(text, "p-1") {
+		t.Error("the statement names what it is about")
+	}
+}
+
+// A step that came too late keeps no signature: its leaf must not say that the work
+// was signed.
+func TestARejectedReportIsNotSigned(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("timed.bpmn", withTimer)
+	key := newKey(t)
+	register(t, env, "scorer", key)
+	id := env.Start("timed", `{}`)
+	job := oneJob(t, env)
+	none := 0
+	if _, err := env.Engine.FailJob(t.Context(), env.Ann, job.ID, api.FailJobRequest{Lease: job.Lease, Retries: &none}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := completeSigned(t, env, job, score, signed(t, statementOf(t, job, time.Now(), score), key)); !fault.Is(err, fault.Conflict) {
+		t.Fatalf("a job that waits for its incident: %v", err)
+	}
+	last := env.Instance(id).Seq
+	for seq := uint64(1); seq <= last; seq++ {
+		leaf, values, err := engine.PastStep(t.Context(), env.Engine, env.Ann, id, seq)
+		if err != nil || leaf.Stmt != "" || leaf.Key != "" || values["$statement"] != nil {
+			t.Errorf("step %d is signed (%v)", seq, err)
+		}
+	}
+}
+
+func execSQL(t *testing.T, env *testenv.Env, statement string) {
+	t.Helper()
+	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+	defer db.Close()
+	result, err := db.Exec(statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := result.RowsAffected(); n == 0 || err != nil {
+		t.Fatalf("nothing changed (%v)", err)
+	}
+}
+
+// Signers put in each other's place, or given another kind, are noticed before any
+// signature is taken.
+func TestForgedSignersAreNoticed(t *testing.T) {
+	for name, forge := range map[string]string{
+		"a head of another":    `UPDATE heads SET body = (SELECT o.body FROM heads o WHERE o.kind = 'signer' AND o.object <> heads.object) WHERE kind = 'signer'`,
+		"a step less":          `DELETE FROM steps WHERE object IN (SELECT object FROM heads WHERE kind = 'signer') AND seq = 1`,
+		"a leaf less":          `DELETE FROM leaves WHERE object IN (SELECT object FROM heads WHERE kind = 'signer') AND seq = 1`,
+		"a key of another":     `UPDATE fields SET value = (SELECT o.value FROM fields o WHERE o.path = '$key' AND o.object <> fields.object LIMIT 1) WHERE path = '$key'`,
+		"a head set ahead":     `UPDATE heads SET seq = seq + 1 WHERE kind = 'signer'`,
+		"a leaf that is later": `UPDATE leaves SET hash = zeroblob(32) WHERE object IN (SELECT object FROM heads WHERE kind = 'signer')`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := testenv.New(t, nil)
+			env.Deploy("timed.bpmn", withTimer)
+			key := newKey(t)
+			register(t, env, "scorer", key)
+			register(t, env, "other", newKey(t))
+			env.Start("timed", `{}`)
+			env.Restart(func() { execSQL(t, env, forge) })
+			job := oneJob(t, env)
+			if _, err := completeSigned(t, env, job, score, signed(t, statementOf(t, job, time.Now(), score), key)); !fault.Is(err, fault.Integrity) {
+				t.Errorf("a signature is taken: %v, want an integrity fault", err)
+			}
+			if _, err := env.Engine.Signers(t.Context(), env.Ann); !fault.Is(err, fault.Integrity) {
+				t.Errorf("signers are listed: %v", err)
+			}
+		})
 	}
 }
