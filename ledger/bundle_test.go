@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"archive/zip"
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -26,9 +27,12 @@ const (
 )
 
 var (
-	workerSeed = bytes.Repeat([]byte{4}, 32)
 	newSeed    = bytes.Repeat([]byte{5}, 32) // of a key after a rotation
 	anchorSeed = bytes.Repeat([]byte{6}, 32)
+
+	logKey    = crypto.Signer(ed25519.NewKeyFromSeed(logSeed))
+	newKey    = crypto.Signer(ed25519.NewKeyFromSeed(newSeed))
+	workerKey = edKey(4)
 )
 
 // company is a tenant with one log, and what its evidence is made of. Tests change
@@ -100,24 +104,18 @@ func (c *company) append(l ledger.Leaf, values ...value) []byte {
 // fatalOf is the part of testing.TB that a tree wants.
 type fatalOf struct{ testing.TB }
 
-func publicKey(t testing.TB, seed []byte) ledger.PublicKey {
-	t.Helper()
-	k, err := ledger.NewPublicKey(public(seed))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-// key writes a step of a signer. No seed: it has no key from then on.
-func (c *company) key(kind, object, signer string, seed, former []byte) []byte {
+// key writes a step of a signer. No key: it has none from then on.
+func (c *company) key(kind, object, signer string, key, former crypto.Signer) []byte {
 	c.t.Helper()
 	k := ledger.SignerKey{Signer: signer, Name: signer + "-1", Principal: "scoring"}
-	if seed != nil {
-		k.Key = publicKey(c.t, seed)
+	if signer == ledger.PersonSigner {
+		k.RP, k.Origins = "example.com", []string{"https://console.example.com"}
+	}
+	if key != nil {
+		k.Key = publicOf(c.t, key)
 	}
 	if former != nil {
-		k.Former = publicKey(c.t, former).ID()
+		k.Former = publicOf(c.t, former).ID()
 	}
 	return c.append(ledger.Leaf{Kind: kind, Object: object, Act: "admin"}, value{ledger.SignerKeyPath, k.Value()}, value{"$actor", canon.String("root")})
 }
@@ -171,36 +169,47 @@ func (c *company) anchor(p ledger.LogProof) *ledger.Anchor {
 	return a
 }
 
-func context(t testing.TB, entries ...canon.Entry) *canon.Context {
-	t.Helper()
-	c, err := canon.NewContext(entries...)
-	if err != nil {
-		t.Fatal(err)
+// statement is what a signer says of a result of this company's one process.
+func (c *company) statement(kind string) ledger.Statement {
+	c.t.Helper()
+	sum := sha256.Sum256([]byte(model))
+	s := ledger.Statement{
+		Kind: kind, Deployment: "0192f0c1", Tenant: "main", Instance: object, Element: "score", Process: "loan", Version: 3,
+		Model: ledger.Hash(sum).String(), At: "2026-11-21T12:29:59.000000Z", Values: boundResult(c.t, `{"approved":true,"score":5}`),
 	}
-	return c
+	if kind == ledger.TaskCompleted {
+		s.Task = object + ".4"
+	} else {
+		s.Job, s.Lease = object+".4", "1"
+	}
+	return s
 }
 
 // job writes the step of a job that a worker completed and signed for, and returns
 // evidence of it that lacks the chains and the proofs.
-func (c *company) job(seed []byte) *ledger.Bundle {
+func (c *company) job(key crypto.Signer) *ledger.Bundle {
 	c.t.Helper()
-	sum := sha256.Sum256([]byte(model))
-	result := context(c.t, canon.Entry{Name: "approved", Value: canon.Bool(true)}, canon.Entry{Name: "score", Value: canon.NewNumber(5)})
-	values, err := ledger.Bind(nonce, ledger.Flatten(result))
+	statement, signature, err := c.statement(ledger.JobCompleted).Sign(key)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	s := ledger.Statement{
-		Kind: ledger.JobCompleted, Deployment: "0192f0c1", Tenant: "main", Instance: object, Element: "score", Process: "loan", Version: 3,
-		Model: ledger.Hash(sum).String(), Job: object + ".4", Lease: "1", At: "2026-11-21T12:29:59.000000Z", Values: values,
-	}
-	statement, signature, err := s.Sign(ed25519.NewKeyFromSeed(seed))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	stmt := sha256.Sum256(statement)
-	leaf := c.append(ledger.Leaf{Kind: "instance.job_completed", Object: object, Elem: c.elem, Def: s.Model, Stmt: ledger.Hash(stmt).String(), Key: c.chains[workerID].String()},
-		value{"score", canon.NewNumber(5)}, value{"approved", canon.Bool(true)}, value{"$actor", canon.String("scoring")}, value{"applicant.ssn", canon.String("123-45-6789")})
+	return c.signed("instance.job_completed", "worker", statement, signature)
+}
+
+// task is the same of a task that a person completed with a passkey.
+func (c *company) task(a authenticator) *ledger.Bundle {
+	c.t.Helper()
+	s := c.statement(ledger.TaskCompleted)
+	s.Key = publicOf(c.t, a.key).ID()
+	statement := s.Encode()
+	return c.signed("instance.task_completed", "user", statement, a.sign(c.t, ledger.Challenge(statement)).Encode())
+}
+
+func (c *company) signed(kind, act string, statement, signature []byte) *ledger.Bundle {
+	def, stmt := sha256.Sum256([]byte(model)), sha256.Sum256(statement)
+	leaf := c.append(ledger.Leaf{
+		Kind: kind, Object: object, Elem: c.elem, Act: act, Def: ledger.Hash(def).String(), Stmt: ledger.Hash(stmt).String(), Key: c.chains[workerID].String(),
+	}, value{"score", canon.NewNumber(5)}, value{"approved", canon.Bool(true)}, value{"$actor", canon.String("scoring")}, value{"applicant.ssn", canon.String("123-45-6789")})
 	b := &ledger.Bundle{Leaf: leaf, Model: []byte(model), Statement: statement, Signature: signature}
 	b.Fields = []ledger.Disclosed{c.fields[string(leaf)][2], c.fields[string(leaf)][0]} // $actor and score
 	b.Bindings = []ledger.Binding{{Path: "score", Key: ledger.BindKey(nonce, "score")}}
@@ -209,10 +218,15 @@ func (c *company) job(seed []byte) *ledger.Bundle {
 
 // opening are the first leaves of the log.
 func (c *company) opening() {
+	c.openingFor(ledger.WorkerSigner, workerKey)
+}
+
+// openingFor registers another signer than the worker.
+func (c *company) openingFor(signer string, key crypto.Signer) {
 	c.append(ledger.Leaf{Kind: "log.opened", Act: "engine"})
-	c.key(ledger.KeyRegistered, platformID, ledger.PlatformSigner, logSeed, nil)
+	c.key(ledger.KeyRegistered, platformID, ledger.PlatformSigner, logKey, nil)
 	c.append(ledger.Leaf{Kind: "instance.started", Object: object, Act: "user"}, value{"amount", canon.NewNumber(1000)})
-	c.key(ledger.KeyRegistered, workerID, ledger.WorkerSigner, workerSeed, nil)
+	c.key(ledger.KeyRegistered, workerID, signer, key, nil)
 }
 
 // finish adds proofs under the head of now.
@@ -227,7 +241,7 @@ func (c *company) finish(b *ledger.Bundle) *ledger.Bundle {
 func evidence(t testing.TB) (*company, *ledger.Bundle, string) {
 	c := newCompany(t)
 	c.opening()
-	b := c.job(workerSeed)
+	b := c.job(workerKey)
 	c.append(ledger.Leaf{Kind: "instance.completed", Object: object, Act: "engine"})
 	c.append(ledger.Leaf{Kind: "data.read", Act: "user"})
 	return c, c.finish(b), c.policy("quorum both\n")

@@ -2,9 +2,11 @@ package ledger_test
 
 import (
 	"bytes"
+	"crypto"
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,11 +66,11 @@ func evidenceCases(t testing.TB) (cases []evidenceCase) {
 		{"a timestamp that is none", "timestamp_malformed", func(_ *company, b *ledger.Bundle) { b.Anchor.Token = []byte("x") }, nil},
 		{"no chain of the signer", "chain_missing", func(_ *company, b *ledger.Bundle) { b.Chain = nil }, nil},
 		{"a chain that ends with another step than the entry names", "chain_broken", func(c *company, b *ledger.Bundle) {
-			c.key(ledger.KeyRotated, workerID, ledger.WorkerSigner, newSeed, workerSeed)
+			c.key(ledger.KeyRotated, workerID, ledger.WorkerSigner, newKey, workerKey)
 			c.finish(b)
 		}, nil},
 		{"a chain with another key", "chain_broken", func(_ *company, b *ledger.Bundle) {
-			k := ledger.SignerKey{Signer: ledger.WorkerSigner, Name: "worker-1", Principal: "scoring", Key: publicKey(t, newSeed)}
+			k := ledger.SignerKey{Signer: ledger.WorkerSigner, Name: "worker-1", Principal: "scoring", Key: publicOf(t, newKey)}
 			b.Chain[0].Key.Value = k.Value()
 		}, nil},
 		{"a chain that discloses something else", "chain_broken", func(c *company, b *ledger.Bundle) { b.Chain[0].Key = c.fields[string(b.Chain[0].Leaf)][1] }, nil},
@@ -79,7 +81,7 @@ func evidenceCases(t testing.TB) (cases []evidenceCase) {
 		{"a statement without its signature", "statement_mismatch", func(_ *company, b *ledger.Bundle) { b.Signature = nil }, nil},
 		{"a statement about another element", "statement_mismatch", func(c *company, b *ledger.Bundle) {
 			c.elem = "other"
-			*b = *c.finish(c.job(workerSeed))
+			*b = *c.finish(c.job(workerKey))
 		}, nil},
 		{"a signer that comes after the entry", "chain_broken", func(c *company, b *ledger.Bundle) {
 			c.swap(3, 4)
@@ -108,7 +110,54 @@ func evidenceCases(t testing.TB) (cases []evidenceCase) {
 		}
 		cases = append(cases, evidenceCase{name: c.name, data: encodeBundle(t, b), policy: policy, code: c.code})
 	}
-	return append(cases, signers(t)...)
+	return slices.Concat(cases, signers(t), persons(t))
+}
+
+// persons are cases of signatures with passkeys, and of a key on P-256.
+func persons(t testing.TB) (cases []evidenceCase) {
+	for _, c := range []struct {
+		name, code string
+		signer     string
+		key        crypto.Signer
+		bundle     func(c *company, key crypto.Signer) *ledger.Bundle
+	}{
+		{"signed by a worker on P-256", "", ledger.WorkerSigner, p256Key(t, 3), (*company).job},
+		{"signed by a person with a passkey", "", ledger.PersonSigner, p256Key(t, 3), func(c *company, key crypto.Signer) *ledger.Bundle { return c.task(passkey(key)) }},
+		{"signed with a passkey at another site", "webauthn_origin", ledger.PersonSigner, p256Key(t, 3), func(c *company, key crypto.Signer) *ledger.Bundle {
+			a := passkey(key)
+			a.origin = "https://console.example.com.evil.example"
+			return c.task(a)
+		}},
+		{"signed by a person as workers do", "signature_malformed", ledger.PersonSigner, p256Key(t, 3), (*company).job},
+		{"signed by a worker as persons do", "signature_malformed", ledger.WorkerSigner, edKey(4), func(c *company, key crypto.Signer) *ledger.Bundle { return c.task(passkey(key)) }},
+	} {
+		company := newCompany(t)
+		company.openingFor(c.signer, c.key)
+		v := evidenceCase{name: c.name, data: encodeBundle(t, company.finish(c.bundle(company, c.key))), policy: company.policy("quorum both\n"), code: c.code}
+		if c.code == "" {
+			v.result = ledger.Proven
+		}
+		cases = append(cases, v)
+	}
+	data, policy := acrossShards(t)
+	last := strings.Split(policy, "\n")[0] + "\n"
+	return append(cases, evidenceCase{"signers registered in the log of the year before", data, policy, ledger.Proven, ""},
+		evidenceCase{"a policy without the log of the year before", data, strings.Replace(policy, last, "", 1), "", "log_not_in_policy"})
+}
+
+// acrossShards is evidence of a leaf in a log that was opened after the one in which
+// the keys were registered, and a policy whose first line is of that one.
+func acrossShards(t testing.TB) (data []byte, policy string) {
+	old := newCompany(t)
+	old.opening()
+	old.append(ledger.Leaf{Kind: "log.closed", Act: "engine"})
+	c := newCompany(t)
+	c.origin, c.chains, c.seqs = "underseal/0192f0c1/main/2027", old.chains, old.seqs
+	c.signers = []note.Signer{signer(t, c.origin, logSeed)}
+	c.append(ledger.Leaf{Kind: "log.opened", Act: "engine"})
+	b := c.finish(c.job(workerKey))
+	b.Chain, b.Platform = old.chain(workerID), old.chain(platformID)
+	return encodeBundle(t, b), "platform " + ledger.VerifierKey(origin, public(logSeed)) + " 1 -\n" + c.policy("quorum both\n")
 }
 
 func accepted(t testing.TB) []evidenceCase {
@@ -145,7 +194,7 @@ func signers(t testing.TB) []evidenceCase {
 	oldData := encodeBundle(t, oldBundle)
 	// The platform's key is replaced; from then on another one signs.
 	rotated := old
-	rotated.key(ledger.KeyRotated, platformID, ledger.PlatformSigner, newSeed, logSeed)
+	rotated.key(ledger.KeyRotated, platformID, ledger.PlatformSigner, newKey, logKey)
 	size := len(rotated.leaves)
 	ranges := strings.Replace(good, " 1 -\n", fmt.Sprintf(" 1 %d\nplatform %s %d -\n", size-1, ledger.VerifierKey(origin, public(newSeed)), size), 1)
 	late := rotated.finish(clone(oldBundle)) // still the old key, over a head with the rotation
@@ -165,13 +214,13 @@ func signers(t testing.TB) []evidenceCase {
 
 	replaced := newCompany(t)
 	replaced.opening()
-	replaced.key(ledger.KeyRotated, workerID, ledger.WorkerSigner, newSeed, workerSeed)
-	cases = append(cases, evidenceCase{"signed with a key that replaced another", encodeBundle(t, replaced.finish(replaced.job(newSeed))), replaced.policy("quorum both\n"), ledger.Proven, ""})
-	cases = append(cases, evidenceCase{"signed with a key that was replaced", encodeBundle(t, replaced.finish(replaced.job(workerSeed))), replaced.policy("quorum both\n"), "", "signature_other_key"})
-	replaced.key(ledger.KeyRevoked, workerID, ledger.WorkerSigner, nil, newSeed)
-	cases = append(cases, evidenceCase{"signed with a key that was revoked", encodeBundle(t, replaced.finish(replaced.job(newSeed))), replaced.policy("quorum both\n"), "", "signer_key_revoked"})
-	replaced.key(ledger.KeyRegistered, workerID, ledger.WorkerSigner, workerSeed, nil)
-	cases = append(cases, evidenceCase{"signed with a key that was registered after another was revoked", encodeBundle(t, replaced.finish(replaced.job(workerSeed))), replaced.policy("quorum both\n"), ledger.Proven, ""})
+	replaced.key(ledger.KeyRotated, workerID, ledger.WorkerSigner, newKey, workerKey)
+	cases = append(cases, evidenceCase{"signed with a key that replaced another", encodeBundle(t, replaced.finish(replaced.job(newKey))), replaced.policy("quorum both\n"), ledger.Proven, ""})
+	cases = append(cases, evidenceCase{"signed with a key that was replaced", encodeBundle(t, replaced.finish(replaced.job(workerKey))), replaced.policy("quorum both\n"), "", "signature_other_key"})
+	replaced.key(ledger.KeyRevoked, workerID, ledger.WorkerSigner, nil, newKey)
+	cases = append(cases, evidenceCase{"signed with a key that was revoked", encodeBundle(t, replaced.finish(replaced.job(newKey))), replaced.policy("quorum both\n"), "", "signer_key_revoked"})
+	replaced.key(ledger.KeyRegistered, workerID, ledger.WorkerSigner, workerKey, nil)
+	cases = append(cases, evidenceCase{"signed with a key that was registered after another was revoked", encodeBundle(t, replaced.finish(replaced.job(workerKey))), replaced.policy("quorum both\n"), ledger.Proven, ""})
 	return cases
 }
 
@@ -294,8 +343,8 @@ func checkEvidence(t *testing.T, c evidenceCase) {
 func TestARevocationCannotBeLeftOut(t *testing.T) {
 	c := newCompany(t)
 	c.opening()
-	c.key(ledger.KeyRevoked, workerID, ledger.WorkerSigner, nil, workerSeed)
-	b := c.finish(c.job(workerSeed))
+	c.key(ledger.KeyRevoked, workerID, ledger.WorkerSigner, nil, workerKey)
+	b := c.finish(c.job(workerKey))
 	_, err := b.Verify(nil)
 	wantCode(t, err, "signer_key_revoked")
 	b.Chain = b.Chain[:1]
@@ -304,31 +353,31 @@ func TestARevocationCannotBeLeftOut(t *testing.T) {
 }
 
 func TestChainsThatDoNotHoldTogetherAreRefused(t *testing.T) {
-	worker := func(c *company, kind string, seed, former []byte) {
-		c.key(kind, workerID, ledger.WorkerSigner, seed, former)
+	worker := func(c *company, kind string, key, former crypto.Signer) {
+		c.key(kind, workerID, ledger.WorkerSigner, key, former)
 	}
 	for name, write := range map[string]func(c *company){
 		"a step that does not name the one before": func(c *company) {
 			c.chains[workerID] = ledger.Hash{1}
-			worker(c, ledger.KeyRotated, newSeed, workerSeed)
+			worker(c, ledger.KeyRotated, newKey, workerKey)
 		},
 		"a step left out": func(c *company) {
 			c.seqs[workerID]++
-			worker(c, ledger.KeyRotated, newSeed, workerSeed)
+			worker(c, ledger.KeyRotated, newKey, workerKey)
 		},
-		"a second registration":             func(c *company) { worker(c, ledger.KeyRegistered, newSeed, workerSeed) },
-		"a rotation of another key":         func(c *company) { worker(c, ledger.KeyRotated, newSeed, logSeed) },
-		"a rotation that ends no key":       func(c *company) { worker(c, ledger.KeyRotated, newSeed, nil) },
-		"a revocation that gives a key":     func(c *company) { worker(c, ledger.KeyRevoked, newSeed, workerSeed) },
-		"a rotation to no key":              func(c *company) { worker(c, ledger.KeyRotated, nil, workerSeed) },
-		"a step of another kind":            func(c *company) { worker(c, "key.lent", newSeed, workerSeed) },
-		"a step that makes another of them": func(c *company) { c.key(ledger.KeyRotated, workerID, ledger.PlatformSigner, newSeed, workerSeed) },
+		"a second registration":             func(c *company) { worker(c, ledger.KeyRegistered, newKey, workerKey) },
+		"a rotation of another key":         func(c *company) { worker(c, ledger.KeyRotated, newKey, logKey) },
+		"a rotation that ends no key":       func(c *company) { worker(c, ledger.KeyRotated, newKey, nil) },
+		"a revocation that gives a key":     func(c *company) { worker(c, ledger.KeyRevoked, newKey, workerKey) },
+		"a rotation to no key":              func(c *company) { worker(c, ledger.KeyRotated, nil, workerKey) },
+		"a step of another kind":            func(c *company) { worker(c, "key.lent", newKey, workerKey) },
+		"a step that makes another of them": func(c *company) { c.key(ledger.KeyRotated, workerID, ledger.PlatformSigner, newKey, workerKey) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCompany(t)
 			c.opening()
 			write(c)
-			_, err := c.finish(c.job(newSeed)).Verify(nil)
+			_, err := c.finish(c.job(newKey)).Verify(nil)
 			wantCode(t, err, "chain_broken")
 		})
 	}

@@ -84,7 +84,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 		names []string
 	}{
 		{"./envelope", []string{"SHA256", "Seal1KiB", "Open1KiB", "RawGCM1MiB", "RawGCMOpen1MiB", "SealStream1MiB", "OpenStream1MiB"}},
-		{"./ledger", []string{"CommitValue"}},
+		{"./ledger", []string{"CommitValue", "VerifyBundle"}},
 		{"./internal/process", []string{"StepJobGatewayJob"}},
 		{"./internal/feel", []string{"Condition"}},
 		{"./internal/keyring", []string{"NewKey", "KeyFromTheCache"}},
@@ -109,6 +109,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 	t.AtLeast("process.Step: job completed, gateway, next job", all["StepJobGatewayJob"]["steps/s"], 300_000, "/s")
 	t.Show("FEEL condition: two comparisons and an and", all.Micros("Condition"), "us")
 	t.Show("commit to a value of 128 bytes", all.Micros("CommitValue"), "us")
+	t.Below("verify evidence offline: everything that a bundle can hold", all.Micros("VerifyBundle")/1000, 50, "ms")
 	t.Show("decide whether a caller may", all.Micros("Decide"), "us")
 	t.Show("a new data key, of those made ahead", all.Micros("NewKey"), "us")
 	t.Show("a data key from the cache", all.Micros("KeyFromTheCache"), "us")
