@@ -158,7 +158,7 @@ func (e *Engine) openEntryField(ctx context.Context, o *object, shard string, f 
 	if err != nil {
 		return nil, ledger.Hash{}, err
 	}
-	key, err := e.ring.Key(ctx, o.scope.Tenant(), ids[0])
+	key, err := e.ring.PurposeKey(ctx, o.scope.Tenant(), keyring.Audit, ids[0])
 	if err != nil {
 		return nil, ledger.Hash{}, err
 	}

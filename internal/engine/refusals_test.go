@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
@@ -124,6 +125,22 @@ func TestRefusalsOfALogThatCannotBeWrittenAreToldLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkCounted(t, env, "when leaves can be written again", "access.denied", 3, 1)
+}
+
+// TestARefusalNamesNoPerson: what the log says of a person could not be erased.
+func TestARefusalNamesNoPerson(t *testing.T) {
+	env := testenv.New(t, nil)
+	nobody := env.Ann
+	nobody.Roles = nil
+	if _, err := env.Engine.OrderErasure(t.Context(), nobody, api.ErasureRequest{Kind: "subject", ID: "p-17"}, ""); !fault.Is(err, fault.Denied) {
+		t.Fatal(err)
+	}
+	for _, entry := range entriesOf(t, env, "access.denied") {
+		if of := entry.Fields["$resource"]; of != canon.String("subject") {
+			t.Errorf("the log says it was about %v", of)
+		}
+	}
+	checkCounted(t, env, "at once", "access.denied", 1, 1)
 }
 
 // noLeaves has the database refuse every leaf.
