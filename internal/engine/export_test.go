@@ -78,3 +78,18 @@ func KeyRecord(ctx context.Context, e *Engine, c Caller) (kinds []string, err er
 	}
 	return kinds, nil
 }
+
+// PlatformLinks returns the chain of the platform's keys with their places.
+func PlatformLinks(ctx context.Context, e *Engine, c Caller) ([]ledger.KeyLink, error) {
+	return e.platformLinks(ctx, c.Scope)
+}
+
+// Published returns the newest published checkpoint of the tenant's newest log.
+func Published(ctx context.Context, e *Engine, c Caller) (signed []byte, err error) {
+	all, err := e.store.Shards(ctx, c.Scope)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	_, signed, err = e.store.Checkpoint(ctx, c.Scope, all[len(all)-1].Number)
+	return signed, err
+}

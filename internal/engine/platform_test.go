@@ -3,6 +3,8 @@ package engine_test
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -83,4 +85,105 @@ func TestThePlatformsKey(t *testing.T) {
 	if _, err := env.Engine.RotateSigner(t.Context(), env.Ann, "platform", api.RotateSignerRequest{Alg: public.Alg(), Public: public.Text()}, ""); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a key from outside for the platform: %v", err)
 	}
+}
+
+// published waits for the sequencer and returns its newest checkpoint.
+func published(t *testing.T, env *testenv.Env) []byte {
+	t.Helper()
+	time.Sleep(3 * time.Second)
+	synctest.Wait()
+	signed, err := engine.Published(t.Context(), env.Engine, env.Ann)
+	if err != nil || len(signed) == 0 {
+		t.Fatalf("no checkpoint: %v", err)
+	}
+	return signed
+}
+
+// believed opens a checkpoint as whoever has the platform's chain does.
+func believed(t *testing.T, links []ledger.KeyLink, signed []byte) (ledger.Checkpoint, error) {
+	t.Helper()
+	claimed, err := ledger.UnverifiedCheckpoint(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, ok := ledger.PlatformKeyAt(links, claimed.Origin, claimed.Size)
+	if !ok {
+		t.Fatalf("no key for size %d", claimed.Size)
+	}
+	v, err := note.NewVerifier(ledger.VerifierKey(claimed.Origin, key.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := ledger.OpenCheckpoint(signed, v)
+	return c, err
+}
+
+// TestKeyCompromiseDrill rotates the platform's key and revokes it: what was signed
+// before still verifies, and who has an old key signs nothing of later sizes.
+func TestKeyCompromiseDrill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		env.Deploy("timed.bpmn", withTimer)
+		env.Start("timed", `{}`)
+		old := [][]byte{published(t, env)}
+		stolen := signerAt(t, env, claim(t, old[0]).Origin, claim(t, old[0]).Size)
+		hashes := []uint32{stolen.KeyHash()}
+		for _, change := range []func() (api.Signer, error){
+			func() (api.Signer, error) {
+				return env.Engine.RotateSigner(t.Context(), env.Ann, "platform", api.RotateSignerRequest{}, "")
+			},
+			func() (api.Signer, error) {
+				return env.Engine.RevokeSigner(t.Context(), env.Ann, "platform", api.RevokeSignerRequest{Reason: "drill"}, "")
+			},
+		} {
+			changed, err := change()
+			if err != nil || changed.State != "active" {
+				t.Fatalf("%+v, %v", changed, err)
+			}
+			env.Start("timed", `{}`)
+			old = append(old, published(t, env))
+			c := claim(t, old[len(old)-1])
+			now := signerAt(t, env, c.Origin, c.Size)
+			if slices.Contains(hashes, now.KeyHash()) || now.KeyHash() != verifierOf(t, c.Origin, platformOf(t, env)).KeyHash() {
+				t.Fatal("the key is an old one, or not the one that is listed")
+			}
+			hashes = append(hashes, now.KeyHash())
+		}
+		env.Restart(nil)
+		links, err := engine.PlatformLinks(t.Context(), env.Engine, env.Ann)
+		if err != nil || len(links) != 3 {
+			t.Fatalf("%d steps of the platform's chain, %v, want 3", len(links), err)
+		}
+		for i, signed := range old {
+			if _, err := believed(t, links, signed); err != nil {
+				t.Errorf("checkpoint %d of before: %v", i, err)
+			}
+		}
+		newest := claim(t, old[2])
+		for size := links[1].Index + 1; size <= newest.Size; size++ {
+			forged, err := ledger.SignCheckpoint(ledger.Checkpoint{Origin: newest.Origin, Size: size, Root: newest.Root}, stolen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := believed(t, links, forged); fault.CodeOf(err) != "checkpoint_unsigned" {
+				t.Errorf("size %d under the stolen key: %v", size, err)
+			}
+		}
+		// The leaf of the rotation is the first that the new key signs.
+		if at := signerAt(t, env, newest.Origin, links[1].Index); at.KeyHash() != hashes[0] {
+			t.Error("the size before the rotation has another key than the old one")
+		}
+		if at := signerAt(t, env, newest.Origin, links[1].Index+1); at.KeyHash() != hashes[1] {
+			t.Error("the size with the rotation has not the new key")
+		}
+	})
+}
+
+func claim(t *testing.T, signed []byte) ledger.Checkpoint {
+	t.Helper()
+	c, err := ledger.UnverifiedCheckpoint(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
