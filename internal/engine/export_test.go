@@ -93,3 +93,13 @@ func Published(ctx context.Context, e *Engine, c Caller) (signed []byte, err err
 	_, signed, err = e.store.Checkpoint(ctx, c.Scope, all[len(all)-1].Number)
 	return signed, err
 }
+
+// OpenSigner opens a signer and checks all its steps.
+func OpenSigner(ctx context.Context, e *Engine, c Caller, name string) error {
+	s, err := e.namedSigner(ctx, c.Scope, name)
+	if err != nil {
+		return err
+	}
+	_, err = e.signerChain(ctx, s)
+	return err
+}

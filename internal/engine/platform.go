@@ -117,7 +117,7 @@ func (e *Engine) registerPlatform(ctx context.Context, scope store.Scope) error 
 	if r, err := e.registry(ctx, scope); err != nil || r.platform != nil {
 		return err
 	}
-	s, err := e.newSigner(ctx, scope, platformName)
+	s, err := e.unregistered(ctx, scope, platformName)
 	if err != nil {
 		return err
 	}

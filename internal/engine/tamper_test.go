@@ -143,9 +143,17 @@ func newWorld(t *testing.T) *world {
 		}
 		w.readers = append(w.readers, r.ID)
 	}
+	ctx := t.Context()
+	register(t, env, "scorer", newKey(t))
+	register(t, env, "reader", newKey(t))
+	signerAt(t, env, "underseal/x/main/2026", 1) // makes the platform's, if the sequencer has not
 	env.Restart(func() { w.old = w.copy(t, env.Config.Data) })
 
-	ctx := t.Context()
+	for _, name := range []string{"scorer", "platform"} {
+		if _, err := env.Engine.RevokeSigner(ctx, env.Ann, name, api.RevokeSignerRequest{Reason: "lost"}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.erasures = []string{erase(t, env, "instance", gone).ID, erase(t, env, "subject", "p-9").ID}
 	w.hold(t, env)
 	if _, err := order(t, env, "subject", "p-2", time.Hour); err != nil {
@@ -243,6 +251,7 @@ func (w *world) readAll(t *testing.T, dir string) error {
 		func() error { return w.readInstances(t.Context(), n.Engine, ann) },
 		func() error { return w.readErasures(t.Context(), n.Engine, ann) },
 		func() error { return w.readEntries(t.Context(), n.Engine, ann) },
+		func() error { return w.readSigners(t.Context(), n.Engine, ann) },
 		func() error { return w.claimUploads(t.Context(), n.Engine, ann) },
 	)
 }
@@ -333,6 +342,20 @@ func (w *world) readEntries(ctx context.Context, e *engine.Engine, ann engine.Ca
 		}
 	}
 	return nil
+}
+
+// readSigners lists the signers and opens each by its name.
+func (w *world) readSigners(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	if _, err := e.Signers(ctx, ann); err != nil {
+		return err
+	}
+	for _, name := range []string{"scorer", "reader", "platform"} {
+		if err := engine.OpenSigner(ctx, e, ann, name); err != nil {
+			return err
+		}
+	}
+	_, err := engine.PlatformLinks(ctx, e, ann)
+	return err
 }
 
 // claimUploads gives the uploads to new instances.
