@@ -39,6 +39,9 @@ func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest)
 		b, told, refused = e.stepEvidence(ctx, &l.object, in)
 		return nil
 	})
+	if fault.Is(err, fault.Sealed) && len(in.Fields) == 0 && !in.AllFields {
+		b, err = e.erasedEvidence(ctx, c.Scope, in)
+	}
 	if err = cmp.Or(err, refused); err != nil {
 		return nil, err
 	}
@@ -87,6 +90,26 @@ func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceReq
 		}
 	}
 	return b, shown{object: o.id, element: p.leaf.Elem, paths: disclosedPaths(b)}, nil
+}
+
+// erasedEvidence is of a step of an instance that was erased as a whole: its leaf and
+// the model are all that is left.
+func (e *Engine) erasedEvidence(ctx context.Context, scope store.Scope, in api.EvidenceRequest) (*ledger.Bundle, error) {
+	if in.Task != "" || in.Job != "" {
+		return nil, fault.New(fault.Sealed, "instance %s was erased: which step was about which task or job cannot be told any more", in.Instance).
+			WithCode("erased").WithHint("ask for the step by its number")
+	}
+	id, _, leaf, err := e.leafOf(ctx, scope, in.Instance, in.Step)
+	if err != nil {
+		return nil, err
+	}
+	b := &ledger.Bundle{Leaf: leaf.Body}
+	parsed, err := ledger.ParseLeaf(leaf.Body)
+	if err != nil || in.NoModel || parsed.Def == "" {
+		return b, err
+	}
+	b.Model, err = e.modelOf(ctx, &object{scope: scope, id: id, kind: store.Instance}, parsed.Def)
+	return b, err
 }
 
 func disclosedPaths(b *ledger.Bundle) []string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/testenv"
 	"github.com/underseal/underseal/ledger"
@@ -154,18 +155,24 @@ func evidenceIsProven(t *testing.T, env *testenv.Env) {
 			t.Fatal("a key with another name has the same id")
 		}
 	})
-	if t.Failed() {
-		return
-	}
-	logIsTold(t, env, id)
 }
 
-// logIsTold requires that the log names what was exported.
-func logIsTold(t *testing.T, env *testenv.Env, instance string) {
-	t.Helper()
-	shards, err := env.Engine.LogShards(t.Context(), env.Ann)
-	if err != nil || len(shards.Items) != 1 || !shards.Items[0].Open || shards.Items[0].Size == 0 {
-		t.Fatalf("logs: %+v, %v", shards, err)
+// No entry, no evidence: the log names the instance and the paths, and says nothing
+// of an export that discloses no value.
+func TestTheLogTellsWhatEvidenceDiscloses(t *testing.T) {
+	env := testenv.New(t, nil)
+	id, job, _ := completedLoan(t, env)
+	evidence(t, env, api.EvidenceRequest{Instance: id, Step: 3})
+	if told := entriesOf(t, env, "data.exported"); len(told) != 0 {
+		t.Errorf("%d entries for a file without values", len(told))
+	}
+	evidence(t, env, api.EvidenceRequest{Instance: id, Job: job, Fields: []string{"score"}})
+	told := entriesOf(t, env, "data.exported")
+	if len(told) != 1 {
+		t.Fatalf("%d entries, want one", len(told))
+	}
+	if got, want := string(canon.EncodeJSON(told[0].Fields["$shown"])), `[{"object":"`+id+`","paths":["score","$statement"]}]`; got != want {
+		t.Errorf("the log tells %s, want %s", got, want)
 	}
 }
 
@@ -220,6 +227,25 @@ func TestEvidenceAfterAnErasure(t *testing.T) {
 	}
 	bothSay(t, evidence(t, env, api.EvidenceRequest{Instance: id, Step: 1}), policyOf(t, env), ledger.Proven, "")
 	bothSay(t, whole, policyOf(t, env), ledger.Proven, "")
+}
+
+// Of an erased instance the leaves are left, and prove that it was.
+func TestEvidenceOfAnErasedInstance(t *testing.T) {
+	env := testenv.New(t, nil)
+	id, _, task := completedLoan(t, env)
+	erase(t, env, "instance", id)
+	for step := range 3 {
+		data := evidence(t, env, api.EvidenceRequest{Instance: id, Step: step + 1})
+		if b, leaf := parseBundle(t, data); leaf.Seq != uint64(step+1) || len(b.Fields) != 0 || b.Statement != nil || b.Model == nil {
+			t.Errorf("step %d: %+v with %q", step+1, leaf, disclosed(b))
+		}
+		bothSay(t, data, policyOf(t, env), ledger.Proven, "")
+	}
+	for _, in := range []api.EvidenceRequest{{Instance: id, AllFields: true}, {Instance: id, Fields: []string{"score"}}, {Instance: id, Task: task}} {
+		if _, err := env.Engine.Evidence(t.Context(), env.Ann, in); !fault.Is(err, fault.Sealed) || !strings.Contains(err.Error(), id) {
+			t.Errorf("evidence of %+v: %v, want Sealed and its name", in, err)
+		}
+	}
 }
 
 func TestReceiptsAndProofsOfALog(t *testing.T) {

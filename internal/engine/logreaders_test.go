@@ -1,11 +1,14 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -50,5 +53,36 @@ func TestReadersAreListedAndRevoked(t *testing.T) {
 		if _, err := env.Engine.RevokeLogReader(ctx, env.Ann, id); !fault.Is(err, fault.NotFound) {
 			t.Errorf("revoking %q: %v, want NotFound", id, err)
 		}
+	}
+}
+
+// What a reader may ask for is bounded, and one that asks too much takes nothing from
+// another.
+func TestAReaderThatAsksTooMuchWaits(t *testing.T) {
+	at := time.Now()
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return at } })
+	var secrets []string
+	for _, name := range []string{"a mirror", "an auditor"} {
+		r, err := env.Engine.CreateLogReader(t.Context(), env.Ann, api.LogReaderRequest{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, strings.TrimPrefix(r.Path, "/log/"))
+	}
+	ask := func(secret string) string {
+		_, err := env.Engine.LogFile(t.Context(), secret, "shards", "")
+		return fault.CodeOf(err)
+	}
+	for n := range 2001 {
+		want := ""
+		if n == 2000 {
+			want = "too_many_requests"
+		}
+		if got := ask(secrets[0]); got != want {
+			t.Fatalf("request %d: %q, want %q", n+1, got, want)
+		}
+	}
+	if got := ask(secrets[1]); got != "" {
+		t.Errorf("the other reader: %q", got)
 	}
 }
