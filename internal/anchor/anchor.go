@@ -224,14 +224,14 @@ func (l *Log) Stop() {
 // run makes a round each interval, and after one that failed earlier: after a
 // second, two, four ...
 func (l *Log) run(ctx context.Context) {
-	wait := l.config.Interval
 	for failed := time.Second; ; {
+		wait := l.config.Interval
 		err := l.round(ctx)
 		switch {
 		case l.Halted() != nil || ctx.Err() != nil:
 			return
 		case err == nil:
-			wait, failed = l.config.Interval, time.Second
+			failed = time.Second
 		default:
 			l.config.Log.Warn("the anchor log waits", "error", err, "again_in", failed)
 			wait, failed = failed, min(2*failed, l.config.Interval)

@@ -269,6 +269,9 @@ func TestAForkedLogIsHalted(t *testing.T) {
 				time.Sleep(2 * time.Minute)
 				w.halted("w1.example contradicts")
 				w.notAnchored("ann", 3)
+				w.net.set("w1.example", nil)
+				w.restart(func() {})
+				w.halted("w1.example contradicts")
 			})
 		})
 	}

@@ -178,6 +178,12 @@ func (e *Engine) Ready(ctx context.Context) map[string]error {
 	if n := len(e.Waiting()); n > 0 {
 		checks["erasures"] = fault.New(fault.Unavailable, "%d tenants are not served before their erasures are carried out again", n).WithCode(api.CodeDegraded)
 	}
+	if e.anchors != nil {
+		checks["log"] = nil
+		if err := e.anchors.Halted(); err != nil {
+			checks["log"] = fault.New(fault.Integrity, "%w", err).WithCode(api.CodeDegraded)
+		}
+	}
 	return checks
 }
 

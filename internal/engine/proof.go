@@ -19,6 +19,8 @@ type Anchors interface {
 	// Policy adds to a policy what the anchor log's operator believes: its keys, the
 	// witnesses and their quorum, the time stamping authority.
 	Policy(ctx context.Context, p *ledger.Policy) error
+	// Halted returns why no checkpoint is signed any more; nil: nothing is wrong.
+	Halted() error
 }
 
 // UseAnchors sets the anchor log. Without one nothing is anchored.

@@ -5,10 +5,14 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/sequencer"
+	"github.com/underseal/underseal/internal/store"
 )
 
 // operator names the tenant that the anchor log's key belongs to. It has nothing but
@@ -34,9 +38,44 @@ func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) er
 	if err != nil {
 		return err
 	}
+	if cfg.Restored {
+		if err := anchor.Renew(ctx, n.db); err != nil {
+			return err
+		}
+	}
 	n.anchor = log
 	n.Engine.UseAnchors(log)
 	return log.Start(ctx)
+}
+
+// published tells the anchor log of a tenant's new checkpoint.
+func (n *Node) published(_ context.Context, tenant string, _ store.Shard, _ uint64, _ []byte) {
+	if n.anchor != nil {
+		n.anchor.Checkpointed(tenant)
+	}
+}
+
+// haltable signs checkpoints as long as the anchor log is not halted.
+type haltable struct {
+	sequencer.Signing
+	anchor *anchor.Log
+}
+
+// signing is what signs the tenants' checkpoints.
+func (n *Node) signing() sequencer.Signing {
+	if n.anchor == nil {
+		return n.Engine
+	}
+	return haltable{n.Engine, n.anchor}
+}
+
+// PlatformSigners returns who signs a checkpoint, nobody when the database was set
+// back or forked.
+func (h haltable) PlatformSigners(ctx context.Context, tenant, origin string, size uint64) ([]note.Signer, error) {
+	if err := h.anchor.Halted(); err != nil {
+		return nil, err
+	}
+	return h.Signing.PlatformSigners(ctx, tenant, origin, size)
 }
 
 // anchorSeed derives the seed of the anchor log's key from the operator's log key.

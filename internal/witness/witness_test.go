@@ -396,6 +396,7 @@ func TestRandomRequestsNeverGetTwoRoots(t *testing.T) {
 	cfg := config(t, l)
 	rapid.Check(t, func(r *rapid.T) {
 		disk, signed := newMemory(), record{}
+		var side *tree // of the fork that was signed
 		w := must(witness.OpenOn(cfg, disk))
 		for range rapid.IntRange(1, 30).Draw(r, "requests") {
 			if rapid.IntRange(0, 5).Draw(r, "restart") == 0 {
@@ -409,8 +410,15 @@ func TestRandomRequestsNeverGetTwoRoots(t *testing.T) {
 			if fault.Is(err, fault.Conflict) && newest <= size {
 				_, _, err = w.AddCheckpoint(t.Context(), from.request(newest, size))
 			}
-			if err == nil {
-				signed.add(r, from.checkpoint(size))
+			if err != nil {
+				continue
+			}
+			signed.add(r, from.checkpoint(size))
+			if size > uint64(forked.fork) {
+				if side != nil && side != from {
+					r.Fatalf("both sides of the fork are signed")
+				}
+				side = from
 			}
 		}
 	})
