@@ -200,7 +200,7 @@ func unreachable(ctx context.Context, r request, err error) error {
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("%s: %w: %w", r.name(), ErrUnreachable, err)
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
 // refusal makes an Error of an answer that is no success. What is no problem of

@@ -34,6 +34,9 @@ func (configCheckCmd) Run(e *env) error {
 	if err := e.settings.check(); err != nil {
 		return err
 	}
+	if err := e.settings.checkPassphrase(); err != nil {
+		return err
+	}
 	return e.result(lines, func(w io.Writer) {
 		rows := make([][]string, len(lines))
 		for i, l := range lines {

@@ -118,10 +118,33 @@ func (f fileFlags) over(variables json.RawMessage, value func(path string) (any,
 			return nil, err
 		}
 	}
+	if err := given.refuseOver(merged, ""); err != nil {
+		return nil, err
+	}
 	if err := given.mergeInto(merged, ""); err != nil {
 		return nil, err
 	}
 	return json.Marshal(merged)
+}
+
+// refuseOver refuses a file that would take the place of an object with fields of its
+// own: their loss would go unnoticed.
+func (f fields) refuseOver(object map[string]json.RawMessage, path string) error {
+	for name, value := range f {
+		var below map[string]json.RawMessage
+		if json.Unmarshal(object[name], &below) != nil || len(below) == 0 {
+			continue
+		}
+		inner, nested := value.(fields)
+		if !nested {
+			return &usage{text: fmt.Sprintf("--file %s%s would replace an object of %s; --file %s%s.NAME=FILE adds the file to it",
+				path, name, counted(len(below), "field"), path, name)}
+		}
+		if err := inner.refuseOver(below, path+name+"."); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type filesGetCmd struct {

@@ -165,6 +165,8 @@ func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
 		switch {
 		case state.Running && !c.Wait:
 			fmt.Fprintln(w, "it goes on in the server; underseal keys list says how far it is")
+		case !state.Running && state.Done == 0:
+			fmt.Fprintln(w, "nothing to do: every key is under the newest tenant key already")
 		case !state.Running:
 			fmt.Fprintf(w, "rewrapped %s\n", counted(state.Done, "key"))
 		}
@@ -251,6 +253,9 @@ func (c *keysRetireCmd) write(w io.Writer, r api.Retirement) {
 	switch {
 	case r.Done:
 		fmt.Fprintf(w, "%s is gone for good; %s opened before\n", c.Key, counted(r.Read, "row"))
+		if strings.HasPrefix(c.Key, "root:") {
+			fmt.Fprintln(w, "copies of the key file, those in escrow too, still hold it: destroy them, and make new ones with underseal keys escrow")
+		}
 	case r.Safe:
 		fmt.Fprintf(w, "%s can be retired: %s opened, none needs it\n", c.Key, counted(r.Read, "row"))
 	}

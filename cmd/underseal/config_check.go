@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/server"
 )
 
@@ -54,6 +55,17 @@ func checkReference(name, reference string) error {
 	}
 	_, err := secretText(name, reference)
 	return err
+}
+
+// checkPassphrase requires a passphrase when the key file is there and has one.
+func (s *settings) checkPassphrase() error {
+	if s.RootKeyPassphrase != "" {
+		return nil
+	}
+	if _, err := kms.OpenKeyFile(s.RootKeyFile); fault.CodeOf(err) == "passphrase_needed" {
+		return err
+	}
+	return nil
 }
 
 // checkKeyPlace keeps the root key out of the data directory: a backup of one

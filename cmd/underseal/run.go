@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -174,9 +176,27 @@ func wantsJSON(args []string) bool {
 func usageError(err error) error {
 	var parse *kong.ParseError
 	if errors.As(err, &parse) {
-		return &usage{text: err.Error(), command: commandOf(parse.Context)}
+		return &usage{text: err.Error() + likelyCommand(parse), command: commandOf(parse.Context)}
 	}
 	return &usage{text: err.Error()}
+}
+
+// likelyCommand names the commands of a group in which a word is none: kong takes it
+// for an argument of the group's default command, and says that there is none.
+func likelyCommand(parse *kong.ParseError) string {
+	word, unexpected := strings.CutPrefix(parse.Error(), "unexpected argument ")
+	node := parse.Context.Selected()
+	if !unexpected || node == nil || node.Parent == nil || node.Parent.DefaultCmd != node {
+		return ""
+	}
+	var names []string
+	for _, child := range node.Parent.Children {
+		if n := min(len(word), len(child.Name), 3); n > 1 && word[:n] == child.Name[:n] {
+			return fmt.Sprintf(", did you mean %q?", node.Parent.Name+" "+child.Name)
+		}
+		names = append(names, child.Name)
+	}
+	return fmt.Sprintf("; %s has %s", node.Parent.Name, strings.Join(names, ", "))
 }
 
 func commandOf(parsed *kong.Context) string {

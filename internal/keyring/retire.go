@@ -56,8 +56,11 @@ func (r *Ring) RetireTenant(ctx context.Context, tenant string, version uint32, 
 	switch newest := newestOf(rows); {
 	case newest == 0 || version == 0:
 		return Retirement{}, fault.New(fault.NotFound, "tenant %q has no version %d of its tenant key", tenant, version)
-	case version >= newest:
-		return Retirement{}, fault.New(fault.Conflict, "version %d of the tenant key is the newest of tenant %q or none yet", version, tenant).
+	case version > newest:
+		return Retirement{}, fault.New(fault.NotFound, "tenant %q has no version %d of its tenant key; the newest is %d", tenant, version, newest).
+			WithHint("`underseal keys list` names them")
+	case version == newest:
+		return Retirement{}, fault.New(fault.Conflict, "version %d of the tenant key is the newest of tenant %q", version, tenant).
 			WithHint("rotate first, then rewrap")
 	}
 	found, err := r.hangsOnTenantKey(ctx, tenant, version)

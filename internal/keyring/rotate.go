@@ -250,13 +250,23 @@ func (r *Ring) rootDue(ctx context.Context, service string, every time.Duration,
 		return err
 	}
 	for _, v := range versions {
-		if v.Service == service && v.RootKey == newest.RootKey && v.Version == newest.Version && r.due(v.Seen, every) {
+		if v.Service == service && v.RootKey == newest.RootKey && v.Version == newest.Version && r.due(v.Seen, every) && r.rotates(service) {
 			_, err := by.RotateRoot(ctx, service)
 			return err
 		}
 	}
 	_, err = r.RewrapRoot(ctx, service)
 	return err
+}
+
+// rotates reports whether a key service makes new versions for us. One that does not is
+// rotated by its own operators, and by no schedule of ours.
+func (r *Ring) rotates(service string) bool {
+	if g, guarded := r.config.Services[service].(*kms.Guarded); guarded {
+		return g.Rotates()
+	}
+	_, ok := r.config.Services[service].(kms.Rotator)
+	return ok
 }
 
 // tenantDue rotates a tenant key that is due, and wraps data keys anew.

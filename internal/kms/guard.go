@@ -112,6 +112,12 @@ func (g *Guarded) Destroy(ctx context.Context, version string) error {
 	return g.call(ctx, "destroy", 6*g.config.Timeout, func(ctx context.Context) error { return g.inner.Destroy(ctx, version) })
 }
 
+// Rotates reports whether the service makes versions by itself.
+func (g *Guarded) Rotates() bool {
+	_, ok := g.inner.(Rotator)
+	return ok
+}
+
 // Rotate implements Rotator. Invalid when the service cannot rotate.
 func (g *Guarded) Rotate(ctx context.Context) (version string, err error) {
 	rotator, ok := g.inner.(Rotator)
