@@ -187,3 +187,42 @@ func claim(t *testing.T, signed []byte) ledger.Checkpoint {
 	}
 	return c
 }
+
+// Bundles of before a revocation still prove what they did, those of after it too,
+// and one whose checkpoint the old key signed after it proves nothing.
+func TestEvidenceOutlivesTheKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		id, job, _ := completedLoan(t, env)
+		ask := api.EvidenceRequest{Instance: id, Job: job, Fields: []string{"score"}}
+		before := evidence(t, env, ask)
+		old := claim(t, published(t, env))
+		stolen := signerAt(t, env, old.Origin, old.Size)
+		for _, name := range []string{"platform", "scorer"} {
+			if _, err := env.Engine.RevokeSigner(t.Context(), env.Ann, name, api.RevokeSignerRequest{Reason: "drill"}, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		published(t, env)
+		after := evidence(t, env, ask)
+		policy, err := ledger.ParsePolicy([]byte(policyOf(t, env)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range map[string][]byte{"before": before, "after": after} {
+			if report, err := ledger.VerifyBundle(data, policy); err != nil || report.Result != ledger.Proven {
+				t.Errorf("evidence of %s the revocation: %q, %v", name, report.Result, err)
+			}
+		}
+		bundle, err := ledger.ParseBundle(after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bundle.Proof.Checkpoint, err = ledger.SignCheckpoint(claim(t, bundle.Proof.Checkpoint), stolen); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bundle.Verify(policy); fault.CodeOf(err) != "platform_key_revoked" {
+			t.Errorf("evidence under the stolen key: %v", err)
+		}
+	})
+}
