@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/store"
@@ -102,4 +103,9 @@ func OpenSigner(ctx context.Context, e *Engine, c Caller, name string) error {
 	}
 	_, err = e.signerChain(ctx, s)
 	return err
+}
+
+// EnterShard keeps the open log of the caller's tenant open until leave is called.
+func EnterShard(ctx context.Context, e *Engine, c Caller, at time.Time) (origin string, leave func(), err error) {
+	return e.enterShard(ctx, c.Scope, at)
 }

@@ -98,6 +98,9 @@ func (s *Sequencer) checkEntries(ctx context.Context, scope store.Scope, shard s
 	from := (shard.Size - 1) / tileWidth * tileWidth
 	width := int(shard.Size - from)
 	tile, err := readTile(ctx, s.cfg.Store, scope, shard.Number, tileID{0, from / tileWidth}, width)
+	if fault.Is(err, fault.Integrity) {
+		return behind("the tree of log %s is not whole", shard.Origin).WithCause(err)
+	}
 	if err != nil {
 		return err
 	}

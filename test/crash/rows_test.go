@@ -5,6 +5,7 @@ package crash_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -13,7 +14,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/rfc6962"
 	_ "modernc.org/sqlite"
+
+	"github.com/underseal/underseal/ledger"
 )
 
 // rowChecks are counts of rows that must not be there, in both dialects (P3).
@@ -27,11 +32,11 @@ var rowChecks = []struct{ name, query string }{
 	{"steps without a leaf", `
 		SELECT count(*) FROM steps s LEFT JOIN leaves l USING (tenant, object, seq) WHERE l.hash IS NULL`},
 	{"leaves without a step", `
-		SELECT count(*) FROM leaves l LEFT JOIN steps s USING (tenant, object, seq) WHERE s.body IS NULL`},
+		SELECT count(*) FROM leaves l LEFT JOIN steps s USING (tenant, object, seq) WHERE s.body IS NULL AND l.seq > 0`},
 	{"steps without a head", `
 		SELECT count(*) FROM steps s LEFT JOIN heads h USING (tenant, object) WHERE h.body IS NULL`},
 	{"fields without a step", `
-		SELECT count(*) FROM fields f LEFT JOIN steps s USING (tenant, object, seq) WHERE s.body IS NULL`},
+		SELECT count(*) FROM fields f LEFT JOIN steps s USING (tenant, object, seq) WHERE s.body IS NULL AND f.seq > 0`},
 	{"heads of instances without a routing row", `
 		SELECT count(*) FROM heads h LEFT JOIN instances i USING (tenant, object) WHERE h.kind = 'instance' AND i.status IS NULL`},
 	{"routing rows without a head", `
@@ -56,6 +61,14 @@ var rowChecks = []struct{ name, query string }{
 			SELECT count(*) FROM unique_tokens u WHERE u.tenant = i.tenant AND u.object = i.object AND u.seq = 1)`},
 	{"unique tokens without a step", `
 		SELECT count(*) FROM unique_tokens u LEFT JOIN steps s USING (tenant, object, seq) WHERE s.body IS NULL`},
+	{"entries of a log without their leaf", `
+		SELECT count(*) FROM log_entries e LEFT JOIN leaves l USING (tenant, object, seq) WHERE l.hash IS NULL OR l.hash <> e.hash`},
+	{"logs with another size than number of entries", `
+		SELECT count(*) FROM log_shards s WHERE s.size <> (
+			SELECT count(*) FROM log_entries e WHERE e.tenant = s.tenant AND e.shard = s.number)`},
+	{"entries behind a gap", `
+		SELECT count(*) FROM log_entries e WHERE e.idx > 0 AND NOT EXISTS (
+			SELECT 1 FROM log_entries f WHERE f.tenant = e.tenant AND f.shard = e.shard AND f.idx = e.idx - 1)`},
 	{"tokens without a step", `
 		SELECT count(*) FROM tokens u LEFT JOIN steps s USING (tenant, object, seq) WHERE s.body IS NULL`},
 }
@@ -120,7 +133,68 @@ func (d database) check(ctx context.Context) (instances, steps int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	return instances, steps, d.checkKeys(ctx, tx)
+	return instances, steps, errors.Join(d.checkKeys(ctx, tx), d.checkTree(ctx, tx))
+}
+
+// checkTree requires that the newest checkpoints, the published one and that beside
+// the keys, are those of the tree over the entries.
+func (d database) checkTree(ctx context.Context, tx *sql.Tx) error {
+	roots, err := treeRoots(tx.QueryContext(ctx, `SELECT hash FROM log_entries ORDER BY tenant, shard, idx`))
+	if err != nil {
+		return err
+	}
+	var published []byte
+	err = tx.QueryRowContext(ctx, `SELECT signed FROM log_checkpoints ORDER BY size DESC LIMIT 1`).Scan(&published)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // killed in the first second
+	}
+	if err != nil {
+		return err
+	}
+	var beside []byte
+	if err := d.keys.QueryRowContext(ctx, `SELECT note FROM log_heads ORDER BY size DESC LIMIT 1`).Scan(&beside); err != nil {
+		return err
+	}
+	for place, signed := range map[string][]byte{"published": published, "beside the keys": beside} {
+		c, err := ledger.UnverifiedCheckpoint(signed)
+		if err != nil {
+			return err
+		}
+		if place == "beside the keys" && c.Size > uint64(len(roots)) {
+			continue // the keys were read later, from a server that runs
+		}
+		if c.Size == 0 || c.Size > uint64(len(roots)) || roots[c.Size-1] != c.Root {
+			return fmt.Errorf("the checkpoint %s is at size %d with root %s; there are %d entries", place, c.Size, c.Root, len(roots))
+		}
+	}
+	return nil
+}
+
+// treeRoots returns the roots of the trees over the first 1, 2, 3 .. hashes, by an
+// implementation that is not ours.
+func treeRoots(rows *sql.Rows, err error) ([]ledger.Hash, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var roots []ledger.Hash
+	factory := compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
+	tree := factory.NewEmptyRange(0)
+	for rows.Next() {
+		var hash []byte
+		if err := rows.Scan(&hash); err != nil {
+			return nil, err
+		}
+		if err := tree.Append(hash, nil); err != nil {
+			return nil, err
+		}
+		root, err := tree.GetRootHash(nil)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, ledger.Hash(root))
+	}
+	return roots, rows.Err()
 }
 
 // checkKeys requires that the key of every instance is stored and not destroyed.
@@ -168,7 +242,14 @@ func (d database) empty(ctx context.Context) error {
 			return fmt.Errorf("all instances have ended, but %d rows are in %s", n, table)
 		}
 	}
-	return nil
+	var left, unsigned int
+	err := d.data.QueryRowContext(ctx, `
+		SELECT (SELECT count(*) FROM leaves) - (SELECT count(*) FROM log_entries),
+			(SELECT count(*) FROM log_entries) - (SELECT max(size) FROM log_checkpoints)`).Scan(&left, &unsigned)
+	if err == nil && (left != 0 || unsigned != 0) {
+		err = fmt.Errorf("the server has ended, but %d leaves have no place in the log, and %d no checkpoint", left, unsigned)
+	}
+	return err
 }
 
 // copySQLite copies the files of a dead server's database, so that looking at

@@ -70,6 +70,9 @@ func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer
 	if err := o.parts(ctx, t, progress); err != nil {
 		return err
 	}
+	if err := o.log(ctx, t, progress); err != nil {
+		return err
+	}
 	if err := o.oneTask(ctx, t, progress, "SQLite", "", 1000); err != nil {
 		return err
 	}
@@ -113,6 +116,21 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 	t.Show("decide whether a caller may", all.Micros("Decide"), "us")
 	t.Show("a new data key, of those made ahead", all.Micros("NewKey"), "us")
 	t.Show("a data key from the cache", all.Micros("KeyFromTheCache"), "us")
+	return nil
+}
+
+// log measures the sequencer on SQLite.
+func (o options) log(ctx context.Context, t *table.Table, progress io.Writer) error {
+	fmt.Fprintln(progress, "benchmarks of ./internal/sequencer")
+	got, err := micro.Run(ctx, 1, "./internal/sequencer", "Leaves", "UnderACheckpoint", "ProofIn10M")
+	if err != nil {
+		return err
+	}
+	t.Section("the log, on SQLite")
+	t.AtLeast("leaves that get a place", got["Leaves"]["leaves/s"], 5000, "/s")
+	t.Show("leaves committed while the next was measured", got["UnderACheckpoint"]["leaves/s"], "/s")
+	t.Below("a leaf under a checkpoint, p99", got["UnderACheckpoint"]["p99-ms"], 2000, "ms")
+	t.Below("proof of a leaf in a log of 10 million", got["ProofIn10M"]["ms/proof"], 20, "ms")
 	return nil
 }
 
