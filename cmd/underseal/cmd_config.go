@@ -94,6 +94,7 @@ func (s *settings) check() error {
 		{"tls_cert", s.checkTLS()},
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
+		{"check_rate", checkNotNegative(s.CheckRate)},
 		{"blobs", s.checkBlobs()},
 		{logKey, s.checkAnchor()},
 		{witnessKey, s.checkWitness()},

@@ -77,7 +77,7 @@ func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error
 }
 
 func (s *settings) nodeConfig() (node.Config, error) {
-	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances}
+	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances, CheckRate: s.CheckRate}
 	config.Blobs = s.Blobs
 	config.Files = engine.FileLimits{One: s.MaxFile, All: s.MaxFilesTotal, Uploads: s.MaxUploads}
 	var err error

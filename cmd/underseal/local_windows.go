@@ -16,3 +16,7 @@ func onlyClient(command string) error {
 	return fault.New(fault.Invalid, "%s does not run on Windows", command).WithCode("platform").
 		WithHint("run the server on Linux or macOS; all commands that talk to a server work here")
 }
+
+func (c *fsckCmd) check(context.Context, *env, string, *fsckState) error { return onlyClient("fsck") }
+
+func goOnRestored(context.Context, *env) error { return onlyClient("restore") }

@@ -23,7 +23,9 @@ type cli struct {
 	Demo  demoCmd  `cmd:"" group:"server" help:"Show a confidential process from start to end."`
 	Keys  keysCmd  `cmd:"" group:"server" help:"List, rotate and retire keys; copies of the key file, its passphrase."`
 
-	Backup backupCmd `cmd:"" group:"server" help:"Copy data and keys while the server runs."`
+	Backup  backupCmd  `cmd:"" group:"server" help:"Copy data and keys while the server runs."`
+	Restore restoreCmd `cmd:"" group:"server" help:"Put a backup back and go on with it."`
+	Fsck    fsckCmd    `cmd:"" group:"server" help:"Compare the whole database with its log."`
 
 	Deploy    deployCmd    `cmd:"" group:"client" help:"Deploy a set of files, whole or not at all."`
 	Processes processesCmd `cmd:"" group:"client" help:"List processes, set their mode."`

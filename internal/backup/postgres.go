@@ -85,5 +85,5 @@ func withoutPassword(dsn string) (rest, password string) {
 	if strings.HasPrefix(password, "'") {
 		password = regexp.MustCompile(`\\(.)`).ReplaceAllString(password[1:len(password)-1], "$1")
 	}
-	return strings.TrimSpace(passwordPair.ReplaceAllString(dsn, "$1")), password
+	return strings.TrimSpace(passwordPair.ReplaceAllString(dsn, "")), password
 }

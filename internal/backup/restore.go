@@ -35,9 +35,9 @@ func Restore(ctx context.Context, to Target, dataDir, keysDir string) (data Mani
 		return data, fault.New(fault.Invalid, "the backup is of %s, the configuration names %s", data.Database, to.database())
 	}
 	if to.DSN != "" {
-		return data, to.restorePostgres(ctx, dataDir, keysDir, data)
+		return data, to.restorePostgres(ctx, dataDir, keysDir)
 	}
-	return data, to.restoreFiles(ctx, dataDir, keysDir, data)
+	return data, to.restoreFiles(ctx, dataDir, keysDir)
 }
 
 // checkKeys requires that the keys open the data: those that were made after an
@@ -60,8 +60,8 @@ func checkKeys(ctx context.Context, data Manifest, dir string) error {
 
 func (to Target) database() string { return Source{DSN: to.DSN}.database() }
 
-func (to Target) restoreFiles(ctx context.Context, dataDir, keysDir string, data Manifest) error {
-	if err := to.checkEmpty(keysDir != "", data.Deployment); err != nil {
+func (to Target) restoreFiles(ctx context.Context, dataDir, keysDir string) error {
+	if err := to.checkEmpty(keysDir != ""); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(to.Data, 0o700); err != nil {
@@ -69,7 +69,7 @@ func (to Target) restoreFiles(ctx context.Context, dataDir, keysDir string, data
 	}
 	for _, step := range []func() error{
 		func() error { return to.copyBlobs(ctx, dataDir) },
-		func() error { return to.copyKeys(ctx, keysDir) },
+		func() error { return to.copyKeys(keysDir) },
 		func() error { return syncTree(ctx, to.Data) },
 		func() error { return moveIn(filepath.Join(dataDir, "data.db"), filepath.Join(to.Data, "data.db")) },
 		func() error { return syncTree(ctx, to.Data) },
@@ -82,9 +82,9 @@ func (to Target) restoreFiles(ctx context.Context, dataDir, keysDir string, data
 }
 
 // checkEmpty requires that nothing can be overwritten, or taken for a part of what
-// is restored.
-func (to Target) checkEmpty(withKeys bool, deployment string) error {
-	unwanted := []string{"data.db", "data.db-wal", filepath.Join("blobs", deployment)}
+// is restored. Files may be there: one of a name is never another.
+func (to Target) checkEmpty(withKeys bool) error {
+	unwanted := []string{"data.db", "data.db-wal"}
 	if withKeys {
 		unwanted = append(unwanted, "keys.db", "keys.db-wal")
 	}
@@ -111,11 +111,14 @@ func (to Target) copyBlobs(ctx context.Context, dataDir string) error {
 		if entry.IsDir() {
 			return os.MkdirAll(target, 0o700)
 		}
-		return copyFile(path, target)
+		if err := copyFile(path, target); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
 	})
 }
 
-func (to Target) copyKeys(_ context.Context, keysDir string) error {
+func (to Target) copyKeys(keysDir string) error {
 	if keysDir == "" {
 		return nil
 	}
@@ -134,7 +137,7 @@ func moveIn(from, to string) error {
 	return nil
 }
 
-func (to Target) restorePostgres(ctx context.Context, dataDir, keysDir string, data Manifest) error {
+func (to Target) restorePostgres(ctx context.Context, dataDir, keysDir string) error {
 	src := Source{DSN: to.DSN, KeysDSN: to.KeysDSN}
 	for _, part := range []struct{ name, dir string }{{Keys, keysDir}, {Data, dataDir}} {
 		if part.dir == "" {

@@ -82,7 +82,7 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	seq, prev := o.head.seq+1, o.head.leaf
 	o.head.seq = seq
 	shardIndex := o.head.enter(s.shard)
-	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(s.record), Tokens: append(s.tokens, o.met...), Keys: o.nameless}
+	set := &store.WriteSet{Object: o.id, Kind: o.kind, Expect: seq - 1, Step: canon.Encode(marked(s.record, s.tokens)), Tokens: append(s.tokens, o.met...), Keys: o.nameless}
 	o.nameless, o.met = nil, nil
 
 	slices.SortFunc(s.fields, func(a, b fieldWrite) int { return strings.Compare(a.path, b.path) })

@@ -27,6 +27,7 @@ func (n *Node) jobs() []job {
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 		{"end erasure epochs", time.Hour, n.Engine.EndEpochs},
+		{"check integrity", checkEvery, n.checkIntegrity},
 	}
 }
 

@@ -67,6 +67,9 @@ type Config struct {
 	ErasureDelay time.Duration
 	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
 	ErasureEpoch time.Duration
+	// CheckRate is how many rows a second are compared with the log in the background;
+	// 0: none.
+	CheckRate int
 }
 
 // Where a node itself can keep files.
@@ -92,6 +95,8 @@ type Node struct {
 	waiting   map[string]error // tenants that were told of as not served; owned by the job
 	anchor    *anchor.Log      // nil: nobody is to see the log
 
+	integrity integrity
+
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -105,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{db: db, log: cfg.Log, keys: keyWatch{schedule: cfg.Rotation}}
+	n := &Node{db: db, log: cfg.Log, keys: keyWatch{schedule: cfg.Rotation}, integrity: integrity{rate: cfg.CheckRate}}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -265,6 +270,7 @@ func (n *Node) Collectors() []prometheus.Collector {
 	all := []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
+	all = append(all, n.integrity.collector())
 	all = append(all, n.keys.collectors()...)
 	all = append(all, n.sequencer.Collectors()...)
 	if n.anchor != nil {

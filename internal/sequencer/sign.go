@@ -107,6 +107,10 @@ func (s *Sequencer) publish(ctx context.Context, name string, t *tenant, shard s
 		}
 	} else {
 		signed = head.Note
+		// After a restore the note is of what was lost; of what is left nothing was signed.
+		if c, err := ledger.UnverifiedCheckpoint(signed); err != nil || c.Size != head.Size {
+			return err
+		}
 	}
 	if err := s.durable("publish"); err != nil {
 		return err

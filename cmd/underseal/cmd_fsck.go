@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+type fsckCmd struct {
+	WithoutKeys bool   `help:"Check only what needs no key: leaves, tree, checkpoints but not their signatures, sealed bytes."`
+	Resume      bool   `help:"Go on where a check was interrupted."`
+	State       string `help:"Where the state of a check is kept until it is done (default: fsck.state in the data directory)." placeholder:"FILE" type:"path"`
+	Data        string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
+	keyFileFlags
+	Database     string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
+	KeysDatabase string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`
+}
+
+func (fsckCmd) Help() string {
+	return opensDatabase + " Stop the server first: it checks itself, slowly, all the time. Compares everything that the database holds with the log and says what does not fit; exit code 16 if anything does not. Tells how far it is on stderr."
+}
+
+// fsckState is a check that is under way, as it is kept in a file.
+type fsckState struct {
+	WithoutKeys bool                         `json:"without_keys"`
+	Tenants     map[string]engine.CheckState `json:"tenants"`
+	Findings    []engine.Finding             `json:"findings"`
+}
+
+// fscked is what a check found.
+type fscked struct {
+	Rows       uint64           `json:"rows"` // leaves, objects and tokens looked at
+	Findings   []engine.Finding `json:"findings"`
+	NotChecked string           `json:"not_checked,omitempty"`
+}
+
+const withoutKeysNote = "signatures of checkpoints, heads, values, queue rows, index tokens, holds and erasures: they need the keys"
+
+func (c *fsckCmd) Run(ctx context.Context, e *env) error {
+	path, err := c.stateFile(e)
+	if err != nil {
+		return err
+	}
+	state, err := c.begin(path)
+	if err != nil {
+		return err
+	}
+	if err := c.check(ctx, e, path, state); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(e.stderr, "interrupted; go on with --resume")
+		}
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	done := fscked{Findings: state.Findings}
+	for _, t := range state.Tenants {
+		done.Rows += t.Rows
+	}
+	if c.WithoutKeys {
+		done.NotChecked = withoutKeysNote
+	}
+	return errors.Join(e.result(done, done.write), done.err())
+}
+
+func (d fscked) write(w io.Writer) {
+	fmt.Fprintf(w, "%s looked at, %s\n", counted(int(d.Rows), "row"), counted(len(d.Findings), "finding"))
+	for _, f := range d.Findings {
+		fmt.Fprintln(w)
+		step, index := "", ""
+		if f.Step > 0 {
+			step = strconv.FormatUint(f.Step, 10)
+		}
+		if f.Index != nil {
+			index = strconv.FormatUint(*f.Index, 10)
+		}
+		pairs(w, "found", f.Kind, "tenant", f.Tenant, "object", f.Object, "step", step, "log", f.Shard, "place", index,
+			"table", f.Where, "what", f.What, "do", f.Do)
+	}
+	if d.NotChecked != "" {
+		fmt.Fprintln(w, "not checked: "+d.NotChecked)
+	}
+}
+
+func (d fscked) err() error {
+	if len(d.Findings) == 0 {
+		return nil
+	}
+	return fault.New(fault.Integrity, "the database is not what its log says: %s", counted(len(d.Findings), "finding")).WithCode("fsck_findings").
+		WithHint("each finding says what to do; keep a copy of the database as it is before you repair anything")
+}
+
+func (c *fsckCmd) stateFile(e *env) (string, error) {
+	switch {
+	case c.State != "":
+		return c.State, nil
+	case e.settings.Database != "":
+		return filepath.Join(os.TempDir(), "underseal-fsck.state"), nil
+	}
+	return filepath.Join(e.settings.Data, "fsck.state"), e.settings.checkPlaces("data")
+}
+
+// begin returns the state of an interrupted check, or that of a new one.
+func (c *fsckCmd) begin(path string) (*fsckState, error) {
+	state := &fsckState{WithoutKeys: c.WithoutKeys, Tenants: map[string]engine.CheckState{}, Findings: []engine.Finding{}}
+	if !c.Resume {
+		return state, nil
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "no check was interrupted: there is no %s", path).WithHint("run it without --resume")
+	}
+	if err != nil {
+		return nil, fault.New(fault.Denied, "read the state of the check: %w", err)
+	}
+	if err := json.Unmarshal(text, state); err != nil {
+		return nil, fault.New(fault.Invalid, "%s is no state of a check: %w", path, err)
+	}
+	if state.WithoutKeys != c.WithoutKeys {
+		return nil, fault.New(fault.Conflict, "the interrupted check was another one: --without-keys").WithHint("give the same flags, or run it without --resume")
+	}
+	return state, nil
+}
+
+// save writes a state so that a crash leaves this one or the one before.
+func (s *fsckState) save(path string) error {
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = os.WriteFile(path+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "keep the state of the check: %w", err).WithHint("--state names another file")
+	}
+	return nil
+}
+
+// progress tells every two seconds how far a check is, and keeps its state.
+type progress struct {
+	e     *env
+	path  string
+	state *fsckState
+	last  time.Time
+}
+
+func (p *progress) part(tenant string, state engine.CheckState, found []engine.Finding) error {
+	p.state.Tenants[tenant] = state
+	p.state.Findings = append(p.state.Findings, found...)
+	now := time.Now()
+	if now.Sub(p.last) < 2*time.Second && state.Phase != "done" {
+		return nil
+	}
+	p.last = now
+	fmt.Fprintf(p.e.stderr, "%s: %s, %s looked at, %s\n", printable(tenant), state.Phase, counted(int(state.Rows), "row"), counted(len(p.state.Findings), "finding"))
+	return p.state.save(p.path)
+}

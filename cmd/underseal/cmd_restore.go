@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/underseal/underseal/internal/backup"
+)
+
+type restoreCmd struct {
+	DataBackup string `help:"Directory data of a backup." placeholder:"DIR" type:"path"`
+	KeysBackup string `help:"Directory keys of the same backup or of a later one. Without it the keys that are in place stay." placeholder:"DIR" type:"path"`
+	InPlace    bool   `help:"Data and keys were put in place by other means: only go on with them."`
+	storeFlags
+}
+
+func (restoreCmd) Help() string {
+	return opensDatabase + " Puts a backup into a place that holds nothing, carries out erasures that it does not know of, and, if steps were lost that the log was signed of, goes on in a new log whose first leaves say so. serve refuses such data until then."
+}
+
+// restored says what was put back.
+type restored struct {
+	Deployment string     `json:"deployment,omitempty"`
+	Copied     *time.Time `json:"copied,omitempty"` // when the backup of the data began
+	Data       string     `json:"data,omitempty"`
+}
+
+func (c *restoreCmd) Run(ctx context.Context, e *env) error {
+	if c.InPlace == (c.DataBackup != "") || c.InPlace && c.KeysBackup != "" {
+		return &usage{text: "name a backup by --data-backup (and --keys-backup), or say --in-place, and not both"}
+	}
+	if err := e.settings.checkPlaces("data", "root_key_file"); err != nil {
+		return err
+	}
+	src, err := e.settings.backupSource()
+	if err != nil {
+		return err
+	}
+	var done restored
+	if !c.InPlace {
+		data, err := backup.Restore(ctx, backup.Target{Data: src.Data, DSN: src.DSN, KeysDSN: src.KeysDSN}, c.DataBackup, c.KeysBackup)
+		if err != nil {
+			return err
+		}
+		done = restored{Deployment: data.Deployment, Copied: &data.Began}
+	}
+	if src.DSN == "" {
+		done.Data = src.Data
+	}
+	if err := goOnRestored(ctx, e); err != nil {
+		return err
+	}
+	return e.result(done, func(w io.Writer) {
+		pairs(w, "restored", done.Data, "deployment", done.Deployment, "as of", stampOf(done.Copied))
+	})
+}

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Finding is one thing in the database that is not as the log says.
+type Finding struct {
+	Kind   string  `json:"kind"` // stable, one of those below
+	Tenant string  `json:"tenant"`
+	Object string  `json:"object,omitempty"`
+	Step   uint64  `json:"step,omitempty"`
+	Shard  string  `json:"shard,omitempty"` // origin of a log
+	Index  *uint64 `json:"index,omitempty"` // place in it
+	Where  string  `json:"where"`           // table
+	What   string  `json:"what"`
+	Do     string  `json:"do"`
+}
+
+// Kinds of findings.
+const (
+	FoundLeaf       = "leaf"       // a leaf is gone, was changed, moved, or is there twice
+	FoundTree       = "tree"       // the tree or its places are not those of the entries
+	FoundCheckpoint = "checkpoint" // a checkpoint is not the tree's, or not signed by the platform
+	FoundBehind     = "behind"     // the log is behind a checkpoint: the database was set back
+	FoundShard      = "shard"      // logs do not continue each other
+	FoundObject     = "object"     // an object's rows are not what its leaves and head say
+	FoundStray      = "stray"      // a row belongs to nothing
+	FoundToken      = "token"      // an index token is gone, or belongs to no step
+	FoundKeys       = "keys"       // the keys' database was changed
+)
+
+// What to do about findings.
+const (
+	doCompare = "the database was changed behind our back: compare it with a backup, and restore what is older than the change"
+	doRestore = "if a backup was put back, go on by `underseal restore`; else the newest data were taken away: put them back"
+	doKeys    = "the database of the keys was changed behind our back: compare it with its backup"
+)
+
+// CheckState says how far a check has come. It can be stored and gone on with.
+type CheckState struct {
+	Phase string     `json:"phase"` // logs, objects, requests, rest or done
+	Shard int        `json:"shard,omitempty"`
+	Tree  *grownTree `json:"tree,omitempty"`  // of Shard, grown so far
+	Prev  *shardEnd  `json:"prev,omitempty"`  // of the log before Shard
+	After string     `json:"after,omitempty"` // last object, or last token
+	Rows  uint64     `json:"rows"`            // looked at so far: leaves, objects, tokens
+}
+
+// shardEnd is where a log ended.
+type shardEnd struct {
+	Origin string `json:"origin"`
+	Size   uint64 `json:"size"`
+	Root   string `json:"root"`   // hex
+	Closed bool   `json:"closed"` // by its own last leaf
+}
+
+// Phases of a check.
+const (
+	phaseLogs     = "logs"
+	phaseObjects  = "objects"
+	phaseRequests = "requests"
+	phaseRest     = "rest"
+	phaseDone     = "done"
+)
+
+// Check compares all that the database holds of one tenant with the tenant's log,
+// part by part. What it holds in memory does not grow with the database.
+type Check struct {
+	State CheckState
+
+	e           *Engine
+	scope       store.Scope
+	withoutKeys bool
+	part        int
+	found       []Finding
+}
+
+// maxFindings bounds what is told of one table in one part.
+const maxFindings = 1000
+
+// CheckOptions says how a check goes.
+type CheckOptions struct {
+	// WithoutKeys leaves out what needs keys; docs/design/fsck.md has the list.
+	WithoutKeys bool
+	// Part is how many leaves or tokens are looked at in one part. Default 4096.
+	Part int
+}
+
+// NewCheck begins a check of a tenant, or goes on with one.
+func (e *Engine) NewCheck(tenant string, state CheckState, o CheckOptions) *Check {
+	if state.Phase == "" {
+		state.Phase = phaseLogs
+	}
+	return &Check{State: state, e: e, scope: e.TenantScope(tenant), withoutKeys: o.WithoutKeys, part: cmp.Or(o.Part, 4096)}
+}
+
+// Done reports whether everything was checked.
+func (c *Check) Done() bool { return c.State.Phase == phaseDone }
+
+// Next checks the next part and returns what it found. While a server works, a part
+// can meet a step that is half way; so what is found must be found twice. An error
+// is an outage: the part can be tried again.
+func (c *Check) Next(ctx context.Context) ([]Finding, error) {
+	before := c.State.clone()
+	first, err := c.once(ctx)
+	if err != nil || len(first) == 0 {
+		return nil, c.back(before, err)
+	}
+	c.State = before.clone()
+	second, err := c.once(ctx)
+	if err != nil {
+		return nil, c.back(before, err)
+	}
+	return slices.DeleteFunc(second, func(f Finding) bool {
+		return !slices.ContainsFunc(first, func(g Finding) bool { return f.Name() == g.Name() })
+	}), nil
+}
+
+// back takes a part that failed back.
+func (c *Check) back(before CheckState, err error) error {
+	if err != nil {
+		c.State = before
+	}
+	return err
+}
+
+func (s CheckState) clone() CheckState {
+	if s.Tree != nil {
+		tree := grownTree{Size: s.Tree.Size}
+		for _, level := range s.Tree.Levels {
+			tree.Levels = append(tree.Levels, append(make([]byte, 0, cap(level)), level...))
+		}
+		s.Tree = &tree
+	}
+	return s
+}
+
+// Name is the same for the same finding of another check.
+func (f Finding) Name() string {
+	return fmt.Sprintf("%s %s %s %d %s %s", f.Tenant, f.Kind, f.Object, f.Step, f.Where, f.What)
+}
+
+func (c *Check) once(ctx context.Context) ([]Finding, error) {
+	c.found = nil
+	var err error
+	switch c.State.Phase {
+	case phaseLogs:
+		err = c.logPart(ctx)
+	case phaseObjects:
+		err = c.objectPart(ctx)
+	case phaseRequests:
+		err = c.requestPart(ctx)
+	case phaseRest:
+		err = c.rest(ctx)
+	}
+	return c.found, err
+}
+
+// add adds a finding.
+func (c *Check) add(f Finding) {
+	f.Tenant = c.scope.Tenant()
+	f.Do = cmp.Or(f.Do, doCompare)
+	c.found = append(c.found, f)
+}
+
+// object adds what a failed look at an object says, and returns errors that say
+// nothing about the data.
+func (c *Check) object(table string, id store.ID, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case fault.Is(err, fault.Unavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	var known *fault.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	c.add(Finding{Kind: FoundObject, Object: textID(id), Where: table, What: known.Message})
+	return nil
+}
+
+func (c *Check) tampered(kind, where string, id store.ID, seq uint64, format string, args ...any) {
+	c.add(Finding{Kind: kind, Object: textID(id), Step: seq, Where: where, What: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,420 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// Kinds of the leaves that stand at the ends of a log.
+const (
+	logOpened = "log.opened"
+	logClosed = "log.closed"
+)
+
+// logPart grows the tree of one log by some entries, and holds what is stored of the
+// tree and of its checkpoints against it.
+func (c *Check) logPart(ctx context.Context) error {
+	shards, err := c.e.store.Shards(ctx, c.scope)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(shards, func(s store.Shard) bool { return s.Number > c.State.Shard })
+	if c.State.Tree != nil {
+		i = slices.IndexFunc(shards, func(s store.Shard) bool { return s.Number == c.State.Shard })
+	}
+	if i < 0 {
+		c.State.Phase, c.State.Shard, c.State.Tree = phaseObjects, 0, nil
+		return c.looseShards(ctx, shards)
+	}
+	shard := shards[i]
+	if c.State.Tree == nil {
+		c.State.Shard, c.State.Tree = shard.Number, &grownTree{}
+	}
+	more, err := c.growPart(ctx, shard)
+	if err != nil || more {
+		return err
+	}
+	return c.endShard(ctx, shard, i == len(shards)-1)
+}
+
+// growPart takes the next entries of a log; more is false after the last.
+func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err error) {
+	tree := c.State.Tree
+	from := tree.Size
+	entries, err := c.e.store.LogEntries(ctx, c.scope, shard.Number, from, c.part)
+	if err != nil {
+		return false, err
+	}
+	points, err := c.checkpoints(ctx, shard, from, from+uint64(len(entries)))
+	if err != nil {
+		return false, err
+	}
+	for i := range entries {
+		if tree.Size >= shard.Size || entries[i].Index != tree.Size {
+			c.misplaced(shard, &entries[i])
+			return false, nil
+		}
+		c.checkEntryLeaf(shard, &entries[i])
+		if err := tree.add(entries[i].Hash, func(t fullTile) error { return c.checkTile(ctx, shard, t.level, t.index, t.hashes, true) }); err != nil {
+			return false, err
+		}
+		for _, p := range points[tree.Size] {
+			p.check(c, shard, tree.root())
+		}
+	}
+	c.State.Rows += uint64(len(entries))
+	return len(entries) == c.part, nil
+}
+
+// misplaced names the place where a log's numbers have a gap or go on too far.
+func (c *Check) misplaced(shard store.Shard, e *store.LogEntry) {
+	at := c.State.Tree.Size
+	if at >= shard.Size {
+		c.place(shard, at, e, "is an entry behind the log's end, which is %d", shard.Size)
+		return
+	}
+	c.place(shard, at, nil, "has no entry; the next one is %d", e.Index)
+}
+
+// place adds a finding about a place of a log.
+func (c *Check) place(shard store.Shard, index uint64, e *store.LogEntry, format string, args ...any) {
+	f := Finding{Kind: FoundTree, Shard: shard.Origin, Index: &index, Where: "log_entries", What: "place " + fmt.Sprintf("%d %s", index, fmt.Sprintf(format, args...))}
+	if e != nil {
+		f.Object, f.Step = textID(e.Object), e.Seq
+	}
+	c.add(f)
+}
+
+// checkEntryLeaf requires that an entry's leaf is there, has the entry's hash, and
+// says that it is in this log.
+func (c *Check) checkEntryLeaf(shard store.Shard, e *store.LogEntry) {
+	f := Finding{Kind: FoundLeaf, Object: textID(e.Object), Step: e.Seq, Shard: shard.Origin, Index: &e.Index, Where: "leaves"}
+	switch {
+	case len(e.Body) == 0:
+		f.What = "the leaf is gone: its place in the log is there"
+	case ledger.LeafHash(e.Body) != ledger.Hash(e.Hash):
+		f.What = "the leaf is not the one that has this place in the log"
+	default:
+		f.What = c.saysOtherwise(shard, e)
+	}
+	if f.What != "" {
+		c.add(f)
+	}
+}
+
+// saysOtherwise returns what a leaf says of itself that its place does not.
+func (c *Check) saysOtherwise(shard store.Shard, e *store.LogEntry) string {
+	leaf, err := ledger.ParseLeaf(e.Body)
+	switch {
+	case err != nil:
+		return "the leaf cannot be read"
+	case leaf.Log != shard.Origin:
+		return fmt.Sprintf("the leaf says that it is in the log %s", leaf.Log)
+	case e.Seq == 0 && leaf.Object != "", e.Seq > 0 && (leaf.Object != textID(e.Object) || leaf.Seq != e.Seq):
+		return fmt.Sprintf("the leaf is of step %d of %q", leaf.Seq, leaf.Object)
+	}
+	return ""
+}
+
+// checkTile compares a stored tile with what the entries say. One that is not full
+// may have grown since.
+func (c *Check) checkTile(ctx context.Context, shard store.Shard, level int, index uint64, want []byte, full bool) error {
+	stored, err := c.e.store.Tile(ctx, c.scope, shard.Number, level, index)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if bytes.Equal(stored, want) || !full && len(stored) > len(want) && bytes.HasPrefix(stored, want) && c.grown(ctx, shard) {
+		return nil
+	}
+	what := "is not what the entries say"
+	if len(stored) == 0 {
+		what = "is gone"
+	}
+	c.add(Finding{
+		Kind: FoundTree, Shard: shard.Origin, Where: "log_tiles", What: fmt.Sprintf("tile %d of level %d %s", index, level, what),
+		Do: "compare it with a copy of the log (a mirror); proofs from it do not verify",
+	})
+	return nil
+}
+
+// grown reports whether a log is longer by now than when the part began.
+func (c *Check) grown(ctx context.Context, shard store.Shard) bool {
+	shards, err := c.e.store.Shards(ctx, c.scope)
+	i := slices.IndexFunc(shards, func(s store.Shard) bool { return s.Number == shard.Number })
+	return err == nil && i >= 0 && shards[i].Size > shard.Size
+}
+
+// checkpoint is a signed checkpoint of a log and where it is kept.
+type checkpoint struct {
+	where     string // log_checkpoints, log_heads
+	size      uint64
+	root      *ledger.Hash // beside the note; nil: none
+	signed    []byte
+	verifiers []note.Verifier
+}
+
+// checkpoints returns, by size, those of a log above one size and up to another.
+func (c *Check) checkpoints(ctx context.Context, shard store.Shard, from, to uint64) (map[uint64][]checkpoint, error) {
+	verifiers, err := c.verifiers(ctx, shard.Origin)
+	if err != nil {
+		return nil, err
+	}
+	points := map[uint64][]checkpoint{}
+	published, err := c.e.store.PublishedAfter(ctx, c.scope, shard.Number, from, c.part)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range published {
+		points[p.Size] = append(points[p.Size], checkpoint{where: "log_checkpoints", size: p.Size, signed: p.Signed, verifiers: verifiers})
+	}
+	heads, err := c.e.store.LogHeads(ctx, c.scope)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		if h.Origin == shard.Origin {
+			root := ledger.Hash(h.Root)
+			points[h.Size] = append(points[h.Size], checkpoint{where: "log_heads", size: h.Size, root: &root, signed: h.Note, verifiers: verifiers})
+		}
+	}
+	return points, nil
+}
+
+// verifiers returns the keys that may have signed a log's checkpoints: all that the
+// tenant ever had for that. Without keys there are none, and no signature is checked.
+func (c *Check) verifiers(ctx context.Context, origin string) ([]note.Verifier, error) {
+	if c.withoutKeys {
+		return nil, nil
+	}
+	keys, err := c.e.ring.PurposeKeys(ctx, c.scope.Tenant(), keyring.Log)
+	if fault.Is(err, fault.Integrity) {
+		c.add(Finding{Kind: FoundKeys, Where: "data_keys", What: "the keys that sign the log: " + err.Error(), Do: doKeys})
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var verifiers []note.Verifier
+	for _, key := range keys {
+		seed, _, err := platformKey(key)
+		if err != nil {
+			return nil, err
+		}
+		public := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
+		verifier, err := ledger.ParseVerifier(ledger.VerifierKey(origin, public))
+		if err != nil {
+			return nil, err
+		}
+		verifiers = append(verifiers, verifier)
+	}
+	return verifiers, nil
+}
+
+// check compares a checkpoint with the root of the tree of its size.
+func (p checkpoint) check(c *Check, shard store.Shard, root ledger.Hash) {
+	says, err := p.open(c.withoutKeys)
+	what := ""
+	switch {
+	case err != nil:
+		what = "is not signed by the platform: " + err.Error()
+	case p.root != nil && *p.root != root, says.Origin != shard.Origin, !p.ahead(says) && (says.Size != p.size || says.Root != root):
+		what = "is not that of the entries"
+	default:
+		return
+	}
+	c.add(Finding{Kind: FoundCheckpoint, Shard: shard.Origin, Where: p.where, What: fmt.Sprintf("the checkpoint of size %d %s", p.size, what)})
+}
+
+// ahead reports whether the note is of more leaves than the log has: after a restore
+// the one beside the keys stays the last that was signed, of which some is lost.
+func (p checkpoint) ahead(says ledger.Checkpoint) bool {
+	return p.where == "log_heads" && says.Size > p.size
+}
+
+func (p checkpoint) open(unverified bool) (ledger.Checkpoint, error) {
+	if unverified || len(p.verifiers) == 0 {
+		return ledger.UnverifiedCheckpoint(p.signed)
+	}
+	says, _, err := ledger.OpenCheckpoint(p.signed, p.verifiers...)
+	return says, err
+}
+
+// endShard checks what can be said of a log once all its entries were seen.
+func (c *Check) endShard(ctx context.Context, shard store.Shard, last bool) error {
+	tree := c.State.Tree
+	if tree.Size < shard.Size {
+		c.place(shard, tree.Size, nil, "has no entry, and the log is to have %d", shard.Size)
+	}
+	for level, hashes := range tree.Levels {
+		if len(hashes) == 0 {
+			continue
+		}
+		if err := c.checkTile(ctx, shard, level, tree.Size>>(8*(level+1)), hashes, false); err != nil {
+			return err
+		}
+	}
+	if n, err := c.e.store.CountTiles(ctx, c.scope, shard.Number); err != nil {
+		return err
+	} else if n != tree.tiles() && !c.grown(ctx, shard) {
+		c.add(Finding{Kind: FoundTree, Shard: shard.Origin, Where: "log_tiles", What: fmt.Sprintf("the log has %d tiles, its entries make %d", n, tree.tiles())})
+	}
+	if err := c.checkEnd(ctx, shard); err != nil {
+		return err
+	}
+	if err := c.checkBounds(ctx, shard, last); err != nil {
+		return err
+	}
+	c.State.Tree = nil
+	return nil
+}
+
+// checkEnd looks for checkpoints of more than there is, and for one that is missing.
+func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
+	size := c.State.Tree.Size
+	beyond, err := c.checkpoints(ctx, shard, size, size)
+	if err != nil {
+		return err
+	}
+	kept := uint64(0)
+	for at, points := range beyond {
+		for _, p := range points {
+			if p.where == "log_heads" {
+				kept = at
+			}
+			if at > size && !c.grown(ctx, shard) {
+				c.add(Finding{
+					Kind: FoundBehind, Shard: shard.Origin, Where: p.where, Do: doRestore,
+					What: fmt.Sprintf("there is a checkpoint of size %d, and only %d entries", at, size),
+				})
+			}
+		}
+	}
+	published, _, err := c.e.store.Checkpoint(ctx, c.scope, shard.Number)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err == nil && kept < published {
+		c.add(Finding{
+			Kind: FoundCheckpoint, Shard: shard.Origin, Where: "log_heads", Do: doKeys,
+			What: fmt.Sprintf("a checkpoint of size %d was published, and the one kept beside the keys is of size %d (0: none)", published, kept),
+		})
+	}
+	if err != nil && kept > 0 {
+		c.add(Finding{Kind: FoundCheckpoint, Shard: shard.Origin, Where: "log_checkpoints", What: "a checkpoint is kept beside the keys, and none was published"})
+	}
+	return nil
+}
+
+// looseShards names what belongs to no log.
+func (c *Check) looseShards(ctx context.Context, shards []store.Shard) error {
+	for _, table := range []string{"log_entries", "log_tiles", "log_checkpoints"} {
+		numbers, err := c.e.store.ShardsOf(ctx, c.scope, table)
+		if err != nil {
+			return err
+		}
+		for _, n := range numbers {
+			if !slices.ContainsFunc(shards, func(s store.Shard) bool { return s.Number == n }) {
+				c.add(Finding{Kind: FoundShard, Where: table, What: fmt.Sprintf("there are rows of a log %d, and no such log", n)})
+			}
+		}
+	}
+	heads, err := c.e.store.LogHeads(ctx, c.scope)
+	if err != nil {
+		return err
+	}
+	for _, h := range heads {
+		if h.Size > 0 && !slices.ContainsFunc(shards, func(s store.Shard) bool { return s.Origin == h.Origin }) {
+			c.add(Finding{Kind: FoundBehind, Shard: h.Origin, Where: "log_heads", What: fmt.Sprintf("there is a checkpoint of size %d of a log that is not there", h.Size), Do: doRestore})
+		}
+	}
+	return nil
+}
+
+// checkBounds requires that a log begins by naming the end of the one before, and
+// that it is closed if another follows. One that was cut short by a restore ends
+// without the leaf that closes it, and the next one says so.
+func (c *Check) checkBounds(ctx context.Context, shard store.Shard, last bool) error {
+	if c.State.Tree.Size == 0 {
+		return nil
+	}
+	first, err := c.leafAt(ctx, shard, 0)
+	if err != nil {
+		return err
+	}
+	end, err := c.leafAt(ctx, shard, c.State.Tree.Size-1)
+	if err != nil {
+		return err
+	}
+	second, err := c.leafAt(ctx, shard, 1)
+	if err != nil {
+		return err
+	}
+	said := func(what string) {
+		c.add(Finding{Kind: FoundShard, Shard: shard.Origin, Where: "log_shards", What: what})
+	}
+	switch prev := c.State.Prev; {
+	case first.Kind != logOpened:
+		said("the log does not begin with the leaf that opens it")
+	case shard.Open != (last && end.Kind != logClosed):
+		said("whether the log is open is not what its leaves say")
+	case prev != nil && !prev.Closed && second.Kind != restorePerformedKind:
+		said("the log before does not end with the leaf that closes it, and no restore was performed")
+	}
+	if !c.withoutKeys && first.Kind == logOpened {
+		if err := c.checkFormer(ctx, shard); err != nil {
+			return err
+		}
+	}
+	root := c.State.Tree.root()
+	c.State.Prev = &shardEnd{Origin: shard.Origin, Size: c.State.Tree.Size, Root: root.String(), Closed: end.Kind == logClosed}
+	return nil
+}
+
+// checkFormer requires that a log's first leaf names where the log before ended.
+func (c *Check) checkFormer(ctx context.Context, shard store.Shard) error {
+	entries, err := c.e.store.LogEntries(ctx, c.scope, shard.Number, 0, 1)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	past, err := c.e.openEntry(ctx, c.scope, entries[0].Object)
+	if err != nil {
+		return c.object("leaves", entries[0].Object, err)
+	}
+	var want canon.Value
+	if prev := c.State.Prev; prev != nil {
+		root, err := ledger.ParseHash(prev.Root)
+		if err != nil {
+			return err
+		}
+		want = checkpointValue(ledger.Checkpoint{Origin: prev.Origin, Size: prev.Size, Root: root})
+	}
+	got := past.fields["$former"]
+	if (got == nil) != (want == nil) || want != nil && !canon.Equal(got, want) {
+		c.add(Finding{Kind: FoundShard, Shard: shard.Origin, Where: "log_shards", What: "the log does not continue the one before where that ended"})
+	}
+	return nil
+}
+
+// leafAt returns the leaf at a place; an empty one if there is none that can be read.
+func (c *Check) leafAt(ctx context.Context, shard store.Shard, index uint64) (ledger.Leaf, error) {
+	entries, err := c.e.store.LogEntries(ctx, c.scope, shard.Number, index, 1)
+	if err != nil || len(entries) == 0 || entries[0].Index != index {
+		return ledger.Leaf{}, err
+	}
+	leaf, err := ledger.ParseLeaf(entries[0].Body)
+	if err != nil {
+		return ledger.Leaf{}, nil
+	}
+	return leaf, nil
+}

@@ -1,0 +1,437 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
+)
+
+// objectPart looks at all that the database holds of some objects: leaves against
+// places in logs, objects by all that they consist of, and rows of none.
+func (c *Check) objectPart(ctx context.Context) error {
+	after, err := c.afterObject()
+	if err != nil {
+		return err
+	}
+	r, err := c.e.store.NextRange(ctx, c.scope, after, c.part)
+	if err != nil {
+		return err
+	}
+	leaves, err := c.places(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := c.heads(ctx, r, leaves); err != nil {
+		return err
+	}
+	if err := c.entries(ctx, leaves); err != nil {
+		return err
+	}
+	strays, err := c.e.store.StraysIn(ctx, c.scope, r, maxFindings)
+	if err != nil {
+		return err
+	}
+	for _, s := range strays {
+		c.tampered(FoundStray, s.Table, s.Object, 0, "row %d belongs to nothing that is there", s.Seq)
+	}
+	c.State.Rows += uint64(len(leaves))
+	if c.State.After = textID(r.Upto); r.Last() {
+		c.State.Phase, c.State.After = phaseRequests, ""
+	}
+	return nil
+}
+
+func (c *Check) afterObject() (store.ID, error) {
+	if c.State.After == "" {
+		return store.ID{}, nil
+	}
+	return store.ParseID(c.State.After)
+}
+
+// places merges the leaves of a range with their places in logs: each leaf has one,
+// but for the newest, and each place its leaf.
+func (c *Check) places(ctx context.Context, r store.Range) ([]store.LeafPlace, error) {
+	leaves, err := c.e.store.LeavesIn(ctx, c.scope, r)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := c.e.store.EntriesIn(ctx, c.scope, r)
+	if err != nil {
+		return nil, err
+	}
+	rest := entries
+	for _, leaf := range leaves {
+		for len(rest) > 0 && comparePlaces(rest[0], leaf) < 0 {
+			rest = c.withoutLeaf(rest)
+		}
+		n := 0
+		for n < len(rest) && comparePlaces(rest[n], leaf) == 0 {
+			n++
+		}
+		if err := c.placesOf(ctx, leaf, rest[:n]); err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	for len(rest) > 0 {
+		rest = c.withoutLeaf(rest)
+	}
+	return leaves, nil
+}
+
+func comparePlaces(a, b store.LeafPlace) int {
+	if n := bytes.Compare(a.Object[:], b.Object[:]); n != 0 {
+		return n
+	}
+	switch {
+	case a.Seq < b.Seq:
+		return -1
+	case a.Seq > b.Seq:
+		return 1
+	}
+	return 0
+}
+
+// withoutLeaf names a place whose leaf is gone.
+func (c *Check) withoutLeaf(entries []store.LeafPlace) []store.LeafPlace {
+	e := entries[0]
+	c.add(Finding{
+		Kind: FoundLeaf, Object: textID(e.Object), Step: e.Seq, Index: &e.Index, Where: "leaves",
+		What: fmt.Sprintf("the leaf is gone: it has place %d in log %d", e.Index, e.Shard),
+	})
+	return entries[1:]
+}
+
+func (c *Check) placesOf(ctx context.Context, leaf store.LeafPlace, places []store.LeafPlace) error {
+	if len(places) == 1 {
+		return nil
+	}
+	what := fmt.Sprintf("the leaf has %d places in the logs", len(places))
+	if len(places) == 0 {
+		pending, err := c.e.store.Pending(ctx, c.scope, leaf.Object, leaf.Seq)
+		if err != nil || pending {
+			return err
+		}
+		what = "the leaf has no place in a log, and later ones have"
+	}
+	c.tampered(FoundLeaf, "log_entries", leaf.Object, leaf.Seq, "%s", what)
+	return nil
+}
+
+// heads checks the objects of a range, and that each object with steps has a head.
+func (c *Check) heads(ctx context.Context, r store.Range, leaves []store.LeafPlace) error {
+	heads, err := c.e.store.HeadsIn(ctx, c.scope, r)
+	if err != nil {
+		return err
+	}
+	with := map[store.ID]bool{}
+	for _, head := range heads {
+		with[head.Object] = true
+		if err := c.object("heads", head.Object, c.checkObject(ctx, head)); err != nil {
+			return err
+		}
+	}
+	for i, leaf := range leaves {
+		if first := i == 0 || leaves[i-1].Object != leaf.Object; first && leaf.Seq > 0 && !with[leaf.Object] {
+			c.tampered(FoundObject, "heads", leaf.Object, 0, "the object has leaves and no head")
+		}
+	}
+	return nil
+}
+
+// checkObject checks one object by everything it consists of.
+func (c *Check) checkObject(ctx context.Context, head store.HeadRow) error {
+	switch {
+	case c.withoutKeys:
+		return c.bareObject(ctx, head)
+	case head.Kind == store.Instance:
+		return c.instance(ctx, head.Object)
+	case head.Kind == store.Definition:
+		return c.definition(ctx, head.Object)
+	case head.Kind == store.Custody:
+		return c.custody(ctx, head.Object)
+	}
+	o, err := c.e.load(ctx, c.scope, head.Object, head.Kind)
+	if err != nil {
+		return err
+	}
+	if _, err := c.e.values(ctx, o); err != nil {
+		return err
+	}
+	return c.past(ctx, o)
+}
+
+// past checks all steps of an object and the tokens of requests that they left.
+func (c *Check) past(ctx context.Context, o *object) error {
+	if _, err := c.e.history(ctx, o); err != nil {
+		return err
+	}
+	return c.requestsOf(ctx, o)
+}
+
+func (c *Check) instance(ctx context.Context, id store.ID) error {
+	live, err := c.e.Open(ctx, c.scope, id)
+	if fault.Is(err, fault.Sealed) {
+		return c.erased(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.past(ctx, &live.object); err != nil {
+		return err
+	}
+	if err := c.files(ctx, live); err != nil {
+		return err
+	}
+	return c.tokens(ctx, live)
+}
+
+// erased checks what is left of an erased instance. While it is being erased, its
+// plan is beside the keys, and nothing is required.
+func (c *Check) erased(ctx context.Context, id store.ID) error {
+	if err := c.e.checkStruck(ctx, c.scope, id); err != nil {
+		return err
+	}
+	o := &object{scope: c.scope, id: id, kind: store.Instance}
+	custodyID, err := c.e.instanceCustody(ctx, c.scope, id)
+	if err != nil {
+		return err
+	}
+	cu, err := c.e.openCustody(ctx, c.scope, custodyID)
+	if err != nil {
+		return err
+	}
+	if cu.outcome.Gone == nil {
+		if p, err := c.e.storedPlan(ctx, c.scope, custodyID); err != nil || p != nil {
+			return err
+		}
+		return o.tampered("has no key, and nobody ordered that")
+	}
+	left, err := c.leftOf(ctx, cu, id)
+	for _, what := range left {
+		c.tampered(FoundObject, "fields", id, 0, "%s", what)
+	}
+	return err
+}
+
+// leftOf returns what should not be left of an erased instance.
+func (c *Check) leftOf(ctx context.Context, cu *custody, id store.ID) ([]string, error) {
+	var check api.ErasureCheck
+	if err := c.e.tryInstance(ctx, c.scope, id, cu.outcome.Gone, &check); err != nil {
+		return nil, err
+	}
+	files, err := c.e.store.Files(ctx, c.scope, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		check.Findings = append(check.Findings, fmt.Sprintf("file %s is listed", fileName(f.Blob)))
+	}
+	tokens, err := c.e.store.CountTokens(ctx, c.scope, nil, id)
+	if err != nil {
+		return nil, err
+	}
+	if tokens > 0 {
+		check.Findings = append(check.Findings, fmt.Sprintf("%d index tokens are there", tokens))
+	}
+	return check.Findings, nil
+}
+
+// definition checks a definition, its files, and its row in the list.
+func (c *Check) definition(ctx context.Context, id store.ID) error {
+	d, err := c.e.openDefinition(ctx, c.scope, id)
+	if err != nil {
+		return err
+	}
+	row, err := c.e.store.Definition(ctx, c.scope, d.head.process, d.head.version)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err != nil || row.ID != id || !d.equalRow(row.DefinitionRow) {
+		return d.tampered("has a changed or missing row in the list of processes")
+	}
+	return c.requestsOf(ctx, &d.object)
+}
+
+// custody checks a custody, its row, its plan, and that the keys it destroyed are.
+func (c *Check) custody(ctx context.Context, id store.ID) error {
+	cu, err := c.e.openCustody(ctx, c.scope, id)
+	if err != nil {
+		return err
+	}
+	row, err := c.e.store.Custody(ctx, c.scope, id)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err != nil || !cu.equalRow(row.CustodyRow) {
+		return cu.tampered("has a changed or missing row in the list of holds and erasures")
+	}
+	if err := c.destroyed(ctx, cu); err != nil {
+		return err
+	}
+	return c.requestsOf(ctx, &cu.object)
+}
+
+// destroyed requires that no key of an erasure is there any more, and that its plan
+// is: without that, restored data would not be erased again.
+func (c *Check) destroyed(ctx context.Context, cu *custody) error {
+	if len(cu.keys) == 0 {
+		return nil
+	}
+	plan, err := c.e.storedPlan(ctx, c.scope, cu.id)
+	if err != nil {
+		return err
+	}
+	back := func(what string) {
+		c.add(Finding{Kind: FoundKeys, Object: textID(cu.id), Where: "erasures", What: what, Do: "restart the server, which erases again what was put back; " + doKeys})
+	}
+	if plan == nil {
+		back("the plan of an erasure that was carried out is gone")
+	}
+	for _, key := range cu.keys {
+		switch _, err := c.e.ring.Key(ctx, c.scope.Tenant(), key); {
+		case err == nil || fault.Is(err, fault.Integrity):
+			back(fmt.Sprintf("key %s was destroyed and is there", key))
+		case !fault.Is(err, fault.Sealed) && !fault.Is(err, fault.NotFound):
+			return err
+		}
+	}
+	owned, err := c.e.ownedAgain(ctx, c.scope, cu.target, cu.keys)
+	if owned {
+		back("a destroyed key is called the person's")
+	}
+	return err
+}
+
+// entries checks the leaves of no object.
+func (c *Check) entries(ctx context.Context, leaves []store.LeafPlace) error {
+	for _, leaf := range leaves {
+		if leaf.Seq > 0 {
+			continue
+		}
+		row, err := c.e.store.Entry(ctx, c.scope, leaf.Object)
+		if err == nil && c.withoutKeys {
+			err = c.bareEntry(row)
+		} else if err == nil {
+			err = c.entry(ctx, row)
+		}
+		if err := c.object("leaves", leaf.Object, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Check) entry(ctx context.Context, row store.Entry) error {
+	past, err := c.e.checkEntry(ctx, c.scope, row)
+	if _, ok := past.fields["$actor"]; err == nil && !ok {
+		o := object{scope: c.scope, id: row.ID, kind: entryKind}
+		return o.tampered("says nothing of who acted: it is not ours")
+	}
+	return err
+}
+
+// bareEntry checks what needs no key.
+func (c *Check) bareEntry(row store.Entry) error {
+	o := &object{scope: c.scope, id: row.ID, kind: entryKind}
+	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
+	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
+		return o.tampered("has a changed leaf")
+	}
+	var sealed [][]byte
+	for _, f := range row.Fields {
+		sealed = append(sealed, f.Value)
+	}
+	if leaf.N != len(row.Fields) || ledger.RowsHash(nil, sealed) != leaf.Rows {
+		return o.tampered("has rows that its leaf does not commit to")
+	}
+	return nil
+}
+
+// bareObject checks what needs no key: the chain of leaves, records, sealed bytes.
+func (c *Check) bareObject(ctx context.Context, head store.HeadRow) error {
+	o := &object{scope: c.scope, id: head.Object, kind: head.Kind}
+	var prev ledger.Hash
+	for seq := uint64(0); ; {
+		rows, err := c.e.store.Steps(ctx, c.scope, head.Object, seq, historyBatch)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if seq++; row.Seq != seq {
+				return o.tampered("lacks step %d", seq)
+			}
+			if prev, err = c.bareStep(ctx, o, row, prev); err != nil {
+				return err
+			}
+		}
+		if len(rows) < historyBatch {
+			if seq != head.Seq {
+				return o.tampered("has %d steps and a head of step %d", seq, head.Seq)
+			}
+			return nil
+		}
+	}
+}
+
+func (c *Check) bareStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash) (ledger.Hash, error) {
+	leaf, err := o.chained(row, prev)
+	if err != nil {
+		return prev, err
+	}
+	fields, err := c.e.store.StepFields(ctx, c.scope, o.id, row.Seq)
+	if err != nil {
+		return prev, err
+	}
+	var sealed [][]byte
+	for _, f := range fields {
+		if f.Sealed {
+			sealed = append(sealed, f.Value)
+		}
+	}
+	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || len(fields) > leaf.N {
+		return prev, o.tampered("has changed rows of step %d", row.Seq)
+	}
+	return row.Leaf.Hash, nil
+}
+
+// files compares an instance's files with their rows, sizes included.
+func (c *Check) files(ctx context.Context, live *Live) error {
+	rows, err := c.e.store.Files(ctx, c.scope, live.id)
+	if err != nil {
+		return err
+	}
+	ids := live.head.files()
+	for _, row := range rows {
+		if !slices.Contains(ids, row.Blob) {
+			c.tampered(FoundStray, "files", live.id, 0, "file %s is listed, and the instance does not have it", fileName(row.Blob))
+			continue
+		}
+		f, err := c.e.openFile(ctx, live, row.Blob)
+		erased := fault.Is(err, fault.Sealed)
+		if err != nil && !erased {
+			return err
+		}
+		if !erased && f.size != row.Size || erased && row.Size != 0 {
+			c.tampered(FoundObject, "files", live.id, 0, "file %s is listed with %d bytes, and has another size", fileName(row.Blob), row.Size)
+		}
+	}
+	return nil
+}
+
+// recordOf reads a step's clear record.
+func recordOf(o *object, row store.StepRow) (*canon.Context, error) {
+	value, err := canon.Decode(row.Body)
+	record, ok := value.(*canon.Context)
+	if err != nil || !ok {
+		return nil, o.tampered("has a malformed record of step %d", row.Seq)
+	}
+	return record, nil
+}

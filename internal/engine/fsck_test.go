@@ -1,0 +1,218 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// fsck checks a data directory that no node uses, and returns what is found.
+func (w *world) fsck(t *testing.T, dir string, withoutKeys bool) ([]engine.Finding, error) {
+	t.Helper()
+	config := w.config
+	config.Data = dir
+	var all []engine.Finding
+	err := node.Check(t.Context(), config, node.CheckConfig{
+		WithoutKeys: withoutKeys,
+		Part: func(_ string, _ engine.CheckState, found []engine.Finding) error {
+			all = append(all, found...)
+			return nil
+		},
+	})
+	return all, err
+}
+
+// unnamed lists what an administrator of the database can change without that
+// reads refuse it or the check names it, with the reason why that is all right.
+var unnamed = map[string]string{
+	"goose_db_version":          "bookkeeping of migrations; a wrong one fails at start or changes nothing",
+	"sqlite_sequence":           "bookkeeping of the database",
+	"tenant_keys.made":          "the next rotation comes earlier or later",
+	"root_versions":             "the next rotation comes earlier or later",
+	"tokens.seq":                "of a person's token only object and key count; that of a search is named",
+	"log_shards.cursor":         "leaves that have a place get no other, and those that get none are named",
+	"log_checkpoints/delete":    "the newest one is published again from beside the keys; of older ones the tree is still there",
+	"log_checkpoints.tenant":    "as good as deleted",
+	"log_checkpoints.published": "the next heartbeat comes earlier or later",
+	"leaves.pos":                "the order in which leaves get their places; those that have one keep it",
+	"readers.tenant":            "as good as deleted",
+	"readers/delete":            "that reader is refused",
+	"readers/set back":          "a revoked reader reads again what whoever can do this reads anyway; reader.revoked stays in the log",
+}
+
+// TestWhatReadsDoNotRefuseIsNamed makes every change that the test of reads makes,
+// and those that it lists as free, and requires that either the check names something
+// or reading fails.
+func TestWhatReadsDoNotRefuseIsNamed(t *testing.T) {
+	w := newWorld(t)
+	for _, withoutKeys := range []bool{false, true} {
+		found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys)
+		if err != nil || len(found) > 0 {
+			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
+		}
+	}
+	var all []mutation
+	for _, file := range []string{"data.db", "keys.db"} {
+		all = append(all, w.mutations(t, file, unnamed)...)
+	}
+	if len(all) < 300 {
+		t.Fatalf("%d mutations, want some for every column", len(all))
+	}
+	if testing.Short() {
+		all = sample(all, 40)
+	}
+	for _, m := range all {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := w.copy(t, w.config.Data)
+			if !m.apply(t, filepath.Join(dir, m.file)) {
+				return // the schema refuses it
+			}
+			if found, err := w.fsck(t, dir, false); err != nil || len(found) > 0 {
+				return
+			}
+			if err := w.readAll(t, dir); err == nil {
+				t.Errorf("neither refused nor named: %s", m.sql)
+			}
+		})
+	}
+}
+
+// ofObjects are the tables whose rows are an object's, with the column that names it.
+var ofObjects = map[string]string{
+	"heads": "object", "steps": "object", "fields": "object", "leaves": "object", "instances": "object", "tokens": "object", "unique_tokens": "object",
+	"files": "object", "person_keys": "object", "tasks": "instance", "task_candidates": "instance", "jobs": "instance", "timers": "instance", "incidents": "instance",
+}
+
+// TestAnObjectSetBackIsNamed does to whole objects what no read notices.
+func TestAnObjectSetBackIsNamed(t *testing.T) {
+	w := newWorld(t)
+	object := w.instances[2] // has steps that its older state has not
+	id := idBytes(t, object)
+	change := func(t *testing.T, dir string, of func(table, column string) string) {
+		db := openRaw(t, filepath.Join(dir, "data.db"))
+		defer db.Close()
+		if _, err := db.Exec(`ATTACH ? AS old`, filepath.Join(w.old, "data.db")); err != nil {
+			t.Fatal(err)
+		}
+		for table, column := range ofObjects {
+			for _, text := range []string{`DELETE FROM main.` + table + ` WHERE ` + column + ` = ?`, of(table, column)} {
+				if text == "" {
+					continue
+				}
+				if _, err := db.Exec(text, id); err != nil {
+					t.Fatalf("%s: %v", text, err)
+				}
+			}
+		}
+	}
+	tests := []struct {
+		name string
+		of   func(table, column string) string // SQL after the object's rows were deleted
+		kind string
+	}{
+		{"set back", func(table, column string) string {
+			return `INSERT INTO main.` + table + ` SELECT * FROM old.` + table + ` WHERE ` + column + ` = ?`
+		}, engine.FoundLeaf},
+		{"deleted", func(string, string) string { return "" }, engine.FoundLeaf},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for _, withoutKeys := range []bool{false, true} {
+				dir := w.copy(t, w.config.Data)
+				change(t, dir, test.of)
+				found, err := w.fsck(t, dir, withoutKeys)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(found, func(f engine.Finding) bool {
+					return f.Kind == test.kind && f.Object == object && f.Step > 1 && f.Index != nil && f.Where == "leaves"
+				}) {
+					t.Errorf("without keys: %v: found %v, want the object, its step and its place", withoutKeys, found)
+				}
+			}
+		})
+	}
+}
+
+// TestWhatIsDoneToTheTreeIsNamed changes leaves and places together, so that each
+// row by itself is as it should be.
+func TestWhatIsDoneToTheTreeIsNamed(t *testing.T) {
+	w := newWorld(t)
+	tests := []struct{ name, kind, sql string }{
+		{"a leaf with its place, and the places behind it moved up", engine.FoundTree, `
+			DELETE FROM leaves WHERE (tenant, object, seq) IN (SELECT tenant, object, seq FROM log_entries WHERE idx = 3);
+			DELETE FROM log_entries WHERE idx = 3;
+			UPDATE log_entries SET idx = -idx WHERE idx > 3;
+			UPDATE log_entries SET idx = -idx - 1 WHERE idx < 0;
+			UPDATE log_shards SET size = size - 1`},
+		{"two places swapped", engine.FoundTree, `
+			UPDATE log_entries SET idx = 1000000 WHERE idx = 3;
+			UPDATE log_entries SET idx = 3 WHERE idx = 4;
+			UPDATE log_entries SET idx = 4 WHERE idx = 1000000`},
+		{"the newest leaves with their places", engine.FoundBehind, `
+			DELETE FROM leaves WHERE (tenant, object, seq) IN (SELECT tenant, object, seq FROM log_entries WHERE idx >= (SELECT size - 2 FROM log_shards));
+			DELETE FROM log_entries WHERE idx >= (SELECT size - 2 FROM log_shards);
+			DELETE FROM log_checkpoints WHERE size > (SELECT size - 2 FROM log_shards);
+			UPDATE log_shards SET size = size - 2`},
+		{"a leaf that is there twice", engine.FoundLeaf, `
+			DROP INDEX log_entries_by_leaf;
+			INSERT INTO log_entries (tenant, shard, idx, object, seq, hash) SELECT tenant, shard, (SELECT size FROM log_shards), object, seq, hash FROM log_entries WHERE idx = 5;
+			UPDATE log_shards SET size = size + 1`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := w.copy(t, w.config.Data)
+			db := openRaw(t, filepath.Join(dir, "data.db"))
+			_, err := db.Exec(`PRAGMA ignore_check_constraints = ON; ` + test.sql)
+			db.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := w.fsck(t, dir, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(found, func(f engine.Finding) bool { return f.Kind == test.kind }) {
+				t.Errorf("found %v, want one of kind %s", found, test.kind)
+			}
+		})
+	}
+}
+
+// TestACheckGoesOnWhereItWas stops a check after each part and goes on with its
+// state as it was stored.
+func TestACheckGoesOnWhereItWas(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	for range 40 {
+		env.Start("everything", `{"note": "a"}`)
+	}
+	env.Restart(nil)
+	var state engine.CheckState
+	parts := 0
+	for ; state.Phase != "done"; parts++ {
+		c := env.Engine.NewCheck(identity.MainTenant, state, engine.CheckOptions{Part: 7})
+		found, err := c.Next(t.Context())
+		if err != nil || len(found) > 0 {
+			t.Fatalf("part %d: %v, %v", parts, found, err)
+		}
+		text, err := json.Marshal(c.State)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state = engine.CheckState{}
+		if err := json.Unmarshal(text, &state); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if parts < 10 || state.Rows < 80 {
+		t.Errorf("%d parts, %d rows", parts, state.Rows)
+	}
+}

@@ -1,0 +1,284 @@
+package store
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// Range is the objects of a tenant above After, up to and with Upto. Whoever goes
+// through a whole database does so in ranges, of which each fits into memory.
+type Range struct{ After, Upto ID }
+
+// Last reports whether nothing comes after the range.
+func (r Range) Last() bool { return r.Upto == lastID }
+
+var lastID = ID(bytes.Repeat([]byte{0xff}, 16))
+
+// NextRange returns the range that begins after an object and holds about n leaves,
+// those of no object among them. The last one has no end.
+func (db *DB) NextRange(ctx context.Context, s Scope, after ID, n int) (Range, error) {
+	r := Range{After: after, Upto: lastID}
+	err := db.data.each(ctx, s.tenant, `
+		SELECT object FROM leaves WHERE tenant = $1 AND object > $2
+		ORDER BY object, seq
+		LIMIT 1 OFFSET $3`,
+		[]any{s.tenant, after, n}, func(row row) error { return row.scan(&r.Upto) })
+	return r, err
+}
+
+// LeafPlace names a leaf and, in a log, its place.
+type LeafPlace struct {
+	Object ID
+	Seq    uint64
+	Shard  int
+	Index  uint64
+}
+
+// LeavesIn lists the leaves of a range, ascending by object and seq, without places.
+func (db *DB) LeavesIn(ctx context.Context, s Scope, r Range) ([]LeafPlace, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT object, seq FROM leaves WHERE tenant = $1 AND object > $2 AND object <= $3
+		ORDER BY object, seq`,
+		[]any{s.tenant, r.After, r.Upto}, func(row row, l *LeafPlace) error { return row.scan(&l.Object, &l.Seq) })
+}
+
+// EntriesIn lists what the logs hold of a range, ascending by object and seq.
+func (db *DB) EntriesIn(ctx context.Context, s Scope, r Range) ([]LeafPlace, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT object, seq, shard, idx FROM log_entries WHERE tenant = $1 AND object > $2 AND object <= $3
+		ORDER BY object, seq, shard, idx`,
+		[]any{s.tenant, r.After, r.Upto}, func(row row, l *LeafPlace) error {
+			return row.scan(&l.Object, &l.Seq, &l.Shard, &l.Index)
+		})
+}
+
+// Pending reports whether a leaf came after all that have a place in a log.
+func (db *DB) Pending(ctx context.Context, s Scope, object ID, seq uint64) (pending bool, err error) {
+	err = db.data.each(ctx, s.tenant, db.dialect(
+		`SELECT l.pos > `+cursorNow+` FROM leaves l WHERE l.tenant = $1 AND l.object = $2 AND l.seq = $3`,
+		`SELECT l.xid >= `+cursorNow+`::text::xid8 FROM leaves l WHERE l.tenant = $1 AND l.object = $2 AND l.seq = $3`),
+		[]any{s.tenant, object, seq}, func(r row) error { return r.scan(&pending) })
+	return pending, err
+}
+
+// HeadRow is a head's row without its body.
+type HeadRow struct {
+	Object ID
+	Kind   Kind
+	Seq    uint64
+}
+
+// HeadsIn lists the heads of a range, ascending.
+func (db *DB) HeadsIn(ctx context.Context, s Scope, r Range) ([]HeadRow, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT object, kind, seq FROM heads WHERE tenant = $1 AND object > $2 AND object <= $3
+		ORDER BY object`,
+		[]any{s.tenant, r.After, r.Upto}, func(row row, h *HeadRow) error {
+			var kind string
+			err := row.scan(&h.Object, &kind, &h.Seq)
+			h.Kind = Kind(kind)
+			return err
+		})
+}
+
+// Stray is a row that nothing leads to.
+type Stray struct {
+	Table  string
+	Object ID
+	Seq    uint64 // or the number of a task, job, timer or incident
+}
+
+// strays are the rows of each table that must belong to something, and what that is.
+// t is the table's row.
+var strays = []struct{ table, object, seq, belongs string }{
+	{"steps", "object", "t.seq", `SELECT 1 FROM leaves l WHERE l.tenant = t.tenant AND l.object = t.object AND l.seq = t.seq`},
+	{"fields", "object", "t.seq", `SELECT 1 FROM leaves l WHERE l.tenant = t.tenant AND l.object = t.object AND l.seq = t.seq`},
+	{"tokens", "object", "t.seq", `SELECT 1 FROM leaves l WHERE l.tenant = t.tenant AND l.object = t.object AND l.seq = t.seq`},
+	{"instances", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind = 'instance'`},
+	{"definitions", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind = 'definition'`},
+	{"custodies", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind = 'custody'`},
+	{"tasks", "instance", "t.id", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.instance`},
+	{"task_candidates", "instance", "t.task", `SELECT 1 FROM tasks k WHERE k.tenant = t.tenant AND k.instance = t.instance AND k.id = t.task`},
+	{"jobs", "instance", "t.id", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.instance`},
+	{"timers", "instance", "t.id", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.instance`},
+	{"incidents", "instance", "t.id", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.instance`},
+	{"files", "object", "0", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.object`},
+}
+
+// StraysIn lists up to limit rows of a range, of each table, that belong to nothing.
+func (db *DB) StraysIn(ctx context.Context, s Scope, r Range, limit int) ([]Stray, error) {
+	var found []Stray
+	for _, t := range strays {
+		some, err := collect(ctx, db.data, s.tenant, `
+			SELECT DISTINCT t.`+t.object+`, `+t.seq+` FROM `+t.table+` t
+			WHERE t.tenant = $1 AND t.`+t.object+` > $2 AND t.`+t.object+` <= $3 AND NOT EXISTS (`+t.belongs+`)
+			LIMIT $4`,
+			[]any{s.tenant, r.After, r.Upto, limit}, func(row row, x *Stray) error {
+				x.Table = t.table
+				return row.scan(&x.Object, &x.Seq)
+			})
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return found, nil
+}
+
+// RequestRow is the token that a request left beside its step.
+type RequestRow struct {
+	Kind   TokenKind
+	Token  [32]byte
+	Object ID
+	Seq    uint64
+	Print  []byte
+}
+
+// Requests lists the tokens of requests, ascending, after one.
+func (db *DB) Requests(ctx context.Context, s Scope, after RequestRow, limit int) ([]RequestRow, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT kind, token, object, seq, print FROM unique_tokens
+		WHERE tenant = $1 AND (kind, token) > ($2, $3)
+		ORDER BY kind, token
+		LIMIT $4`,
+		[]any{s.tenant, after.Kind, after.Token, limit}, scanRequest)
+}
+
+// PlacedToken is a token of an object.
+type PlacedToken struct {
+	Kind  TokenKind
+	Token [32]byte
+	TokenRow
+}
+
+// ObjectTokens lists the tokens of an object that any number of objects may have.
+func (db *DB) ObjectTokens(ctx context.Context, s Scope, object ID) ([]PlacedToken, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT kind, token, object, seq, print, data_key FROM tokens WHERE tenant = $1 AND object = $2`,
+		[]any{s.tenant, object}, func(r row, t *PlacedToken) error {
+			var kind int64
+			err := r.scan(&kind, &t.Token, &t.Object, &t.Seq, &t.Print, (*optionalID)(&t.Key))
+			t.Kind = TokenKind(kind)
+			return err
+		})
+}
+
+// PersonKeyHolder returns the object that met the person of a key without a name;
+// false when there is none.
+func (db *DB) PersonKeyHolder(ctx context.Context, s Scope, key ID) (object ID, found bool, err error) {
+	err = db.data.each(ctx, s.tenant, `SELECT object FROM person_keys WHERE tenant = $1 AND data_key = $2`,
+		[]any{s.tenant, key}, func(r row) error {
+			found = true
+			return r.scan(&object)
+		})
+	return object, found, err
+}
+
+// LooseRow names a row of a table that stands in no object's order.
+type LooseRow struct {
+	Table, Where string
+}
+
+// LooseRows lists up to limit rows that nothing leads to, of the tables whose order
+// is not that of objects: persons' keys and keys of files.
+func (db *DB) LooseRows(ctx context.Context, s Scope, limit int) ([]LooseRow, error) {
+	var found []LooseRow
+	for _, q := range []struct{ table, text string }{
+		{"person_keys", `
+			SELECT object FROM person_keys t WHERE tenant = $1 AND NOT EXISTS (
+				SELECT 1 FROM leaves l WHERE l.tenant = t.tenant AND l.object = t.object AND l.seq = 1)
+			LIMIT $2`},
+		{"file_keys", `
+			SELECT blob FROM file_keys t WHERE tenant = $1 AND NOT EXISTS (
+				SELECT 1 FROM files f WHERE f.tenant = t.tenant AND f.blob = t.blob)
+			LIMIT $2`},
+	} {
+		some, err := collect(ctx, db.data, s.tenant, q.text, []any{s.tenant, limit}, func(r row, l *LooseRow) error {
+			var id ID
+			err := r.scan(&id)
+			*l = LooseRow{q.table, id.String()}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return found, nil
+}
+
+// Resources lists the hashes by which files of deployments are named, ascending.
+func (db *DB) Resources(ctx context.Context, s Scope) ([][32]byte, error) {
+	return collect(ctx, db.data, s.tenant, `SELECT hash FROM resources WHERE tenant = $1 ORDER BY hash`,
+		[]any{s.tenant}, func(r row, hash *[32]byte) error { return r.scan(hash) })
+}
+
+// Uploads lists the uploads of a tenant, ascending, after one.
+func (db *DB) Uploads(ctx context.Context, s Scope, after ID, limit int) ([]UploadRow, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT `+uploadColumns+` FROM uploads WHERE tenant = $1 AND blob > $2
+		ORDER BY blob
+		LIMIT $3`,
+		[]any{s.tenant, after, limit}, scanUpload)
+}
+
+// ShardsOf lists the numbers of the logs that entries, tiles or checkpoints name.
+func (db *DB) ShardsOf(ctx context.Context, s Scope, table string) ([]int, error) {
+	switch table {
+	case "log_entries", "log_tiles", "log_checkpoints":
+	default:
+		return nil, fault.New(fault.Internal, "table %s has no shards", table)
+	}
+	var all []int
+	for number := -1; ; { // one look-up for each, not one for each row
+		next := number
+		err := db.data.each(ctx, s.tenant, `SELECT shard FROM `+table+` WHERE tenant = $1 AND shard > $2 ORDER BY shard LIMIT 1`,
+			[]any{s.tenant, number}, func(r row) error { return r.scan(&next) })
+		if err != nil || next == number {
+			return all, err
+		}
+		number, all = next, append(all, next)
+	}
+}
+
+// CountTiles returns how many tiles a log has.
+func (db *DB) CountTiles(ctx context.Context, s Scope, shard int) (n int, err error) {
+	err = db.data.each(ctx, s.tenant, `SELECT count(*) FROM log_tiles WHERE tenant = $1 AND shard = $2`,
+		[]any{s.tenant, shard}, func(r row) error { return r.scan(&n) })
+	return n, err
+}
+
+// Published is a published checkpoint.
+type Published struct {
+	Size   uint64
+	Signed []byte
+}
+
+// PublishedAfter lists the published checkpoints of a log above a size, ascending.
+func (db *DB) PublishedAfter(ctx context.Context, s Scope, shard int, size uint64, limit int) ([]Published, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT size, signed FROM log_checkpoints WHERE tenant = $1 AND shard = $2 AND size > $3
+		ORDER BY size
+		LIMIT $4`,
+		[]any{s.tenant, shard, size, limit}, func(r row, p *Published) error { return r.scan(&p.Size, &p.Signed) })
+}
+
+// RequestsLike lists the tokens of requests that begin with these bytes.
+func (db *DB) RequestsLike(ctx context.Context, s Scope, prefix []byte) ([]RequestRow, error) {
+	from, to := [32]byte{}, [32]byte(bytes.Repeat([]byte{0xff}, 32))
+	copy(from[:], prefix)
+	copy(to[:], prefix)
+	return collect(ctx, db.data, s.tenant, `
+		SELECT kind, token, object, seq, print FROM unique_tokens
+		WHERE tenant = $1 AND kind = $2 AND token BETWEEN $3 AND $4`,
+		[]any{s.tenant, IdempotencyToken, from, to}, scanRequest)
+}
+
+func scanRequest(r row, q *RequestRow) error {
+	var kind int64
+	err := r.scan(&kind, &q.Token, &q.Object, &q.Seq, &q.Print)
+	q.Kind = TokenKind(kind)
+	return err
+}
