@@ -5,10 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -31,8 +29,7 @@ func storedFields(ctx context.Context, data, instance string) ([]storedField, er
 	if err != nil {
 		return nil, err
 	}
-	file := url.URL{Scheme: "file", Opaque: filepath.Join(data, "data.db"), RawQuery: "mode=ro"}
-	db, err := sql.Open("sqlite", file.String())
+	db, err := openDatabaseFile(filepath.Join(data, "data.db"), "ro")
 	if err != nil {
 		return nil, err
 	}

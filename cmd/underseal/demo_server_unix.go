@@ -25,6 +25,8 @@ type demoServer struct {
 func (s *demoServer) data() string   { return filepath.Join(s.dir, "data") }
 func (s *demoServer) apiKey() string { return filepath.Join(s.dir, "keys", "admin.key") }
 
+func (s *demoServer) rootKey() string { return filepath.Join(s.dir, "keys", "root.key") }
+
 // startDemoServer returns when the server answers. Its log goes to a file.
 func startDemoServer(ctx context.Context, dir string) (*demoServer, error) {
 	binary, err := os.Executable()
@@ -42,7 +44,7 @@ func startDemoServer(ctx context.Context, dir string) (*demoServer, error) {
 	}
 	defer log.Close()
 	s.cmd = exec.Command(binary, "serve", "--json", "--config", config, "--data", s.data(),
-		"--root-key-file", filepath.Join(dir, "keys", "root.key"), "--key-file", s.apiKey(),
+		"--root-key-file", s.rootKey(), "--key-file", s.apiKey(),
 		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
 	s.cmd.Env = childEnviron(os.Environ(), &settings{})
 	s.cmd.Stderr = log

@@ -23,15 +23,19 @@ import (
 // client alone, as the worker and as the loan officer.
 type demo struct {
 	out    io.Writer
+	to     string // directory of what an auditor gets
 	server *demoServer
 	client *client.Client
 
-	big, small api.Instance // decided by a person, decided by the process
-	task       api.Task     // as the loan officer saw it
+	big, small       api.Instance // decided by a person, decided by the process
+	task             api.Task     // as the loan officer saw it
+	before           storedHead   // of big, before the decision
+	open             string       // id of an instance that waits for a decision
+	evidence, policy string       // files that the auditor gets
 }
 
 // demonstrate runs the walk, then serves until ctx ends unless it runs once.
-func demonstrate(ctx context.Context, e *env, once bool) (err error) {
+func demonstrate(ctx context.Context, e *env, once bool, to string) (err error) {
 	out := e.stdout
 	if e.json {
 		out = e.stderr // the walk is for people; --json has no result to show
@@ -41,7 +45,7 @@ func demonstrate(ctx context.Context, e *env, once bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	d := &demo{out: out}
+	d := &demo{out: out, to: to}
 	d.say("Starting a server of its own in %s", dir)
 	if d.server, err = startDemoServer(ctx, dir); err != nil {
 		return err
@@ -63,7 +67,8 @@ func demonstrate(ctx context.Context, e *env, once bool) (err error) {
 // walk is the demonstration, step by step; the first error ends it.
 func (d *demo) walk(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		d.connect, d.deploy, d.start, d.work, d.decide, d.showInstance, d.showSteps, d.proveSealed,
+		d.connect, d.deploy, d.start, d.work, d.keepHead, d.decide, d.showInstance, d.showSteps, d.proveSealed,
+		d.exportEvidence, d.verifyEvidence, d.apply, d.playAdministrator,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -130,6 +135,11 @@ func (d *demo) start(ctx context.Context) error {
 // work is the worker: it asks the credit bureau, which is a formula here.
 func (d *demo) work(ctx context.Context) error {
 	d.say("A worker does the credit-check jobs")
+	return d.doJobs(ctx, 2)
+}
+
+// doJobs runs a worker until it has done that many jobs.
+func (d *demo) doJobs(ctx context.Context, jobs int) error {
 	ctx, enough := context.WithTimeout(ctx, 30*time.Second)
 	defer enough()
 	done := 0
@@ -140,16 +150,16 @@ func (d *demo) work(ctx context.Context) error {
 			return nil, err
 		}
 		d.tell("was given %s, answers score %d", strings.Join(names(job.Variables), ", "), score)
-		if done++; done == 2 {
+		if done++; done == jobs {
 			enough()
 		}
 		return client.Result{"score": score}, nil
 	})
-	if err := w.Run(ctx); err != nil && done < 2 {
+	if err := w.Run(ctx); err != nil && done < jobs {
 		return err
 	}
-	if done < 2 {
-		return fault.New(fault.Unavailable, "the worker got %d of 2 jobs within 30 s", done)
+	if done < jobs {
+		return fault.New(fault.Unavailable, "the worker got %d of %d jobs within 30 s", done, jobs)
 	}
 	return nil
 }

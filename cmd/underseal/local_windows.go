@@ -10,7 +10,7 @@ func initialize(context.Context, *env, bool) (made, error) { return made{}, only
 
 func serve(context.Context, *env) error { return onlyClient("serve") }
 
-func demonstrate(context.Context, *env, bool) error { return onlyClient("demo") }
+func demonstrate(context.Context, *env, bool, string) error { return onlyClient("demo") }
 
 func onlyClient(command string) error {
 	return fault.New(fault.Invalid, "%s does not run on Windows", command).WithCode("platform").

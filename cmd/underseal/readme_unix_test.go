@@ -23,8 +23,9 @@ func TestTheReadmesSessionWorks(t *testing.T) {
 	environ := append(os.Environ(),
 		"XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "XDG_STATE_HOME="+filepath.Join(dir, "state"),
 		"UNDERSEAL_LISTEN=127.0.0.1:0", "UNDERSEAL_METRICS_LISTEN=off")
-	url := serveFrom(t, blocks[0], environ)
-	client := session(t.Context(), blocks[1], append(environ, "UNDERSEAL_SERVER="+url))
+	checkout := likeCheckout(t)
+	url := serveFrom(t, checkout, blocks[0], environ)
+	client := session(t.Context(), checkout, blocks[1], append(environ, "UNDERSEAL_SERVER="+url))
 	out, err := client.CombinedOutput()
 	if err != nil {
 		t.Fatalf("the session failed: %v\n%s", err, out)
@@ -34,6 +35,7 @@ func TestTheReadmesSessionWorks(t *testing.T) {
 		`(?m)^status +completed$`,
 		`(?m)^applicant\.ssn +regulated +sealed +1 `,
 		`"score": 640`,
+		`(?m)^result: proven`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {
 			t.Errorf("the session does not show %s:\n%s", want, out)
@@ -93,18 +95,33 @@ func sessionOf(t *testing.T, path string) []string {
 	return blocks
 }
 
-func session(ctx context.Context, script string, environ []string) *exec.Cmd {
+// likeCheckout returns a directory with the examples in it, where the session may
+// leave its files.
+func likeCheckout(t *testing.T) string {
+	t.Helper()
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(examples, filepath.Join(dir, "examples")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func session(ctx context.Context, dir, script string, environ []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = filepath.Join("..", "..")
+	cmd.Dir = dir
 	cmd.Env = environ
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }
 
 // serveFrom runs the block that ends with the server and returns its address.
-func serveFrom(t *testing.T, script string, environ []string) string {
+func serveFrom(t *testing.T, dir, script string, environ []string) string {
 	t.Helper()
-	cmd := session(context.WithoutCancel(t.Context()), script, environ)
+	cmd := session(context.WithoutCancel(t.Context()), dir, script, environ)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
