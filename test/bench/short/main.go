@@ -20,8 +20,8 @@ import (
 	"github.com/underseal/underseal/test/bench/table"
 )
 
-// postgres is the variable through which the server finds its database.
-const postgres = "UNDERSEAL_BENCH_POSTGRES"
+// postgres begins the names of the variables through which servers find databases.
+const postgres = "UNDERSEAL_BENCH_POSTGRES_"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,7 +76,24 @@ func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer
 	if err := o.oneTask(ctx, t, progress, "SQLite", "", 1000); err != nil {
 		return err
 	}
+	if err := o.logCost(ctx, t, progress, "SQLite", [2]string{}, 0.15); err != nil {
+		return err
+	}
 	return o.onPostgres(ctx, t, progress)
+}
+
+// logCost measures what the log takes of one_task.
+func (o options) logCost(ctx context.Context, t *table.Table, progress io.Writer, name string, databases [2]string, most float64) error {
+	fmt.Fprintln(progress, "one_task with and without the log on", name)
+	cost, err := o.comparison.MeasureLog(ctx, o.binary, o.dir, databases, progress)
+	if err != nil {
+		return err
+	}
+	t.Section("one_task on " + name + " against a build without the log")
+	t.Show("completed instances with it", cost.With, "/s")
+	t.Show("without", cost.Without, "/s")
+	t.Below("the part that the log takes", cost.Part(), most, "")
+	return nil
 }
 
 // parts measures packages, on one core.
@@ -141,15 +158,23 @@ func (o options) onPostgres(ctx context.Context, t *table.Table, progress io.Wri
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	dsn, err := cluster.CreateDatabase(ctx)
-	if err != nil {
+	var references [3]string
+	for i := range references {
+		dsn, err := cluster.CreateDatabase(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, cluster.DropDatabase(context.WithoutCancel(ctx), dsn)) }()
+		name := fmt.Sprint(postgres, i)
+		if err := os.Setenv(name, dsn); err != nil {
+			return err
+		}
+		references[i] = "env:" + name
+	}
+	if err := o.oneTask(ctx, t, progress, "Postgres", references[0], 700); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, cluster.DropDatabase(context.WithoutCancel(ctx), dsn)) }()
-	if err := os.Setenv(postgres, dsn); err != nil {
-		return err
-	}
-	return o.oneTask(ctx, t, progress, "Postgres", "env:"+postgres, 700)
+	return o.logCost(ctx, t, progress, "Postgres", [2]string(references[1:]), 0.25)
 }
 
 func (o options) oneTask(ctx context.Context, t *table.Table, progress io.Writer, name, database string, floor float64) error {
