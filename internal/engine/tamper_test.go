@@ -129,7 +129,8 @@ func newWorld(t *testing.T) *world {
 		return env.Start("classified", `{"shoe": `+named(put(t, env, env.Ann, content(10)).File)+`, "person": {"id": "`+person+`"}}`)
 	}
 	first, another, last := sender("p-1"), sender("p-1"), sender("p-2")
-	w := &world{config: env.Config, key: env.Key(), instances: []string{done, loan, running, second, first, another, last}}
+	nobody := env.Start("classified", `{"shoe": 44, "person": {"diagnosis": "flu"}}`)
+	w := &world{config: env.Config, key: env.Key(), instances: []string{done, loan, running, second, first, another, last, nobody}}
 	for range 2 {
 		w.uploads = append(w.uploads, put(t, env, env.Ann, content(10)).File)
 	}
