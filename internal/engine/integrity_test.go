@@ -17,6 +17,9 @@ import (
 
 // TestTheServerFindsAChangeByItself takes a row away that no read misses, and waits.
 func TestTheServerFindsAChangeByItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours in which the server checks itself")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		env := testenv.New(t, func(c *node.Config) {

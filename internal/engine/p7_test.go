@@ -210,6 +210,9 @@ func (u *under) alarms() int { return strings.Count(u.log.String(), `level=ERROR
 
 // TestAnOutagePausesWorkAndFailsNothing is promise P7.
 func TestAnOutagePausesWorkAndFailsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours under load, and a checkpoint for each second of them")
+	}
 	for name, fails := range map[string]func(*kmstest.Faulty){
 		"connections refused": (*kmstest.Faulty).Unreachable, "no answers": (*kmstest.Faulty).Hang, "answers that ask to wait": (*kmstest.Faulty).Throttle,
 	} {
@@ -268,6 +271,9 @@ func TestARefusalStopsWorkWithinTheSoftAgeAndFailsNothing(t *testing.T) {
 }
 
 func TestAClockThatJumpsInAnOutageFailsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours under load, and a checkpoint for each second of them")
+	}
 	for name, jumps := range map[string][]time.Duration{
 		"ahead": {90 * time.Minute}, "back": {-2 * time.Hour}, "to and fro": {3 * time.Hour, -3 * time.Hour, -time.Minute, 25 * time.Hour},
 	} {
