@@ -11,7 +11,6 @@ import (
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
-	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -55,27 +54,19 @@ func (n *Node) published(_ context.Context, tenant string, _ store.Shard, _ uint
 	}
 }
 
-// haltable signs checkpoints as long as the anchor log is not halted.
-type haltable struct {
-	sequencer.Signing
-	anchor *anchor.Log
-}
-
-// signing is what signs the tenants' checkpoints.
-func (n *Node) signing() sequencer.Signing {
-	if n.anchor == nil {
-		return n.Engine
-	}
-	return haltable{n.Engine, n.anchor}
-}
+// haltable signs checkpoints as long as the anchor log, which is opened after the
+// tenants' logs, is not halted.
+type haltable struct{ *Node }
 
 // PlatformSigners returns who signs a checkpoint, nobody when the database was set
 // back or forked.
 func (h haltable) PlatformSigners(ctx context.Context, tenant, origin string, size uint64) ([]note.Signer, error) {
-	if err := h.anchor.Halted(); err != nil {
-		return nil, err
+	if h.anchor != nil {
+		if err := h.anchor.Halted(); err != nil {
+			return nil, err
+		}
 	}
-	return h.Signing.PlatformSigners(ctx, tenant, origin, size)
+	return h.Engine.PlatformSigners(ctx, tenant, origin, size)
 }
 
 // anchorSeed derives the seed of the anchor log's key from the operator's log key.

@@ -206,7 +206,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 // openLog makes the sequencer and requires that the data has everything that was
 // signed of it, before anything is written.
 func (n *Node) openLog(ctx context.Context, cfg Config) error {
-	n.sequencer = sequencer.New(sequencer.Config{Store: n.db, Signing: n.signing(), Scope: n.Engine.TenantScope, Log: cfg.Log, Now: cfg.Now, Published: n.published})
+	n.sequencer = sequencer.New(sequencer.Config{Store: n.db, Signing: haltable{n}, Scope: n.Engine.TenantScope, Log: cfg.Log, Now: cfg.Now, Published: n.published})
 	n.Engine.UseSequencer(n.sequencer)
 	if cfg.Restored {
 		if err := n.Engine.OpenShardsAfterRestore(ctx); err != nil {
