@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
@@ -67,11 +68,13 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	if _, err := n.CreateAPIKey(t.Context(), "ann", "Admin"); err != nil { // leaves a leaf
 		t.Fatal(err)
 	}
+	limited, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	sum := anchorFile(t, line.Key)
 	for {
 		if _, err := w.Newest(sum); err == nil {
 			break
-		} else if t.Context().Err() != nil {
+		} else if limited.Err() != nil {
 			t.Fatal("the witness has seen nothing")
 		}
 	}
@@ -103,7 +106,7 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for figure(t, n, "underseal_log_stopped_tenants") != 1 {
-		if t.Context().Err() != nil {
+		if limited.Err() != nil {
 			t.Fatal("the tenant's log signs on")
 		}
 	}
