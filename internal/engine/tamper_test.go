@@ -394,6 +394,29 @@ func (m mutation) apply(t *testing.T, path string) bool {
 	return true
 }
 
+// TestAPlanOfAnotherErasureIsRefused puts every erasure's plan in the place of every
+// other's.
+func TestAPlanOfAnotherErasureIsRefused(t *testing.T) {
+	w := newWorld(t)
+	plans := tables(t, filepath.Join(w.config.Data, "keys.db"), "keys.db")["erasures"]
+	sealed, tried := slices.Index(plans.columns, "sealed"), 0
+	for _, row := range plans.rows {
+		for _, other := range plans.rows {
+			if equal(row[sealed], other[sealed]) {
+				continue
+			}
+			m, dir := plans.set("swap", row, "sealed", other[sealed]), w.copy(t, w.config.Data)
+			if m.apply(t, filepath.Join(dir, m.file)); w.readAll(t, dir) == nil {
+				t.Errorf("not refused: %s", m.name)
+			}
+			tried++
+		}
+	}
+	if tried == 0 {
+		t.Fatal("there are no two erasures")
+	}
+}
+
 func openRaw(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
