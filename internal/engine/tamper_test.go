@@ -417,6 +417,27 @@ func TestAPlanOfAnotherErasureIsRefused(t *testing.T) {
 	}
 }
 
+// TestAHeadOfAnotherKindIsRefused calls instances definitions, and the other way round.
+func TestAHeadOfAnotherKindIsRefused(t *testing.T) {
+	w := newWorld(t)
+	heads := tables(t, filepath.Join(w.config.Data, "data.db"), "data.db")["heads"]
+	kind, tried := slices.Index(heads.columns, "kind"), map[any]bool{}
+	for _, row := range heads.rows {
+		other, ok := map[any]string{"instance": "definition", "definition": "instance"}[row[kind]]
+		if !ok {
+			continue
+		}
+		m, dir := heads.set("change", row, "kind", other), w.copy(t, w.config.Data)
+		if m.apply(t, filepath.Join(dir, m.file)); w.readAll(t, dir) == nil {
+			t.Errorf("not refused: %s to %s", m.name, other)
+		}
+		tried[row[kind]] = true
+	}
+	if len(tried) != 2 {
+		t.Fatalf("only of %v there are heads", tried)
+	}
+}
+
 func openRaw(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(5000)")
