@@ -199,6 +199,8 @@ func TestProofsThatCannotBe(t *testing.T) {
 	long := make([]ledger.Hash, 70)
 	wantCode(t, ledger.VerifyInclusion(tr.leaves[0], 0, 0, nil, empty), "not_included")
 	wantCode(t, ledger.VerifyInclusion(tr.leaves[0], 5, 5, nil, root), "not_included")
+	// The path of leaf 1, whose bits below the tree's height are those of 3.
+	wantCode(t, ledger.VerifyInclusion(tr.leaves[1], 3, 2, tr.inclusion(t, 1, 2), tr.root(t, 2)), "not_included")
 	wantCode(t, ledger.VerifyInclusion(tr.leaves[0], 1<<64-1, 1<<64-1, long[:64], root), "not_included")
 	wantCode(t, ledger.VerifyInclusion(tr.leaves[0], 1<<64-2, 1<<64-1, long[:64], root), "not_included")
 	wantCode(t, ledger.VerifyInclusion(tr.leaves[0], 0, 5, long, root), "not_included")
