@@ -13,12 +13,11 @@ import (
 	"time"
 )
 
-// edits take the log out of a build: no leaf of an instance is stored, none of what
-// was shown is made, no tree grows, and nothing is compared with it. They go into an overlay of one build, so
+// edits take the log out of a build: no leaf of what was shown is made, no tree
+// grows, and nothing is compared with it. Steps keep their leaves, without which no
+// instance is opened. They go into an overlay of one build, so
 // that the product has no switch for it.
 var edits = []struct{ file, old, new string }{
-	{"internal/store/commit.go", "insertStep(s, w.Object, seq, w.Step), insertLeaf(s, w.Object, seq, &w.Leaf))",
-		"insertStep(s, w.Object, seq, w.Step))\n\tif w.Kind != Instance {\n\t\tunit = append(unit, insertLeaf(s, w.Object, seq, &w.Leaf))\n\t}"},
 	{"internal/engine/shown.go", "items = slices.DeleteFunc(items, func(s shown) bool { return len(s.paths) == 0 })", "items = slices.Clip(items[:0])"},
 	{"internal/sequencer/sequencer.go", "timer.Reset(s.pass(ctx, false))", "timer.Reset(time.Hour)"},
 	{"internal/node/node.go", "integrity: integrity{rate: cfg.CheckRate}", "integrity: integrity{}"},
