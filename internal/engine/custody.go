@@ -187,11 +187,8 @@ func (e *Engine) openCustody(ctx context.Context, scope store.Scope, id store.ID
 	if err != nil {
 		return nil, err
 	}
-	values, err := e.values(ctx, o)
+	values, err := e.checkedValues(ctx, o)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := e.history(ctx, o); err != nil {
 		return nil, err
 	}
 	c := &custody{object: *o}

@@ -159,11 +159,8 @@ func (e *Engine) openDefinition(ctx context.Context, scope store.Scope, id store
 	if err != nil {
 		return nil, err
 	}
-	values, err := e.values(ctx, o)
+	values, err := e.checkedValues(ctx, o)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := e.history(ctx, o); err != nil {
 		return nil, err
 	}
 	d := &definition{object: *o}

@@ -223,11 +223,8 @@ func (e *Engine) keyRecord(ctx context.Context, scope store.Scope) (*keyRecord, 
 	if err != nil {
 		return nil, err
 	}
-	values, err := e.values(ctx, o)
+	values, err := e.checkedValues(ctx, o)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := e.history(ctx, o); err != nil {
 		return nil, err
 	}
 	r := &keyRecord{object: *o}

@@ -342,6 +342,17 @@ func (e *Engine) values(ctx context.Context, o *object) (map[string]canon.Value,
 	return values, nil
 }
 
+// checkedValues is values of an object every row of which is checked, from the first
+// step on.
+func (e *Engine) checkedValues(ctx context.Context, o *object) (map[string]canon.Value, error) {
+	values, err := e.values(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	_, err = e.history(ctx, o)
+	return values, err
+}
+
 // openField opens a field by its row, which must be what the head names. It is
 // Sealed when one of the field's keys was destroyed.
 func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.StoredField) (canon.Value, error) {
