@@ -133,7 +133,7 @@ func (w *WriteSet) routing(unit []statement, s Scope) []statement {
 // back, and its absence is what was wanted.
 func closeRows(unit []statement, s Scope, instance ID, text string, ids []uint64) []statement {
 	for _, id := range ids {
-		unit = append(unit, statement{text: text, args: []any{s.tenant, instance, id}})
+		unit = append(unit, statement{text: text, args: []any{s.tenant, instance, id}, early: true})
 	}
 	return unit
 }

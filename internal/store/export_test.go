@@ -26,6 +26,29 @@ func (db *DB) AwaitQueued(n int) {
 	}
 }
 
+// AwaitGathered returns when n units wait for Postgres beside those under way.
+func (db *DB) AwaitGathered(n int) {
+	g := db.data.(*postgresDB).gather
+	for waiting := -1; waiting < n; runtime.Gosched() {
+		g.mu.Lock()
+		waiting = len(g.waiting)
+		g.mu.Unlock()
+	}
+}
+
+// AwaitWriters returns when n groups are under way.
+func (db *DB) AwaitWriters(n int) {
+	g := db.data.(*postgresDB).gather
+	for busy := false; !busy; runtime.Gosched() {
+		g.mu.Lock()
+		busy = g.writers >= n && len(g.waiting) == 0
+		g.mu.Unlock()
+	}
+}
+
+// GroupWriters is how many groups are under way at a time on Postgres.
+const GroupWriters = groupWriters
+
 // OnWriter runs SQL on the writing connection of a SQLite data file.
 func (db *DB) OnWriter(ctx context.Context, text string) error {
 	return db.data.(*sqliteDB).writer.between(ctx, func(c *sqliteConn) error {

@@ -1,10 +1,6 @@
 package store
 
-import (
-	"context"
-	"fmt"
-	"strings"
-)
+import "context"
 
 // StoredField is one stored version of a field.
 type StoredField struct {
@@ -52,14 +48,12 @@ func (db *DB) StepFields(ctx context.Context, s Scope, object ID, seq uint64) ([
 // and one statement of n rows costs about half of n statements.
 const maxFieldRows = 12
 
+var fieldRows = &insert{into: `INSERT INTO fields (tenant, object, seq, path, sealed, value)`, columns: 6, shared: 3}
+
 // insertFieldsText holds, at n, the statement that inserts n fields.
 var insertFieldsText = func() (texts [maxFieldRows + 1]string) {
 	for n := 1; n <= maxFieldRows; n++ {
-		rows := make([]string, n)
-		for i := range rows {
-			rows[i] = fmt.Sprintf("($1, $2, $3, $%d, $%d, $%d)", 3*i+4, 3*i+5, 3*i+6)
-		}
-		texts[n] = `INSERT INTO fields (tenant, object, seq, path, sealed, value) VALUES ` + strings.Join(rows, ", ")
+		texts[n] = fieldRows.textOf(n, fieldRows.shared)
 	}
 	return texts
 }()
@@ -72,7 +66,7 @@ func insertFields(unit []statement, s Scope, object ID, seq uint64, fields []Fie
 		for _, f := range fields[:n] {
 			args = append(args, f.Path, f.Sealed, f.Value)
 		}
-		unit = append(unit, statement{text: insertFieldsText[n], args: args})
+		unit = append(unit, statement{text: insertFieldsText[n], args: args, insert: fieldRows})
 		fields = fields[n:]
 	}
 	return unit

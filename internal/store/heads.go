@@ -52,18 +52,16 @@ func (h *optionalHash) Scan(src any) error {
 	return fixed(h[:]).Scan(src)
 }
 
+var headRows = &insert{into: `INSERT INTO heads (tenant, object, kind, seq, body)`, columns: 5}
+
 // headStatement puts the head if the object still is where the set began.
 func (w *WriteSet) headStatement(s Scope) statement {
 	stale := fault.New(fault.Conflict, "%s %s was changed meanwhile: it is no longer at step %d", w.Kind, w.Object, w.Expect).
 		WithCode("stale")
 	if w.Expect == 0 {
-		return statement{
-			text: `
-				INSERT INTO heads (tenant, object, kind, seq, body)
-				VALUES ($1, $2, $3, 1, $4)`,
-			args:    []any{s.tenant, w.Object, w.Kind, w.Head},
-			refused: stale,
-		}
+		first := headRows.one(s.tenant, w.Object, w.Kind, 1, w.Head)
+		first.refused = stale
+		return first
 	}
 	return statement{
 		text: `
@@ -71,6 +69,7 @@ func (w *WriteSet) headStatement(s Scope) statement {
 			WHERE tenant = $1 AND object = $2 AND seq = $3`,
 		args:    []any{s.tenant, w.Object, w.Expect, w.Expect + 1, w.Head},
 		one:     true,
+		early:   true,
 		refused: stale,
 	}
 }

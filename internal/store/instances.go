@@ -81,19 +81,21 @@ func (db *DB) KeysInUse(ctx context.Context, s Scope, ids []ID) (map[ID]bool, er
 	return used, err
 }
 
+var instanceRows = &insert{
+	into: `
+		INSERT INTO instances (tenant, object, process, version, definition, mode, status, incidents,
+			started, ended, data_key)`,
+	columns: 11,
+	after: `
+		ON CONFLICT (tenant, object) DO UPDATE SET
+			process = excluded.process, version = excluded.version, definition = excluded.definition,
+			mode = excluded.mode, status = excluded.status, incidents = excluded.incidents,
+			started = excluded.started, ended = excluded.ended, data_key = excluded.data_key`,
+}
+
 func putInstance(s Scope, object ID, i *InstanceRow) statement {
-	return statement{
-		text: `
-			INSERT INTO instances (tenant, object, process, version, definition, mode, status, incidents,
-				started, ended, data_key)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-			ON CONFLICT (tenant, object) DO UPDATE SET
-				process = excluded.process, version = excluded.version, definition = excluded.definition,
-				mode = excluded.mode, status = excluded.status, incidents = excluded.incidents,
-				started = excluded.started, ended = excluded.ended, data_key = excluded.data_key`,
-		args: []any{s.tenant, object, i.Process, i.Version, i.Definition, i.Mode, i.Status, i.Incidents,
-			i.Started, i.Ended, i.Key},
-	}
+	return instanceRows.one(s.tenant, object, i.Process, i.Version, i.Definition, i.Mode, i.Status, i.Incidents,
+		i.Started, i.Ended, i.Key)
 }
 
 // query is a SELECT put together from conditions. Each $ that no digit follows

@@ -40,15 +40,16 @@ func (db *DB) ScanJobs(ctx context.Context, after JobCursor, limit int) ([]Scann
 
 const deleteJob = `DELETE FROM jobs WHERE tenant = $1 AND instance = $2 AND id = $3`
 
+var jobRows = &insert{
+	into:    `INSERT INTO jobs (tenant, instance, id, element, process, type, retries, not_before, failed, created)`,
+	columns: 10,
+	after: `
+		ON CONFLICT (tenant, instance, id) DO UPDATE SET
+			element = excluded.element, process = excluded.process, type = excluded.type,
+			retries = excluded.retries, not_before = excluded.not_before, failed = excluded.failed,
+			created = excluded.created`,
+}
+
 func putJob(s Scope, instance ID, j *JobRow) statement {
-	return statement{
-		text: `
-			INSERT INTO jobs (tenant, instance, id, element, process, type, retries, not_before, failed, created)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-			ON CONFLICT (tenant, instance, id) DO UPDATE SET
-				element = excluded.element, process = excluded.process, type = excluded.type,
-				retries = excluded.retries, not_before = excluded.not_before, failed = excluded.failed,
-				created = excluded.created`,
-		args: []any{s.tenant, instance, j.ID, j.Element, j.Process, j.Type, j.Retries, j.NotBefore, j.Failed, j.Created},
-	}
+	return jobRows.one(s.tenant, instance, j.ID, j.Element, j.Process, j.Type, j.Retries, j.NotBefore, j.Failed, j.Created)
 }

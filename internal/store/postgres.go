@@ -23,6 +23,7 @@ type postgresDB struct {
 	health *health
 	lease  *lease                          // nil where units do not name its epoch
 	before string                          // runs first in every update
+	gather *gatherer                       // nil: units don't share transactions
 	vacuum func(ctx context.Context) error // nil: nothing is ever erased here
 }
 
@@ -59,7 +60,9 @@ func (db *DB) startPools(ctx context.Context, cfg Config, lease *lease) error {
 	if err != nil {
 		return err
 	}
-	db.data = &postgresDB{pool: data, health: db.health, lease: lease, vacuum: func(ctx context.Context) error { return vacuum(ctx, cfg.DSN) }}
+	tenants := &postgresDB{pool: data, health: db.health, lease: lease, vacuum: func(ctx context.Context) error { return vacuum(ctx, cfg.DSN) }}
+	tenants.gather = &gatherer{apply: tenants.applyAlone, objects: map[string]bool{}}
+	db.data = tenants
 	scans, err := startPool(ctx, cfg, cfg.DSN, dataSchema, "underseal_scan", scanConnections)
 	if err != nil {
 		return err

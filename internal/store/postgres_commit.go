@@ -16,7 +16,14 @@ const applyTries = 4
 // apply sends the whole unit in one round trip. A batch is one transaction; the
 // first statement that fails ends it, so that the compare-and-swap is decided
 // before the commit although nobody waits for it.
-func (db *postgresDB) apply(ctx context.Context, tenant string, unit []statement) (err error) {
+func (db *postgresDB) apply(ctx context.Context, tenant string, unit []statement) error {
+	if db.gather != nil && canJoin(unit) {
+		return db.gather.do(ctx, tenant, unit)
+	}
+	return db.applyAlone(ctx, tenant, unit)
+}
+
+func (db *postgresDB) applyAlone(ctx context.Context, tenant string, unit []statement) (err error) {
 	for range applyTries {
 		if err = db.health.err(); err != nil {
 			return err

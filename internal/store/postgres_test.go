@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -153,6 +154,147 @@ func TestALostLockIsTakenAgain(t *testing.T) {
 	admin(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 	is(t, "CheckLease after another server", db.CheckLease(t.Context()), fault.Conflict, "locked")
+}
+
+// TestStepsThatWaitShareATransaction keeps Postgres busy until units have gathered.
+func TestStepsThatWaitShareATransaction(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db := openDB(t, store.Config{DSN: dsn})
+	const units = 40
+	errs := gathered(t, dsn, db, units, func(int, *store.WriteSet) {})
+	for i, err := range errs {
+		ok(t, err)
+		set := minimal(store.ID{2, byte(i)}, 0)
+		same(t, "Load", must[store.Loaded](t)(db.Load(t.Context(), main, set.Object)).Leaf, set.Leaf)
+		same(t, "StepFields", len(must[[]store.StoredField](t)(db.StepFields(t.Context(), main, set.Object, 1))), i%14)
+	}
+	conn := must[*pgx.Conn](t)(pgx.Connect(t.Context(), dsn))
+	defer conn.Close(t.Context())
+	var transactions int
+	ok(t, conn.QueryRow(t.Context(), `SELECT count(DISTINCT xid) FROM underseal.leaves WHERE get_byte(object, 0) = 2`).Scan(&transactions))
+	if transactions != 1 {
+		t.Errorf("%d units that waited took %d transactions", units, transactions)
+	}
+}
+
+// TestAUnitThatIsRefusedTakesNobodyAlong has some units refused, for each reason,
+// of a group that is otherwise accepted.
+func TestAUnitThatIsRefusedTakesNobodyAlong(t *testing.T) {
+	t.Parallel()
+	taken := full(store.ID{0xff}).Tokens[:1]
+	for name, c := range map[string]struct {
+		code   string
+		change func(*store.WriteSet)
+	}{
+		"stale":         {"stale", func(w *store.WriteSet) { w.Expect = 9 }},
+		"a token twice": {"token_taken", func(w *store.WriteSet) { w.Tokens = taken }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			db := openDB(t, store.Config{DSN: dsn})
+			ok(t, db.Commit(t.Context(), main, full(store.ID{0xff})))
+			errs := gathered(t, dsn, db, 20, func(i int, w *store.WriteSet) {
+				if i == 7 {
+					c.change(w)
+				}
+			})
+			for i, err := range errs {
+				if i == 7 {
+					is(t, "Commit", err, fault.Conflict, c.code)
+					checkNothing(t, db, main, store.ID{2, 7})
+					continue
+				}
+				ok(t, err)
+				same(t, "Load", must[store.Loaded](t)(db.Load(t.Context(), main, store.ID{2, byte(i)})).Seq, uint64(1))
+			}
+		})
+	}
+}
+
+// TestStepsOfOneObjectDoNotShareATransaction has a step close what the one before
+// it opens, while both wait: within a transaction rows are added last.
+func TestStepsOfOneObjectDoNotShareATransaction(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db := openDB(t, store.Config{DSN: dsn})
+	object := store.ID{2}
+	ok(t, db.Commit(t.Context(), main, minimal(object, 0)))
+	opens, closes := minimal(object, 1), minimal(object, 2)
+	opens.Jobs = full(object).Jobs[:1]
+	closes.ClosedJobs = []uint64{opens.Jobs[0].ID}
+	release := hold(t, dsn, db)
+	var wg sync.WaitGroup
+	for i, set := range []*store.WriteSet{opens, closes} {
+		wg.Go(func() {
+			if err := db.Commit(t.Context(), main, set); err != nil {
+				t.Error(err)
+			}
+		})
+		db.AwaitGathered(i + 1)
+	}
+	release()
+	wg.Wait()
+	if jobs := must[store.Rows](t)(db.Rows(t.Context(), main, object)).Jobs; len(jobs) > 0 {
+		t.Errorf("a job that was closed is still there: %v", jobs)
+	}
+}
+
+// TestAUnitThatWaitsCanBeWithdrawn has a caller go while Postgres is busy.
+func TestAUnitThatWaitsCanBeWithdrawn(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	db := openDB(t, store.Config{DSN: dsn})
+	release := hold(t, dsn, db)
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() { left <- db.Commit(ctx, main, minimal(store.ID{2}, 0)) }()
+	db.AwaitGathered(1)
+	cancel()
+	is(t, "Commit", <-left, fault.Unavailable, "not_applied")
+	release()
+	ok(t, db.Commit(t.Context(), main, minimal(store.ID{2}, 0)))
+}
+
+// gathered commits n sets that wait together, and returns their errors.
+func gathered(t *testing.T, dsn string, db *store.DB, n int, change func(int, *store.WriteSet)) []error {
+	t.Helper()
+	release := hold(t, dsn, db)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		set := minimal(store.ID{2, byte(i)}, 0)
+		for f := range i % 14 {
+			set.Fields = append(set.Fields, store.Field{Path: string(rune('a' + f)), Value: []byte{1}})
+		}
+		change(i, set)
+		wg.Go(func() { errs[i] = db.Commit(t.Context(), main, set) })
+	}
+	db.AwaitGathered(n)
+	release()
+	wg.Wait()
+	return errs
+}
+
+// hold keeps all who commit waiting until the function that it returns is called.
+func hold(t *testing.T, dsn string, db *store.DB) (release func()) {
+	t.Helper()
+	conn := must[*pgx.Conn](t)(pgx.Connect(t.Context(), dsn))
+	_, err := conn.Exec(t.Context(), `BEGIN; LOCK TABLE underseal.heads IN SHARE MODE`)
+	ok(t, err)
+	var wg sync.WaitGroup
+	for i := range store.GroupWriters {
+		wg.Go(func() {
+			if err := db.Commit(t.Context(), main, minimal(store.ID{3, byte(i)}, 0)); err != nil {
+				t.Error(err)
+			}
+		})
+		db.AwaitWriters(i + 1)
+	}
+	return func() {
+		ok(t, conn.Close(t.Context())) // which ends its transaction
+		wg.Wait()
+	}
 }
 
 // TestRolesSeeWhatTheyNeed asks the database directly, as the roles of the

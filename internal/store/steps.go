@@ -24,16 +24,15 @@ func (db *DB) Steps(ctx context.Context, s Scope, object ID, after uint64, limit
 		})
 }
 
+var (
+	stepRows = &insert{into: `INSERT INTO steps (tenant, object, seq, body)`, columns: 4}
+	leafRows = &insert{into: `INSERT INTO leaves (tenant, object, seq, hash, body)`, columns: 5}
+)
+
 func insertStep(s Scope, object ID, seq uint64, body []byte) statement {
-	return statement{
-		text: `INSERT INTO steps (tenant, object, seq, body) VALUES ($1, $2, $3, $4)`,
-		args: []any{s.tenant, object, seq, body},
-	}
+	return stepRows.one(s.tenant, object, seq, body)
 }
 
 func insertLeaf(s Scope, object ID, seq uint64, leaf *Leaf) statement {
-	return statement{
-		text: `INSERT INTO leaves (tenant, object, seq, hash, body) VALUES ($1, $2, $3, $4, $5)`,
-		args: []any{s.tenant, object, seq, leaf.Hash, leaf.Body},
-	}
+	return leafRows.one(s.tenant, object, seq, leaf.Hash, leaf.Body)
 }

@@ -67,6 +67,11 @@ type backend interface {
 type statement struct {
 	text string
 	args []any
+	// insert, if not nil, is what text is of.
+	insert *insert
+	// early says that it may run before the inserts of its unit, in whichever order
+	// it stands, and touches rows of the unit's own object only.
+	early bool
 	// one demands of an UPDATE that it changes exactly one row.
 	one bool
 	// erases demands that the bytes of deleted rows do not stay in the file.

@@ -66,23 +66,24 @@ func (t *Token) key() []byte {
 	return t.Key[:]
 }
 
+var (
+	tokenRows = &insert{
+		into:    `INSERT INTO tokens (tenant, kind, token, object, seq, print, data_key)`,
+		columns: 7,
+		after:   `ON CONFLICT DO NOTHING`,
+	}
+	uniqueTokenRows = &insert{
+		into:    `INSERT INTO unique_tokens (tenant, kind, token, object, seq, print)`,
+		columns: 6,
+	}
+)
+
 func insertToken(s Scope, object ID, seq uint64, t *Token) statement {
-	args := []any{s.tenant, t.Kind, t.Token, object, seq, t.Print}
 	if !t.Unique {
-		return statement{
-			text: `
-				INSERT INTO tokens (tenant, kind, token, object, seq, print, data_key)
-				VALUES ($1, $2, $3, $4, $5, $6, $7)
-				ON CONFLICT DO NOTHING`,
-			args: append(args, t.key()),
-		}
+		return tokenRows.one(s.tenant, t.Kind, t.Token, object, seq, t.Print, t.key())
 	}
-	return statement{
-		text: `
-			INSERT INTO unique_tokens (tenant, kind, token, object, seq, print)
-			VALUES ($1, $2, $3, $4, $5, $6)`,
-		args: args,
-		refused: fault.New(fault.Conflict, "the tenant has this token already, of kind %d", t.Kind).
-			WithCode("token_taken"),
-	}
+	unique := uniqueTokenRows.one(s.tenant, t.Kind, t.Token, object, seq, t.Print)
+	unique.refused = fault.New(fault.Conflict, "the tenant has this token already, of kind %d", t.Kind).
+		WithCode("token_taken")
+	return unique
 }

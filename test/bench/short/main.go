@@ -36,6 +36,7 @@ func main() {
 type options struct {
 	binary     string
 	dir        string
+	only       string
 	runs       int
 	comparison load.Comparison
 }
@@ -46,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	f.StringVar(&o.binary, "binary", "bin/underseal", "the server's binary")
 	f.StringVar(&o.dir, "dir", "", "where the temporary data directory is made; must be a real disk")
+	f.StringVar(&o.only, "only", "", "parts, log, sqlite or postgres: just this part of the table")
 	f.IntVar(&o.runs, "runs", 5, "runs of each benchmark of a package; the best counts")
 	f.DurationVar(&o.comparison.WarmUp, "warmup", o.comparison.WarmUp, "load before the first measurement")
 	f.DurationVar(&o.comparison.Measure, "measure", o.comparison.Measure, "time measured for each mode")
@@ -67,19 +69,30 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 }
 
 func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer) error {
-	if err := o.parts(ctx, t, progress); err != nil {
-		return err
+	found := false
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, *table.Table, io.Writer) error
+	}{{"parts", o.parts}, {"log", o.log}, {"sqlite", o.onSQLite}, {"postgres", o.onPostgres}} {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		found = true
+		if err := part.measure(ctx, t, progress); err != nil {
+			return err
+		}
 	}
-	if err := o.log(ctx, t, progress); err != nil {
-		return err
+	if !found {
+		return fmt.Errorf("-only %s: there is no such part", o.only)
 	}
+	return nil
+}
+
+func (o options) onSQLite(ctx context.Context, t *table.Table, progress io.Writer) error {
 	if err := o.oneTask(ctx, t, progress, "SQLite", "", 1000); err != nil {
 		return err
 	}
-	if err := o.logCost(ctx, t, progress, "SQLite", [2]string{}, 0.15); err != nil {
-		return err
-	}
-	return o.onPostgres(ctx, t, progress)
+	return o.logCost(ctx, t, progress, "SQLite", [2]string{}, 0.15)
 }
 
 // logCost measures what the log takes of one_task.
