@@ -10,12 +10,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,18 +46,26 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A witnessProcess is "underseal witness" in a process of its own, on loopback.
+// A witnessProcess is "underseal witness" in a process of its own, on loopback. Each
+// start takes a port that is free; url stays the same.
 type witnessProcess struct {
 	t     *testing.T
 	dir   string // key, configuration and state
-	at    string // address, the same after each start
+	url   string // of what hands calls on to the process that runs
+	at    atomic.Pointer[url.URL]
 	ready witnessing
 	cmd   *exec.Cmd
 }
 
 func newWitness(t *testing.T, name string) *witnessProcess {
 	t.Helper()
-	w := &witnessProcess{t: t, dir: t.TempDir(), at: "127.0.0.1:0"}
+	w := &witnessProcess{t: t, dir: t.TempDir()}
+	front := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite:  func(r *httputil.ProxyRequest) { r.SetURL(w.at.Load()) },
+		ErrorLog: log.New(io.Discard, "", 0), // of a process that was killed
+	})
+	t.Cleanup(front.Close)
+	w.url = front.URL
 	key := ledger.VerifierKey(anchorOrigin, ed25519.NewKeyFromSeed(anchorSeed).Public().(ed25519.PublicKey))
 	text := fmt.Sprintf("witness:\n  logs:\n    - {vkey: %q, prefix: underseal/d1/}\n", key)
 	if err := os.WriteFile(filepath.Join(w.dir, "config.yaml"), []byte(text), 0o600); err != nil {
@@ -62,14 +75,13 @@ func newWitness(t *testing.T, name string) *witnessProcess {
 		t.Fatalf("keygen: %v\n%s", err, out)
 	}
 	w.start()
-	w.at = strings.TrimPrefix(w.ready.URL, "http://")
 	return w
 }
 
 func (w *witnessProcess) start() {
 	w.t.Helper()
 	w.cmd = exec.Command("underseal", "witness", "--json", "--config", filepath.Join(w.dir, "config.yaml"),
-		"--key", filepath.Join(w.dir, "key"), "--state", filepath.Join(w.dir, "state"), "--listen", w.at)
+		"--key", filepath.Join(w.dir, "key"), "--state", filepath.Join(w.dir, "state"), "--listen", "127.0.0.1:0")
 	w.cmd.Stderr = w.t.Output()
 	out := must(w.cmd.StdoutPipe())
 	if err := w.cmd.Start(); err != nil {
@@ -79,6 +91,7 @@ func (w *witnessProcess) start() {
 	if err := json.Unmarshal(must(bufio.NewReader(out).ReadBytes('\n')), &w.ready); err != nil {
 		w.t.Fatal(err)
 	}
+	w.at.Store(must(url.Parse(w.ready.URL)))
 }
 
 // kill ends the process as a crash does.
@@ -90,7 +103,7 @@ func (w *witnessProcess) kill() {
 }
 
 func (w *witnessProcess) config() anchor.Witness {
-	return anchor.Witness{Key: must(ledger.ParseVerifier(w.ready.Key)), URL: w.ready.URL}
+	return anchor.Witness{Key: must(ledger.ParseVerifier(w.ready.Key)), URL: w.url}
 }
 
 // An anchoring is a database with an anchor log that real witnesses see.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,11 +90,11 @@ type world struct {
 	end       func()         // stops the log and closes the database
 }
 
-// newWorld opens a database and so many witnesses, w1.example and so on, a quorum of
-// which is asked for.
+// newWorld opens, in virtual time, a database and so many witnesses, w1.example and
+// so on, a quorum of which is asked for.
 func newWorld(t *testing.T, witnesses, quorum int) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data"), net: newNetwork()}
+	w := emptyWorld(t)
 	for i := range witnesses {
 		host := fmt.Sprintf("w%d.example", i+1)
 		key := must(witness.GenerateKey(filepath.Join(t.TempDir(), "key"), host))
@@ -106,6 +107,12 @@ func newWorld(t *testing.T, witnesses, quorum int) *world {
 	return w
 }
 
+// emptyWorld has neither a database nor a log that runs.
+func emptyWorld(t *testing.T) *world {
+	return &world{t: t, dir: filepath.Join(t.TempDir(), "data"), net: newNetwork()}
+}
+
+// open has a witness answer for a host.
 func (w *world) open(host string, cfg witness.Config) *witness.Witness {
 	w.t.Helper()
 	opened := must(witness.Open(cfg))
@@ -118,12 +125,11 @@ func anchorKey(number int64) string {
 	return ledger.VerifierKey(anchor.Origin(deployment, number), ed25519.NewKeyFromSeed(anchorSeed).Public().(ed25519.PublicKey))
 }
 
-// begin opens the database and starts the log, as a start of the server does.
-func (w *world) begin() {
+// make opens the database and makes the log.
+func (w *world) make() {
 	w.t.Helper()
 	w.db = must(store.Open(w.t.Context(), store.Config{Path: w.dir}))
 	w.config.Store, w.config.Deployment, w.config.Scope = w.db, deployment, store.NewScope
-	w.config.Transport = w.net
 	if w.config.Tenants == nil {
 		w.config.Tenants = func(context.Context) ([]string, error) { return []string{"ann", "bob"}, nil }
 	}
@@ -131,9 +137,17 @@ func (w *world) begin() {
 		w.config.Seed = func(context.Context) ([]byte, error) { return anchorSeed, nil }
 	}
 	w.log = must(anchor.New(w.config))
+}
+
+// begin opens the database and starts the log, as a start of the server does.
+func (w *world) begin() {
+	w.t.Helper()
+	w.config.Transport = w.net
+	w.make()
 	if err := w.log.Start(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+	synctest.Wait() // the first round is over: what a test publishes now, the next one takes together
 	log, db := w.log, w.db
 	w.end = sync.OnceFunc(func() { log.Stop(); db.Close() })
 	w.t.Cleanup(w.end)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
 )
 
@@ -83,14 +82,10 @@ func TestOpenSSLGivesTimestamps(t *testing.T) {
 			if test.foreign {
 				_, root = openssl(t, test.validity)
 			}
-			w := newWorld(t, 0, 0)
-			w.end()
-			cfg := w.config
-			cfg.Store = must(store.Open(t.Context(), store.Config{Path: w.dir}))
-			defer cfg.Store.Close()
-			w.db = cfg.Store
-			cfg.Transport, cfg.Authority = nil, &anchor.Authority{URL: url, Root: root}
-			w.log = must(anchor.New(cfg))
+			w := emptyWorld(t)
+			w.config.Authority = &anchor.Authority{URL: url, Root: root}
+			w.make()
+			defer w.db.Close()
 			ann := w.publish("ann", 3)
 			err := w.log.Round(t.Context())
 			if test.code != "" {

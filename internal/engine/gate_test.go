@@ -107,6 +107,7 @@ func TestATenantWhoseErasuresWaitHoldsUpNoOther(t *testing.T) {
 				n.Restart(nil)
 				n.shut(t, "started")
 				time.Sleep(3 * time.Hour) // its timer is due
+				synctest.Wait()           // a try at this very moment is over
 				n.shut(t, "hours later")
 				if got := strings.Count(n.log.String(), "a tenant is not served"); got < 1 || got > 3 {
 					t.Errorf("the log tells %d times of one outage", got)

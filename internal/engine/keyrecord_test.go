@@ -70,9 +70,10 @@ func TestNoKeyIsChangedWithoutAnOrder(t *testing.T) {
 	}
 	before := keys()
 	noLeaves(t, env)
-	for name, change := range keyChanges(t.Context(), env) {
-		if err := change(); err == nil {
-			t.Errorf("%s without a leaf", name)
+	changes := keyChanges(t.Context(), env)
+	for _, c := range changes {
+		if err := c.do(); err == nil {
+			t.Errorf("%s without a leaf", c.name)
 		}
 	}
 	after := keys()
@@ -81,15 +82,20 @@ func TestNoKeyIsChangedWithoutAnOrder(t *testing.T) {
 		t.Errorf("keys changed from %+v to %+v", before, after)
 	}
 	leavesAgain(t, env)
-	for name, change := range keyChanges(t.Context(), env) {
-		if err := change(); err != nil {
-			t.Errorf("%s when leaves can be written again: %v", name, err)
+	for _, c := range changes {
+		if err := c.do(); err != nil {
+			t.Errorf("%s when leaves can be written again: %v", c.name, err)
 		}
 	}
 }
 
-// keyChanges are all that can be done to keys.
-func keyChanges(ctx context.Context, env *testenv.Env) map[string]func() error {
+type keyChange struct {
+	name string
+	do   func() error
+}
+
+// keyChanges are all that can be done to keys, in an order in which each can be done.
+func keyChanges(ctx context.Context, env *testenv.Env) []keyChange {
 	rotate := func(key string) func() error {
 		return func() error {
 			_, err := env.Engine.RotateKey(ctx, env.Ann, api.RotateKeyRequest{Key: key})
@@ -102,13 +108,13 @@ func keyChanges(ctx context.Context, env *testenv.Env) map[string]func() error {
 			return err
 		}
 	}
-	return map[string]func() error{
-		"rotate the tenant key": rotate("tenant"), "rotate the audit key": rotate("audit"), "rotate the root key": rotate("root"),
-		"retire the tenant key": retire("tenant"), "retire the root key": retire("root"),
-		"rewrap": func() error {
+	return []keyChange{
+		{"retire the tenant key", retire("tenant")}, {"retire the root key", retire("root")},
+		{"rotate the tenant key", rotate("tenant")}, {"rotate the audit key", rotate("audit")}, {"rotate the root key", rotate("root")},
+		{"rewrap", func() error {
 			_, err := env.Engine.RewrapKeys(ctx, env.Ann, api.RewrapRequest{})
 			return err
-		},
+		}},
 	}
 }
 

@@ -163,7 +163,8 @@ func TestKeysAreRotatedOnSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		env := testenv.New(t, func(c *node.Config) {
-			c.Rotation = keyring.Schedule{TenantKeys: 3 * time.Hour, RootKeys: 5 * time.Hour}
+			// Not on the hour, at which the node looks.
+			c.Rotation = keyring.Schedule{TenantKeys: 170 * time.Minute, RootKeys: 290 * time.Minute}
 			c.Log = slog.New(slog.NewTextHandler(&log, nil))
 		})
 		time.Sleep(6*time.Hour + 30*time.Minute)

@@ -17,6 +17,9 @@ func TestARenewedKeyTakesOver(t *testing.T) { onBoth(t, renewedKey) }
 func renewedKey(t *testing.T, env *testenv.Env) {
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
+	env.Restart(func() { // a minute later: no key is older than the moment it was made in
+		env.Config.Now = func() time.Time { return time.Now().Add(time.Minute) }
+	})
 	before := env.Instance(id)
 	renewed, err := env.Engine.RenewKeys(t.Context(), env.Ann, api.RenewKeysRequest{})
 	if err != nil || renewed.Seen != 1 || renewed.Renewed != 1 || len(renewed.Failed) != 0 {

@@ -488,11 +488,11 @@ func TestARejectedReportIsNotSigned(t *testing.T) {
 	}
 }
 
-func execSQL(t *testing.T, env *testenv.Env, statement string) {
+func execSQL(t *testing.T, env *testenv.Env, statement string, args ...any) {
 	t.Helper()
 	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
 	defer db.Close()
-	result, err := db.Exec(statement)
+	result, err := db.Exec(statement, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -504,22 +504,21 @@ func execSQL(t *testing.T, env *testenv.Env, statement string) {
 // Signers put in each other's place, or given another kind, are noticed before any
 // signature is taken.
 func TestForgedSignersAreNoticed(t *testing.T) {
-	for name, forge := range map[string]string{
-		"a head of another":    `UPDATE heads SET body = (SELECT o.body FROM heads o WHERE o.kind = 'signer' AND o.object <> heads.object) WHERE kind = 'signer'`,
-		"a step less":          `DELETE FROM steps WHERE object IN (SELECT object FROM heads WHERE kind = 'signer') AND seq = 1`,
-		"a leaf less":          `DELETE FROM leaves WHERE object IN (SELECT object FROM heads WHERE kind = 'signer') AND seq = 1`,
-		"a key of another":     `UPDATE fields SET value = (SELECT o.value FROM fields o WHERE o.path = '$key' AND o.object <> fields.object LIMIT 1) WHERE path = '$key'`,
-		"a head set ahead":     `UPDATE heads SET seq = seq + 1 WHERE kind = 'signer'`,
-		"a leaf that is later": `UPDATE leaves SET hash = zeroblob(32) WHERE object IN (SELECT object FROM heads WHERE kind = 'signer')`,
+	for name, forge := range map[string]string{ // $1 is the signer, $2 another
+		"a head of another":    `UPDATE heads SET body = (SELECT body FROM heads WHERE object = $2) WHERE object = $1`,
+		"a step less":          `DELETE FROM steps WHERE object IN ($1, $2) AND seq = 1`,
+		"a leaf less":          `DELETE FROM leaves WHERE object IN ($1, $2) AND seq = 1`,
+		"a key of another":     `UPDATE fields SET value = (SELECT value FROM fields WHERE object = $2 AND path = '$key') WHERE object = $1 AND path = '$key'`,
+		"a head set ahead":     `UPDATE heads SET seq = seq + 1 WHERE object IN ($1, $2)`,
+		"a leaf that is later": `UPDATE leaves SET hash = zeroblob(32) WHERE object IN ($1, $2)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := testenv.New(t, nil)
 			env.Deploy("timed.bpmn", withTimer)
 			key := newKey(t)
-			register(t, env, "scorer", key)
-			register(t, env, "other", newKey(t))
+			signer, other := register(t, env, "scorer", key), register(t, env, "other", newKey(t))
 			env.Start("timed", `{}`)
-			env.Restart(func() { execSQL(t, env, forge) })
+			env.Restart(func() { execSQL(t, env, forge, idBytes(t, signer.Object), idBytes(t, other.Object)) })
 			job := oneJob(t, env)
 			if _, err := completeSigned(t, env, job, score, signed(t, statementOf(t, job, time.Now(), score), key)); !fault.Is(err, fault.Integrity) {
 				t.Errorf("a signature is taken: %v, want an integrity fault", err)

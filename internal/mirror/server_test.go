@@ -49,7 +49,7 @@ func grown(t *testing.T, env *testenv.Env, n int) api.LogShard {
 	for range n {
 		id = env.Start("p", `{}`)
 	}
-	if _, err := env.Engine.LogProof(t.Context(), env.Ann, id, 1); err != nil {
+	if _, err := testenv.Proven(func() (api.LogProof, error) { return env.Engine.LogProof(t.Context(), env.Ann, id, 1) }); err != nil {
 		t.Fatal(err)
 	}
 	shards, err := env.Engine.LogShards(t.Context(), env.Ann)

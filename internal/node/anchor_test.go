@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
@@ -68,14 +67,10 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	if _, err := n.CreateAPIKey(t.Context(), "ann", "Admin"); err != nil { // leaves a leaf
 		t.Fatal(err)
 	}
-	limited, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	sum := anchorFile(t, line.Key)
-	for {
+	for { // until the witness has seen something
 		if _, err := w.Newest(sum); err == nil {
 			break
-		} else if limited.Err() != nil {
-			t.Fatal("the witness has seen nothing")
 		}
 	}
 	if err := n.Engine.Ready(t.Context())["log"]; err != nil {
@@ -105,10 +100,7 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	if _, err := n.CreateAPIKey(t.Context(), "bob", "Admin"); err != nil {
 		t.Fatal(err)
 	}
-	for figure(t, n, "underseal_log_stopped_tenants") != 1 {
-		if limited.Err() != nil {
-			t.Fatal("the tenant's log signs on")
-		}
+	for figure(t, n, "underseal_log_stopped_tenants") != 1 { // until the tenant's log is stopped
 	}
 }
 

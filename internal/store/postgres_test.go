@@ -143,7 +143,7 @@ func TestALostLockIsTakenAgain(t *testing.T) {
 	dsn := pgtest.Database(t)
 	db := openDB(t, store.Config{DSN: dsn})
 	ok(t, db.CheckLease(t.Context()))
-	admin(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted
+	admin(t, dsn, `SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 	ok(t, db.CheckLease(t.Context()))
 	_, err := store.Open(t.Context(), store.Config{DSN: dsn})
@@ -151,7 +151,7 @@ func TestALostLockIsTakenAgain(t *testing.T) {
 	ok(t, db.Commit(t.Context(), main, minimal(store.ID{1}, 0)))
 	admin(t, dsn, `UPDATE underseal.lease SET epoch = epoch + 1`)
 	ok(t, db.CheckLease(t.Context()))
-	admin(t, dsn, `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted
+	admin(t, dsn, `SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1 AND granted
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 	is(t, "CheckLease after another server", db.CheckLease(t.Context()), fault.Conflict, "locked")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 )
 
@@ -143,6 +144,16 @@ func (e *Env) Work(kind, result string) api.Job {
 		e.t.Fatal(err)
 	}
 	return job
+}
+
+// Proven makes a call until the log has got as far as it needs, however busy the
+// machine is: the engine itself waits for some seconds only.
+func Proven[T any](call func() (T, error)) (T, error) {
+	for {
+		if got, err := call(); fault.CodeOf(err) != "not_sequenced" {
+			return got, err
+		}
+	}
 }
 
 // Instance returns an instance.

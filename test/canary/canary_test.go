@@ -4,6 +4,7 @@
 package canary_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -12,7 +13,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -226,12 +226,13 @@ func (s *server) holds(t *testing.T, file, text string) bool {
 
 // server is the real binary with all its files below one directory.
 type server struct {
-	dir, binary, address, metricsAddress string
-	keyPath, apiKey, instance, file      string
-	process                              *os.Process
-	exited                               chan error // receives when the process has ended
-	client                               *client.Client
-	traces                               *collector
+	dir, binary                     string
+	url, figures                    string // of the process that runs: the API and the metrics
+	keyPath, apiKey, instance, file string
+	process                         *os.Process
+	exited                          chan error // receives when the process has ended
+	client                          *client.Client
+	traces                          *collector
 }
 
 // collector is an OpenTelemetry collector that only keeps what it is sent.
@@ -269,58 +270,54 @@ func (c *collector) received(t *testing.T) []byte {
 func start(t *testing.T) *server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &server{dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), address: free(t), metricsAddress: free(t), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
+	s := &server{dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/underseal/underseal/cmd/underseal")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	ok(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
 	s.again(t)
-	key, err := os.ReadFile(s.keyPath)
-	ok(t, err)
-	s.apiKey = strings.TrimSpace(string(key))
-	s.client, err = client.New(client.Config{URL: "http://" + s.address, Key: s.apiKey})
-	ok(t, err)
-	t.Cleanup(s.client.Close)
 	return s
 }
 
-// again starts the server and waits until it is ready.
+// again starts the server, on ports that are free, and waits until it answers.
 func (s *server) again(t *testing.T) {
 	t.Helper()
-	command := exec.Command(s.binary, "serve", "--listen", s.address, "--metrics-listen", s.metricsAddress, "--log-level", "debug",
+	command := exec.Command(s.binary, "serve", "--json", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-level", "debug",
 		"--data", filepath.Join(s.dir, "data"), "--root-key-file", filepath.Join(s.dir, "root.key"), "--key-file", s.keyPath)
 	command.Env = append(os.Environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"), "OTEL_EXPORTER_OTLP_ENDPOINT="+s.traces.URL)
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ok(t, err)
 	defer log.Close()
-	command.Stdout, command.Stderr = log, log
+	command.Stderr = log
+	stdout, err := command.StdoutPipe()
+	ok(t, err)
 	ok(t, command.Start())
+	t.Cleanup(func() { _ = command.Process.Kill() })
+	line, err := bufio.NewReader(stdout).ReadBytes('\n') // all that it writes there
+	if err != nil {
+		text, _ := os.ReadFile(log.Name())
+		t.Fatalf("the server ended: %v\n%s", err, text)
+	}
+	_, err = log.Write(line) // is searched with the rest
+	ok(t, err)
 	s.process, s.exited = command.Process, make(chan error, 1)
 	go func() { s.exited <- command.Wait() }()
-	t.Cleanup(func() { _ = command.Process.Kill() })
-	s.awaitReady(t)
+	var ready struct{ URL, Metrics string }
+	ok(t, json.Unmarshal(line, &ready))
+	s.url, s.figures = ready.URL, ready.Metrics
+	s.connect(t)
 }
 
-func (s *server) awaitReady(t *testing.T) {
+// connect makes a client of the server that runs.
+func (s *server) connect(t *testing.T) {
 	t.Helper()
-	for {
-		select {
-		case err := <-s.exited:
-			log, _ := os.ReadFile(filepath.Join(s.dir, "server.log"))
-			t.Fatalf("the server ended: %v\n%s", err, log)
-		case <-t.Context().Done():
-			t.Fatal(context.Cause(t.Context()))
-		default:
-		}
-		res, err := http.Get("http://" + s.address + "/readyz")
-		if err == nil {
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return
-			}
-		}
-	}
+	key, err := os.ReadFile(s.keyPath)
+	ok(t, err)
+	s.apiKey = strings.TrimSpace(string(key))
+	s.client, err = client.New(client.Config{URL: s.url, Key: s.apiKey})
+	ok(t, err)
+	t.Cleanup(s.client.Close)
 }
 
 // kill ends the server as a crash would.
@@ -335,14 +332,6 @@ func (s *server) stop(t *testing.T) {
 	t.Helper()
 	ok(t, s.process.Signal(syscall.SIGTERM))
 	ok(t, <-s.exited)
-}
-
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (s *server) work(t *testing.T, kind string, outcome func(api.Job) any, verb string) {
@@ -365,7 +354,7 @@ func (s *server) post(t *testing.T, method, path string, body any, status int) [
 
 func (s *server) raw(t *testing.T, method, path string, body []byte, status int) []byte {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.address+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, bytes.NewReader(body))
 	ok(t, err)
 	req.Header.Set("Authorization", "Bearer "+s.apiKey)
 	if body != nil {
@@ -384,7 +373,7 @@ func (s *server) raw(t *testing.T, method, path string, body []byte, status int)
 
 func (s *server) metrics(t *testing.T) []byte {
 	t.Helper()
-	res, err := http.Get("http://" + s.metricsAddress + "/metrics")
+	res, err := http.Get(s.figures)
 	ok(t, err)
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)

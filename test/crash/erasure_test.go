@@ -41,7 +41,8 @@ type erasing struct {
 	acknowledged []bool
 }
 
-// killInErasures kills at random moments of a span in which two erasures may just end.
+// killInErasures kills in turn before an erasure can have ended, after one has, and at
+// random moments of a span in which two may just end.
 func killInErasures(t *testing.T, s *server, kills int, span time.Duration) {
 	rng := newRand(t)
 	s.start()
@@ -51,6 +52,7 @@ func killInErasures(t *testing.T, s *server, kills int, span time.Duration) {
 	cut, acknowledged := 0, 0
 	for round := range kills {
 		e := s.newErasing(round)
+		ended := make(chan struct{}, len(e.orders))
 		done := make(chan struct{})
 		c := s.client()
 		go func() {
@@ -60,9 +62,21 @@ func killInErasures(t *testing.T, s *server, kills int, span time.Duration) {
 					return
 				}
 				e.acknowledged[i] = true
+				ended <- struct{}{}
 			}
 		}()
-		time.Sleep(time.Duration(rng.Int64N(int64(span)))) // the moment of the kill
+		switch moment := time.Duration(rng.Int64N(int64(span))); round % 3 {
+		case 0:
+			time.Sleep(moment / 100)
+		case 1:
+			select {
+			case <-ended:
+			case <-done:
+			}
+			time.Sleep(moment / 10)
+		default:
+			time.Sleep(moment)
+		}
 		s.kill()
 		<-done
 		s.start()
@@ -75,7 +89,7 @@ func killInErasures(t *testing.T, s *server, kills int, span time.Duration) {
 		}
 		s.checkErasing(e)
 	}
-	if kills >= 40 && (cut == 0 || acknowledged == 0) {
+	if kills >= 40 && cut == 0 || acknowledged == 0 {
 		t.Errorf("%d erasures cut short, %d acknowledged: all kills came too late, or too early", cut, acknowledged)
 	}
 	t.Logf("%d kills: %d erasures acknowledged, %d cut short", kills, acknowledged, cut)

@@ -190,7 +190,7 @@ func (k *killer) checkRows(db database) {
 
 func (k *killer) report(kills int) {
 	doubts := k.load.doubts.Load()
-	if k.checked == 0 || doubts == 0 {
+	if k.checked == 0 || kills > 50 && doubts == 0 { // a few kills may all come between requests
 		k.t.Errorf("%d acknowledgments were checked after a crash, %d requests were cut off by one", k.checked, doubts)
 	}
 	k.t.Logf("%d kills under load, %d while starting; %d acknowledgments, %d checked after the next start; %d tries unanswered; lost races: %v",
