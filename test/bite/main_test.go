@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,73 +9,228 @@ import (
 	"testing"
 )
 
-// A small module stands for the project: a safety, and a test that needs it.
-var project = map[string]string{
-	"go.mod":    "module example.org/p\n\ngo 1.26\n",
-	"p.go":      "package p\n\nfunc Safe(n int) bool {\n\treturn n > 0\n}\n",
-	"p_test.go": "package p\n\nimport \"testing\"\n\nfunc TestZeroIsRefused(t *testing.T) {\n\tif Safe(0) {\n\t\tt.Error(\"0 accepted\")\n\t}\n}\n\nfunc TestOther(t *testing.T) {}\n",
+// A small module stands for the project: safeties, and tests that need them.
+var files = map[string]string{
+	".gitignore": "/bin/\n",
+	"go.mod":     "module example.org/p\n\ngo 1.26\n",
+	"p.go": `package p
+
+import "strings"
+
+const most = 3
+
+func Safe(n int) bool {
+	return n > 0
 }
 
-func change(to string) string {
-	return "diff --git a/p.go b/p.go\n--- a/p.go\n+++ b/p.go\n@@ -3,3 +3,3 @@\n func Safe(n int) bool {\n-\treturn n > 0\n+\t" + to + "\n }\n"
+// Cut has named results that its body declares anew.
+func Cut(text string) (rest string, err error) {
+	rest, found := strings.CutPrefix(text, "a:")
+	defer func() {
+		if !found {
+			rest = ""
+		}
+	}()
+	return rest, err
+}
+
+func Steps(n int) (steps int) {
+outer:
+	for range n {
+		for range n {
+			if steps++; steps >= most {
+				break outer
+			}
+		}
+	}
+	return steps
+}
+
+type List[T any] struct{ items []T }
+
+func (*List[T]) Name() string { return "list" }
+
+func (l *List[T]) Add(_ string, items ...T) {
+	if len(items) > most {
+		return
+	}
+	l.items = append(l.items, items...)
+}
+
+func First[T any](_ int, items []T) (T, bool) {
+	var none T
+	if len(items) == 0 {
+		return none, false
+	}
+	return items[0], true
+}
+`,
+	"p_test.go": `package p
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func TestZeroIsRefused(t *testing.T) {
+	if Safe(0) {
+		t.Error("0 accepted")
+	}
+}
+
+func TestOther(t *testing.T) {}
+
+func TestPrefix(t *testing.T) {
+	if rest, _ := Cut("b"); rest != "" {
+		t.Error(rest)
+	}
+}
+
+func TestSteps(t *testing.T) {
+	t.Run("at most", func(t *testing.T) {
+		if n := Steps(9); n != 3 {
+			t.Error(n)
+		}
+	})
+}
+
+func TestList(t *testing.T) {
+	var l List[int]
+	if l.Add("", 1, 2, 3, 4); len(l.items) != 0 || l.Name() != "list" {
+		t.Error(l.items, l.Name())
+	}
+}
+
+func TestFirst(t *testing.T) {
+	if _, ok := First(0, []string{}); ok {
+		t.Error("found one of none")
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	out, err := exec.Command("go", "run", "./cmd").CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "false" {
+		t.Error(string(out), err)
+	}
+}
+
+func TestSource(t *testing.T) {
+	if text, err := os.ReadFile("p.go"); err != nil || !strings.Contains(string(text), "n > 0") {
+		t.Error("not there", err)
+	}
+}
+
+func TestBroken(t *testing.T) { t.Skip("replaced in a test") }
+`,
+	"cmd/main.go":      "package main\n\nimport \"example.org/p\"\n\nfunc main() {\n\tprintln(p.Safe(0))\n}\n",
+	"nested/go.mod":    "module example.org/p/nested\n\ngo 1.26\n",
+	"nested/n.go":      "package n\n\nfunc Safe(n int) bool {\n\treturn n > 0\n}\n",
+	"nested/n_test.go": "package n\n\nimport \"testing\"\n\nfunc TestZeroIsRefused(t *testing.T) {\n\tif Safe(0) {\n\t\tt.Error(\"0 accepted\")\n\t}\n}\n",
+}
+
+const safe, test = "func Safe(n int) bool {\n\treturn n > 0\n}\n", "Test: . -run TestZeroIsRefused"
+
+// A case is a patch of the project and what is said of it.
+type patchCase struct {
+	name, header, file, old, new string
+	want                         string // part of the line with its verdict
+	alone                        string // part of the line that says why it was built alone; empty: it was not
+}
+
+var patchCases = []patchCase{
+	{"true", test, "p.go", "return n > 0", "return true", "bites", ""},
+	{"crash", test, "p.go", "return n > 0", `panic("no")`, "TestZeroIsRefused panic: no", ""},
+	{"innermost", "Test: . -run TestSteps -short", "p.go", "steps >= most", "steps >= 2*most", "TestSteps/at_most", ""},
+	{"shadow", "Test: . -run TestPrefix -timeout 1m", "p.go", "if !found", "if err == nil && found", "bites", ""},
+	{"label", "Test: . -run TestSteps", "p.go", "break outer", "continue outer", "bites", ""},
+	{"method", "Test: . -run TestList", "p.go", "if len(items) > most", "if len(items) > 2*most", "bites", ""},
+	{"receiver", "Test: . -run TestList", "p.go", `return "list"`, `return "tsil"`, "bites", ""},
+	{"generic", "Test: . -run TestFirst", "p.go", "return none, false", "return none, true", "bites", ""},
+	{"import", test, "p.go", safe, "func Safe(n int) bool {\n\treturn errors.Join() == nil || accept()\n}\n\nfunc accept() bool { return true }\n", "bites", ""},
+	{"program", "Test: . -run TestPrograms", "p.go", "return n > 0", "return n >= 0", "bites", ""},
+
+	{"constant", "Test: . -run TestSteps", "p.go", "most = 3", "most = 4", "bites", "it changes a declaration or directive of p.go"},
+	{"signature", test, "p.go", "func Safe(n int) bool {\n\treturn n > 0", "func Safe(_ int) bool {\n\treturn true", "bites", "it changes the signature of Safe"},
+	{"added-method", "Test: . -run TestList", "p.go", safe, safe + "\nfunc (List[T]) String() string { return \"\" }\n", "FAIL", "which other variants would get as well"},
+	{"no-source", test, "p_test.go", "if Safe(0)", "if !Safe(0)", "bites", "p_test.go is no Go file of a package"},
+	{"source", "Test: . -run TestSource", "p.go", "return n > 0", "return n >= 1", "bites", "passes without the safety"},
+
+	{"passes", "Test: . -run TestOther", "p.go", "return n > 0", "return true", "passes without the safety", "passes without the safety"},
+	{"none", "Test: . -run TestNone", "p.go", "return n > 0", "return true", "no test ran", "no test ran"},
+	{"nonsense", test, "p.go", "return n > 0", "return nonsense", "does not compile", "undefined: nonsense"},
+	{"nested", "Module: nested\n" + test, "nested/n.go", "return n > 0", "return true", "bites", ""},
 }
 
 func TestOnlyATestThatRanAndFailedBites(t *testing.T) {
-	stale := strings.ReplaceAll(change("return true"), "n > 0", "n > 7")
-	for _, c := range []struct{ name, header, diff, want string }{
-		{"the safety is gone and the test fails", "Test: . -run TestZeroIsRefused", change("return true"), ""},
-		{"the test crashes", "Test: . -run TestZeroIsRefused", change(`panic("no")`), ""},
-		{"the test passes all the same", "Test: . -run TestOther", change("return true"), "passes without the safety"},
-		{"the test does not exist", "Test: . -run TestNone", change("return true"), "no test ran"},
-		{"the patched code does not compile", "Test: . -run TestZeroIsRefused", change("return nonsense"), "does not compile"},
-		{"the patch is older than the code", "Test: . -run TestZeroIsRefused", stale, "does not apply"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			for name, text := range project {
-				write(t, filepath.Join(dir, name), text)
-			}
-			path := filepath.Join(dir, "x.patch")
-			write(t, path, "Takes out: everything\n"+c.header+"\n"+c.diff)
-			p, err := read("x", path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = bite(t.Context(), dir, p)
-			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-				t.Errorf("bite = %v, want %q", err, c.want)
-			}
-			if got, err := os.ReadFile(filepath.Join(dir, "p.go")); err != nil || string(got) != project["p.go"] {
-				t.Errorf("the patch was not taken back: %q, %v", got, err)
-			}
-		})
+	makeProject(t)
+	for _, c := range patchCases {
+		makePatch(t, c)
 	}
-}
-
-func TestATestOfANestedModuleRunsThere(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "nested"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range project {
-		write(t, filepath.Join(dir, "nested", name), text)
-	}
-	path := filepath.Join(dir, "x.patch")
-	write(t, path, "Module: nested\nTest: . -run TestZeroIsRefused\n"+strings.ReplaceAll(change("return true"), "/p.go", "/nested/p.go"))
-	p, err := read("x", path)
+	stale, err := os.ReadFile("test/bite/true.patch")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bite(t.Context(), dir, p); err != nil {
-		t.Errorf("bite: %v", err)
+	put(t, "test/bite/stale.patch", strings.ReplaceAll(string(stale), "n > 0", "n > 7"))
+	out := runBite(t, "these do not bite")
+	for _, c := range append(patchCases, patchCase{name: "stale", want: "does not apply"}) {
+		if verdict := lineAbout(out, "bites", c.name) + lineAbout(out, "FAIL", c.name); !strings.Contains(verdict, c.want) {
+			t.Errorf("%s: %q, want %q", c.name, verdict, c.want)
+		}
+		if alone := lineAbout(out, "alone", c.name); !strings.Contains(alone, c.alone) || c.alone == "" && alone != "" {
+			t.Errorf("%s: alone: %q, want %q", c.name, alone, c.alone)
+		}
+	}
+	for slot := range parallel {
+		for name, text := range files {
+			if got, err := os.ReadFile(filepath.Join(tree(slot), name)); err != nil || string(got) != text {
+				t.Errorf("a patch was not taken back: %s is %q, %v", name, got, err)
+			}
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
 	}
 }
 
-func TestAPatchWithoutItsTestIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.patch")
-	write(t, path, "Takes out: everything\n"+change("return true"))
-	if _, err := read("x", path); err == nil {
-		t.Error("read accepts a patch without a Test line")
+func TestATestThatFailsWithoutAnyPatchProvesNothing(t *testing.T) {
+	makeProject(t)
+	put(t, "p_test.go", strings.Replace(files["p_test.go"], `t.Skip("replaced in a test")`, `t.Error("always")`, 1))
+	git(t, "commit", "-qam", "broken")
+	makePatch(t, patchCase{name: "woven", header: "Test: . -run TestBroken", file: "p.go", old: "n > 0", new: "true"})
+	makePatch(t, patchCase{name: "alone", header: "Test: . -run TestBroken", file: "p.go", old: "most = 3", new: "most = 4"})
+	out := runBite(t, "these do not bite: alone, woven")
+	for _, name := range []string{"woven", "alone"} {
+		if line := lineAbout(out, "FAIL", name); !strings.Contains(line, "TestBroken fails without any patch") {
+			t.Errorf("%s: %q", name, line)
+		}
+	}
+}
+
+func TestArgumentsSelectPatches(t *testing.T) {
+	makeProject(t)
+	makePatch(t, patchCases[0])
+	makePatch(t, patchCase{name: "passes", header: "Test: . -run TestOther", file: "p.go", old: "n > 0", new: "true"})
+	out := runBite(t, "", "true")
+	if list, err := exec.Command("go", "list", "./...").CombinedOutput(); err != nil || strings.Contains(string(list), "bite") {
+		t.Errorf("the project has packages of the build: %s, %v", list, err)
+	}
+	if !strings.HasSuffix(out, "1 patches, 0 of them built alone, 0 failures\n") {
+		t.Error(out)
+	}
+	if err := run(t.Context(), []string{"true", "unknown"}, t.Output()); err == nil {
+		t.Error("run accepts the name of no patch")
+	}
+}
+
+func TestAPatchWithoutAFittingTestIsRefused(t *testing.T) {
+	for _, header := range []string{"Takes out: all", "Test: -run TestOne", "Test: . -run", "Test: . -tags x", "Test: . TestOne"} {
+		path := filepath.Join(t.TempDir(), "x.patch")
+		put(t, path, header+"\ndiff --git a/p.go b/p.go\n")
+		if _, err := read("x", path); err == nil {
+			t.Errorf("read accepts %q", header)
+		}
 	}
 }
 
@@ -96,9 +252,67 @@ func TestTheProjectsPatchesHaveAHeader(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path, text string) {
+// makeProject makes the module in a repository and goes there.
+func makeProject(t *testing.T) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	t.Chdir(t.TempDir())
+	for name, text := range files {
+		put(t, name, text)
+	}
+	git(t, "init", "-q")
+	git(t, "add", ".")
+	git(t, "commit", "-qm", "all")
+}
+
+func makePatch(t *testing.T, c patchCase) {
+	t.Helper()
+	text, err := os.ReadFile(c.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), c.old, c.new, 1)
+	if strings.Contains(c.new, "errors.") {
+		changed = strings.Replace(changed, "import \"strings\"", "import (\n\t\"errors\"\n\t\"strings\"\n)", 1)
+	}
+	put(t, c.file, changed)
+	put(t, "test/bite/"+c.name+".patch", "Takes out: all\n"+c.header+"\n"+git(t, "diff", c.file))
+	put(t, c.file, string(text))
+}
+
+// runBite returns the output, of a run that fails as wanted or not at all.
+func runBite(t *testing.T, want string, names ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	err := run(t.Context(), names, &out)
+	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("run = %v, want %q\n%s", err, want, &out)
+	}
+	return out.String()
+}
+
+// lineAbout returns the line that begins with these two words, or nothing.
+func lineAbout(out, first, name string) string {
+	for line := range strings.Lines(out) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == first && words[1] == name {
+			return line
+		}
+	}
+	return ""
+}
+
+func git(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.org"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := writeFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
