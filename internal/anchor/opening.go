@@ -26,7 +26,10 @@ func (l *Log) Opening(ctx context.Context, s store.Scope, shard int, atLeast uin
 	if err != nil {
 		return nil, a, readError(err)
 	}
-	a = ledger.Anchor{Blind: o.Blind, Proof: ledger.LogProof{Index: o.Index, Path: hashesOf(path), Checkpoint: c.Signed}, Token: c.Token}
+	a = ledger.Anchor{Blind: o.Blind, Proof: ledger.LogProof{Index: o.Index, Path: hashesOf(path), Checkpoint: c.Signed}}
+	if len(c.Token) > 0 {
+		a.Token = c.Token
+	}
 	return o.Signed, a, checkOpening(o, a)
 }
 
