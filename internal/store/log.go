@@ -290,7 +290,7 @@ func putLogHead(t tx, s Scope, former *LogHead, h LogHead) (int64, error) {
 }
 
 // Publish makes a signed checkpoint the newest of its log. One of the same size
-// stays as it is, with its cosignatures, and counts as published at that time.
+// stays as it is, and counts as published at that time.
 func (db *DB) Publish(ctx context.Context, s Scope, shard int, size uint64, signed []byte, at time.Time) error {
 	return db.data.apply(ctx, s.tenant, []statement{{
 		text: `
@@ -320,20 +320,6 @@ func (db *DB) PublishedAt(ctx context.Context, s Scope, shard int) (at time.Time
 		SELECT published FROM log_checkpoints WHERE tenant = $1 AND shard = $2 ORDER BY size DESC LIMIT 1`,
 		[]any{s.tenant, shard}, func(r row) error { return r.scan(&at) })
 	return at, err
-}
-
-// Cosign replaces a published checkpoint by the same with more signatures.
-// Conflict (code "stale") when it is no longer former.
-func (db *DB) Cosign(ctx context.Context, s Scope, shard int, size uint64, former, signed []byte) error {
-	return db.data.apply(ctx, s.tenant, []statement{{
-		text: `
-			UPDATE log_checkpoints SET signed = $5
-			WHERE tenant = $1 AND shard = $2 AND size = $3 AND signed = $4`,
-		args: []any{s.tenant, shard, size, former, signed},
-		one:  true,
-		refused: fault.New(fault.Conflict, "the checkpoint of log %d at size %d was signed by others meanwhile", shard, size).
-			WithCode("stale"),
-	}})
 }
 
 // insertShard opens a log. Its number and origin must be new, and no other open.
