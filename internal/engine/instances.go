@@ -150,15 +150,11 @@ func under(prefix string, err error) error {
 
 // actorOf says who did it; sealed with the step and committed to like a field.
 func actorOf(c Caller) *canon.Context {
-	actor, err := canon.NewContext(
+	return newContext(
 		canon.Entry{Name: "address", Value: canon.String(c.Address)},
 		canon.Entry{Name: "key", Value: canon.String(c.Key)},
 		canon.Entry{Name: "principal", Value: canon.String(c.Principal)},
 	)
-	if err != nil {
-		panic("engine: internal error: actor with equal names")
-	}
-	return actor
 }
 
 // engineActor is who acts when a timer fires.

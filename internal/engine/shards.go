@@ -139,8 +139,7 @@ func (e *Engine) origin(scope store.Scope, name string) string {
 
 // yearOf returns the year of a log, 0 if its origin is none of ours.
 func yearOf(origin string) int {
-	name := origin[strings.LastIndexByte(origin, '/')+1:]
-	name, _, _ = strings.Cut(name, ".")
+	name, _, _ := strings.Cut(shardName(origin), ".")
 	year, _ := strconv.Atoi(name)
 	return year
 }
@@ -190,13 +189,9 @@ func (e *Engine) openShard(ctx context.Context, scope store.Scope, g *shardGate,
 }
 
 func checkpointValue(c ledger.Checkpoint) canon.Value {
-	v, err := canon.NewContext(
+	return newContext(
 		canon.Entry{Name: "log", Value: canon.String(c.Origin)},
 		canon.Entry{Name: "root", Value: canon.String(c.Root.String())},
 		canon.Entry{Name: "size", Value: canon.NewNumber(int64(c.Size))},
 	)
-	if err != nil {
-		panic("engine: internal error: checkpoint with equal names")
-	}
-	return v
 }

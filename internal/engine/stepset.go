@@ -151,7 +151,7 @@ func recordAbout(number uint64, name string, out process.Outcome, at time.Time) 
 	if out.Rejected != nil {
 		rejected = fault.KindOf(out.Rejected).String()
 	}
-	c, err := canon.NewContext(
+	return newContext(
 		canon.Entry{Name: "about", Value: canon.String(about)},
 		canon.Entry{Name: "at", Value: canon.String(formatTime(at))},
 		canon.Entry{Name: "element", Value: canon.String(out.Element)},
@@ -159,8 +159,4 @@ func recordAbout(number uint64, name string, out process.Outcome, at time.Time) 
 		canon.Entry{Name: "rejected", Value: canon.String(rejected)},
 		canon.Entry{Name: "trail", Value: trail},
 	)
-	if err != nil {
-		panic("engine: internal error: record with equal names")
-	}
-	return c
 }
