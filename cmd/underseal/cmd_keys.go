@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -108,25 +106,10 @@ func (c *keysEscrowCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := writeCopy(c.Out, copied); err != nil {
+	if err := writeNewFile(c.Out, 0o600, copied); err != nil {
 		return err
 	}
 	return e.wrote(ctx, c.Out, file)
-}
-
-// writeCopy writes a new file, durable when it returns.
-func writeCopy(path string, content []byte) (err error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fault.New(fault.Conflict, "write the copy: %s exists and is never overwritten", path).WithCode("escrow_exists")
-	} else if err != nil {
-		return fault.New(fault.Denied, "write the copy: %w", err)
-	}
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return errors.Join(fault.New(fault.Unavailable, "write the copy: %w", err), os.Remove(path))
-	}
-	return nil
 }
 
 type keysRestoreCmd struct {

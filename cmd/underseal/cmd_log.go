@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
 	"github.com/underseal/underseal/api"
-	"github.com/underseal/underseal/internal/fault"
 )
 
 type logCmd struct {
@@ -61,6 +61,7 @@ type logReadersCreateCmd struct {
 
 func (logReadersCreateCmd) Help() string {
 	return talksToServer + " The address is told this once; whoever has it can read the log, which holds no values, until it is revoked. " +
+		"It begins with what --server says: name the server as the reader reaches it. " +
 		"ADDRESS/SHARD is the prefix of a log for any client of C2SP tlog-tiles; underseal log mirror copies all of it."
 }
 
@@ -69,25 +70,38 @@ func (c *logReadersCreateCmd) Run(ctx context.Context, e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	var file *os.File
-	if c.Output != "" { // first: an address that cannot be written down is lost
-		if file, err = os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-			return fault.New(fault.Invalid, "write the address: %w", err)
+	if c.Output == "" {
+		made, err := cl.CreateLogReader(ctx, c.Name)
+		if err != nil {
+			return err
 		}
-		defer file.Close()
+		address := e.readersAddress(made)
+		return e.result(newReader{made, address}, func(w io.Writer) { fmt.Fprintln(w, address) })
 	}
+	// The file comes first: an address that cannot be written down is lost.
+	file, err := newFile(c.Output, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, file.Close()); err != nil {
+			os.Remove(c.Output)
+		}
+	}()
 	made, err := cl.CreateLogReader(ctx, c.Name)
 	if err != nil {
 		return err
 	}
-	address := strings.TrimSuffix(e.settings.Server, "/") + made.Path
-	if file == nil {
-		return e.result(newReader{made, address}, func(w io.Writer) { fmt.Fprintln(w, address) })
-	}
-	if _, err := fmt.Fprintln(file, address); err != nil {
+	if _, err := fmt.Fprintln(file, e.readersAddress(made)); err != nil {
 		return err
 	}
 	return e.result(made.LogReader, func(w io.Writer) { pairs(w, "reader", made.ID, "for", made.Name, "address in", c.Output) })
+}
+
+// readersAddress is what a reader gets: the server as this command reached it, and
+// the reader's path there.
+func (e *env) readersAddress(made api.NewLogReader) string {
+	return strings.TrimSuffix(e.settings.Server, "/") + made.Path
 }
 
 // newReader is a reader as --json prints it.

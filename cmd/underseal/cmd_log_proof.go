@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
@@ -46,7 +47,11 @@ func findShard(ctx context.Context, cl *client.Client, name string) (api.LogShar
 			return s, nil
 		}
 	}
-	return api.LogShard{}, fault.New(fault.NotFound, "there is no log %q", name)
+	var names []string
+	for _, s := range list.Items {
+		names = append(names, s.Name)
+	}
+	return api.LogShard{}, fault.New(fault.NotFound, "there is no log %q, but %s", name, strings.Join(names, ", "))
 }
 
 type logProveCmd struct {

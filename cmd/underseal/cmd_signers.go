@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 
 	"github.com/underseal/underseal/api"
@@ -86,11 +85,11 @@ func (c *signersKeygenCmd) Run(_ context.Context, e *env) error {
 		return err
 	}
 	made := madeKey{File: c.File, Public: c.File + ".pub", Key: known.ID()}
-	if err := createFile(made.File, 0o600, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})); err != nil {
+	if err := writeNewFile(made.File, 0o600, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})); err != nil {
 		return err
 	}
-	if err := createFile(made.Public, 0o644, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})); err != nil {
-		return err
+	if err := writeNewFile(made.Public, 0o644, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})); err != nil {
+		return errors.Join(err, os.Remove(made.File)) // no private key without its public one
 	}
 	return e.result(made, func(w io.Writer) { pairs(w, "private key", made.File, "public key", made.Public, "key", made.Key) })
 }
@@ -101,19 +100,6 @@ func generateKey(alg string) (crypto.Signer, error) {
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	return key, err
-}
-
-// createFile writes a file that must not exist yet.
-func createFile(path string, mode fs.FileMode, data []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return fault.New(fault.Conflict, "%s exists", path).WithCode("file_exists").WithHint("name another file; a key is never overwritten")
-	}
-	if err != nil {
-		return fault.New(fault.Invalid, "make %s: %w", path, err)
-	}
-	_, err = file.Write(data)
-	return errors.Join(err, file.Sync(), file.Close())
 }
 
 // signingKey reads a worker's key file.

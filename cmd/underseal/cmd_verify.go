@@ -46,11 +46,7 @@ func (c *verifyCmd) policy(e *env) (*ledger.Policy, error) {
 		}
 		return nil, nil
 	}
-	text, err := e.readInput(c.Policy)
-	if err != nil {
-		return nil, err
-	}
-	return ledger.ParsePolicy(text)
+	return e.readPolicy(c.Policy)
 }
 
 func writeReport(w io.Writer, r ledger.Report) {

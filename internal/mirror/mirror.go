@@ -106,6 +106,10 @@ func (m *copier) last() (ledger.Checkpoint, bool, error) {
 	if err != nil {
 		return ledger.Checkpoint{}, false, fault.New(fault.Invalid, "read the copy's checkpoint: %w", err)
 	}
+	if _, err := ledger.UnverifiedCheckpoint(signed); err != nil {
+		return ledger.Checkpoint{}, true, fault.New(fault.Integrity, "%s is no checkpoint: %w", m.place("checkpoint"), err).WithCode("mirror_changed").
+			WithHint("put the newest file of %s in its place; it is a copy of it", m.place("checkpoints"))
+	}
 	c, err := m.open(signed)
 	return c, true, err
 }

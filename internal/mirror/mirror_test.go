@@ -187,6 +187,25 @@ func TestACopyGrowsWithTheLog(t *testing.T) {
 	whole(t, l, dir)
 }
 
+func TestACopyTellsHowFarItIs(t *testing.T) {
+	l := newLog(t)
+	l.grow(600, "a")
+	cfg := l.config(t.TempDir())
+	var done []uint64
+	cfg.Progress = func(n, size uint64) {
+		if size != 600 {
+			t.Errorf("Progress(%d, %d), want it of 600 entries", n, size)
+		}
+		done = append(done, n)
+	}
+	if _, err := mirror.Copy(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if want := []uint64{256, 512, 600}; !slices.Equal(done, want) {
+		t.Errorf("Progress told %d, want %d", done, want)
+	}
+}
+
 func TestACopyThatWasInterruptedGoesOn(t *testing.T) {
 	l, dir := newLog(t), t.TempDir()
 	l.grow(1500, "a")
