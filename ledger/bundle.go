@@ -206,7 +206,8 @@ func checkManifest(parts []part) error {
 			return malformedBundle("%.100q is not in %s", p.name, manifestName)
 		}
 		if sum := sha256.Sum256(p.data); want != canon.String(hex.EncodeToString(sum[:])) {
-			return fault.New(fault.Integrity, "%s was changed: it has not the hash that %s gives", p.name, manifestName).WithCode("bundle_changed")
+			return fault.New(fault.Integrity, "%s was changed: it has not the hash that %s gives", p.name, manifestName).WithCode("bundle_changed").
+				WithHint("take the file as it was exported, from whoever exported it")
 		}
 	}
 	return nil

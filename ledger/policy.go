@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -326,7 +327,7 @@ func (p *Policy) Open(signed []byte) (Checkpoint, *note.Note, error) {
 	}
 	if len(verifiers) == 0 {
 		return Checkpoint{}, nil, fault.New(fault.Integrity, "the policy names no key for the log %q", claimed.Origin).WithCode("log_not_in_policy").
-			WithHint("if that log is to be believed, get its key from whoever runs it, not from this file")
+			WithHint("a new year or a restore begins another log: if it is to be believed, get the present policy from whoever runs it, by another way than the file")
 	}
 	for _, w := range p.Witnesses {
 		verifiers = append(verifiers, w.Key)
@@ -348,8 +349,10 @@ func (p *Policy) names(origin string) bool {
 
 func keyNotInPolicy(c Checkpoint) error {
 	return fault.New(fault.Integrity, "the checkpoint of %q at size %d is signed by no key that the policy names for this log", c.Origin, c.Size).
-		WithCode("key_not_in_policy")
+		WithCode("key_not_in_policy").WithHint(newerPolicy)
 }
+
+const newerPolicy = "the platform's key may have been replaced: ask whoever runs the log for the present policy, by another way than the file"
 
 // checkSigner says whether one of the signatures is a log key's at a size it may sign.
 func (p *Policy) checkSigner(c Checkpoint, n *note.Note) error {
@@ -360,8 +363,8 @@ func (p *Policy) checkSigner(c Checkpoint, n *note.Note) error {
 		case c.Size >= l.First && c.Size <= l.Last:
 			return nil
 		default:
-			err = fault.New(fault.Integrity, "the checkpoint of %q at size %d is signed by key %s, which the policy lets sign sizes %d to %d", c.Origin, c.Size, l.Key, l.First, l.Last).
-				WithCode("key_out_of_range")
+			err = fault.New(fault.Integrity, "the checkpoint of %q at size %d is signed by the key %08x, which the policy lets sign sizes %d to %d", c.Origin, c.Size, l.Key.KeyHash(), l.First, l.Last).
+				WithCode("key_out_of_range").WithHint(newerPolicy)
 		}
 	}
 	return err
@@ -392,8 +395,9 @@ func (p *Policy) CheckQuorum(n *note.Note) error {
 		seen[g.Name] = members >= g.Threshold
 	}
 	if !seen[p.Quorum] {
-		return fault.New(fault.Integrity, "the quorum %q is not met: of the %d witnesses of the policy, those that cosigned are: %s",
-			p.Quorum, len(p.Witnesses), strings.Join(append(names, "no more"), ", ")).WithCode("quorum_not_met")
+		return fault.New(fault.Integrity, "the quorum %q is not met: %d of the policy's %d witnesses cosigned (%s)",
+			p.Quorum, len(names), len(p.Witnesses), cmp.Or(strings.Join(names, ", "), "none")).WithCode("quorum_not_met").
+			WithHint("evidence that was exported right after its step has no witnesses yet: ask for it again")
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (cfg *Config) check() error {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, "data.db")); errors.Is(err, os.ErrNotExist) {
-		return fault.New(fault.NotFound, "there is no data in %s", cfg.Data).WithHint("make it with `underseal init`")
+		return fault.New(fault.NotFound, "there is no data in %s", cfg.Data).WithHint("--data names another directory; `underseal init` makes new data")
 	}
 	return nil
 }

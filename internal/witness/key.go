@@ -29,14 +29,15 @@ type Key struct {
 
 // GenerateKey makes the key file of a new witness, mode 0600, never over another
 // file: the key of a witness is never made again. Its text is a signing key as
-// note.GenerateKey writes it. The name must not be empty, nor hold spaces or "+".
+// note.GenerateKey writes it. The name must not be empty, nor hold spaces, "+" or a
+// scheme (C2SP signed-note).
 func GenerateKey(path, name string) (*Key, error) {
 	text, _, err := note.GenerateKey(rand.Reader, name)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "make a witness key: %w", err)
 	}
 	key, err := parseKey(text)
-	if err != nil {
+	if err != nil || strings.Contains(name, "://") {
 		return nil, fault.New(fault.Invalid, "make a witness key: %q cannot be a name", name).WithCode("witness_name").
 			WithHint("take an address without https://, such as witness.example.org/w1")
 	}
