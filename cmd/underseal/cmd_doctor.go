@@ -134,16 +134,16 @@ func probe(ctx context.Context, s *settings, path string) error {
 		return fault.New(fault.Unavailable, "the server does not answer: %w", err).WithHint("is it running? --server names another")
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusOK {
-		return nil
-	}
 	var health api.Health
 	_ = json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&health) // only to say more
+	if resp.StatusCode == http.StatusOK && health.Status != api.CodeDegraded {
+		return nil
+	}
 	missing := []fault.Detail{}
 	for _, name := range slices.Sorted(maps.Keys(health.Checks)) {
 		missing = append(missing, fault.Detail{Place: name, Message: health.Checks[name]})
 	}
-	return fault.New(fault.Unavailable, "%s answers %s", path, resp.Status).WithDetails(missing...).WithHint("the checks below and the server's log say why")
+	return fault.New(fault.Unavailable, "%s answers %s, %s", path, resp.Status, health.Status).WithDetails(missing...).WithHint("the server's log says why")
 }
 
 // tryKeyServices has the server unwrap the tenant's key by each key service that

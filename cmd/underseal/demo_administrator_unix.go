@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -91,14 +92,24 @@ func (d *demo) caught(a administratorsAct, found []engine.Finding) error {
 		if f.Object != a.names(d) {
 			continue
 		}
-		place := f.Where
-		if f.Step > 0 {
-			place = fmt.Sprintf("%s, step %d", f.Where, f.Step)
+		d.tell("  fsck: %s", namedBy(f))
+		if more := len(found) - 1; more > 0 {
+			d.tell("  and %s more", counted(more, "finding"))
 		}
-		d.tell("  fsck: object %s, table %s: %s", f.Object, place, f.What)
 		return nil
 	}
 	return fault.New(fault.Integrity, "the administrator %s, and fsck does not name it: %v", a.says, found)
+}
+
+// namedBy says in one line what a finding is about and what is wrong there.
+func namedBy(f engine.Finding) string {
+	switch {
+	case strings.Contains(f.What, f.Object):
+		return f.What
+	case f.Step > 0:
+		return fmt.Sprintf("object %s, table %s, step %d: %s", f.Object, f.Where, f.Step, f.What)
+	}
+	return fmt.Sprintf("object %s, table %s: %s", f.Object, f.Where, f.What)
 }
 
 // copyDatabase copies a database that is in use, as anybody with its file can.
