@@ -17,6 +17,8 @@ import (
 )
 
 type fsckCmd struct {
+	Online      bool   `help:"Have the running server check everything now, and follow it."`
+	Status      bool   `help:"Say what the running server has checked, when, and what it found."`
 	WithoutKeys bool   `help:"Check only what needs no key: leaves, tree, checkpoints but not their signatures, sealed bytes."`
 	Resume      bool   `help:"Go on where a check was interrupted."`
 	State       string `help:"Where the state of a check is kept until it is done (default: fsck.state in the data directory)." placeholder:"FILE" type:"path"`
@@ -24,10 +26,11 @@ type fsckCmd struct {
 	keyFileFlags
 	Database     string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
 	KeysDatabase string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`
+	clientFlags
 }
 
 func (fsckCmd) Help() string {
-	return opensDatabase + " Stop the server first: it checks itself, slowly, all the time. Compares everything that the database holds with the log and says what does not fit; exit code 16 if anything does not. Tells how far it is on stderr."
+	return opensDatabase + " Stop the server first, or have it do the same with --online. Compares everything that the database holds with the log and says what does not fit; exit code 40 if anything does not. Tells how far it is on stderr."
 }
 
 // fsckState is a check that is under way, as it is kept in a file.
@@ -47,6 +50,14 @@ type fscked struct {
 const withoutKeysNote = "signatures of checkpoints, heads, values, queue rows, index tokens, holds and erasures: they need the keys"
 
 func (c *fsckCmd) Run(ctx context.Context, e *env) error {
+	switch {
+	case (c.Online || c.Status) && (c.WithoutKeys || c.Resume || c.State != "") || c.Online && c.Status:
+		return &usage{"--online and --status ask the server, each alone: they take no flag of a check without it", "underseal fsck"}
+	case c.Status:
+		return c.status(ctx, e)
+	case c.Online:
+		return c.online(ctx, e)
+	}
 	path, err := c.stateFile(e)
 	if err != nil {
 		return err
@@ -58,8 +69,9 @@ func (c *fsckCmd) Run(ctx context.Context, e *env) error {
 	if err := c.check(ctx, e, path, state); err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintln(e.stderr, "interrupted; go on with --resume")
+			return err
 		}
-		return err
+		return unfinished(state, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -93,11 +105,33 @@ func (d fscked) write(w io.Writer) {
 	}
 }
 
+// Codes of how a check ends, which have exit codes of their own.
+const (
+	codeFindings   = "fsck_findings"
+	codeUnfinished = "fsck_unfinished"
+)
+
+// fsckVerdicts are the exit codes of fsck that no kind of error has.
+// docs/exit-codes.md publishes them.
+var fsckVerdicts = []verdict{
+	{40, []string{codeFindings}, "everything was checked, and something is not what the log says"},
+	{41, []string{codeUnfinished}, "the check began and could not be finished; what it found so far is kept"},
+}
+
+// unfinished is the error of a check that began and could not go on.
+func unfinished(state *fsckState, err error) error {
+	if len(state.Tenants) == 0 {
+		return err // it did not begin
+	}
+	return fault.New(kindOf(err), "the check could not be finished, %s so far: %w", counted(len(state.Findings), "finding"), err).WithCode(codeUnfinished).
+		WithHint("go on with --resume")
+}
+
 func (d fscked) err() error {
 	if len(d.Findings) == 0 {
 		return nil
 	}
-	return fault.New(fault.Integrity, "the database is not what its log says: %s", counted(len(d.Findings), "finding")).WithCode("fsck_findings").
+	return fault.New(fault.Integrity, "the database is not what its log says: %s", counted(len(d.Findings), "finding")).WithCode(codeFindings).
 		WithHint("each finding says what to do; keep a copy of the database as it is before you repair anything")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -59,7 +60,7 @@ func writeReport(w io.Writer, r ledger.Report) {
 	}
 }
 
-// verdict is why evidence does not hold, with the exit code that says so.
+// verdict is why evidence or a database does not hold, with the exit code that says so.
 type verdict struct {
 	exit    int
 	codes   []string // of the errors; one that ends in _ stands for all that begin so
@@ -92,7 +93,7 @@ var verdicts = []verdict{
 
 // verdictOf returns the exit code of a code, 0 if it has none of its own.
 func verdictOf(code string) int {
-	for _, v := range verdicts {
+	for _, v := range slices.Concat(verdicts, fsckVerdicts) {
 		for _, c := range v.codes {
 			if c == code || strings.HasSuffix(c, "_") && strings.HasPrefix(code, c) {
 				return v.exit

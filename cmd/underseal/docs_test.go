@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,13 +29,13 @@ func TestTheExitCodesPageIsTheFaultTable(t *testing.T) {
 			t.Errorf("docs/exit-codes.md has no row %q", strings.TrimSpace(row))
 		}
 	}
-	for _, v := range verdicts {
+	for _, v := range slices.Concat(verdicts, fsckVerdicts) {
 		codes := strings.ReplaceAll("`"+strings.Join(v.codes, "`, `")+"`", "_`", "_*`")
 		if row := fmt.Sprintf("\n| %d | %s | %s |", v.exit, codes, v.meaning); !strings.Contains(string(page), row) {
 			t.Errorf("docs/exit-codes.md has no row %q", strings.TrimSpace(row))
 		}
 	}
-	if want, got := len(fault.Kinds())+len(verdicts)+3, strings.Count(string(page), "\n| ")-6; got != want {
+	if want, got := len(fault.Kinds())+len(verdicts)+len(fsckVerdicts)+3, strings.Count(string(page), "\n| ")-7; got != want {
 		t.Errorf("docs/exit-codes.md has %d exit codes, want %d", got, want)
 	}
 }

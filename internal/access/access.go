@@ -54,6 +54,8 @@ const (
 
 	ReadLog          Action = "log:read"
 	ManageLogReaders Action = "log:manage-readers"
+	CheckIntegrity   Action = "integrity:check"
+	ReadIntegrity    Action = "integrity:read"
 	ExportEvidence   Action = "evidence:export"
 )
 

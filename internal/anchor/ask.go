@@ -128,8 +128,12 @@ func (l *Log) finish(ctx context.Context) error {
 	for _, w := range l.witnesses {
 		signed = append(signed, l.shown.lines[w]...)
 	}
-	err := l.config.Store.PutAnchorCheckpoint(ctx, store.AnchorCheckpoint{Log: l.head.Log, Size: l.head.Size, Signed: signed, Token: l.shown.token})
-	if err != nil {
+	c := store.AnchorCheckpoint{Log: l.head.Log, Size: l.head.Size, Signed: signed, Token: l.shown.token, Quorum: l.config.Quorum, Authority: l.authorityHash()}
+	var err error
+	if c.Mark, err = l.mark(ctx, c); err != nil {
+		return err
+	}
+	if err := l.config.Store.PutAnchorCheckpoint(ctx, c); err != nil {
 		return err
 	}
 	l.complete = l.head.Size

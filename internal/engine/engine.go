@@ -70,6 +70,7 @@ type Engine struct {
 	forms     forms
 	readers   readerRates
 	anchors   Anchors // nil: none
+	integrity Integrity
 	signers   signers
 
 	keyOrders   sync.Mutex       // guards carryingOut and the records of orders
@@ -77,6 +78,7 @@ type Engine struct {
 
 	denials   *refusals // of what callers may not do
 	strangers *refusals // of callers who did not prove who they are
+	refused   chan struct{}
 
 	testingOnlyFault func(point string) error // fails what an erasure makes durable
 }
@@ -147,7 +149,8 @@ func New(cfg Config) (*Engine, error) {
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch,
 	}
 	e.carryingOut = map[orderID]bool{}
-	e.denials, e.strangers = newRefusals(e, "access.denied"), newRefusals(e, "sign_in.failed")
+	e.refused = make(chan struct{}, 1)
+	e.denials, e.strangers = newRefusals(e, "access.denied", e.refused), newRefusals(e, "sign_in.failed", e.refused)
 	return e, nil
 }
 
@@ -183,6 +186,9 @@ func (e *Engine) Ready(ctx context.Context) map[string]error {
 		if err := e.anchors.Halted(); err != nil {
 			checks["log"] = fault.New(fault.Integrity, "%w", err).WithCode(api.CodeDegraded)
 		}
+	}
+	if e.integrity != nil {
+		checks["integrity"] = e.integrity.Sound()
 	}
 	return checks
 }

@@ -17,10 +17,11 @@ import (
 // act is something that the tenant's log has to tell and that is no step of an
 // object: what was shown, done to keys, or refused.
 type act struct {
-	kind   string // leaf's kind, "data.shown"
-	act    string // leaf's act: user, worker, engine or admin
-	elem   string // BPMN id, may be empty
-	actor  Caller // of an act of the engine: nobody
+	id     store.ID // of its rows; zero: a new one
+	kind   string   // leaf's kind, "data.shown"
+	act    string   // leaf's act: user, worker, engine or admin
+	elem   string   // BPMN id, may be empty
+	actor  Caller   // of an act of the engine: nobody
 	fields []fieldWrite
 }
 
@@ -62,7 +63,10 @@ func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard st
 	if a.act == "engine" {
 		a.actor = Caller{Principal: "engine"}
 	}
-	o := &object{scope: scope, id: newID(), kind: entryKind, owner: key}
+	if a.id == (store.ID{}) {
+		a.id = newID()
+	}
+	o := &object{scope: scope, id: a.id, kind: entryKind, owner: key}
 	entry := &store.Entry{ID: o.id}
 	var commitments []ledger.Hash
 	var sealed [][]byte

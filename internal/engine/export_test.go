@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
 )
@@ -108,4 +109,22 @@ func OpenSigner(ctx context.Context, e *Engine, c Caller, name string) error {
 // EnterShard keeps the open log of the caller's tenant open until leave is called.
 func EnterShard(ctx context.Context, e *Engine, c Caller, at time.Time) (origin string, leave func(), err error) {
 	return e.enterShard(ctx, c.Scope, at)
+}
+
+// SignAged signs a checkpoint with one of the platform's keys, of which 0 is the newest,
+// whether it counts or not.
+func SignAged(ctx context.Context, e *Engine, c Caller, says ledger.Checkpoint, age int) ([]byte, error) {
+	keys, err := e.ring.PurposeKeys(ctx, c.Scope.Tenant(), keyring.Log)
+	if err != nil {
+		return nil, err
+	}
+	seed, _, err := platformKey(keys[age])
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ledger.NoteSigner(says.Origin, seed)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.SignCheckpoint(says, signer)
 }

@@ -46,12 +46,14 @@ const (
 
 // CheckState says how far a check has come. It can be stored and gone on with.
 type CheckState struct {
-	Phase string     `json:"phase"` // logs, objects, requests, rest or done
+	Phase string     `json:"phase"` // logs, objects, requests, rest, anchors, openings or done
 	Shard int        `json:"shard,omitempty"`
 	Tree  *grownTree `json:"tree,omitempty"`  // of Shard, grown so far
 	Prev  *shardEnd  `json:"prev,omitempty"`  // of the log before Shard
 	After string     `json:"after,omitempty"` // last object, or last token
 	Rows  uint64     `json:"rows"`            // looked at so far: leaves, objects, tokens
+
+	Anchor *anchorState `json:"anchor,omitempty"` // in the phases anchors and openings
 }
 
 // shardEnd is where a log ended.
@@ -68,6 +70,8 @@ const (
 	phaseObjects  = "objects"
 	phaseRequests = "requests"
 	phaseRest     = "rest"
+	phaseAnchors  = "anchors"
+	phaseOpenings = "openings"
 	phaseDone     = "done"
 )
 
@@ -79,6 +83,7 @@ type Check struct {
 	e           *Engine
 	scope       store.Scope
 	withoutKeys bool
+	anchors     AnchorLog
 	part        int
 	found       []Finding
 }
@@ -92,6 +97,8 @@ type CheckOptions struct {
 	WithoutKeys bool
 	// Part is how many leaves or tokens are looked at in one part. Default 4096.
 	Part int
+	// Anchors adds the anchor logs, which belong to no tenant; nil: they are left out.
+	Anchors AnchorLog
 }
 
 // NewCheck begins a check of a tenant, or goes on with one.
@@ -99,7 +106,7 @@ func (e *Engine) NewCheck(tenant string, state CheckState, o CheckOptions) *Chec
 	if state.Phase == "" {
 		state.Phase = phaseLogs
 	}
-	return &Check{State: state, e: e, scope: e.TenantScope(tenant), withoutKeys: o.WithoutKeys, part: cmp.Or(o.Part, 4096)}
+	return &Check{State: state, e: e, scope: e.TenantScope(tenant), withoutKeys: o.WithoutKeys, anchors: o.Anchors, part: cmp.Or(o.Part, 4096)}
 }
 
 // Done reports whether everything was checked.
@@ -140,6 +147,7 @@ func (s CheckState) clone() CheckState {
 		}
 		s.Tree = &tree
 	}
+	s.Anchor = s.Anchor.clone()
 	return s
 }
 
@@ -160,6 +168,10 @@ func (c *Check) once(ctx context.Context) ([]Finding, error) {
 		err = c.requestPart(ctx)
 	case phaseRest:
 		err = c.rest(ctx)
+	case phaseAnchors:
+		err = c.anchorPart(ctx)
+	case phaseOpenings:
+		err = c.openingPart(ctx)
 	}
 	return c.found, err
 }
@@ -174,18 +186,26 @@ func (c *Check) add(f Finding) {
 // object adds what a failed look at an object says, and returns errors that say
 // nothing about the data.
 func (c *Check) object(table string, id store.ID, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case fault.Is(err, fault.Unavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+	if err == nil || outage(err) {
 		return err
 	}
-	var known *fault.Error
-	if !errors.As(err, &known) {
-		return err
-	}
-	c.add(Finding{Kind: FoundObject, Object: textID(id), Where: table, What: known.Message})
+	c.add(Finding{Kind: FoundObject, Object: textID(id), Where: table, What: messageOf(err)})
 	return nil
+}
+
+// outage reports whether an error says nothing about the data.
+func outage(err error) bool {
+	var known *fault.Error
+	return !errors.As(err, &known) || fault.Is(err, fault.Unavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// messageOf returns what a fault says.
+func messageOf(err error) string {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return known.Message
+	}
+	return err.Error()
 }
 
 func (c *Check) tampered(kind, where string, id store.ID, seq uint64, format string, args ...any) {

@@ -3,11 +3,8 @@ package engine
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"slices"
-
-	"golang.org/x/mod/sumdb/note"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
@@ -157,16 +154,16 @@ func (c *Check) grown(ctx context.Context, shard store.Shard) bool {
 
 // checkpoint is a signed checkpoint of a log and where it is kept.
 type checkpoint struct {
-	where     string // log_checkpoints, log_heads
-	size      uint64
-	root      *ledger.Hash // beside the note; nil: none
-	signed    []byte
-	verifiers []note.Verifier
+	where  string // log_checkpoints, log_heads, anchor_openings
+	size   uint64
+	root   *ledger.Hash // beside the note; nil: none
+	signed []byte
+	keys   *platformKeys // nil: no signature is checked
 }
 
 // checkpoints returns, by size, those of a log above one size and up to another.
 func (c *Check) checkpoints(ctx context.Context, shard store.Shard, from, to uint64) (map[uint64][]checkpoint, error) {
-	verifiers, err := c.verifiers(ctx, shard.Origin)
+	keys, err := c.platformKeys(ctx, from == 0)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +173,14 @@ func (c *Check) checkpoints(ctx context.Context, shard store.Shard, from, to uin
 		return nil, err
 	}
 	for _, p := range published {
-		points[p.Size] = append(points[p.Size], checkpoint{where: "log_checkpoints", size: p.Size, signed: p.Signed, verifiers: verifiers})
+		points[p.Size] = append(points[p.Size], checkpoint{where: "log_checkpoints", size: p.Size, signed: p.Signed, keys: keys})
+	}
+	anchored, err := c.e.store.AnchoredAfter(ctx, c.scope, shard.Number, from, c.part)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range anchored {
+		points[p.Size] = append(points[p.Size], checkpoint{where: "anchor_openings", size: p.Size, signed: p.Signed, keys: keys})
 	}
 	heads, err := c.e.store.LogHeads(ctx, c.scope)
 	if err != nil {
@@ -185,49 +189,118 @@ func (c *Check) checkpoints(ctx context.Context, shard store.Shard, from, to uin
 	for _, h := range heads {
 		if h.Origin == shard.Origin {
 			root := ledger.Hash(h.Root)
-			points[h.Size] = append(points[h.Size], checkpoint{where: "log_heads", size: h.Size, root: &root, signed: h.Note, verifiers: verifiers})
+			points[h.Size] = append(points[h.Size], checkpoint{where: "log_heads", size: h.Size, root: &root, signed: h.Note, keys: keys})
 		}
 	}
 	return points, nil
 }
 
-// verifiers returns the keys that may have signed a log's checkpoints: all that the
-// tenant ever had for that. Without keys there are none, and no signature is checked.
-func (c *Check) verifiers(ctx context.Context, origin string) ([]note.Verifier, error) {
+// platformKeys are the keys by which the platform signs a tenant's checkpoints.
+type platformKeys struct {
+	links []ledger.KeyLink   // which of them counts at which size
+	all   []ledger.PublicKey // that the tenant ever had for that
+}
+
+// platformKeys returns the tenant's. Without keys there are none, and no signature is
+// checked; nor where they cannot be read, which is a finding once per log, as tell says.
+func (c *Check) platformKeys(ctx context.Context, tell bool) (*platformKeys, error) {
 	if c.withoutKeys {
+		return nil, nil
+	}
+	refused := func(f Finding) (*platformKeys, error) {
+		if tell {
+			c.add(f)
+		}
 		return nil, nil
 	}
 	keys, err := c.e.ring.PurposeKeys(ctx, c.scope.Tenant(), keyring.Log)
 	if fault.Is(err, fault.Integrity) {
-		c.add(Finding{Kind: FoundKeys, Where: "data_keys", What: "the keys that sign the log: " + err.Error(), Do: doKeys})
-		return nil, nil
+		return refused(Finding{Kind: FoundKeys, Where: "data_keys", What: "the keys that sign the log: " + err.Error(), Do: doKeys})
 	}
 	if err != nil {
 		return nil, err
 	}
-	var verifiers []note.Verifier
+	found := &platformKeys{}
 	for _, key := range keys {
-		seed, _, err := platformKey(key)
+		_, public, err := platformKey(key)
 		if err != nil {
 			return nil, err
 		}
-		public := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
-		verifier, err := ledger.ParseVerifier(ledger.VerifierKey(origin, public))
-		if err != nil {
-			return nil, err
-		}
-		verifiers = append(verifiers, verifier)
+		found.all = append(found.all, public)
 	}
-	return verifiers, nil
+	r, err := c.e.registry(ctx, c.scope)
+	if err == nil && r.platform != nil {
+		found.links, err = r.located(ctx, c.e.store, c.scope)
+	}
+	if err != nil && !outage(err) {
+		return refused(Finding{Kind: FoundObject, Where: "heads", What: "which key signs the log cannot be told: " + err.Error()})
+	}
+	return found, err
+}
+
+// open returns the checkpoint in a note that the platform signed with the key that
+// counted for the log at that size.
+func (k *platformKeys) open(signed []byte) (ledger.Checkpoint, error) {
+	claimed, err := ledger.UnverifiedCheckpoint(signed)
+	if err != nil {
+		return claimed, err
+	}
+	counted, ok := ledger.PlatformKeyAt(k.links, claimed.Origin, claimed.Size)
+	if !ok {
+		return claimed, fault.New(fault.Integrity, "no key of the platform counts at size %d", claimed.Size)
+	}
+	says, err := openBy(signed, claimed.Origin, counted)
+	if err == nil {
+		return says, nil
+	}
+	if other, found := k.signedBy(signed, claimed.Origin); found {
+		return claimed, fault.New(fault.Integrity, "its signature is of key %s of the platform, which did not count at size %d: it was revoked, replaced, or not yet registered", other.ID(), claimed.Size).
+			WithCode("platform_key_revoked")
+	}
+	return says, err
+}
+
+// openAny opens a note that any of the platform's keys signed.
+func (k *platformKeys) openAny(signed []byte) (ledger.Checkpoint, error) {
+	claimed, err := ledger.UnverifiedCheckpoint(signed)
+	if err != nil {
+		return claimed, err
+	}
+	if _, found := k.signedBy(signed, claimed.Origin); !found {
+		return claimed, fault.New(fault.Integrity, "none of the platform's keys signed it")
+	}
+	return claimed, nil
+}
+
+func (k *platformKeys) signedBy(signed []byte, origin string) (ledger.PublicKey, bool) {
+	for _, key := range k.all {
+		if _, err := openBy(signed, origin, key); err == nil {
+			return key, true
+		}
+	}
+	return ledger.PublicKey{}, false
+}
+
+// openBy opens a note that has the signature of one key and no other: nobody adds any.
+func openBy(signed []byte, origin string, key ledger.PublicKey) (ledger.Checkpoint, error) {
+	verifier, err := ledger.ParseVerifier(ledger.VerifierKey(origin, key.Bytes()))
+	if err != nil {
+		return ledger.Checkpoint{}, err
+	}
+	says, n, err := ledger.OpenCheckpoint(signed, verifier)
+	if err == nil && len(n.UnverifiedSigs) > 0 {
+		err = fault.New(fault.Integrity, "it has %d signatures that are not the platform's", len(n.UnverifiedSigs))
+	}
+	return says, err
 }
 
 // check compares a checkpoint with the root of the tree of its size.
 func (p checkpoint) check(c *Check, shard store.Shard, root ledger.Hash) {
-	says, err := p.open(c.withoutKeys)
+	says, err := p.open()
 	what := ""
 	switch {
 	case err != nil:
-		what = "is not signed by the platform: " + err.Error()
+		what = "is not signed by the platform as it must be: " + err.Error()
 	case p.root != nil && *p.root != root, says.Origin != shard.Origin, !p.ahead(says) && (says.Size != p.size || says.Root != root):
 		what = "is not that of the entries"
 	default:
@@ -242,12 +315,16 @@ func (p checkpoint) ahead(says ledger.Checkpoint) bool {
 	return p.where == "log_heads" && says.Size > p.size
 }
 
-func (p checkpoint) open(unverified bool) (ledger.Checkpoint, error) {
-	if unverified || len(p.verifiers) == 0 {
+// open returns what a note says that the platform signed. Which key counted at a size
+// that was lost by a restore, nothing says any more.
+func (p checkpoint) open() (ledger.Checkpoint, error) {
+	if p.keys == nil {
 		return ledger.UnverifiedCheckpoint(p.signed)
 	}
-	says, _, err := ledger.OpenCheckpoint(p.signed, p.verifiers...)
-	return says, err
+	if says, err := ledger.UnverifiedCheckpoint(p.signed); err == nil && p.ahead(says) {
+		return p.keys.openAny(p.signed)
+	}
+	return p.keys.open(p.signed)
 }
 
 // endShard checks what can be said of a log once all its entries were seen.
@@ -318,7 +395,7 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 
 // looseShards names what belongs to no log.
 func (c *Check) looseShards(ctx context.Context, shards []store.Shard) error {
-	for _, table := range []string{"log_entries", "log_tiles", "log_checkpoints"} {
+	for _, table := range []string{"log_entries", "log_tiles", "log_checkpoints", "anchor_openings"} {
 		numbers, err := c.e.store.ShardsOf(ctx, c.scope, table)
 		if err != nil {
 			return err

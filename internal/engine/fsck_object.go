@@ -335,7 +335,30 @@ func (c *Check) entry(ctx context.Context, row store.Entry) error {
 		o := object{scope: c.scope, id: row.ID, kind: entryKind}
 		return o.tampered("says nothing of who acted: it is not ours")
 	}
-	return err
+	if err != nil || past.leaf.Kind != readerCreated && past.leaf.Kind != readerRevoked {
+		return err
+	}
+	return c.reader(ctx, past)
+}
+
+// reader requires that the reader of the log whom an entry is about has a row, and that
+// it says what the log does.
+func (c *Check) reader(ctx context.Context, past pastEntry) error {
+	text, _ := past.fields["$reader"].(canon.String)
+	id, err := store.ParseID(string(text))
+	if err != nil {
+		return err
+	}
+	row, err := c.e.store.ReaderByID(ctx, c.scope, id)
+	if fault.Is(err, fault.NotFound) {
+		c.tampered(FoundObject, "readers", id, 0, "the row of a reader of the log is gone")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.e.openReader(ctx, c.scope, row)
+	return c.object("readers", id, err)
 }
 
 // bareEntry checks what needs no key.

@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
+	"github.com/underseal/underseal/ledger"
 )
 
 // fsck checks a data directory that no node uses, and returns what is found.
@@ -31,10 +34,10 @@ func (w *world) fsck(t *testing.T, dir string, withoutKeys bool) ([]engine.Findi
 // unnamed lists what an administrator of the database can change without that
 // reads refuse it or the check names it, with the reason why that is all right.
 var unnamed = map[string]string{
-	"anchor_hashes":             "filled and changed in internal/anchor; no part of the check",
-	"anchor_checkpoints":        "filled and changed in internal/anchor; no part of the check",
-	"anchor_openings":           "filled and changed in internal/anchor; no part of the check",
-	"anchor_heads":              "filled and changed in internal/anchor; no part of the check",
+	"anchor_hashes":             "filled and changed in TestWhatIsDoneToTheAnchorLogIsNamed",
+	"anchor_checkpoints":        "likewise",
+	"anchor_openings":           "likewise",
+	"anchor_heads":              "likewise",
 	"goose_db_version":          "bookkeeping of migrations; a wrong one fails at start or changes nothing",
 	"sqlite_sequence":           "bookkeeping of the database",
 	"tenant_keys.made":          "the next rotation comes earlier or later",
@@ -45,9 +48,6 @@ var unnamed = map[string]string{
 	"log_checkpoints.tenant":    "as good as deleted",
 	"log_checkpoints.published": "the next heartbeat comes earlier or later",
 	"leaves.pos":                "the order in which leaves get their places; those that have one keep it",
-	"readers.tenant":            "as good as deleted",
-	"readers/delete":            "that reader is refused",
-	"readers/set back":          "a revoked reader reads again what whoever can do this reads anyway; reader.revoked stays in the log",
 }
 
 // TestWhatReadsDoNotRefuseIsNamed makes every change that the test of reads makes,
@@ -187,6 +187,59 @@ func TestWhatIsDoneToTheTreeIsNamed(t *testing.T) {
 				t.Errorf("found %v, want one of kind %s", found, test.kind)
 			}
 		})
+	}
+}
+
+// TestTheKeyThatSignedACheckpointMustHaveCountedThen signs checkpoints anew with keys of
+// the platform that had been revoked by then, or were not registered yet.
+func TestTheKeyThatSignedACheckpointMustHaveCountedThen(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	env.Restart(nil)
+	if _, err := env.Engine.RevokeSigner(t.Context(), env.Ann, "platform", api.RevokeSignerRequest{Reason: "lost"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(nil)
+	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+	defer db.Close()
+	for _, test := range []struct {
+		name, which string
+		age         int // of the key: 0 is the newest
+	}{
+		{"with a key that had been revoked", "max", 1},
+		{"with a key that was not registered yet", "min", 0},
+	} {
+		var size int
+		var signed, forged []byte
+		if err := db.QueryRow(`SELECT size, signed FROM log_checkpoints WHERE size = (SELECT `+test.which+`(size) FROM log_checkpoints)`).Scan(&size, &signed); err != nil {
+			t.Fatal(err)
+		}
+		says, err := ledger.UnverifiedCheckpoint(signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if forged, err = engine.SignAged(t.Context(), env.Engine, env.Ann, says, test.age); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			signed []byte
+			want   int
+		}{{forged, 1}, {signed, 0}} {
+			if _, err := db.Exec(`UPDATE log_checkpoints SET signed = ? WHERE size = ?`, step.signed, size); err != nil {
+				t.Fatal(err)
+			}
+			var all []engine.Finding
+			for c := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{}); !c.Done(); {
+				found, err := c.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, found...)
+			}
+			if len(all) != step.want || step.want > 0 && (all[0].Kind != engine.FoundCheckpoint || !strings.Contains(all[0].What, "did not count at size")) {
+				t.Errorf("%s: found %v, want %d", test.name, all, step.want)
+			}
+		}
 	}
 }
 

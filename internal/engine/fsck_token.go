@@ -279,6 +279,9 @@ func (c *Check) rest(ctx context.Context) error {
 		}
 	}
 	c.State.Phase = phaseDone
+	if c.anchors != nil {
+		c.State.Phase, c.State.After = phaseAnchors, ""
+	}
 	return nil
 }
 

@@ -11,6 +11,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -59,6 +62,93 @@ func TestTheServerFindsAChangeByItself(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAnOrderedCheckFindsWhatOneWithoutTheServerDoes orders a check before and after a
+// change, with nothing checked in the background.
+func TestAnOrderedCheckFindsWhatOneWithoutTheServerDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		env.Deploy("all.bpmn", everything)
+		start := api.StartRequest{Process: "everything", Variables: []byte(`{"note": "a"}`)}
+		if _, err := env.Engine.Start(t.Context(), env.Ann, start, "key-1"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		ordered := func(want int) api.Integrity {
+			t.Helper()
+			before := time.Now()
+			if _, err := env.Engine.StartCheck(t.Context(), env.Ann); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+			if err != nil || now.Ordered == nil || now.Ordered.State != "done" || now.Ordered.Ended == nil || now.Ordered.Began.Before(before) || now.Ordered.Rows == 0 || len(now.Ordered.Findings) != want {
+				t.Fatalf("%+v (%+v), %v, want %d findings", now, now.Ordered, err, want)
+			}
+			if now.Last != nil || now.Current != nil || now.Rate != 0 {
+				t.Errorf("the server checks nothing by itself, and says %+v", now)
+			}
+			if n := findings(t, env); int(n) != want {
+				t.Errorf("the metric says %v, want %d", n, want)
+			}
+			return now
+		}
+		ordered(0)
+		if err := env.Engine.Ready(t.Context())["integrity"]; err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+		execRaw(t, env, `DELETE FROM unique_tokens WHERE token = (SELECT max(token) FROM unique_tokens)`)
+		now := ordered(1)
+		if err := env.Engine.Ready(t.Context())["integrity"]; fault.CodeOf(err) != api.CodeDegraded {
+			t.Errorf("readiness says %v, want degraded", err)
+		}
+		if n := alarms(t, env); n != 1 {
+			t.Errorf("the log has %d alarms, want 1", n)
+		}
+		for kind, want := range map[string]int{"integrity.check_ordered": 2, "integrity.checked": 2} {
+			if told := entriesOf(t, env, kind); len(told) != want {
+				t.Errorf("%d leaves %s, want %d", len(told), kind, want)
+			}
+		}
+		var offline []engine.Finding
+		env.Restart(func() {
+			err := node.Check(t.Context(), env.Config, node.CheckConfig{Part: func(_ string, _ engine.CheckState, found []engine.Finding) error {
+				offline = append(offline, found...)
+				return nil
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		if len(offline) != 1 || engine.Finding(now.Ordered.Findings[0]).Name() != offline[0].Name() {
+			t.Errorf("the server found %v, a check without it %v", now.Ordered.Findings, offline)
+		}
+		if now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann); err != nil || now.Ordered != nil {
+			t.Errorf("after a restart the check that was ordered is %+v, %v; want none", now.Ordered, err)
+		}
+	})
+}
+
+// TestOneCheckIsOrderedAtATime orders another while one is under way, and one that the
+// log cannot be told of.
+func TestOneCheckIsOrderedAtATime(t *testing.T) {
+	env := testenv.New(t, nil)
+	noLeaves(t, env)
+	if _, err := env.Engine.StartCheck(t.Context(), env.Ann); err == nil {
+		t.Error("a check began that the log was not told of")
+	}
+	leavesAgain(t, env)
+	if now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann); err != nil || now.Ordered != nil {
+		t.Errorf("a check that was refused is %+v, %v", now.Ordered, err)
+	}
+	err := env.Node.BeginCheck(identity.MainTenant, func() error {
+		_, err := env.Engine.StartCheck(t.Context(), env.Ann)
+		return err
+	})
+	if !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != "check_running" {
+		t.Errorf("another check while one is under way: %v", err)
+	}
 }
 
 // findings returns the metric of findings.

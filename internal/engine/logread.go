@@ -64,6 +64,9 @@ func (e *Engine) LogFile(ctx context.Context, secret, shard, name string) (LogFi
 	if err := e.readers.spend(e, reader.ID); err != nil {
 		return LogFile{}, err
 	}
+	if err := e.checkRevocation(ctx, scope, reader); err != nil {
+		return LogFile{}, err
+	}
 	if shard == "shards" && name == "" {
 		return e.shardList(ctx, scope)
 	}

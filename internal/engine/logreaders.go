@@ -23,7 +23,7 @@ func (e *Engine) CreateLogReader(ctx context.Context, c Caller, in api.LogReader
 	if err != nil {
 		return api.NewLogReader{}, err
 	}
-	err = e.putReader(ctx, c, r, "reader.created")
+	err = e.putReader(ctx, c, r, readerCreated)
 	return api.NewLogReader{LogReader: readerOf(r), Path: "/log/" + secret}, err
 }
 
@@ -54,7 +54,7 @@ func (e *Engine) LogReaders(ctx context.Context, c Caller, p Page) (api.LogReade
 			out.Next = textID(rows[i-1].ID)
 			break
 		}
-		r, err := e.identity.OpenReader(ctx, c.Scope, row)
+		r, err := e.openReader(ctx, c.Scope, row)
 		if err != nil {
 			return api.LogReaders{}, err
 		}
@@ -79,12 +79,12 @@ func (e *Engine) RevokeLogReader(ctx context.Context, c Caller, id string) (api.
 	if err != nil {
 		return api.LogReader{}, err
 	}
-	r, err := e.identity.OpenReader(ctx, c.Scope, row)
+	r, err := e.openReader(ctx, c.Scope, row)
 	if err != nil || !r.Revoked.IsZero() {
 		return readerOf(r), err
 	}
 	r.Revoked = e.moment()
-	err = e.putReader(ctx, c, r, "reader.revoked")
+	err = e.putReader(ctx, c, r, readerRevoked)
 	return readerOf(r), err
 }
 
@@ -94,7 +94,13 @@ func (e *Engine) putReader(ctx context.Context, c Caller, r identity.Reader, kin
 	if err != nil {
 		return err
 	}
-	entry, leave, err := e.entry(ctx, c.Scope, act{kind: kind, act: "admin", actor: c, fields: []fieldWrite{
+	var id store.ID
+	if kind == readerRevoked {
+		if id, err = e.revocationID(ctx, c.Scope, r.ID); err != nil {
+			return err
+		}
+	}
+	entry, leave, err := e.entry(ctx, c.Scope, act{id: id, kind: kind, act: "admin", actor: c, fields: []fieldWrite{
 		{path: "$name", value: canon.String(r.Name)},
 		{path: "$reader", value: canon.String(textID(r.ID))},
 	}})
@@ -103,6 +109,45 @@ func (e *Engine) putReader(ctx context.Context, c Caller, r identity.Reader, kin
 	}
 	defer leave()
 	return e.store.PutReader(context.WithoutCancel(ctx), c.Scope, row, entry)
+}
+
+// Kinds of the entries about readers of the log.
+const (
+	readerCreated = "reader.created"
+	readerRevoked = "reader.revoked"
+)
+
+// revocationID is the id of the entry that a reader's revocation leaves. It follows from
+// the reader's, so that whoever reads a row can ask the log whether the reader was
+// revoked: by a row that was set back, nobody reads again.
+func (e *Engine) revocationID(ctx context.Context, scope store.Scope, reader store.ID) (store.ID, error) {
+	token, err := e.indexToken(ctx, scope.Tenant(), "reader revoked", textID(reader))
+	return custodyID(token), err
+}
+
+// openReader opens a row and requires that it says the same as the log.
+func (e *Engine) openReader(ctx context.Context, scope store.Scope, row store.ReaderRow) (identity.Reader, error) {
+	r, err := e.identity.OpenReader(ctx, scope, row)
+	if err != nil {
+		return r, err
+	}
+	return r, e.checkRevocation(ctx, scope, r)
+}
+
+func (e *Engine) checkRevocation(ctx context.Context, scope store.Scope, r identity.Reader) error {
+	id, err := e.revocationID(ctx, scope, r.ID)
+	if err != nil {
+		return err
+	}
+	_, err = e.store.Leaf(ctx, scope, id, 0)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if revoked := err == nil; revoked == r.Revoked.IsZero() {
+		return fault.New(fault.Integrity, "reader %s of the log: its row and the log do not agree on whether it was revoked", textID(r.ID)).
+			WithCode("tampered").WithHint("the database was changed behind our back; underseal fsck says what else was")
+	}
+	return nil
 }
 
 func readerOf(r identity.Reader) api.LogReader {

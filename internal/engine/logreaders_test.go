@@ -56,6 +56,37 @@ func TestReadersAreListedAndRevoked(t *testing.T) {
 	}
 }
 
+// A revocation that was taken back in the database, whole as the row is, does not make
+// the path good again: the log knows better.
+func TestARevocationThatWasTakenBackStands(t *testing.T) {
+	env := testenv.New(t, nil)
+	made, err := env.Engine.CreateLogReader(t.Context(), env.Ann, api.LogReaderRequest{Name: "the auditor"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.TrimPrefix(made.Path, "/log/")
+	execRaw(t, env, `CREATE TABLE kept AS SELECT * FROM readers`)
+	if _, err := env.Engine.LogFile(t.Context(), secret, "shards", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RevokeLogReader(t.Context(), env.Ann, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.LogFile(t.Context(), secret, "shards", ""); !fault.Is(err, fault.NotFound) {
+		t.Fatalf("a revoked reader: %v", err)
+	}
+	execRaw(t, env, `REPLACE INTO readers SELECT * FROM kept; DROP TABLE kept`)
+	for range 2 {
+		if _, err := env.Engine.LogFile(t.Context(), secret, "shards", ""); !fault.Is(err, fault.Integrity) {
+			t.Errorf("a reader whose revocation was taken back: %v, want Integrity", err)
+		}
+		if _, err := env.Engine.RevokeLogReader(t.Context(), env.Ann, made.ID); !fault.Is(err, fault.Integrity) {
+			t.Errorf("revoked again: %v, want Integrity", err)
+		}
+		env.Restart(nil)
+	}
+}
+
 // What a reader may ask for is bounded, and one that asks too much takes nothing from
 // another.
 func TestAReaderThatAsksTooMuchWaits(t *testing.T) {

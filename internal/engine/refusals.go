@@ -17,9 +17,14 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
+// refusalTimes is how long refusals are counted before the log is told of them: of
+// somebody's first ones, of those after, and from then on. A kill loses no more than
+// what came in that time.
+var refusalTimes = []time.Duration{time.Second, 10 * time.Second, time.Minute}
+
 const (
-	// refusalTime is how long refusals are counted before the log is told of them.
-	refusalTime = time.Minute
+	// refusalQuiet is how long somebody must not have been refused to be forgotten.
+	refusalQuiet = time.Minute
 	// maxRefused bounds how many principals, or addresses, are told apart at a time.
 	// All others share one count.
 	maxRefused = 256
@@ -27,15 +32,16 @@ const (
 	maxResource = 100
 )
 
-// refusals tell the tenants' logs who was refused: the first time at once, then
-// once a minute how often. So whoever asks again and again, with or without a
-// credential, makes the log no longer than that.
+// refusals tell the tenants' logs who was refused: the first time at once, then how
+// often, a second and ten seconds later and once a minute. So whoever asks again and
+// again, with or without a credential, makes the log no longer than that.
 type refusals struct {
 	engine *Engine
 	kind   string // leaf's kind, "access.denied"
 
 	mu   sync.Mutex // guards open
 	open map[refusedBy]*refusal
+	some chan struct{} // has room for one: open is not empty any more
 }
 
 // refusedBy is whom refusals are counted for: a principal, or an address.
@@ -48,12 +54,13 @@ type refusedBy struct {
 type refusal struct {
 	actor   Caller
 	since   time.Time // the log was told then, or was to be
+	told    int       // how often the log was told of counts, as far as refusalTimes go
 	count   int
 	actions map[string]bool
 }
 
-func newRefusals(e *Engine, kind string) *refusals {
-	return &refusals{engine: e, kind: kind, open: map[refusedBy]*refusal{}}
+func newRefusals(e *Engine, kind string, some chan struct{}) *refusals {
+	return &refusals{engine: e, kind: kind, open: map[refusedBy]*refusal{}, some: some}
 }
 
 // note takes a refusal down. The first of somebody is in the log when note
@@ -88,6 +95,10 @@ func (r *refusals) count(by *refusedBy, actor Caller, action string, now time.Ti
 	}
 	if !ok {
 		r.open[*by] = &refusal{actor: actor, since: now, actions: map[string]bool{}}
+		select {
+		case r.some <- struct{}{}:
+		default: // it is known
+		}
 		return true
 	}
 	known.count++
@@ -97,7 +108,7 @@ func (r *refusals) count(by *refusedBy, actor Caller, action string, now time.Ti
 	return false
 }
 
-// tell puts into the log what was counted for a minute, or at all. What cannot be
+// tell puts into the log what was counted for long enough, or at all. What cannot be
 // written is kept and told with the next.
 func (r *refusals) tell(ctx context.Context, all bool) error {
 	var errs []error
@@ -122,20 +133,23 @@ func (r *refusals) tell(ctx context.Context, all bool) error {
 	return errors.Join(errs...)
 }
 
-// take returns the counts whose minute is over and begins new ones. Who was not
+// take returns the counts whose time is over and begins new ones. Who was not
 // refused for a minute is forgotten.
 func (r *refusals) take(all bool) map[refusedBy]refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, taken := r.engine.moment(), map[refusedBy]refusal{}
 	for by, counted := range r.open {
+		waited := now.Sub(counted.since)
 		switch {
-		case !all && now.Sub(counted.since) < refusalTime:
 		case counted.count == 0:
-			delete(r.open, by)
-		default:
+			if all || waited >= refusalQuiet {
+				delete(r.open, by)
+			}
+		case all || waited >= refusalTimes[counted.told]:
 			taken[by] = *counted
-			r.open[by] = &refusal{actor: counted.actor, since: now, actions: map[string]bool{}}
+			told := min(counted.told+1, len(refusalTimes)-1)
+			r.open[by] = &refusal{actor: counted.actor, since: now, told: told, actions: map[string]bool{}}
 		}
 	}
 	return taken
@@ -151,10 +165,23 @@ func (r *refusals) putBack(by refusedBy, counted refusal) {
 	r.open[by] = &counted
 }
 
-// TellRefusals puts into the log how often who was refused a minute ago and since;
-// with all also what is younger.
+// TellRefusals puts into the log how often who was refused, once that was counted for
+// long enough; with all at once.
 func (e *Engine) TellRefusals(ctx context.Context, all bool) error {
 	return errors.Join(e.denials.tell(ctx, all), e.strangers.tell(ctx, all))
+}
+
+// Refused gives something when somebody was refused and TellRefusals has to be called
+// until CountsRefusals is false.
+func (e *Engine) Refused() <-chan struct{} { return e.refused }
+
+// CountsRefusals reports whether refusals are counted, or were within a minute.
+func (e *Engine) CountsRefusals() bool { return e.denials.counts() || e.strangers.counts() }
+
+func (r *refusals) counts() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.open) > 0
 }
 
 // Authenticate admits the bearer of a credential. Anything but a valid one is

@@ -57,18 +57,25 @@ func TestRefusalsAreToldAtOnceAndThenCounted(t *testing.T) {
 		checkCounted(t, env, "at once", "access.denied", 1, 1)
 		refuse(t, env, bob, 999)
 		refuse(t, env, env.Ann, 1)
-		checkCounted(t, env, "before the minute is over", "access.denied", 2, 2)
-		time.Sleep(80 * time.Second)
-		checkCounted(t, env, "after a minute", "access.denied", 1001, 3)
+		checkCounted(t, env, "before a second is over", "access.denied", 2, 2)
+		time.Sleep(3 * time.Second)
+		checkCounted(t, env, "after a second", "access.denied", 1001, 3)
 		refuse(t, env, bob, 5)
-		time.Sleep(80 * time.Second)
-		checkCounted(t, env, "after another minute", "access.denied", 1006, 4)
+		time.Sleep(5 * time.Second)
+		checkCounted(t, env, "before ten more are over", "access.denied", 1001, 3)
+		time.Sleep(7 * time.Second)
+		checkCounted(t, env, "after ten more", "access.denied", 1006, 4)
+		refuse(t, env, bob, 5)
+		time.Sleep(40 * time.Second)
+		checkCounted(t, env, "before a minute is over", "access.denied", 1006, 4)
+		time.Sleep(40 * time.Second)
+		checkCounted(t, env, "after a minute", "access.denied", 1011, 5)
 		time.Sleep(time.Hour)
-		checkCounted(t, env, "after a quiet hour", "access.denied", 1006, 4)
+		checkCounted(t, env, "after a quiet hour", "access.denied", 1011, 5)
 		refuse(t, env, bob, 2)
-		checkCounted(t, env, "at once again", "access.denied", 1007, 5)
+		checkCounted(t, env, "at once again", "access.denied", 1012, 6)
 		env.Restart(nil)
-		checkCounted(t, env, "after the end", "access.denied", 1008, 6)
+		checkCounted(t, env, "after the end, which was at once", "access.denied", 1013, 7)
 
 		told := entriesOf(t, env, "access.denied")
 		actor, _ := told[2].Fields["$actor"].(*canon.Context)
@@ -77,6 +84,22 @@ func TestRefusalsAreToldAtOnceAndThenCounted(t *testing.T) {
 		}
 		if actions := told[2].Fields["$actions"]; !canon.Equal(actions, canon.List{canon.String("key:read")}) {
 			t.Errorf("its actions are %v", actions)
+		}
+	})
+}
+
+// TestWhoAsksNowAndThenMakesNoMoreLeaves is refused every eleven seconds: that is after
+// the short times, and must not count as new each time.
+func TestWhoAsksNowAndThenMakesNoMoreLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		for range 60 {
+			refuse(t, env, env.Ann, 1)
+			time.Sleep(11 * time.Second)
+		}
+		time.Sleep(2 * time.Minute)
+		if refused, leaves := counted(t, env, "access.denied"); refused != 60 || leaves > 3+11 {
+			t.Errorf("in eleven minutes %d leaves count %d refusals, want at most one a minute and three that count 60", leaves, refused)
 		}
 	})
 }

@@ -27,13 +27,10 @@ const (
 // before anything is signed: data that were set back halt it, and with it all
 // signing.
 func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) error {
-	c := cfg.Anchor
-	if len(c.Witnesses) == 0 && c.Authority == nil {
+	if len(cfg.Anchor.Witnesses) == 0 && cfg.Anchor.Authority == nil {
 		return nil
 	}
-	c.Store, c.Deployment, c.Log = n.db, deployment, cfg.Log
-	c.Scope, c.Tenants, c.Seed = n.Engine.TenantScope, n.db.Keys().Tenants, n.anchorSeed
-	log, err := anchor.New(c)
+	log, err := anchor.New(n.anchorConfig(cfg, deployment))
 	if err != nil {
 		return err
 	}
@@ -45,6 +42,13 @@ func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) er
 	n.anchor = log
 	n.Engine.UseAnchors(log)
 	return log.Start(ctx)
+}
+
+func (n *Node) anchorConfig(cfg Config, deployment string) anchor.Config {
+	c := cfg.Anchor
+	c.Store, c.Deployment, c.Log = n.db, deployment, cfg.Log
+	c.Scope, c.Tenants, c.Seed = n.Engine.TenantScope, n.db.Keys().Tenants, n.anchorSeed
+	return c
 }
 
 // published tells the anchor log of a tenant's new checkpoint.

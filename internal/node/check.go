@@ -3,9 +3,12 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/store"
 )
@@ -36,12 +39,16 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 	if err := n.openToCheck(ctx, cfg, check.WithoutKeys); err != nil {
 		return err
 	}
-	tenants, err := db.Keys().Tenants(ctx)
+	anchors, err := n.anchorsToCheck(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	tenants, err := n.checked(ctx)
 	if err != nil {
 		return err
 	}
 	for _, tenant := range tenants {
-		c := n.Engine.NewCheck(tenant, check.State[tenant], engine.CheckOptions{WithoutKeys: check.WithoutKeys})
+		c := n.newCheck(tenant, check.State[tenant], engine.CheckOptions{WithoutKeys: check.WithoutKeys}, anchors)
 		for !c.Done() {
 			found, err := c.Next(ctx)
 			if err != nil {
@@ -76,6 +83,58 @@ func (n *Node) openToCheck(ctx context.Context, cfg Config, withoutKeys bool) er
 			return err
 		}
 	}
-	n.Engine, err = engine.New(engine.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
+	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
+	n.Engine, err = engine.New(engine.Config{Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now})
 	return err
+}
+
+// checked lists whom a whole check goes through: all tenants, and the operator, whose
+// check has the anchor logs, if there ever was one.
+func (n *Node) checked(ctx context.Context) ([]string, error) {
+	tenants, err := n.db.Keys().Tenants(ctx)
+	if err != nil || slices.Contains(tenants, operator) {
+		return tenants, err
+	}
+	logs, err := n.db.StoredAnchorLogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heads, err := n.db.AnchorLogs(ctx)
+	if len(logs)+len(heads) > 0 {
+		tenants = append(tenants, operator)
+	}
+	return tenants, err
+}
+
+// newCheck begins the check of a tenant, or goes on with one.
+func (n *Node) newCheck(tenant string, state engine.CheckState, o engine.CheckOptions, anchors *anchor.Log) *engine.Check {
+	if tenant == operator {
+		o.Anchors = anchors
+	}
+	return n.Engine.NewCheck(tenant, state, o)
+}
+
+// anchorsToCheck returns what knows the anchor logs' keys, witnesses and authority, also
+// when nobody is to see them any more. A check makes no keys: without the operator's it
+// finds that they are gone.
+func (n *Node) anchorsToCheck(ctx context.Context, cfg Config) (*anchor.Log, error) {
+	if n.anchor != nil {
+		return n.anchor, nil
+	}
+	meta, _, err := n.db.Deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := n.anchorConfig(cfg, meta.Deployment)
+	c.Seed = func(ctx context.Context) ([]byte, error) {
+		tenants, err := n.db.Keys().Tenants(ctx)
+		if err == nil && !slices.Contains(tenants, operator) {
+			err = fault.New(fault.Integrity, "the keys of the anchor log are gone")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return n.anchorSeed(ctx)
+	}
+	return anchor.New(c)
 }

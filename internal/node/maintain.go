@@ -23,7 +23,6 @@ func (n *Node) jobs() []job {
 		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
-		{"tell of refusals", refusalsEvery, n.tellRefusals},
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 		{"end erasure epochs", time.Hour, n.Engine.EndEpochs},
@@ -31,11 +30,37 @@ func (n *Node) jobs() []job {
 	}
 }
 
-// refusalsEvery is how often the log is told of refusals. They are counted for a
-// minute each, so a minute and this later at the latest.
-const refusalsEvery = 15 * time.Second
+const (
+	// refusalsEvery is how often is looked whether the log is to be told of refusals that
+	// are counted: so much later than they are due it is told of them.
+	refusalsEvery = time.Second
+	// refusalsAgain is the pause after a log that could not be told.
+	refusalsAgain = 15 * time.Second
+)
 
-func (n *Node) tellRefusals(ctx context.Context) error { return n.Engine.TellRefusals(ctx, false) }
+// tellRefusals tells the log of refusals until ctx ends. While there are none, it
+// sleeps.
+func (n *Node) tellRefusals(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Engine.Refused():
+		}
+		for wait := refusalsEvery; n.Engine.CountsRefusals(); {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			wait = refusalsEvery
+			if err := n.Engine.TellRefusals(ctx, false); err != nil && ctx.Err() == nil {
+				n.log.Error("the log could not be told of refusals", "error", err)
+				wait = refusalsAgain
+			}
+		}
+	}
+}
 
 // replayEvery is the pause between tries to replay erasures that wait for a key service.
 const replayEvery = 5 * time.Second

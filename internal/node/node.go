@@ -97,6 +97,7 @@ type Node struct {
 
 	integrity integrity
 
+	now  func() time.Time
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -110,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{db: db, log: cfg.Log, keys: keyWatch{schedule: cfg.Rotation}, integrity: integrity{rate: cfg.CheckRate}}
+	n := &Node{db: db, log: cfg.Log, now: cfg.Now, keys: keyWatch{schedule: cfg.Rotation}, integrity: newIntegrity(cfg.CheckRate)}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -120,6 +121,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 func (cfg *Config) check() error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.DSN == "" && within(cfg.Data, cfg.KeyFile) {
 		return fault.New(fault.Invalid, "key file %s is inside the data directory %s", cfg.KeyFile, cfg.Data).
@@ -180,10 +184,14 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	}
 	n.runner = runner.New(runner.Config{Engine: n.Engine, Store: n.db, Log: cfg.Log, Now: cfg.Now, Hot: cfg.HotInstances})
 	n.Engine.Use(n.runner)
+	n.Engine.UseIntegrity(n)
 	if err := n.openLog(ctx, cfg); err != nil {
 		return err
 	}
 	if err := n.openAnchor(ctx, cfg, meta.Deployment); err != nil {
+		return err
+	}
+	if n.integrity.anchors, err = n.anchorsToCheck(ctx, cfg); err != nil {
 		return err
 	}
 	if err := n.Engine.ReplayErasures(ctx); err != nil {
@@ -200,6 +208,8 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.maintain(run)
+	n.done.Go(func() { n.runOrders(run) })
+	n.done.Go(func() { n.tellRefusals(run) })
 	return n.runner.Start(ctx)
 }
 
@@ -270,7 +280,7 @@ func (n *Node) Collectors() []prometheus.Collector {
 	all := []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
-	all = append(all, n.integrity.collector())
+	all = append(all, n.integrity.collectors()...)
 	all = append(all, n.keys.collectors()...)
 	all = append(all, n.sequencer.Collectors()...)
 	if n.anchor != nil {

@@ -108,6 +108,8 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["LogProof"] = c.LogProof(ctx, "1", 2)
 	_, errs["LogConsistency"] = c.LogConsistency(ctx, "2026", 3, 5)
 	_, errs["LogPolicy"] = c.LogPolicy(ctx)
+	_, errs["StartCheck"] = c.StartCheck(ctx)
+	_, errs["IntegrityStatus"] = c.Integrity(ctx)
 	_, errs["Receipt"] = c.Receipt(ctx, "1", 2)
 	_, errs["Evidence"] = c.Evidence(ctx, api.EvidenceRequest{Instance: "1"})
 	_, errs["LogReaders"] = c.LogReaders(ctx, page)

@@ -331,6 +331,16 @@ func (e *fakeEngine) LogPolicy(_ context.Context, c identity.Caller) (api.LogPol
 	return api.LogPolicy{}, err
 }
 
+func (e *fakeEngine) StartCheck(_ context.Context, c identity.Caller) (api.Integrity, error) {
+	_, err := e.note("StartCheck", c, "", "", nil)
+	return api.Integrity{}, err
+}
+
+func (e *fakeEngine) IntegrityStatus(_ context.Context, c identity.Caller) (api.Integrity, error) {
+	_, err := e.note("IntegrityStatus", c, "", "", nil)
+	return api.Integrity{}, err
+}
+
 func (e *fakeEngine) Receipt(_ context.Context, c identity.Caller, instance string, step int) (api.SignedReceipt, error) {
 	_, err := e.note("Receipt", c, instance, "", step)
 	return api.SignedReceipt{}, err

@@ -68,6 +68,8 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/log/proof?instance=1&step=2", "", "LogProof", "1", 2},
 		{"GET", "/v1/log/consistency?shard=2026&from=3&to=5", "", "LogConsistency", "", api.ConsistencyQuery{Shard: "2026", From: 3, To: 5}},
 		{"GET", "/v1/log/policy", "", "LogPolicy", "", nil},
+		{"POST", "/v1/integrity/checks", "", "StartCheck", "", nil},
+		{"GET", "/v1/integrity", "", "IntegrityStatus", "", nil},
 		{"GET", "/v1/instances/1/receipt?step=3", "", "Receipt", "1", 3},
 		{"POST", "/v1/evidence", `{"instance":"1","task":"1.2","fields":["a"],"no_model":true}`, "Evidence", "", api.EvidenceRequest{Instance: "1", Task: "1.2", Fields: []string{"a"}, NoModel: true}},
 		{"POST", "/v1/log/readers", `{"name":"the auditor"}`, "CreateLogReader", "", api.LogReaderRequest{Name: "the auditor"}},
@@ -88,7 +90,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 				t.Fatalf("status = %d: %s", w.Code, w.Body)
 			}
 			idem := "k-1"
-			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" {
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "StartCheck" {
 				idem = ""
 			}
 			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
@@ -173,7 +175,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool

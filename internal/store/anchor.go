@@ -20,7 +20,7 @@ type AnchorHead struct {
 func (db *DB) AnchorHead(ctx context.Context) (AnchorHead, error) {
 	found, err := collect(ctx, db.keys, "", `
 		SELECT log, size, root, signed, halted FROM anchor_heads ORDER BY log DESC LIMIT 1`,
-		nil, func(r row, h *AnchorHead) error { return r.scan(&h.Log, &h.Size, &h.Root, &h.Signed, &h.Halted) })
+		nil, scanAnchorHead)
 	if err == nil && len(found) == 0 {
 		err = fault.New(fault.NotFound, "there is no anchor log yet")
 	}
@@ -28,6 +28,10 @@ func (db *DB) AnchorHead(ctx context.Context) (AnchorHead, error) {
 		return AnchorHead{}, err
 	}
 	return found[0], nil
+}
+
+func scanAnchorHead(r row, h *AnchorHead) error {
+	return r.scan(&h.Log, &h.Size, &h.Root, &h.Signed, &h.Halted)
 }
 
 // AnchorLogs lists the numbers of the anchor logs, oldest first.
@@ -124,6 +128,10 @@ func (db *DB) AddAnchor(ctx context.Context, s Scope, o AnchorOpening, from int6
 
 const openingColumns = `shard, size, signed, blind, log, idx`
 
+func scanOpening(r row, o *AnchorOpening) error {
+	return r.scan(&o.Shard, &o.Size, &o.Signed, &o.Blind, &o.Log, &o.Index)
+}
+
 // NewestOpening returns the opening of the largest checkpoint of a shard that was
 // anchored; NotFound when there is none.
 func (db *DB) NewestOpening(ctx context.Context, s Scope, shard int) (AnchorOpening, error) {
@@ -144,9 +152,7 @@ func (db *DB) OpeningFrom(ctx context.Context, s Scope, shard int, size uint64) 
 }
 
 func (db *DB) opening(ctx context.Context, s Scope, text string, args ...any) (AnchorOpening, error) {
-	found, err := collect(ctx, db.data, s.tenant, text, append([]any{s.tenant}, args...), func(r row, o *AnchorOpening) error {
-		return r.scan(&o.Shard, &o.Size, &o.Signed, &o.Blind, &o.Log, &o.Index)
-	})
+	found, err := collect(ctx, db.data, s.tenant, text, append([]any{s.tenant}, args...), scanOpening)
 	if err == nil && len(found) == 0 {
 		err = fault.New(fault.NotFound, "no checkpoint of that size was anchored yet").WithCode("not_anchored").
 			WithHint("the anchor log takes a checkpoint once a minute, unless log.interval says otherwise")
@@ -164,6 +170,16 @@ type AnchorCheckpoint struct {
 	Size   uint64
 	Signed []byte // signed note with cosignatures
 	Token  []byte // RFC 3161; empty: none
+
+	Quorum    int      // how many cosignatures were asked for
+	Authority []byte   // SHA-256 of the authority's root certificate; empty: no timestamp was asked for
+	Mark      [32]byte // keyed hash of all the above
+}
+
+const anchorCheckpointColumns = `log, size, signed, token, quorum, authority, mark`
+
+func (c *AnchorCheckpoint) targets() []any {
+	return []any{&c.Log, &c.Size, &c.Signed, &c.Token, &c.Quorum, &c.Authority, &c.Mark}
 }
 
 // PutAnchorCheckpoint stores a complete checkpoint. One of that size that is there
@@ -171,9 +187,9 @@ type AnchorCheckpoint struct {
 func (db *DB) PutAnchorCheckpoint(ctx context.Context, c AnchorCheckpoint) error {
 	return db.data.apply(ctx, "", []statement{{
 		text: `
-			INSERT INTO anchor_checkpoints (log, size, signed, token) VALUES ($1, $2, $3, $4)
+			INSERT INTO anchor_checkpoints (` + anchorCheckpointColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (log, size) DO NOTHING`,
-		args: []any{c.Log, c.Size, c.Signed, c.Token},
+		args: []any{c.Log, c.Size, c.Signed, c.Token, c.Quorum, c.Authority, c.Mark},
 	}})
 }
 
@@ -181,19 +197,19 @@ func (db *DB) PutAnchorCheckpoint(ctx context.Context, c AnchorCheckpoint) error
 // at least that size; NotFound (code "not_anchored") when there is none.
 func (db *DB) AnchorCheckpointFrom(ctx context.Context, log int64, size uint64) (AnchorCheckpoint, error) {
 	return db.anchorCheckpoint(ctx, `
-		SELECT log, size, signed, token FROM anchor_checkpoints WHERE log = $1 AND size >= $2 ORDER BY size LIMIT 1`, log, size)
+		SELECT `+anchorCheckpointColumns+` FROM anchor_checkpoints WHERE log = $1 AND size >= $2 ORDER BY size LIMIT 1`, log, size)
 }
 
 // NewestAnchorCheckpoint returns the largest complete checkpoint of an anchor log;
 // NotFound (code "not_anchored") when there is none.
 func (db *DB) NewestAnchorCheckpoint(ctx context.Context, log int64) (AnchorCheckpoint, error) {
 	return db.anchorCheckpoint(ctx, `
-		SELECT log, size, signed, token FROM anchor_checkpoints WHERE log = $1 ORDER BY size DESC LIMIT 1`, log)
+		SELECT `+anchorCheckpointColumns+` FROM anchor_checkpoints WHERE log = $1 ORDER BY size DESC LIMIT 1`, log)
 }
 
 func (db *DB) anchorCheckpoint(ctx context.Context, text string, args ...any) (AnchorCheckpoint, error) {
 	found, err := collect(ctx, db.data, "", text, args, func(r row, c *AnchorCheckpoint) error {
-		return r.scan(&c.Log, &c.Size, &c.Signed, &c.Token)
+		return r.scan(c.targets()...)
 	})
 	if err == nil && len(found) == 0 {
 		err = fault.New(fault.NotFound, "the anchor log has no complete checkpoint of that size").WithCode("not_anchored")

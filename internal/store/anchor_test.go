@@ -31,6 +31,7 @@ func TestAnchorHeads(t *testing.T) {
 		ok(t, db.OpenAnchorLog(ctx, store.AnchorHead{Log: 7, Root: [32]byte{1}, Signed: []byte{}}))
 		is(t, "an older log", db.OpenAnchorLog(ctx, store.AnchorHead{Log: 6, Root: [32]byte{1}}), fault.Conflict, "stale")
 		same(t, "AnchorLogs", must[[]int64](t)(db.AnchorLogs(ctx)), []int64{1, 7})
+		same(t, "AnchorHeads", must[[]store.AnchorHead](t)(db.AnchorHeads(ctx))[0], halted)
 		same(t, "the newest log", must[store.AnchorHead](t)(db.AnchorHead(ctx)).Log, int64(7))
 	})
 }
@@ -60,7 +61,7 @@ func TestAnchorsAreAddedOnce(t *testing.T) {
 
 		_, err = db.OpeningFrom(ctx, main, 1, 1)
 		is(t, "OpeningFrom without a complete checkpoint", err, fault.NotFound, "not_anchored")
-		two := store.AnchorCheckpoint{Log: 1, Size: 2, Signed: []byte("two"), Token: []byte{}}
+		two := store.AnchorCheckpoint{Log: 1, Size: 2, Signed: []byte("two"), Token: []byte{}, Authority: []byte{}, Mark: [32]byte{2}}
 		ok(t, db.PutAnchorCheckpoint(ctx, two))
 		ok(t, db.PutAnchorCheckpoint(ctx, store.AnchorCheckpoint{Log: 1, Size: 2, Signed: []byte("another")}))
 		same(t, "OpeningFrom", must[store.AnchorOpening](t)(db.OpeningFrom(ctx, main, 1, 1)), opening(5, 0))
@@ -69,10 +70,22 @@ func TestAnchorsAreAddedOnce(t *testing.T) {
 		same(t, "AnchorCheckpointFrom", must[store.AnchorCheckpoint](t)(db.AnchorCheckpointFrom(ctx, 1, 1)), two)
 		_, err = db.AnchorCheckpointFrom(ctx, 1, 3)
 		is(t, "AnchorCheckpointFrom more", err, fault.NotFound, "not_anchored")
-		three := store.AnchorCheckpoint{Log: 1, Size: 3, Signed: []byte("three"), Token: []byte("token")}
+		three := store.AnchorCheckpoint{Log: 1, Size: 3, Signed: []byte("three"), Token: []byte("token"), Quorum: 2, Authority: make([]byte, 32), Mark: [32]byte{3}}
 		ok(t, db.PutAnchorCheckpoint(ctx, three))
 		same(t, "NewestAnchorCheckpoint", must[store.AnchorCheckpoint](t)(db.NewestAnchorCheckpoint(ctx, 1)), three)
 		same(t, "OpeningFrom the newest", must[store.AnchorOpening](t)(db.OpeningFrom(ctx, main, 1, 6)), opening(9, 2))
+
+		same(t, "AnchorCheckpointsAfter", must[[]store.AnchorCheckpoint](t)(db.AnchorCheckpointsAfter(ctx, 1, 2, 9)), []store.AnchorCheckpoint{three})
+		same(t, "StoredAnchorLogs", must[[]int64](t)(db.StoredAnchorLogs(ctx)), []int64{1})
+		four := three
+		four.Log = 4
+		ok(t, db.PutAnchorCheckpoint(ctx, four))
+		same(t, "StoredAnchorLogs with one that has checkpoints alone", must[[]int64](t)(db.StoredAnchorLogs(ctx)), []int64{1, four.Log})
+		same(t, "AnchorHashesFrom", must[[]store.AnchorHash](t)(db.AnchorHashesFrom(ctx, 1, 1, 2)), []store.AnchorHash{{Pos: 1, Hash: [32]byte{11}}, {Pos: 2, Hash: [32]byte{12}}})
+		same(t, "OpeningsAfter", must[[]store.AnchorOpening](t)(db.OpeningsAfter(ctx, main, 0, 0, 9)), []store.AnchorOpening{opening(5, 0), opening(9, 2)})
+		same(t, "OpeningsAfter one", must[[]store.AnchorOpening](t)(db.OpeningsAfter(ctx, main, 1, 5, 9)), []store.AnchorOpening{opening(9, 2)})
+		same(t, "AnchoredAfter", must[[]store.Published](t)(db.AnchoredAfter(ctx, main, 1, 4, 1)), []store.Published{{Size: 5, Signed: []byte("note")}})
+		same(t, "ShardsOf what is anchored", must[[]int](t)(db.ShardsOf(ctx, main, "anchor_openings")), []int{1})
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 // no step. Its rows have the entry's own id where those of a step have the
 // object's, and the seq 0.
 type Entry struct {
-	ID     ID // a UUIDv7 of its own
+	ID     ID // of its own: a UUIDv7, or one that follows from what it is about
 	Fields []Field
 	Leaf   Leaf
 }

@@ -224,10 +224,11 @@ func (db *DB) Uploads(ctx context.Context, s Scope, after ID, limit int) ([]Uplo
 		[]any{s.tenant, after, limit}, scanUpload)
 }
 
-// ShardsOf lists the numbers of the logs that entries, tiles or checkpoints name.
+// ShardsOf lists the numbers of the logs that entries, tiles, checkpoints or what is
+// anchored of them name.
 func (db *DB) ShardsOf(ctx context.Context, s Scope, table string) ([]int, error) {
 	switch table {
-	case "log_entries", "log_tiles", "log_checkpoints":
+	case "log_entries", "log_tiles", "log_checkpoints", "anchor_openings":
 	default:
 		return nil, fault.New(fault.Internal, "table %s has no shards", table)
 	}
@@ -263,6 +264,71 @@ func (db *DB) PublishedAfter(ctx context.Context, s Scope, shard int, size uint6
 		ORDER BY size
 		LIMIT $4`,
 		[]any{s.tenant, shard, size, limit}, func(r row, p *Published) error { return r.scan(&p.Size, &p.Signed) })
+}
+
+// AnchoredAfter lists the anchored checkpoints of a log above a size, ascending.
+func (db *DB) AnchoredAfter(ctx context.Context, s Scope, shard int, size uint64, limit int) ([]Published, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT size, signed FROM anchor_openings WHERE tenant = $1 AND shard = $2 AND size > $3
+		ORDER BY size
+		LIMIT $4`,
+		[]any{s.tenant, shard, size, limit}, func(r row, p *Published) error { return r.scan(&p.Size, &p.Signed) })
+}
+
+// OpeningsAfter lists what was anchored of a tenant, by log and size, after one.
+func (db *DB) OpeningsAfter(ctx context.Context, s Scope, shard int, size uint64, limit int) ([]AnchorOpening, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT `+openingColumns+` FROM anchor_openings WHERE tenant = $1 AND (shard, size) > ($2, $3)
+		ORDER BY shard, size
+		LIMIT $4`, []any{s.tenant, shard, size, limit}, scanOpening)
+}
+
+// AnchorHeads lists the heads of all anchor logs, oldest first.
+func (db *DB) AnchorHeads(ctx context.Context) ([]AnchorHead, error) {
+	return collect(ctx, db.keys, "", `SELECT log, size, root, signed, halted FROM anchor_heads ORDER BY log`, nil, scanAnchorHead)
+}
+
+// StoredAnchorLogs lists the numbers of the anchor logs that the data know of.
+func (db *DB) StoredAnchorLogs(ctx context.Context) ([]int64, error) {
+	var all []int64
+	for number := int64(0); ; { // one look-up for each, not one for each row
+		next := number
+		err := db.data.each(ctx, "", `
+			SELECT min(log) FROM (
+				SELECT min(log) AS log FROM anchor_hashes WHERE log > $1
+				UNION ALL SELECT min(log) FROM anchor_checkpoints WHERE log > $1) l
+			HAVING min(log) IS NOT NULL`,
+			[]any{number}, func(r row) error { return r.scan(&next) })
+		if err != nil || next == number {
+			return all, err
+		}
+		number, all = next, append(all, next)
+	}
+}
+
+// AnchorHash is a stored hash of an anchor log's tree.
+type AnchorHash struct {
+	Pos  int64
+	Hash [32]byte
+}
+
+// AnchorHashesFrom lists the hashes of an anchor log from a position on.
+func (db *DB) AnchorHashesFrom(ctx context.Context, log, pos int64, limit int) ([]AnchorHash, error) {
+	return collect(ctx, db.data, "", `
+		SELECT pos, hash FROM anchor_hashes WHERE log = $1 AND pos >= $2
+		ORDER BY pos
+		LIMIT $3`,
+		[]any{log, pos, limit}, func(r row, h *AnchorHash) error { return r.scan(&h.Pos, &h.Hash) })
+}
+
+// AnchorCheckpointsAfter lists the complete checkpoints of an anchor log above a
+// size, ascending.
+func (db *DB) AnchorCheckpointsAfter(ctx context.Context, log int64, size uint64, limit int) ([]AnchorCheckpoint, error) {
+	return collect(ctx, db.data, "", `
+		SELECT `+anchorCheckpointColumns+` FROM anchor_checkpoints WHERE log = $1 AND size > $2
+		ORDER BY size
+		LIMIT $3`,
+		[]any{log, size, limit}, func(r row, c *AnchorCheckpoint) error { return r.scan(c.targets()...) })
 }
 
 // RequestsLike lists the tokens of requests that begin with these bytes.

@@ -11,11 +11,16 @@ CREATE TABLE anchor_hashes (
 );
 
 -- Its checkpoints that witnesses and the timestamp authority have seen. Only appended.
+-- quorum and authority (SHA-256 of its root) say what was asked for, mark is a keyed
+-- hash of the row.
 CREATE TABLE anchor_checkpoints (
     log    bigint NOT NULL CHECK (log >= 1),
     size   bigint NOT NULL CHECK (size >= 1),
     signed bytea  NOT NULL CHECK (octet_length(signed) > 0),
     token  bytea  NOT NULL,
+    quorum    bigint NOT NULL CHECK (quorum >= 0),
+    authority bytea  NOT NULL CHECK (octet_length(authority) IN (0, 32)),
+    mark      bytea  NOT NULL CHECK (octet_length(mark) = 32),
     PRIMARY KEY (log, size)
 );
 

@@ -11,11 +11,16 @@ CREATE TABLE anchor_hashes (
 ) STRICT, WITHOUT ROWID;
 
 -- Its checkpoints that witnesses and the timestamp authority have seen. Only appended.
+-- quorum and authority (SHA-256 of its root) say what was asked for, mark is a keyed
+-- hash of the row.
 CREATE TABLE anchor_checkpoints (
     log    INTEGER NOT NULL CHECK (log >= 1),
     size   INTEGER NOT NULL CHECK (size >= 1),
     signed BLOB    NOT NULL CHECK (length(signed) > 0),
     token  BLOB    NOT NULL,
+    quorum    INTEGER NOT NULL CHECK (quorum >= 0),
+    authority BLOB    NOT NULL CHECK (length(authority) IN (0, 32)),
+    mark      BLOB    NOT NULL CHECK (length(mark) = 32),
     PRIMARY KEY (log, size)
 ) STRICT;
 

@@ -1,0 +1,35 @@
+package api
+
+import "time"
+
+// Integrity says what of the database was compared with the log, and when.
+type Integrity struct {
+	Rate    int             `json:"rate" doc:"rows a second that the server compares by itself; 0: none"`
+	Current *IntegrityCheck `json:"current,omitempty" doc:"the server's own round that is under way"`
+	Last    *IntegrityCheck `json:"last,omitempty" doc:"the last one that is over, since the server began"`
+	Ordered *IntegrityCheck `json:"ordered,omitempty" doc:"the check that was ordered last, since the server began"`
+}
+
+// IntegrityCheck is one check of everything.
+type IntegrityCheck struct {
+	State    string             `json:"state" enum:"running,done,failed"`
+	Began    time.Time          `json:"began"`
+	Ended    *time.Time         `json:"ended,omitempty"`
+	Phase    string             `json:"phase,omitempty" doc:"what is looked at now"`
+	Rows     uint64             `json:"rows" doc:"leaves, objects and tokens looked at so far"`
+	Error    string             `json:"error,omitempty" doc:"why it could not go on"`
+	Findings []IntegrityFinding `json:"findings" doc:"the first thousand"`
+}
+
+// IntegrityFinding is one thing in the database that is not as the log says.
+type IntegrityFinding struct {
+	Kind   string  `json:"kind" doc:"leaf, tree, checkpoint, behind, shard, object, stray, token or keys"`
+	Tenant string  `json:"tenant" doc:"$operator for the anchor log"`
+	Object string  `json:"object,omitempty"`
+	Step   uint64  `json:"step,omitempty"`
+	Shard  string  `json:"shard,omitempty" doc:"origin of a log"`
+	Index  *uint64 `json:"index,omitempty" doc:"place in it"`
+	Where  string  `json:"where" doc:"table"`
+	What   string  `json:"what"`
+	Do     string  `json:"do"`
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// checkAgain is the pause between two questions how far the server is.
+const checkAgain = time.Second
+
+// online has the server check everything, or follows the check that is under way.
+func (c *fsckCmd) online(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	now, err := cl.StartCheck(ctx)
+	if isRunning(err) {
+		fmt.Fprintln(e.stderr, "a check is under way: following it")
+		now, err = cl.Integrity(ctx)
+	}
+	for last := time.Now(); err == nil; now, err = cl.Integrity(ctx) {
+		check := now.Ordered
+		switch {
+		case check == nil:
+			return fault.New(fault.Unavailable, "the server was started anew, and the check with it is gone").WithCode(codeUnfinished).WithHint("order it again")
+		case check.State == "failed":
+			return fault.New(fault.Unavailable, "the server could not finish the check, %s so far: %s", counted(len(check.Findings), "finding"), check.Error).
+				WithCode(codeUnfinished).WithHint("order it again")
+		case check.State == "done":
+			done := fsckedBy(check)
+			return errors.Join(e.result(done, done.write), done.err())
+		}
+		if time.Since(last) >= 2*time.Second {
+			last = time.Now()
+			fmt.Fprintf(e.stderr, "%s, %s looked at, %s\n", check.Phase, counted(int(check.Rows), "row"), counted(len(check.Findings), "finding"))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(checkAgain):
+		}
+	}
+	return e.explain(err)
+}
+
+func isRunning(err error) bool {
+	var refused *client.Error
+	return errors.As(err, &refused) && refused.Problem.Code == "check_running"
+}
+
+// fsckedBy is what the server's check found.
+func fsckedBy(check *api.IntegrityCheck) fscked {
+	done := fscked{Rows: check.Rows, Findings: []engine.Finding{}}
+	for _, f := range check.Findings {
+		done.Findings = append(done.Findings, engine.Finding(f))
+	}
+	return done
+}
+
+// status says what the server has checked.
+func (c *fsckCmd) status(ctx context.Context, e *env) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	now, err := cl.Integrity(ctx)
+	if err != nil {
+		return e.explain(err)
+	}
+	newest := newestCheck(now)
+	return errors.Join(e.result(now, func(w io.Writer) { writeIntegrity(w, now) }), newest.err())
+}
+
+// newestCheck returns what the check found that was over last.
+func newestCheck(now api.Integrity) fscked {
+	done := fscked{}
+	var ended time.Time
+	for _, check := range []*api.IntegrityCheck{now.Last, now.Ordered} {
+		if check != nil && check.Ended != nil && check.Ended.After(ended) {
+			ended, done = *check.Ended, fsckedBy(check)
+		}
+	}
+	return done
+}
+
+func writeIntegrity(w io.Writer, now api.Integrity) {
+	rate := strconv.Itoa(now.Rate) + " rows a second"
+	if now.Rate == 0 {
+		rate = "nothing by itself (check_rate)"
+	}
+	pairs(w, "the server checks", rate)
+	for _, check := range []struct {
+		name string
+		*api.IntegrityCheck
+	}{{"last round", now.Last}, {"this round", now.Current}, {"last ordered", now.Ordered}} {
+		if check.IntegrityCheck == nil {
+			fmt.Fprintf(w, "\n%s: none since the server began\n", check.name)
+			continue
+		}
+		ended := ""
+		if check.Ended != nil {
+			ended = stamp(*check.Ended)
+		}
+		fmt.Fprintf(w, "\n%s:\n", check.name)
+		pairs(w, "state", check.State, "began", stamp(check.Began), "ended", ended, "phase", check.Phase, "error", check.Error)
+		fsckedBy(check.IntegrityCheck).write(w)
+	}
+}

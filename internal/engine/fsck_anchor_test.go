@@ -1,0 +1,146 @@
+package engine_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// anchorTables are the tables of the anchor log, by the file that they are in.
+var anchorTables = map[string]string{
+	"anchor_hashes": "data.db", "anchor_openings": "data.db", "anchor_checkpoints": "data.db", "anchor_heads": "keys.db",
+}
+
+// freeOfAnchors lists what an administrator of the database can change of the anchor log
+// without that the check names it, with the reason why that is all right.
+var freeOfAnchors = map[string]string{
+	"anchor_checkpoints/delete": "the newest one is asked for again; for older ones a later one stands, which covers the same entries",
+}
+
+// newAnchoredWorld is a closed database whose log was seen by two witnesses and an
+// authority three times, and its older state.
+func newAnchoredWorld(t *testing.T) *world {
+	t.Helper()
+	dir, w := t.TempDir(), &world{}
+	synctest.Test(t, func(inner *testing.T) {
+		var seen *testenv.Seen
+		env := testenv.New(inner, func(c *node.Config) {
+			c.Data, c.KeyFile = filepath.Join(dir, "data"), filepath.Join(dir, "key")
+			seen = testenv.NewSeen(inner, c)
+		})
+		seen.Know(inner.Context(), env)
+		env.Deploy("all.bpmn", everything)
+		time.Sleep(3 * time.Minute)
+		env.Start("everything", `{"note": "a"}`)
+		time.Sleep(3 * time.Minute)
+		env.Restart(func() { w.old = w.copy(t, env.Config.Data) })
+		env.Start("everything", `{"note": "b"}`)
+		time.Sleep(3 * time.Minute)
+		if err := env.Node.Close(); err != nil {
+			inner.Fatal(err)
+		}
+		env.Node, w.config = nil, env.Config
+	})
+	return w
+}
+
+func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
+	w := newAnchoredWorld(t)
+	for _, withoutKeys := range []bool{false, true} {
+		if found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys); err != nil || len(found) > 0 {
+			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
+		}
+	}
+	var all []mutation
+	for name, file := range anchorTables {
+		now, old := tables(t, filepath.Join(w.config.Data, file), file)[name], tables(t, filepath.Join(w.old, file), file)[name]
+		if now == nil || name != "anchor_heads" && len(now.rows) < 3 {
+			t.Fatalf("table %s has not enough rows to test it", name)
+		}
+		now.free = freeOfAnchors
+		all = append(all, slices.Concat(now.changes(), now.deletions(), now.setBacks(old))...)
+	}
+	slices.SortFunc(all, func(a, b mutation) int { return strings.Compare(a.name, b.name) })
+	if len(all) < 50 {
+		t.Fatalf("%d mutations, want some for every column", len(all))
+	}
+	for _, m := range all {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := w.copy(t, w.config.Data)
+			if !m.apply(t, filepath.Join(dir, m.file)) {
+				return // the schema refuses it
+			}
+			found, err := w.fsck(t, dir, false)
+			if err != nil || len(found) == 0 {
+				t.Errorf("not named: %s: %v", m.sql, err)
+			}
+		})
+	}
+}
+
+// TestWhatWitnessesAndAuthorityGaveIsChecked changes what is stored beside checkpoints
+// so that each row is well formed.
+func TestWhatWitnessesAndAuthorityGaveIsChecked(t *testing.T) {
+	w := newAnchoredWorld(t)
+	const first, last = `(SELECT min(size) FROM anchor_checkpoints)`, `(SELECT max(size) FROM anchor_checkpoints)`
+	const bare = `UPDATE anchor_checkpoints SET signed = substr(signed, 1, instr(signed, CAST('` + "\u2014" + ` w1.example' AS BLOB)) - 1)`
+	for _, test := range []struct {
+		name, sql, says string
+		withoutKeys     bool
+	}{
+		{"the cosignatures are gone", bare, "it has 0 cosignatures, and the quorum was 2", true},
+		{"and nobody asked for any", bare + `, quorum = 0`, "not as it was stored", false},
+		{"those of another checkpoint", `
+			UPDATE anchor_checkpoints SET signed = CAST(substr(signed, 1, instr(signed, CAST('` + "\u2014" + ` w1.example' AS BLOB)) - 1) || (
+				SELECT substr(o.signed, instr(o.signed, CAST('` + "\u2014" + ` w1.example' AS BLOB))) FROM anchor_checkpoints o WHERE o.size = ` + last + `) AS BLOB)
+			WHERE size = ` + first, "the signature of w1.example is wrong, or of another checkpoint", true},
+		{"the timestamp is of another checkpoint", `
+			UPDATE anchor_checkpoints SET token = (SELECT o.token FROM anchor_checkpoints o WHERE o.size = ` + last + `) WHERE size = ` + first, "timestamp", true},
+		{"the timestamp is gone", `UPDATE anchor_checkpoints SET token = zeroblob(0)`, "lacks the one that was asked for", true},
+		{"and nobody asked for any timestamp", `UPDATE anchor_checkpoints SET token = zeroblob(0), authority = zeroblob(0)`, "not as it was stored", false},
+		{"what was anchored has another signature", `
+			UPDATE anchor_openings SET signed = CAST(substr(signed, 1, length(signed) - 40) || 'AAAA' || substr(signed, length(signed) - 35) AS BLOB)`, "not signed by the platform", false},
+		{"all entries but the first, with what stands for them", `
+			DELETE FROM anchor_openings WHERE idx > 0;
+			DELETE FROM anchor_hashes WHERE pos > 0;
+			DELETE FROM anchor_checkpoints WHERE size > 1`, "there is a checkpoint of size", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := w.copy(t, w.config.Data)
+			db := openRaw(t, filepath.Join(dir, "data.db"))
+			_, err := db.Exec(test.sql)
+			db.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, err := w.fsck(t, dir, test.withoutKeys)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(found, func(f engine.Finding) bool { return strings.Contains(f.What, test.says) }) {
+				t.Errorf("found %v, want one that says %q", found, test.says)
+			}
+		})
+	}
+}
+
+// TestAWitnessThatWasTakenOutIsNoFinding checks with another configuration than the one
+// under which the log was seen.
+func TestAWitnessThatWasTakenOutIsNoFinding(t *testing.T) {
+	w := newAnchoredWorld(t)
+	w.config.Anchor.Witnesses, w.config.Anchor.Quorum, w.config.Anchor.Authority = w.config.Anchor.Witnesses[:1], 1, nil
+	for _, withoutKeys := range []bool{false, true} {
+		if found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys); err != nil || len(found) > 0 {
+			t.Errorf("without keys: %v: %v, %v", withoutKeys, found, err)
+		}
+	}
+}
