@@ -15,6 +15,7 @@ func benchKeys(n int) ([]envelope.Key, envelope.Context) {
 	keys := make([]envelope.Key, n)
 	for i := range keys {
 		keys[i].ID[15], keys[i].Secret[0] = byte(i), byte(i+1)
+		keys[i] = keys[i].Kept() // as those of the keyring
 	}
 	return keys, envelope.Context{
 		Deployment: "0192f0c1-9a3b-7c4d-8e5f-60718293a4b5", Tenant: "main", Class: "instance",

@@ -51,6 +51,9 @@ func derive(keys []Key, head []byte, ctx Context) (d derived, err error) {
 	if err != nil {
 		return derived{}, err
 	}
+	if len(keys) == 1 && keys[0].start != (macStart{}) {
+		return keys[0].start.derive(head, ctx), nil
+	}
 	const first, info = sha256.Size, sha256.Size + sha256.BlockSize
 	var array [info + 416]byte // on the stack, enough for all but very long contexts
 	buf := append(array[:info], sealLabel...)
@@ -61,4 +64,20 @@ func derive(keys []Key, head []byte, ctx Context) (d derived, err error) {
 	buf[len(buf)-1] = 2
 	d.commitment = mac(prk, buf)
 	return d, nil
+}
+
+// derive is the same for a key whose start is kept.
+func (m *macStart) derive(head []byte, ctx Context) (d derived) {
+	r := macRuns.Get().(*macRun)
+	defer macRuns.Put(r)
+	const info = sha256.Size
+	buf := append(r.room[:info], sealLabel...)
+	buf = append(buf, head...)
+	buf = append(ctx.append(buf), 1)
+	d.key = r.mac(m, buf[info:])
+	copy(buf, d.key[:])
+	buf[len(buf)-1] = 2
+	d.commitment = r.mac(m, buf)
+	clear(buf[:info])
+	return d
 }

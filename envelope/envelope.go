@@ -24,8 +24,10 @@
 package envelope
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/fips140"
 	"crypto/subtle"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -63,19 +65,36 @@ func IsSealed(b []byte) bool { return len(b) > 0 && b[0] == mark }
 // subjects in the order of their ids, one to four, no id twice. A plaintext over
 // MaxPlaintext, or keys in another order, is Invalid.
 func Seal(keys []Key, ctx Context, plaintext []byte) ([]byte, error) {
-	m, err := newMessage(keys, ctx, plaintext, newSalt())
+	random := newDraw()
+	m, err := newMessage(keys, ctx, plaintext, random.salt)
 	if err != nil {
 		return nil, err
 	}
+	sealed, err := m.seal(random.nonce)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "couldn't seal: %w", err)
+	}
+	return sealed, nil
+}
+
+// seal encrypts under a nonce that was drawn for it. FIPS 140-3 mode draws its own.
+func (m message) seal(nonce [nonceSize]byte) ([]byte, error) {
 	block, err := aes.NewCipher(m.key[:])
 	if err != nil {
-		return nil, fault.New(fault.Internal, "couldn't seal: %w", err)
+		return nil, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block) // its Seal puts the nonce before the ciphertext
+	if fips140.Enabled() {
+		aead, err := cipher.NewGCMWithRandomNonce(block) // its Seal puts the nonce before the ciphertext
+		if err != nil {
+			return nil, err
+		}
+		return aead.Seal(m.prefix, nil, bytes.Clone(m.plaintext), m.prefix), nil
+	}
+	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "couldn't seal: %w", err)
+		return nil, err
 	}
-	return aead.Seal(m.prefix, nil, m.plaintext, m.prefix), nil
+	return aead.Seal(append(m.prefix, nonce[:]...), nonce[:], m.plaintext, m.prefix), nil
 }
 
 // message is one envelope before encryption.

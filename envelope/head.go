@@ -100,14 +100,15 @@ func padding(n int) (flags byte, padded int) {
 	return flagPadded, (n/padBlock + 1) * padBlock
 }
 
-// pad writes plaintext, 80 and zeros (ISO/IEC 7816-4) behind prefix, in the
-// space where the ciphertext goes, and returns the written bytes.
+// pad writes plaintext, 80 and zeros (ISO/IEC 7816-4) behind prefix and the room for
+// a nonce, in the space where the ciphertext goes, and returns the written bytes.
 func pad(prefix, plaintext []byte, size int) []byte {
-	start := len(prefix)
-	b := append(append(prefix, plaintext...), 0x80)
-	b = b[:start+size]
-	clear(b[start+len(plaintext)+1:])
-	return b[start:]
+	start := len(prefix) + nonceSize
+	b := prefix[:start+size][start:]
+	n := copy(b, plaintext)
+	b[n] = 0x80
+	clear(b[n+1:])
+	return b
 }
 
 // unpad removes the padding that pad wrote and refuses every other. The bytes

@@ -49,6 +49,16 @@ func ParseKeyID(text string) (KeyID, error) {
 type Key struct {
 	ID     KeyID
 	Secret [32]byte
+
+	start macStart // of Secret; zero: not kept
+}
+
+// Kept returns the key with what all its message keys begin with, which is as secret:
+// for keys that are used more than once. It takes 64 bytes and saves a tenth of the
+// time of Seal and Open.
+func (k Key) Kept() Key {
+	k.start = newMACStart(k.Secret[:])
+	return k
 }
 
 // String returns the key's id and that its secret is withheld.

@@ -6,6 +6,9 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding"
+	"hash"
+	"sync"
 )
 
 // MAC returns HMAC-SHA-256 (RFC 2104) of the message. It is crypto/hmac in one
@@ -36,6 +39,72 @@ func mac(key, room []byte) [sha256.Size]byte {
 	sum := sha256.Sum256(room)
 	copy(outer[sha256.BlockSize:], sum[:])
 	return sha256.Sum256(outer[:])
+}
+
+// macStart is what every HMAC under a key begins with: the states of SHA-256 behind
+// the two pads.
+type macStart struct{ inner, outer [sha256.Size]byte }
+
+// newMACStart returns zero where HMACs are the library's.
+func newMACStart(key []byte) macStart {
+	if fips140.Enabled() || len(key) > sha256.BlockSize {
+		return macStart{}
+	}
+	return macStart{inner: stateBehind(innerPad, key), outer: stateBehind(outerPad, key)}
+}
+
+// A state is how crypto/sha256 writes a digest that is under way: four bytes, the
+// eight words, the block that has begun, the length so far.
+const (
+	stateAt   = 4
+	stateSize = stateAt + sha256.Size + sha256.BlockSize + 8
+)
+
+// stateOfAPad is the state behind any block, but for its words.
+var stateOfAPad = func() (state [stateSize]byte) {
+	digest := sha256.New()
+	digest.Write(innerPad)
+	marshaled, err := digest.(encoding.BinaryMarshaler).MarshalBinary()
+	if err != nil || len(marshaled) != stateSize {
+		panic("envelope: crypto/sha256 writes its states in another way than this was written for")
+	}
+	return [stateSize]byte(marshaled)
+}()
+
+func stateBehind(pad, key []byte) [sha256.Size]byte {
+	block := bytes.Clone(pad)
+	subtle.XORBytes(block, block, key)
+	digest := sha256.New()
+	digest.Write(block)
+	marshaled, _ := digest.(encoding.BinaryMarshaler).MarshalBinary() // cannot fail: see stateOfAPad
+	return [sha256.Size]byte(marshaled[stateAt:])
+}
+
+// macRun is the room of one HMAC at a time.
+type macRun struct {
+	digest hash.Hash
+	state  [stateSize]byte
+	sum    [sha256.Size]byte
+	room   [sha256.Size + 416]byte // of the message; enough for all but very long contexts
+}
+
+var macRuns = sync.Pool{New: func() any {
+	return &macRun{digest: sha256.New(), state: stateOfAPad}
+}}
+
+func (r *macRun) mac(m *macStart, message []byte) [sha256.Size]byte {
+	r.resume(&m.inner)
+	r.digest.Write(message)
+	r.digest.Sum(r.sum[:0])
+	r.resume(&m.outer)
+	r.digest.Write(r.sum[:])
+	r.digest.Sum(r.sum[:0])
+	return r.sum
+}
+
+func (r *macRun) resume(state *[sha256.Size]byte) {
+	copy(r.state[stateAt:], state[:])
+	_ = r.digest.(encoding.BinaryUnmarshaler).UnmarshalBinary(r.state[:]) // cannot fail: its form is the library's own
 }
 
 func macByLibrary(key, message []byte) (sum [sha256.Size]byte) {

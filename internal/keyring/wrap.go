@@ -99,7 +99,7 @@ func newKey(now time.Time) envelope.Key {
 	copy(key.ID[:6], low[:6])
 	key.ID[6] = key.ID[6]&0x0f | low[6]
 	key.ID[8] = key.ID[8]&0x3f | low[8]
-	return key
+	return key.Kept()
 }
 
 // place returns what the wrapped bytes of a data key are bound to.
@@ -134,7 +134,7 @@ func (c *Config) unseal(s *secrets, row DataKeyRow) (envelope.Key, error) {
 	if err != nil || copy(key.Secret[:], secret) != len(key.Secret) || len(secret) != len(key.Secret) {
 		return envelope.Key{}, changed(row, "its wrapped bytes do not open")
 	}
-	return key, nil
+	return key.Kept(), nil
 }
 
 // checkTombstone returns Sealed when we destroyed the key, and Integrity when
