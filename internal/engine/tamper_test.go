@@ -564,22 +564,33 @@ func (tab *table) where(row []any) (string, []any) {
 	return strings.Join(terms, " AND "), args
 }
 
-// changes changes each column, in the first and the last row: to another value,
-// and to the value of the other row.
+// shuffled are the tables whose rows stand in an order by chance, that of keyed
+// hashes or of random ids. All others are ordered by what was made first.
+var shuffled = []string{"tokens", "unique_tokens", "subjects", "uploads", "files", "file_keys"}
+
+// changes changes each column: to another value, and to the value of another row. It
+// does so in the first and the last row, and in every one where it is chance which
+// these are.
 func (tab *table) changes() []mutation {
+	if len(tab.rows) == 0 {
+		return nil
+	}
+	rows := [][]any{tab.rows[0], tab.rows[len(tab.rows)-1]}
+	if slices.Contains(shuffled, tab.name) {
+		rows = tab.rows
+	}
 	var list []mutation
 	for c, column := range tab.columns {
-		if _, ok := tab.free[tab.name+"."+column]; ok || len(tab.rows) == 0 {
+		if _, ok := tab.free[tab.name+"."+column]; ok {
 			continue
 		}
-		first, last := tab.rows[0], tab.rows[len(tab.rows)-1]
-		for _, row := range [][]any{first, last} {
+		for n, row := range rows {
 			for i, value := range others(row[c]) {
 				list = append(list, tab.set(fmt.Sprintf("change %d", i), row, column, value))
 			}
-		}
-		if !equal(first[c], last[c]) {
-			list = append(list, tab.set("swap", first, column, last[c]))
+			if n > 0 && !equal(row[c], rows[n-1][c]) {
+				list = append(list, tab.set("swap", rows[n-1], column, row[c]))
+			}
 		}
 	}
 	return list
