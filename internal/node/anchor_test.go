@@ -64,7 +64,8 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	}
 	defer w.Close()
 	seen.Store(w)
-	if _, err := n.CreateAPIKey(t.Context(), "ann", "Admin"); err != nil { // leaves a leaf
+	annsKey, err := n.CreateAPIKey(t.Context(), "ann", "Admin") // leaves a leaf
+	if err != nil {
 		t.Fatal(err)
 	}
 	sum := anchorFile(t, line.Key)
@@ -97,11 +98,29 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	if err := n.Engine.Ready(t.Context())["log"]; fault.CodeOf(err) != api.CodeDegraded {
 		t.Errorf("readiness says %v, want degraded", err)
 	}
+	before := signedSize(t, n, annsKey)
 	if _, err := n.CreateAPIKey(t.Context(), "bob", "Admin"); err != nil {
 		t.Fatal(err)
 	}
-	for figure(t, n, "underseal_log_stopped_tenants") != 1 { // until the tenant's log is stopped
+	for figure(t, n, "underseal_log_stopped_tenants") != 1 {
+		if size := signedSize(t, n, annsKey); size != before {
+			t.Fatalf("the tenant's log signs on, at size %d after %d", size, before)
+		}
 	}
+}
+
+// signedSize is the size of the newest checkpoint of the tenant's log.
+func signedSize(t *testing.T, n *node.Node, key string) uint64 {
+	t.Helper()
+	ann, err := n.Engine.Authenticate(t.Context(), key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, err := n.Engine.LogShards(t.Context(), ann)
+	if err != nil || len(logs.Items) != 1 {
+		t.Fatalf("%+v, %v, want one log", logs, err)
+	}
+	return logs.Items[0].Size
 }
 
 // anchorFile is the SHA-256 of the origin that a key is named after.
