@@ -52,7 +52,7 @@ func runTest(ctx context.Context, dir string, p patch) (where string, err error)
 	cmd := exec.Command("go", append(args, "-run", p.run, p.pkg)...)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), cgo(dir)...)
-	out, err := output(ctx, cmd, p.name)
+	out, err := output(ctx, cmd, p.name, limit)
 	o := outcomeOfJSON(out)
 	return o.place(), o.verdict(err)
 }

@@ -35,8 +35,9 @@ import (
 
 const (
 	folder   = "test/bite"
-	parallel = 2               // each test run uses several cores by itself
-	limit    = 5 * time.Minute // for one run of a test
+	parallel = 2                // each test run uses several cores by itself
+	limit    = 5 * time.Minute  // for the test of one patch
+	longest  = 15 * time.Minute // for all tests of a package that patches name
 )
 
 func main() {

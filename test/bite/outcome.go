@@ -15,9 +15,9 @@ import (
 )
 
 // output runs a test and returns what it printed, which it leaves in a file as well:
-// a process that the test left behind would hold a pipe open. The error is an
-// *exec.ExitError when the test failed.
-func output(ctx context.Context, cmd *exec.Cmd, name string) ([]byte, error) {
+// a process that the test left behind would hold a pipe open. The test knows its own
+// limit and gets a minute more. The error is an *exec.ExitError when the test failed.
+func output(ctx context.Context, cmd *exec.Cmd, name string, limit time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit+time.Minute)
 	defer cancel()
 	path := filepath.Join(home, "log", name+".txt")

@@ -190,7 +190,7 @@ func (s *shared) link(ctx context.Context, g *group) error {
 // fails anyway proves nothing. Patches that are built alone need that too.
 func (s *shared) pass(ctx context.Context, g *group) error {
 	for _, short := range []bool{false, true} {
-		all := patch{short: short}
+		all := patch{short: short, timeout: longest.String()}
 		var names []string
 		for _, p := range g.patches {
 			if p.short == short {
@@ -232,7 +232,7 @@ func (s *shared) start(ctx context.Context, g *group, p patch, log string) ([]by
 	// Programs that the test builds get the variants as well.
 	flags := strings.TrimSpace(s.goflags + " '-overlay=" + s.overlay() + "'")
 	cmd.Env = append(append(cmd.Environ(), cgo(filepath.Join(s.dir, g.module))...), environment+"="+p.name, "GOFLAGS="+flags)
-	return output(ctx, cmd, log)
+	return output(ctx, cmd, log, longest)
 }
 
 // bite runs the test of each patch with its variant. One that does not bite so is
