@@ -318,18 +318,19 @@ type RetryRequest struct {
 	Retries int `json:"retries,omitempty" doc:"new tries for a job, default 3" minimum:"0" maximum:"1000"`
 }
 
-// RenewKeysRequest gives a page of running instances new data keys.
+// RenewKeysRequest gives a page of running instances, or of persons, new data keys.
 type RenewKeysRequest struct {
+	Of          string `json:"of,omitempty" enum:"instances,subjects" doc:"whose keys, default instances"`
 	OlderThanMS int    `json:"older_than_ms,omitempty" doc:"only if their key is at least that old" minimum:"0" maximum:"315360000000"`
 	After       string `json:"after,omitempty" doc:"the cursor that came with the page before" maxLength:"64"`
 	Limit       int    `json:"limit,omitempty" doc:"how many to look at, default 50" minimum:"0" maximum:"1000"`
 }
 
-// KeysRenewed says what became of a page of running instances.
+// KeysRenewed says what became of a page of running instances, or of persons.
 type KeysRenewed struct {
-	Seen    int      `json:"seen" doc:"running instances looked at"`
+	Seen    int      `json:"seen" doc:"running instances looked at; of persons those whose key is that old"`
 	Renewed int      `json:"renewed" doc:"those that have a new data key now"`
-	Failed  []string `json:"failed,omitempty" doc:"instances that could not be opened; their key stays"`
+	Failed  []string `json:"failed,omitempty" doc:"instances that could not be opened, or data keys of persons of whom this is so; their key stays"`
 	Next    string   `json:"next,omitempty"`
 }
 
@@ -447,6 +448,7 @@ type Keys struct {
 	TenantKeys []TenantKey  `json:"tenant_keys" doc:"oldest first; the newest wraps new data keys"`
 	RootKeys   []RootKey    `json:"root_keys" doc:"versions seen of the root keys that wrap the tenant keys, oldest first"`
 	Purposes   []PurposeKey `json:"purposes" doc:"the tenant's own data keys, the newest for each purpose"`
+	Subjects   SubjectKeys  `json:"subjects"`
 	Services   []KeyService `json:"services" doc:"key services that hold these root keys"`
 	Rewrap     Rewrap       `json:"rewrap"`
 }
@@ -456,6 +458,13 @@ type PurposeKey struct {
 	Purpose string    `json:"purpose" doc:"index, audit, inbox, log"`
 	Number  int       `json:"number" doc:"how many there were, this one included"`
 	Made    time.Time `json:"made"`
+}
+
+// SubjectKeys counts the data keys of a tenant's persons.
+type SubjectKeys struct {
+	Subjects int        `json:"subjects" doc:"persons, each with one newest key"`
+	Former   int        `json:"former" doc:"keys that these had before"`
+	Oldest   *time.Time `json:"oldest,omitempty" doc:"when the oldest of the newest ones was made"`
 }
 
 // TenantKey is one version of a tenant's key.
@@ -489,10 +498,11 @@ type KeyService struct {
 }
 
 // RotateKeyRequest makes a new key: of the tenant, a new version of the root key of a
-// key service, or one of the tenant's own data keys, whose versions are their numbers. After is the version it follows: when another one is the newest
+// key service, one of the tenant's own data keys, or one of a person; the versions of data keys are their numbers. After is the version it follows: when another one is the newest
 // by now, nothing is done, so the request can be repeated.
 type RotateKeyRequest struct {
-	Key     string `json:"key" enum:"tenant,root,audit,inbox"`
+	Key     string `json:"key" enum:"tenant,root,audit,inbox,subject"`
+	Subject string `json:"subject,omitempty" doc:"the person's id, when the key is subject" maxLength:"1024"`
 	Service string `json:"service,omitempty" doc:"key service; default: the one that wraps the tenant's newest key. Naming another one for the tenant moves the tenant there." maxLength:"64"`
 	After   string `json:"after,omitempty" maxLength:"255"`
 }

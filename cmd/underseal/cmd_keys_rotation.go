@@ -42,6 +42,10 @@ func writeKeys(w io.Writer, keys api.Keys) {
 	for _, k := range keys.Purposes {
 		rows = append(rows, []string{fmt.Sprintf("%s:%d", k.Purpose, k.Number), "-", stamp(k.Made), "-", keyState(true, false)})
 	}
+	if p := keys.Subjects; p.Oldest != nil {
+		needs := fmt.Sprintf("%s, %s", counted(p.Subjects, "person"), counted(p.Former, "former key"))
+		rows = append(rows, []string{"subjects", "-", stamp(*p.Oldest), needs, keyState(true, false)})
+	}
 	table(w, []string{"KEY", "SERVICE", "SINCE", "NEEDED BY", "STATE"}, rows)
 	for _, s := range keys.Services {
 		answer := "answers"
@@ -74,13 +78,14 @@ func writeRewrap(w io.Writer, r api.Rewrap) {
 }
 
 type keysRotateCmd struct {
-	Key     string `arg:"" enum:"tenant,root,audit,inbox" help:"Which key: tenant or root; or one of the tenant's own data keys, audit or inbox."`
+	Key string `arg:"" enum:"tenant,root,audit,inbox,subject" help:"Which key: tenant or root; one of the tenant's own data keys, audit or inbox; or subject, the one of a person."`
+	subjectArg
 	Service string `help:"Key service (default: the one of the tenant's newest key). Another one moves the tenant there." placeholder:"NAME"`
 	clientFlags
 }
 
 func (keysRotateCmd) Help() string {
-	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour. What was sealed under an audit or inbox key before still needs it, so it is kept."
+	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour. What was sealed under an audit or inbox key or a person's key before still needs it, so it is kept; erasing the person destroys all of theirs. underseal keys renew --subjects does all persons."
 }
 
 func (c *keysRotateCmd) Run(ctx context.Context, e *env) error {
@@ -88,11 +93,22 @@ func (c *keysRotateCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	after, err := c.newest(ctx, cl)
-	if err != nil {
-		return e.explain(err)
+	in := api.RotateKeyRequest{Key: c.Key, Service: c.Service}
+	switch {
+	case c.Key == "subject":
+		target, err := c.target(e)
+		if err != nil {
+			return err
+		}
+		in.Subject = target.ID
+	case c.ID != "" || c.IDFile != "":
+		return &usage{text: "only the key of a subject is a person's"}
+	default:
+		if in.After, err = c.newest(ctx, cl); err != nil {
+			return e.explain(err)
+		}
 	}
-	made, err := cl.RotateKey(ctx, api.RotateKeyRequest{Key: c.Key, Service: c.Service, After: after})
+	made, err := cl.RotateKey(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -174,12 +190,13 @@ func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
 }
 
 type keysRenewCmd struct {
-	OlderThan string `help:"Only instances whose key is at least that old, such as 90d or 12h (default: all)." default:"0" placeholder:"TIME"`
+	Subjects  bool   `help:"Give all persons new data keys, instead of running instances."`
+	OlderThan string `help:"Only those whose key is at least that old, such as 90d or 12h (default: all)." default:"0" placeholder:"TIME"`
 	clientFlags
 }
 
 func (keysRenewCmd) Help() string {
-	return talksToServer + " Each gets it as a step of its own. What is there stays sealed under the old key, which the instance keeps. May be stopped and begun again at any time."
+	return talksToServer + " An instance gets it as a step of its own; a person's is used from the next step on that writes something about them. What is there stays sealed under the old key, which is kept, and destroyed with the others by an erasure. May be stopped and begun again at any time."
 }
 
 func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
@@ -192,7 +209,11 @@ func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	var all api.KeysRenewed
-	for page := (api.RenewKeysRequest{OlderThanMS: int(age.Milliseconds()), Limit: 200}); ; page.After = all.Next {
+	of, what := "instances", "running instance"
+	if c.Subjects {
+		of, what = "subjects", "person"
+	}
+	for page := (api.RenewKeysRequest{Of: of, OlderThanMS: int(age.Milliseconds()), Limit: 200}); ; page.After = all.Next {
 		done, err := cl.RenewKeys(ctx, page)
 		if err != nil {
 			return e.explain(err)
@@ -203,9 +224,13 @@ func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	if err := e.result(all, func(w io.Writer) {
-		fmt.Fprintf(w, "renewed the keys of %d of %s\n", all.Renewed, counted(all.Seen, "running instance"))
+		fmt.Fprintf(w, "renewed the keys of %d of %s\n", all.Renewed, counted(all.Seen, what))
 	}); err != nil || len(all.Failed) == 0 {
 		return err
+	}
+	if c.Subjects {
+		return fault.New(fault.Integrity, "%s could not be read and kept their data keys: %s", counted(len(all.Failed), "person"), strings.Join(all.Failed, ", ")).
+			WithHint("underseal erase subject ID --dry-run says why; who had 255 keys before can have no more")
 	}
 	return fault.New(fault.Integrity, "%s could not be opened and kept their keys: %s", counted(len(all.Failed), "instance"), strings.Join(all.Failed, ", ")).
 		WithHint("underseal instances show ID says why")

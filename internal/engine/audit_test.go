@@ -225,6 +225,12 @@ func auditedActs(key, key2 string) []audited {
 			time.Sleep(2 * time.Millisecond) // ids of keys are milliseconds old
 			return a.Engine.RenewKeys(ctx, a.Ann, api.RenewKeysRequest{})
 		}},
+		{name: "RenewKeys: of persons", leaves: []string{"subject_key.rotation_ordered", "subject_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RenewKeys(ctx, a.Ann, api.RenewKeysRequest{Of: "subjects"})
+		}},
+		{name: "RotateKey: a person's", leaves: []string{"subject_key.rotation_ordered", "subject_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RotateKey(ctx, a.Ann, api.RotateKeyRequest{Key: "subject", Subject: "p-1"})
+		}},
 		{name: "Cancel", leaves: []string{"instance.canceled"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Cancel(ctx, a.Ann, a.instance, "")
 		}},

@@ -382,7 +382,7 @@ func (e *Engine) instanceObject(ctx context.Context, scope store.Scope, t target
 	return o, err
 }
 
-// surveyPerson finds the person's own key, and the keys without a name under which
+// surveyPerson finds the person's own keys, and the keys without a name under which
 // something was sealed before it was known to be theirs. The latter are named by
 // rows that anybody who writes to the database could have made, so the object must
 // say so too.
@@ -393,13 +393,11 @@ func (e *Engine) surveyPerson(ctx context.Context, scope store.Scope, t target) 
 		return s, err
 	}
 	for _, token := range tokens {
-		own, found, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
+		own, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
 		if err != nil {
 			return s, err
 		}
-		if found {
-			s.keys = append(s.keys, own)
-		}
+		s.keys = append(s.keys, own...)
 		rows, err := e.store.FindToken(ctx, scope, store.SubjectToken, token)
 		if err != nil {
 			return s, err

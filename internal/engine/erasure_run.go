@@ -39,6 +39,8 @@ type plan struct {
 	keys []envelope.KeyID
 }
 
+func (p *plan) destroys(id envelope.KeyID) bool { return slices.Contains(p.keys, id) }
+
 // EraseDue carries out what is due, of all tenants. What is held waits until it is
 // released. What fails holds up nothing else; the error tells of the first.
 func (e *Engine) EraseDue(ctx context.Context) error {
@@ -274,7 +276,7 @@ func (e *Engine) destroyPerson(ctx context.Context, c *custody, p *plan) error {
 			return err
 		}
 		err := e.runner.Reopen(ctx, c.scope, func(l *Live) bool {
-			return slices.ContainsFunc(l.head.keys, func(id envelope.KeyID) bool { return slices.Contains(p.keys, id) })
+			return slices.ContainsFunc(l.head.keys, p.destroys)
 		})
 		if err != nil {
 			return err
@@ -290,8 +292,8 @@ func (e *Engine) destroyPerson(ctx context.Context, c *custody, p *plan) error {
 	}
 }
 
-// latecomers are keys that were found to be the person's after the plan was made,
-// besides the one that a person who came back has now.
+// latecomers are keys that were found to be the person's after the plan was made, or
+// that the person was given since, besides the one that a person who came back has now.
 func (e *Engine) latecomers(ctx context.Context, scope store.Scope, p *plan) ([]envelope.KeyID, error) {
 	s, err := e.surveyPerson(ctx, scope, p.Target)
 	if fault.Is(err, fault.NotFound) {
@@ -300,17 +302,20 @@ func (e *Engine) latecomers(ctx context.Context, scope store.Scope, p *plan) ([]
 	if err != nil {
 		return nil, err
 	}
-	more := slices.DeleteFunc(s.keys, func(id envelope.KeyID) bool { return slices.Contains(p.keys, id) })
+	more := slices.DeleteFunc(s.keys, p.destroys)
 	tokens, err := p.Target.tokens()
 	if err != nil {
 		return nil, err
 	}
 	for _, token := range tokens {
-		own, found, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
+		own, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
 		if err != nil {
 			return nil, err
 		}
-		more = slices.DeleteFunc(more, func(id envelope.KeyID) bool { return found && id == own })
+		if slices.ContainsFunc(own, p.destroys) {
+			continue // rotated since, and still the person of the plan
+		}
+		more = slices.DeleteFunc(more, func(id envelope.KeyID) bool { return slices.Contains(own, id) })
 	}
 	return more, nil
 }
@@ -432,8 +437,8 @@ func (e *Engine) ownedAgain(ctx context.Context, scope store.Scope, t target, ke
 		return false, err
 	}
 	for _, token := range tokens {
-		id, found, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
-		if err != nil || found && slices.Contains(keys, id) {
+		own, err := e.ring.FindSubject(ctx, scope.Tenant(), token)
+		if err != nil || slices.ContainsFunc(own, func(id envelope.KeyID) bool { return slices.Contains(keys, id) }) {
 			return true, err
 		}
 	}

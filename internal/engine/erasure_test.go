@@ -362,7 +362,7 @@ func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {
 // TestAnErasureIsFinishedAfterACrash fails every write of an erasure in turn, with
 // and without a restart, and requires that it is finished by itself.
 func TestAnErasureIsFinishedAfterACrash(t *testing.T) {
-	for _, kind := range []string{"instance", "subject"} {
+	for _, kind := range []string{"instance", "subject", rotatedSubject} {
 		for _, restart := range []bool{true, false} {
 			points := 0
 			for n := 1; n == 1 || points >= n-1; n++ {
@@ -377,12 +377,26 @@ func TestAnErasureIsFinishedAfterACrash(t *testing.T) {
 	}
 }
 
+// rotatedSubject is a person whose data are sealed under two keys.
+const rotatedSubject = "rotated subject"
+
+// ofKind returns the instance, or the person that it is about, as a target.
+func ofKind(t *testing.T, env *testenv.Env, kind, instance string) (targetKind, id string) {
+	switch kind {
+	case "instance":
+		return kind, instance
+	case rotatedSubject:
+		rotatedPerson(t, env, "p-1", instance)
+	}
+	return "subject", "p-1"
+}
+
 // crashAt lets the n-th write of an erasure fail and returns how many came before.
 func crashAt(t *testing.T, kind string, n int, restart bool) (points int) {
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
-	target := map[string]string{"instance": id, "subject": "p-1"}[kind]
+	kind, target := ofKind(t, env, kind, id)
 	pending, err := order(t, env, kind, target, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
@@ -456,7 +470,7 @@ func snapshot(t *testing.T, env *testenv.Env, names ...string) (restore func()) 
 }
 
 func TestARestoredBackupIsErasedBeforeItServes(t *testing.T) {
-	for _, kind := range []string{"instance", "subject"} {
+	for _, kind := range []string{"instance", "subject", rotatedSubject} {
 		for _, file := range []string{"data.db", "keys.db"} {
 			for _, when := range []string{"before the order", "after the order"} {
 				t.Run(kind+" from "+file+" "+when, func(t *testing.T) { restored(t, kind, file, when) })
@@ -469,7 +483,7 @@ func restored(t *testing.T, kind, file, when string) {
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
-	target := map[string]string{"instance": id, "subject": "p-1"}[kind]
+	kind, target := ofKind(t, env, kind, id)
 	var restore func()
 	if when == "before the order" {
 		env.Restart(func() { restore = snapshot(t, env, file) })

@@ -29,10 +29,14 @@ type keyRecord struct {
 type keyOrder struct {
 	Number  uint64 `json:"number"` // of the step that is the order
 	Do      string `json:"do"`     // doRotate, doRewrap or doRetire
-	Key     string `json:"key"`    // tenant, root, data, or a purpose: audit, inbox, log
+	Key     string `json:"key"`    // tenant, root, data, subject, or a purpose: audit, inbox, log
 	Service string `json:"service,omitempty"`
 	// Version is what is to be retired, or was the newest when a rotation was ordered.
+	// Of keys of persons it is how many were rotated.
 	Version string `json:"version,omitempty"`
+	// Subjects are the keys of persons that are to be followed by others. Tokens would
+	// stay here when a person is erased.
+	Subjects []string `json:"subjects,omitempty"`
 }
 
 const (
@@ -40,9 +44,10 @@ const (
 	doRewrap = "rewrap"
 	doRetire = "retire"
 
-	tenantKey = "tenant"
-	rootKey   = "root"
-	dataKeys  = "data"
+	tenantKey  = "tenant"
+	rootKey    = "root"
+	dataKeys   = "data"
+	subjectKey = "subject"
 )
 
 // keyWords are the kinds of the leaves of an order: when it is given, when it was
@@ -196,6 +201,8 @@ func (e *Engine) carriedOut(ctx context.Context, scope store.Scope, o keyOrder) 
 		version = versionText(keys[len(keys)-1].Version)
 	case o.Do == doRotate && o.Key == rootKey:
 		version, err = e.ring.NewestRoot(ctx, o.Service)
+	case o.Do == doRotate && o.Key == subjectKey:
+		return e.subjectsRotated(ctx, scope, o)
 	case o.Do == doRotate:
 		version, err = e.purposeNumber(ctx, scope, keyring.Purpose(o.Key))
 	case o.Key == tenantKey:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
@@ -26,6 +27,9 @@ func TestWhatIsDoneToKeysIsOrderedFirst(t *testing.T) {
 	env := testenv.New(t, nil)
 	rotated(t, env, api.RotateKeyRequest{Key: "tenant"})
 	rotated(t, env, api.RotateKeyRequest{Key: "audit"})
+	env.Deploy("c.bpmn", classified)
+	env.Start("classified", somebody)
+	rotated(t, env, api.RotateKeyRequest{Key: "subject", Subject: "p-1"})
 	rewrapped(t, env)
 	retired(t, env, api.RetireKeyRequest{Key: "tenant", Version: "1"})
 	rotated(t, env, api.RotateKeyRequest{Key: "root"})
@@ -40,6 +44,7 @@ func TestWhatIsDoneToKeysIsOrderedFirst(t *testing.T) {
 		"tenant_key.made",
 		"tenant_key.rotation_ordered", "tenant_key.rotated",
 		"audit_key.rotation_ordered", "audit_key.rotated",
+		"subject_key.rotation_ordered", "subject_key.rotated",
 		"data_keys.rewrap_ordered", "data_keys.rewrapped",
 		"tenant_key.retirement_ordered", "tenant_key.retired",
 		"root_key.rotation_ordered", "root_key.rotated",
@@ -57,7 +62,10 @@ func TestWhatIsDoneToKeysIsOrderedFirst(t *testing.T) {
 
 // TestNoKeyIsChangedWithoutAnOrder has the order fail that each change begins with.
 func TestNoKeyIsChangedWithoutAnOrder(t *testing.T) {
-	env := testenv.New(t, nil)
+	env, now := clocked(t)
+	env.Deploy("c.bpmn", classified)
+	env.Start("classified", somebody)
+	*now = now.Add(time.Second)
 	rotated(t, env, api.RotateKeyRequest{Key: "tenant"})
 	rewrapped(t, env)
 	rotated(t, env, api.RotateKeyRequest{Key: "root"})
@@ -78,7 +86,7 @@ func TestNoKeyIsChangedWithoutAnOrder(t *testing.T) {
 	}
 	after := keys()
 	if len(after.TenantKeys) != len(before.TenantKeys) || len(after.RootKeys) != len(before.RootKeys) || after.Rewrap.Running ||
-		!slices.Equal(after.Purposes, before.Purposes) {
+		!slices.Equal(after.Purposes, before.Purposes) || after.Subjects.Former != before.Subjects.Former {
 		t.Errorf("keys changed from %+v to %+v", before, after)
 	}
 	leavesAgain(t, env)
@@ -111,6 +119,14 @@ func keyChanges(ctx context.Context, env *testenv.Env) []keyChange {
 	return []keyChange{
 		{"retire the tenant key", retire("tenant")}, {"retire the root key", retire("root")},
 		{"rotate the tenant key", rotate("tenant")}, {"rotate the audit key", rotate("audit")}, {"rotate the root key", rotate("root")},
+		{"renew the keys of persons", func() error {
+			_, err := env.Engine.RenewKeys(ctx, env.Ann, api.RenewKeysRequest{Of: "subjects"})
+			return err
+		}},
+		{"rotate a person's key", func() error {
+			_, err := env.Engine.RotateKey(ctx, env.Ann, api.RotateKeyRequest{Key: "subject", Subject: "p-1"})
+			return err
+		}},
 		{"rewrap", func() error {
 			_, err := env.Engine.RewrapKeys(ctx, env.Ann, api.RewrapRequest{})
 			return err

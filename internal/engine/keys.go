@@ -32,6 +32,11 @@ func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
 	if err != nil {
 		return api.Keys{}, err
 	}
+	persons, err := e.ring.Subjects(ctx, c.Scope.Tenant())
+	if err != nil {
+		return api.Keys{}, err
+	}
+	out.Subjects = api.SubjectKeys{Subjects: persons.Persons, Former: persons.Former, Oldest: timeOrNil(persons.Oldest)}
 	for _, p := range purposes {
 		out.Purposes = append(out.Purposes, api.PurposeKey{Purpose: string(p.Purpose), Number: p.Number, Made: p.Made})
 	}
@@ -74,8 +79,8 @@ func rewrapOf(s keyring.RewrapState) api.Rewrap {
 	return r
 }
 
-// RotateKey makes a new tenant key or a new version of a root key, unless another
-// one than in.After is the newest already.
+// RotateKey makes a new tenant key, a new version of a root key, or a new data key of a
+// purpose or a person, unless another one than in.After is the newest already.
 func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
 	if err := e.may(ctx, c, access.RotateKey, "key", in.Key); err != nil {
 		return api.RotatedKey{}, err
@@ -87,6 +92,12 @@ func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyReques
 	switch purpose := keyring.Purpose(in.Key); purpose {
 	case keyring.Audit, keyring.Inbox:
 		return e.rotatePurpose(ctx, c, in, purpose)
+	}
+	if in.Key == subjectKey {
+		return e.rotatePerson(ctx, c, in)
+	}
+	if in.Subject != "" {
+		return api.RotatedKey{}, fault.New(fault.Invalid, "the %s key is nobody's: a subject has a key of its own", in.Key)
 	}
 	if in.Key == "tenant" {
 		return e.rotateTenant(ctx, c, in, newest)

@@ -79,15 +79,15 @@ func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite
 	}
 	slices.Sort(paths)
 	for _, path := range slices.Compact(paths) {
-		before, met := o.head.person(path)
-		key := 0
+		var before person
+		known, met := o.head.person(path)
 		if met {
-			key = before.key
+			before = *known
 		}
 		if err := e.meetPerson(ctx, o, path, ids[path]); err != nil {
 			return nil, err
 		}
-		if now, _ := o.head.person(path); met && now.key != key {
+		if now, _ := o.head.person(path); met && now.key != before.key && now.token != before.token {
 			changed = append(changed, path)
 		}
 	}
@@ -113,10 +113,12 @@ func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id cano
 		return e.meet(ctx, o, token, key.ID)
 	case !met:
 		return e.meetNameless(ctx, o, path)
-	case !named || known.token == token:
-		return nil
-	case known.token == [32]byte{}:
+	case known.token == [32]byte{} && named:
 		return e.namePerson(ctx, o, known, token)
+	case known.token == [32]byte{}:
+		return nil
+	case !named || known.token == token:
+		return e.followPerson(ctx, o, known)
 	}
 	return e.replacePerson(ctx, o, known, token)
 }
@@ -176,7 +178,18 @@ func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token 
 	return e.meet(ctx, o, token, key.ID)
 }
 
-// checkPersons requires that every named person still has the key that the
+// followPerson has what comes be sealed under the newest key of a person whose key was
+// rotated. What is there stays under the former one, which an erasure destroys as well.
+func (e *Engine) followPerson(ctx context.Context, o *object, p *person) error {
+	key, err := e.ring.SubjectSuccessor(ctx, o.scope.Tenant(), o.head.keys[p.key], p.token)
+	if err != nil || key == o.head.keys[p.key] {
+		return err
+	}
+	p.key = o.head.keyIndex(key)
+	return e.meet(ctx, o, p.token, key)
+}
+
+// checkPersons requires that every named person still has, or had, the key that the
 // object's fields about them are sealed under. Persons whose key was destroyed are
 // forgotten.
 func (e *Engine) checkPersons(ctx context.Context, o *object) error {

@@ -14,8 +14,9 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// RenewKeys gives running instances whose own data key has an age a new one, a
-// page of them at a time, newest first. What is sealed stays as it is
+// RenewKeys gives running instances, or persons, whose own data key has an age a new
+// one, a page of them at a time: instances newest first, persons by the age of their
+// keys, oldest first. What is sealed stays as it is
 // and needs the old key; what comes is sealed under the new one. Doing it again
 // renews nothing twice.
 //
@@ -26,19 +27,26 @@ func (e *Engine) RenewKeys(ctx context.Context, c Caller, r api.RenewKeysRequest
 	if err := e.may(ctx, c, access.RotateKey, "key", ""); err != nil {
 		return api.KeysRenewed{}, err
 	}
-	page := Page{After: r.After, Limit: r.Limit}
-	after, err := page.instance()
-	if err != nil {
-		return api.KeysRenewed{}, err
-	}
-	limit, err := page.limit()
-	if err != nil {
-		return api.KeysRenewed{}, err
-	}
 	if r.OlderThanMS < 0 {
 		return api.KeysRenewed{}, fault.New(fault.Invalid, "older_than_ms is %d; no key can be newer than now", r.OlderThanMS)
 	}
 	before := e.moment().Add(-time.Duration(r.OlderThanMS) * time.Millisecond)
+	page := Page{After: r.After, Limit: r.Limit}
+	limit, err := page.limit()
+	if err != nil {
+		return api.KeysRenewed{}, err
+	}
+	switch r.Of {
+	case "", "instances":
+	case renewSubjects:
+		return e.renewPersons(ctx, c, page, min(limit, maxRenewed), before)
+	default:
+		return api.KeysRenewed{}, fault.New(fault.Invalid, "keys of %q are not renewed; those of instances and subjects are", r.Of)
+	}
+	after, err := page.instance()
+	if err != nil {
+		return api.KeysRenewed{}, err
+	}
 	rows, err := e.store.Instances(ctx, c.Scope, store.InstanceFilter{Status: string(process.Active), After: after, Limit: limit + 1})
 	if err != nil {
 		return api.KeysRenewed{}, err

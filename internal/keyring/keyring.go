@@ -20,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
 )
@@ -64,7 +63,7 @@ type Config struct {
 type Ring struct {
 	config   Config
 	data     *cache[dataID, dataKey]
-	subjects *cache[subjectID, envelope.KeyID]
+	subjects *cache[subjectID, personKeys]
 	marks    marks
 	health   health
 
@@ -94,7 +93,7 @@ func Open(ctx context.Context, config Config) (*Ring, error) {
 	}
 	r := &Ring{config: config, tenants: map[string]*tenant{}}
 	r.data = newCache[dataID, dataKey](config)
-	r.subjects = newCache[subjectID, envelope.KeyID](config)
+	r.subjects = newCache[subjectID, personKeys](config)
 	r.life, r.end = context.WithCancel(context.Background())
 	r.marks.wake = make(chan struct{}, 1)
 	r.health.turn = make(chan struct{}, 1)

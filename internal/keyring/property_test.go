@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -13,8 +14,12 @@ import (
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 )
+
+// nobody had a former key whose person is erased.
+const nobody = 255
 
 // A model is what must be true of a ring, whatever was done to it.
 type model struct {
@@ -23,15 +28,18 @@ type model struct {
 	keys    map[string]map[envelope.KeyID]envelope.Key // by tenant
 	dead    map[string]map[envelope.KeyID]bool
 	persons map[string]map[byte]envelope.KeyID
+	former  map[string]map[envelope.KeyID]byte // whose it is
 }
 
 func newModel(t *testing.T, service *kmstest.Faulty) *model {
 	m := &model{keys: map[string]map[envelope.KeyID]envelope.Key{}}
 	m.dead, m.persons = map[string]map[envelope.KeyID]bool{}, map[string]map[byte]envelope.KeyID{}
+	m.former = map[string]map[envelope.KeyID]byte{}
 	for _, tenant := range []string{"a", "b"} {
 		m.keys[tenant] = map[envelope.KeyID]envelope.Key{}
 		m.dead[tenant] = map[envelope.KeyID]bool{}
 		m.persons[tenant] = map[byte]envelope.KeyID{}
+		m.former[tenant] = map[envelope.KeyID]byte{}
 	}
 	m.env = setupWith(t, service, func(c *keyring.Config) {
 		c.Now = func() time.Time { return time.Unix(1_700_000_000, m.now.Load()) }
@@ -110,6 +118,9 @@ func TestARingAgreesWithItsModel(t *testing.T) {
 				who := person.Draw(rt, "person")
 				m.link(rt, tenant, id, who)
 			},
+			"RotateSubjects": func(rt *rapid.T) {
+				m.rotatePerson(rt, rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "tenant"), person.Draw(rt, "person"))
+			},
 			"Destroy": func(rt *rapid.T) {
 				tenant, id, ok := m.anyKey(rt)
 				if !ok {
@@ -122,6 +133,11 @@ func TestARingAgreesWithItsModel(t *testing.T) {
 				for who, key := range m.persons[tenant] {
 					if key == id {
 						delete(m.persons[tenant], who)
+						for former, whose := range m.former[tenant] {
+							if whose == who {
+								m.former[tenant][former] = nobody
+							}
+						}
 					}
 				}
 			},
@@ -169,11 +185,42 @@ func (m *model) rotate(rt *rapid.T, tenant string) {
 	m.storage.Hooks(nil, nil)
 }
 
+// rotatePerson gives a person a new key and looks at all they have.
+func (m *model) rotatePerson(rt *rapid.T, tenant string, who byte) {
+	ctx := m.t.Context()
+	had, known := m.persons[tenant][who]
+	before := m.config.Now()
+	if made := keyrow.TimeOf(had); known && made.After(before) {
+		before = made
+	}
+	failed, err := m.RotateSubjects(ctx, tenant, [][32]byte{token(who)}, before.Add(time.Millisecond))
+	if err != nil || len(failed) > 0 {
+		rt.Fatalf("RotateSubjects: %v, %v", failed, err)
+	}
+	keys := must(m.FindSubject(ctx, tenant, token(who)))(m.t)
+	if !known {
+		if len(keys) > 0 {
+			rt.Fatalf("person %d was given keys %v", who, keys)
+		}
+		return
+	}
+	if len(keys) < 2 || keys[0] == had || keys[1] != had {
+		rt.Fatalf("person %d had key %s and has %v", who, had, keys)
+	}
+	m.former[tenant][had], m.persons[tenant][who] = who, keys[0]
+	m.learn(rt, tenant, must(m.Key(ctx, tenant, keys[0]))(m.t))
+	for id, whose := range m.former[tenant] {
+		if (whose == who) != slices.Contains(keys[1:], id) {
+			rt.Fatalf("former key %s of person %d, and person %d has %v", id, whose, who, keys)
+		}
+	}
+}
+
 // link links a key and compares with what the model says.
 func (m *model) link(rt *rapid.T, tenant string, id envelope.KeyID, who byte) {
 	err := m.LinkSubject(m.t.Context(), tenant, id, token(who))
 	has, linked := m.persons[tenant][who]
-	owner := byte(0)
+	owner := m.former[tenant][id]
 	for other, key := range m.persons[tenant] {
 		if key == id {
 			owner = other

@@ -15,6 +15,8 @@ type (
 	SubjectRow     = keyrow.Subject
 	DataKeyChange  = keyrow.DataKeyChange
 	SubjectChange  = keyrow.SubjectChange
+	Succession     = keyrow.Succession
+	SubjectCount   = keyrow.SubjectCount
 	Count          = keyrow.Count
 )
 
@@ -71,7 +73,7 @@ type Storage interface {
 	RetireTenantKeys(ctx context.Context, old, row TenantKeyRow, upTo uint32) error
 
 	// HighestOwn returns the highest version of the tenant key that a data key of a
-	// scope other than keyrow.Pool names, 0 when there are none.
+	// scope other than keyrow.Pool and keyrow.Replaced names, 0 when there are none.
 	HighestOwn(ctx context.Context, tenant string) (uint32, error)
 
 	// Counts returns how many data keys (of every state) and subjects name each
@@ -107,7 +109,7 @@ type Storage interface {
 
 	// AddDataKeys stores new keys of one tenant, 1 to 8192 of them, ids
 	// ascending. Conflict when one of the ids exists already, or when a key of
-	// a scope other than keyrow.Pool exists already. Conflict with the code
+	// a scope other than keyrow.Pool and keyrow.Replaced exists already. Conflict with the code
 	// CodeNoTenantKey when one names a version of the tenant key that is not there
 	// (any more).
 	AddDataKeys(ctx context.Context, rows []DataKeyRow) error
@@ -149,10 +151,24 @@ type Storage interface {
 	// LinkSubject stores row and marks its key as Assigned, unless the token has
 	// a row already. It returns the token's row as it stands afterwards, which
 	// is another's when they were faster; then nothing was written. Conflict
-	// when the token has no row and the key belongs to another token. NotFound
-	// when the key does not exist or is Destroyed. Conflict with CodeNoTenantKey as
-	// in AddDataKeys.
+	// when the token has no row and the key belongs to another token, or has
+	// another scope than keyrow.Pool. NotFound when the key does not exist or is
+	// Destroyed. Conflict with CodeNoTenantKey as in AddDataKeys.
 	LinkSubject(ctx context.Context, row SubjectRow) (SubjectRow, error)
+
+	// SucceedSubjects gives subjects of one tenant, at most 8192, new data keys, and
+	// marks these and the former ones as Assigned. Conflict when one of the subjects
+	// does not stand as in Old, or the scope, key version and wrapped bytes of its
+	// key not as in Key, or the id of Next exists already, and with CodeNoTenantKey
+	// as in AddDataKeys; then nothing was done.
+	SucceedSubjects(ctx context.Context, changes []Succession) error
+
+	// SubjectsWithin returns up to limit of the tenant's subjects whose KeyID is above
+	// after and under before, compared as bytes; ascending by KeyID.
+	SubjectsWithin(ctx context.Context, tenant string, after, before [16]byte, limit int) ([]SubjectRow, error)
+
+	// CountSubjects counts a tenant's subjects and their former keys.
+	CountSubjects(ctx context.Context, tenant string) (SubjectCount, error)
 
 	// Unassigned returns up to limit ids of the tenant's keys that have scope
 	// keyrow.Pool, state Ready, no subject row, and an id with after < id <

@@ -15,15 +15,28 @@ type subjectID struct {
 	token  [32]byte
 }
 
-// SubjectKey returns the data key of the person whose id has this index token,
+// personKeys are the ids of a person's data keys, newest first.
+type personKeys []envelope.KeyID
+
+// keysOf returns the keys that a person's row names.
+func keysOf(row SubjectRow) personKeys {
+	keys := personKeys{row.KeyID}
+	for end := len(row.Former); end >= len(row.KeyID); end -= len(row.KeyID) {
+		keys = append(keys, envelope.KeyID(row.Former[end-len(row.KeyID):end]))
+	}
+	return keys
+}
+
+// SubjectKey returns the newest data key of the person whose id has this index token,
 // and makes one, durably linked, at the first call. Once that key is destroyed,
-// the person has none, and the next call makes another.
+// the person has none, and the next call makes another. Of a new key that another
+// process gave the person it learns within CacheAge.
 func (r *Ring) SubjectKey(ctx context.Context, tenant string, token [32]byte) (envelope.Key, error) {
 	t := r.tenant(tenant)
-	id, ok, epoch := r.subjects.get(subjectID{tenant, token})
+	keys, ok, epoch := r.subjects.get(subjectID{tenant, token})
 	if ok {
 		// The link of a destroyed key is gone, and there may be another.
-		if k, err := r.key(ctx, t, id); !fault.Is(err, fault.Sealed) {
+		if k, err := r.key(ctx, t, keys[0]); !fault.Is(err, fault.Sealed) {
 			return k.key, err
 		}
 	}
@@ -34,23 +47,50 @@ func (r *Ring) SubjectKey(ctx context.Context, tenant string, token [32]byte) (e
 	if err != nil {
 		return envelope.Key{}, err
 	}
-	return r.subjectKey(ctx, t, token, row, epoch)
+	key, _, err := r.subjectKey(ctx, t, token, row, epoch)
+	return key, err
 }
 
-// subjectKey authenticates a person's row and returns the key it points to.
-func (r *Ring) subjectKey(ctx context.Context, t *tenant, token [32]byte, row SubjectRow, epoch uint64) (envelope.Key, error) {
+// subjectKey authenticates a person's row and returns the newest key it names, and the
+// ids of all of them.
+func (r *Ring) subjectKey(ctx context.Context, t *tenant, token [32]byte, row SubjectRow, epoch uint64) (envelope.Key, personKeys, error) {
 	if err := r.checkSubject(ctx, t, token, row); err != nil {
-		return envelope.Key{}, err
+		return envelope.Key{}, nil, err
 	}
 	k, err := r.key(ctx, t, row.KeyID)
-	if fault.Is(err, fault.NotFound) {
-		return envelope.Key{}, fault.New(fault.Integrity, "tenant %q: data key %s of a person is gone", t.name, envelope.KeyID(row.KeyID))
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return envelope.Key{}, nil, personKeyGone(t, row.KeyID)
+	case err != nil:
+		return envelope.Key{}, nil, err
+	case k.scope != keyrow.Pool:
+		return r.followed(ctx, t, token, row, epoch)
 	}
+	keys := keysOf(row)
+	r.subjects.put(subjectID{t.name, token}, keys, epoch)
+	return k.key, keys, nil
+}
+
+// followed is subjectKey for a row whose newest key is a former one: it was replaced
+// since the row was read, or the row is an old one that was put back.
+func (r *Ring) followed(ctx context.Context, t *tenant, token [32]byte, row SubjectRow, epoch uint64) (envelope.Key, personKeys, error) {
+	again, err := r.config.Storage.Subject(ctx, t.name, token)
 	if err != nil {
-		return envelope.Key{}, err
+		return envelope.Key{}, nil, err
 	}
-	r.subjects.put(subjectID{t.name, token}, row.KeyID, epoch)
-	return k.key, nil
+	if again.KeyID == row.KeyID {
+		return envelope.Key{}, nil, personKeyMoved(t, row.KeyID)
+	}
+	return r.subjectKey(ctx, t, token, again, epoch)
+}
+
+func personKeyGone(t *tenant, id envelope.KeyID) error {
+	return fault.New(fault.Integrity, "tenant %q: data key %s of a person is gone", t.name, id).
+		WithHint("restore the keys' database from its backup: without the key nobody can say that it is destroyed")
+}
+
+func personKeyMoved(t *tenant, id envelope.KeyID) error {
+	return fault.New(fault.Integrity, "tenant %q: data key %s of a person stands where another one of theirs belongs", t.name, id)
 }
 
 // newSubject gives a person a key. Somebody may be faster: then theirs counts,
@@ -68,7 +108,8 @@ func (r *Ring) newSubject(ctx context.Context, t *tenant, token [32]byte) (envel
 		return key, nil
 	}
 	_, _, epoch := r.subjects.get(subjectID{t.name, token})
-	return r.subjectKey(ctx, t, token, row, epoch)
+	key, _, err = r.subjectKey(ctx, t, token, row, epoch)
+	return key, err
 }
 
 // LinkSubject says whose key this is, which was made while the person's id was
@@ -80,7 +121,7 @@ func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID
 	if err != nil {
 		return err
 	}
-	if k.scope != keyrow.Pool {
+	if k.scope != keyrow.Pool && k.scope != keyrow.Replaced {
 		return fault.New(fault.Invalid, "link subject: data key %s is the tenant's %s key", id, k.scope)
 	}
 	row, err := r.link(ctx, t, id, token)

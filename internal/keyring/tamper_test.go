@@ -169,6 +169,10 @@ var subjectChanges = map[string]map[string]func(row, other, foreign *keyring.Sub
 		"another person's key": func(row, other, _ *keyring.SubjectRow) { row.KeyID = other.KeyID },
 		"no key":               func(row, _, _ *keyring.SubjectRow) { row.KeyID = [16]byte{} },
 	},
+	"Former": {
+		"another person's key as a former one": func(row, other, _ *keyring.SubjectRow) { row.Former = other.KeyID[:] },
+		"half an id":                           func(row, _, _ *keyring.SubjectRow) { row.Former = row.KeyID[:8] },
+	},
 	"KeyVersion": {
 		"a version that does not exist": func(row, _, _ *keyring.SubjectRow) { row.KeyVersion = 2 },
 	},

@@ -30,7 +30,7 @@ func (c *Config) context(tenant string, version uint32) kms.Context {
 type secrets struct {
 	wrap      envelope.Key // "kek/data": seals data keys
 	tombstone [32]byte     // "mac/tombstone": proves that we destroyed a data key
-	subject   [32]byte     // "mac/subject": binds a person's token to a data key
+	subject   [32]byte     // "mac/subject": binds a person's token to data keys
 	minimum   uint32       // least version of the tenant key that may be used
 }
 
@@ -153,7 +153,7 @@ func (c *Config) tombstoneMAC(s *secrets, row DataKeyRow) []byte {
 
 // subjectMAC binds every column of a subject row.
 func (c *Config) subjectMAC(s *secrets, row SubjectRow) []byte {
-	return mac(s.subject, c.Deployment, row.Tenant, string(row.Token[:]), string(row.KeyID[:]))
+	return mac(s.subject, c.Deployment, row.Tenant, string(row.Token[:]), string(row.KeyID[:]), string(row.Former))
 }
 
 // mac returns HMAC-SHA-256 over the items, each after its length as 32 bits,

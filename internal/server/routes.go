@@ -233,7 +233,7 @@ func (s *Server) erasureRoutes() []*operation {
 // keyRoutes take no idempotency keys: doing any of it again does no harm.
 func (s *Server) keyRoutes() []*operation {
 	e, tag := s.engine, "keys"
-	rotate := newOperation("POST", "/v1/keys/rotate", "rotateKey", tag, "Make a new tenant key, or a new version of a root key",
+	rotate := newOperation("POST", "/v1/keys/rotate", "rotateKey", tag, "Make a new tenant key, a new version of a root key, or a new data key of the tenant's own or of a person",
 		func(ctx context.Context, x *exchange, in api.RotateKeyRequest) (api.RotatedKey, error) {
 			return e.RotateKey(ctx, x.caller, in)
 		})
@@ -245,7 +245,7 @@ func (s *Server) keyRoutes() []*operation {
 		func(ctx context.Context, x *exchange, in api.RetireKeyRequest) (api.Retirement, error) {
 			return e.RetireKey(ctx, x.caller, in)
 		})
-	renew := newOperation("POST", "/v1/keys/renew", "renewKeys", tag, "Give a page of running instances new data keys",
+	renew := newOperation("POST", "/v1/keys/renew", "renewKeys", tag, "Give a page of running instances or of persons new data keys",
 		func(ctx context.Context, x *exchange, in api.RenewKeysRequest) (api.KeysRenewed, error) {
 			return e.RenewKeys(ctx, x.caller, in)
 		})

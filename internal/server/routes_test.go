@@ -62,6 +62,8 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/keys", "", "Keys", "", nil},
 		{"POST", "/v1/keys/rotate", `{"key":"root","service":"s","after":"2"}`, "RotateKey", "", api.RotateKeyRequest{Key: "root", Service: "s", After: "2"}},
 		{"POST", "/v1/keys/rewrap", `{"rate":5}`, "RewrapKeys", "", api.RewrapRequest{Rate: 5}},
+		{"POST", "/v1/keys/rotate", `{"key":"subject","subject":"p-1"}`, "RotateKey", "", api.RotateKeyRequest{Key: "subject", Subject: "p-1"}},
+		{"POST", "/v1/keys/renew", `{"of":"subjects","after":"1.a"}`, "RenewKeys", "", api.RenewKeysRequest{Of: "subjects", After: "1.a"}},
 		{"POST", "/v1/keys/renew", `{"older_than_ms":5,"limit":2}`, "RenewKeys", "", api.RenewKeysRequest{OlderThanMS: 5, Limit: 2}},
 		{"POST", "/v1/keys/retire", `{"key":"tenant","version":"1","dry_run":true}`, "RetireKey", "", api.RetireKeyRequest{Key: "tenant", Version: "1", DryRun: true}},
 		{"GET", "/v1/log/shards", "", "LogShards", "", nil},

@@ -143,14 +143,14 @@ func (k *Keys) DataKey(ctx context.Context, tenant string, id [16]byte) (keyrow.
 func (k *Keys) ScopeKey(ctx context.Context, tenant, scope string) (keyrow.DataKey, error) {
 	return k.dataKey(ctx, `
 		SELECT `+dataKeyColumns+` FROM data_keys
-		WHERE tenant = $1 AND scope = $2 AND scope <> 'pool'`, tenant, scope)
+		WHERE tenant = $1 AND scope = $2 AND scope <> 'pool' AND scope <> 'replaced'`, tenant, scope)
 }
 
 // ScopeKeys implements keyring.Storage.
 func (k *Keys) ScopeKeys(ctx context.Context, tenant, scope string) ([]keyrow.DataKey, error) {
 	return collect(ctx, k.keys, "", `
 		SELECT `+dataKeyColumns+` FROM data_keys
-		WHERE tenant = $1 AND scope <> 'pool' AND (scope = $2 OR substr(scope, 1, length($2) + 1) = $2 || '/')`,
+		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND (scope = $2 OR substr(scope, 1, length($2) + 1) = $2 || '/')`,
 		[]any{tenant, scope}, func(r row, key *keyrow.DataKey) (err error) {
 			*key, err = scanDataKey(r)
 			return err
@@ -233,24 +233,36 @@ func (k *Keys) DestroyDataKey(ctx context.Context, tomb keyrow.DataKey) error {
 	return k.keys.forget(ctx)
 }
 
-// keyState returns a key's state, or NotFound.
-func keyState(t tx, tenant string, id [16]byte) (keyrow.State, error) {
-	var state string
-	err := t.each(`SELECT state FROM data_keys WHERE tenant = $1 AND id = $2`, []any{tenant, id},
-		func(r row) error { return r.scan(&state) })
-	if err == nil && state == "" {
-		err = errNoDataKey()
+// checkLinkable requires a key that can become a person's.
+func checkLinkable(t tx, tenant string, id [16]byte) error {
+	var state, scope string
+	err := t.each(`SELECT state, scope FROM data_keys WHERE tenant = $1 AND id = $2`, []any{tenant, id},
+		func(r row) error { return r.scan(&state, &scope) })
+	switch {
+	case err != nil:
+		return err
+	case state == "":
+		return errNoDataKey()
+	case keyrow.State(state) == keyrow.Destroyed:
+		return fault.New(fault.NotFound, "link a subject: the data key is destroyed")
+	case scope != keyrow.Pool:
+		return fault.New(fault.Conflict, "link a subject: the data key is in use, as %s", scope)
 	}
-	return keyrow.State(state), err
+	return nil
 }
 
-const selectSubject = `
-	SELECT tenant, token, key_id, key_version, mac FROM subjects
-	WHERE tenant = $1 AND token = $2`
+const subjectColumns = `tenant, token, key_id, former, key_version, mac`
+
+const selectSubject = `SELECT ` + subjectColumns + ` FROM subjects WHERE tenant = $1 AND token = $2`
 
 func scanSubject(r row) (s keyrow.Subject, err error) {
-	err = r.scan(&s.Tenant, &s.Token, &s.KeyID, &s.KeyVersion, &s.MAC)
+	err = r.scan(&s.Tenant, &s.Token, &s.KeyID, &s.Former, &s.KeyVersion, &s.MAC)
 	return s, err
+}
+
+func scanSubjectInto(r row, s *keyrow.Subject) (err error) {
+	*s, err = scanSubject(r)
+	return err
 }
 
 // Subject implements keyring.Storage.
@@ -275,7 +287,7 @@ func (k *Keys) LinkSubject(ctx context.Context, subject keyrow.Subject) (keyrow.
 	if err != nil {
 		return keyrow.Subject{}, err
 	}
-	standing.MAC = bytes.Clone(standing.MAC)
+	standing.Former, standing.MAC = bytes.Clone(standing.Former), bytes.Clone(standing.MAC)
 	return standing, nil
 }
 
@@ -287,16 +299,12 @@ func linkSubject(t tx, subject keyrow.Subject) (standing keyrow.Subject, err err
 	if err != nil || standing.Tenant != "" {
 		return standing, err
 	}
-	state, err := keyState(t, subject.Tenant, subject.KeyID)
-	if err == nil && state == keyrow.Destroyed {
-		err = fault.New(fault.NotFound, "link a subject: the data key is destroyed")
-	}
-	if err != nil {
+	if err := checkLinkable(t, subject.Tenant, subject.KeyID); err != nil {
 		return standing, err
 	}
 	_, err = t.exec(`
-		INSERT INTO subjects (tenant, token, key_id, key_version, mac) VALUES ($1, $2, $3, $4, $5)`,
-		subject.Tenant, subject.Token, subject.KeyID, subject.KeyVersion, subject.MAC)
+		INSERT INTO subjects (tenant, token, key_id, former, key_version, mac) VALUES ($1, $2, $3, $4, $5, $6)`,
+		subject.Tenant, subject.Token, subject.KeyID, subject.Former, subject.KeyVersion, subject.MAC)
 	if errors.Is(err, errTaken) {
 		return standing, fault.New(fault.Conflict, "link a subject: the data key belongs to another one")
 	}

@@ -81,7 +81,7 @@ func checkNewest(t tx, key keyrow.TenantKey) error {
 func (k *Keys) HighestOwn(ctx context.Context, tenant string) (highest uint32, err error) {
 	err = k.keys.each(ctx, "", `
 		SELECT COALESCE(MAX(+key_version), 0) FROM data_keys
-		WHERE tenant = $1 AND scope <> 'pool'`,
+		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced'`,
 		[]any{tenant}, func(r row) error { return r.scan(&highest) })
 	return highest, err
 }
@@ -115,14 +115,67 @@ func (k *Keys) DataKeysBelow(ctx context.Context, tenant string, after [16]byte,
 // SubjectsBelow implements keyring.Storage.
 func (k *Keys) SubjectsBelow(ctx context.Context, tenant string, after [32]byte, below uint32, limit int) ([]keyrow.Subject, error) {
 	return collect(ctx, k.keys, "", `
-		SELECT tenant, token, key_id, key_version, mac FROM subjects
+		SELECT `+subjectColumns+` FROM subjects
 		WHERE tenant = $1 AND token > $2 AND +key_version < $3
 		ORDER BY token
 		LIMIT $4`,
-		[]any{tenant, after, below, limit}, func(r row, s *keyrow.Subject) (err error) {
-			*s, err = scanSubject(r)
+		[]any{tenant, after, below, limit}, scanSubjectInto)
+}
+
+// SubjectsWithin implements keyring.Storage.
+func (k *Keys) SubjectsWithin(ctx context.Context, tenant string, after, before [16]byte, limit int) ([]keyrow.Subject, error) {
+	return collect(ctx, k.keys, "", `
+		SELECT `+subjectColumns+` FROM subjects
+		WHERE tenant = $1 AND key_id > $2 AND key_id < $3
+		ORDER BY key_id
+		LIMIT $4`,
+		[]any{tenant, after, before, limit}, scanSubjectInto)
+}
+
+// CountSubjects implements keyring.Storage.
+func (k *Keys) CountSubjects(ctx context.Context, tenant string) (c keyrow.SubjectCount, err error) {
+	err = k.keys.each(ctx, "", `
+		SELECT COUNT(*), CAST(COALESCE(SUM(length(former)), 0) / 16 AS bigint) FROM subjects WHERE tenant = $1`,
+		[]any{tenant}, func(r row) error { return r.scan(&c.Subjects, &c.Former) })
+	if err != nil || c.Subjects == 0 {
+		return c, err
+	}
+	err = k.keys.each(ctx, "", `SELECT key_id FROM subjects WHERE tenant = $1 ORDER BY key_id LIMIT 1`,
+		[]any{tenant}, func(r row) error { return r.scan(&c.Oldest) })
+	return c, err
+}
+
+// SucceedSubjects implements keyring.Storage.
+func (k *Keys) SucceedSubjects(ctx context.Context, changes []keyrow.Succession) error {
+	former, next, subjects := make([][]any, len(changes)), make([]keyrow.DataKey, len(changes)), make([][]any, len(changes))
+	for i, c := range changes {
+		former[i] = []any{c.Key.Tenant, c.Key.ID, c.Former.Scope, c.Former.KeyVersion, c.Former.Wrapped, c.Key.Scope, c.Key.KeyVersion, c.Key.Wrapped}
+		next[i] = c.Next
+		subjects[i] = []any{c.Old.Tenant, c.Old.Token, c.New.KeyID, c.New.Former, c.New.KeyVersion, c.New.MAC, c.Old.KeyID, c.Old.KeyVersion, c.Old.MAC}
+	}
+	return k.keys.update(ctx, func(t tx) error {
+		err := eachChanged(t, `
+			UPDATE data_keys SET scope = $3, state = 'assigned', key_version = $4, wrapped = $5
+			WHERE tenant = $1 AND id = $2 AND scope = $6 AND key_version = $7 AND wrapped = $8`, former)
+		if err != nil {
 			return err
-		})
+		}
+		if err := insertDataKeys(t, next); err != nil {
+			return err
+		}
+		return eachChanged(t, `
+			UPDATE subjects SET key_id = $3, former = $4, key_version = $5, mac = $6
+			WHERE tenant = $1 AND token = $2 AND key_id = $7 AND key_version = $8 AND mac = $9`, subjects)
+	})
+}
+
+// eachChanged runs one statement per entry of args, each of which must change a row.
+func eachChanged(t tx, text string, args [][]any) error {
+	n, err := t.execOf(text, args)
+	if err == nil && int(n) != len(args) {
+		err = fault.New(fault.Conflict, "store new keys of persons: of %d rows %d were changed meanwhile", len(args), len(args)-int(n))
+	}
+	return retired(err)
 }
 
 // RewrapDataKeys implements keyring.Storage.

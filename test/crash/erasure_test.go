@@ -99,7 +99,13 @@ func killInErasures(t *testing.T, s *server, kills int, span time.Duration) {
 func (s *server) newErasing(round int) *erasing {
 	now := 0
 	e := &erasing{person: fmt.Sprintf("gone-%d", round), acknowledged: make([]bool, 2)}
-	e.first, e.whole, e.stays = s.startAbout(e.person), s.startAbout(e.person), s.startAbout(fmt.Sprintf("stays-%d", round))
+	e.first = s.startAbout(e.person)
+	if round%2 == 1 { // or the person has one key only
+		if _, err := s.client().RotateKey(s.ctx, api.RotateKeyRequest{Key: "subject", Subject: e.person}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	e.whole, e.stays = s.startAbout(e.person), s.startAbout(fmt.Sprintf("stays-%d", round))
 	e.orders = []api.ErasureRequest{
 		{Kind: "subject", ID: e.person, DelayMS: &now},
 		{Kind: "instance", ID: e.whole, DelayMS: &now},

@@ -15,9 +15,9 @@ import (
 	"github.com/underseal/underseal/internal/pgtest"
 )
 
-// TestServerKilledInRotationsLosesNoKey kills the server while it replaces tenant
-// keys and root keys and gives up the old ones: after each start everything sealed
-// opens, and in the end one key of each sort is left.
+// TestServerKilledInRotationsLosesNoKey kills the server while it replaces tenant keys,
+// keys of persons and root keys and gives up the old ones: after each start everything
+// sealed opens, and in the end one key of each sort is left, but of persons all.
 func TestServerKilledInRotationsLosesNoKey(t *testing.T) {
 	t.Parallel()
 	kills := 40
@@ -77,6 +77,20 @@ func killInRotations(t *testing.T, s *server, kills int) {
 	if newest == "1" {
 		t.Error("no rotation got as far as a new tenant key")
 	}
+	if keys.Subjects.Subjects == 0 || keys.Subjects.Former == 0 {
+		t.Errorf("keys of persons: %+v, want new ones", keys.Subjects)
+	}
+	for person := range min(len(started), 5) {
+		now := 0
+		if err := s.orderAgain(api.ErasureRequest{Kind: "subject", ID: fmt.Sprintf("p%d", person), DelayMS: &now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range started {
+		if i, err := s.client().Instance(s.ctx, id); err != nil || len(i.Erased) == 0 {
+			t.Errorf("after its person was erased, instance %s has erased fields %v, %v", id, i.Erased, err)
+		}
+	}
 	t.Logf("%d kills, %d whole rotations between them; the tenant key is version %s", kills, rotations, newest)
 	s.stop()
 }
@@ -89,6 +103,9 @@ func rotateOnce(ctx context.Context, c *client.Client) error {
 	}
 	version, err := strconv.Atoi(made.Version)
 	if err != nil {
+		return err
+	}
+	if err := renewPersons(ctx, c); err != nil {
 		return err
 	}
 	if err := rewrapAll(ctx, c); err != nil {
@@ -112,6 +129,17 @@ func rotateOnce(ctx context.Context, c *client.Client) error {
 		}
 	}
 	return nil
+}
+
+// renewPersons gives all persons new keys.
+func renewPersons(ctx context.Context, c *client.Client) error {
+	for page := (api.RenewKeysRequest{Of: "subjects", Limit: 2}); ; {
+		done, err := c.RenewKeys(ctx, page)
+		if err != nil || done.Next == "" {
+			return err
+		}
+		page.After = done.Next
+	}
 }
 
 // rewrapAll begins a rewrap and waits for its end.

@@ -184,16 +184,19 @@ func (t *Tables) addable(row keyring.DataKeyRow) error {
 	if _, ok := t.DataKeys[DataKeyID{row.Tenant, row.ID}]; ok {
 		return fault.New(fault.Conflict, "data key %x exists", row.ID)
 	}
-	if row.Scope != keyrow.Pool && scoped(t.DataKeys, row.Tenant, row.Scope) != nil {
+	if single(row.Scope) && scoped(t.DataKeys, row.Tenant, row.Scope) != nil {
 		return fault.New(fault.Conflict, "a key of scope %q exists", row.Scope)
 	}
 	return nil
 }
 
+// single reports whether a tenant has at most one key of a scope.
+func single(scope string) bool { return scope != keyrow.Pool && scope != keyrow.Replaced }
+
 // scoped returns the tenant's key of a scope, nil when there is none.
 func scoped(rows map[DataKeyID]keyring.DataKeyRow, tenant, scope string) *keyring.DataKeyRow {
 	for _, row := range rows {
-		if row.Tenant == tenant && row.Scope == scope {
+		if row.Tenant == tenant && row.Scope == scope && single(scope) {
 			return &row
 		}
 	}
@@ -202,6 +205,11 @@ func scoped(rows map[DataKeyID]keyring.DataKeyRow, tenant, scope string) *keyrin
 
 func clone(row keyring.DataKeyRow) keyring.DataKeyRow {
 	row.Wrapped, row.Tombstone = bytes.Clone(row.Wrapped), bytes.Clone(row.Tombstone)
+	return row
+}
+
+func cloneSubject(row keyring.SubjectRow) keyring.SubjectRow {
+	row.Former, row.MAC = bytes.Clone(row.Former), bytes.Clone(row.MAC)
 	return row
 }
 
@@ -270,7 +278,7 @@ func (m *Memory) ScopeKey(ctx context.Context, tenant, scope string) (row keyrin
 func (m *Memory) ScopeKeys(ctx context.Context, tenant, scope string) (rows []keyring.DataKeyRow, err error) {
 	err = m.do(ctx, "ScopeKeys", func(t *Tables) error {
 		for _, row := range t.DataKeys {
-			if row.Tenant == tenant && row.Scope != keyrow.Pool && (row.Scope == scope || strings.HasPrefix(row.Scope, scope+"/")) {
+			if row.Tenant == tenant && single(row.Scope) && (row.Scope == scope || strings.HasPrefix(row.Scope, scope+"/")) {
 				rows = append(rows, clone(row))
 			}
 		}
@@ -343,8 +351,7 @@ func (m *Memory) Subject(ctx context.Context, tenant string, token [32]byte) (ro
 		if !ok {
 			return missing("subject")
 		}
-		row = stored
-		row.MAC = bytes.Clone(stored.MAC)
+		row = cloneSubject(stored)
 		return nil
 	})
 	return row, err
@@ -354,7 +361,7 @@ func (m *Memory) Subject(ctx context.Context, tenant string, token [32]byte) (ro
 func (m *Memory) LinkSubject(ctx context.Context, row keyring.SubjectRow) (stands keyring.SubjectRow, err error) {
 	err = m.do(ctx, "LinkSubject", func(t *Tables) error {
 		stands, err = t.link(row)
-		stands.MAC = bytes.Clone(stands.MAC)
+		stands = cloneSubject(stands)
 		return err
 	})
 	return stands, err
@@ -370,15 +377,17 @@ func (t *Tables) link(row keyring.SubjectRow) (keyring.SubjectRow, error) {
 		}
 	}
 	id := DataKeyID{row.Tenant, row.KeyID}
-	if key, ok := t.DataKeys[id]; !ok || key.State == keyrow.Destroyed {
+	switch key, ok := t.DataKeys[id]; {
+	case !ok || key.State == keyrow.Destroyed:
 		return keyring.SubjectRow{}, missing("live data key")
+	case key.Scope != keyrow.Pool:
+		return keyring.SubjectRow{}, fault.New(fault.Conflict, "data key %x is in use", row.KeyID)
 	}
 	if err := t.under(row.Tenant, row.KeyVersion); err != nil {
 		return keyring.SubjectRow{}, err
 	}
 	t.mark(id)
-	row.MAC = bytes.Clone(row.MAC)
-	t.Subjects[SubjectID{row.Tenant, row.Token}] = row
+	t.Subjects[SubjectID{row.Tenant, row.Token}] = cloneSubject(row)
 	return row, nil
 }
 

@@ -94,7 +94,7 @@ func (t *Tables) counts(tenant string) map[uint32]keyring.Count {
 func (m *Memory) HighestOwn(ctx context.Context, tenant string) (highest uint32, err error) {
 	err = m.do(ctx, "HighestOwn", func(t *Tables) error {
 		for _, row := range t.DataKeys {
-			if row.Tenant == tenant && row.Scope != keyrow.Pool {
+			if row.Tenant == tenant && single(row.Scope) {
 				highest = max(highest, row.KeyVersion)
 			}
 		}
@@ -132,8 +132,7 @@ func (m *Memory) SubjectsBelow(ctx context.Context, tenant string, after [32]byt
 	err = m.do(ctx, "SubjectsBelow", func(t *Tables) error {
 		for _, row := range t.Subjects {
 			if row.Tenant == tenant && bytes.Compare(row.Token[:], after[:]) > 0 && row.KeyVersion < below {
-				row.MAC = bytes.Clone(row.MAC)
-				rows = append(rows, row)
+				rows = append(rows, cloneSubject(row))
 			}
 		}
 		slices.SortFunc(rows, func(a, b keyring.SubjectRow) int { return bytes.Compare(a.Token[:], b.Token[:]) })
@@ -141,6 +140,74 @@ func (m *Memory) SubjectsBelow(ctx context.Context, tenant string, after [32]byt
 		return nil
 	})
 	return rows, err
+}
+
+// SubjectsWithin implements keyring.Storage.
+func (m *Memory) SubjectsWithin(ctx context.Context, tenant string, after, before [16]byte, limit int) (rows []keyring.SubjectRow, err error) {
+	err = m.do(ctx, "SubjectsWithin", func(t *Tables) error {
+		for _, row := range t.Subjects {
+			if row.Tenant == tenant && bytes.Compare(row.KeyID[:], after[:]) > 0 && bytes.Compare(row.KeyID[:], before[:]) < 0 {
+				rows = append(rows, cloneSubject(row))
+			}
+		}
+		slices.SortFunc(rows, func(a, b keyring.SubjectRow) int { return bytes.Compare(a.KeyID[:], b.KeyID[:]) })
+		rows = rows[:min(limit, len(rows))]
+		return nil
+	})
+	return rows, err
+}
+
+// CountSubjects implements keyring.Storage.
+func (m *Memory) CountSubjects(ctx context.Context, tenant string) (count keyring.SubjectCount, err error) {
+	err = m.do(ctx, "CountSubjects", func(t *Tables) error {
+		for _, row := range t.Subjects {
+			if row.Tenant != tenant {
+				continue
+			}
+			if count.Subjects == 0 || bytes.Compare(row.KeyID[:], count.Oldest[:]) < 0 {
+				count.Oldest = row.KeyID
+			}
+			count.Subjects, count.Former = count.Subjects+1, count.Former+len(row.Former)/16
+		}
+		return nil
+	})
+	return count, err
+}
+
+// SucceedSubjects implements keyring.Storage.
+func (m *Memory) SucceedSubjects(ctx context.Context, changes []keyring.Succession) error {
+	return m.do(ctx, "SucceedSubjects", func(t *Tables) error {
+		for _, c := range changes {
+			if err := t.succeedable(c); err != nil {
+				return err
+			}
+		}
+		for _, c := range changes {
+			former := t.DataKeys[DataKeyID{c.Key.Tenant, c.Key.ID}]
+			former.Scope, former.State, former.KeyVersion, former.Wrapped = c.Former.Scope, keyrow.Assigned, c.Former.KeyVersion, c.Former.Wrapped
+			t.DataKeys[DataKeyID{c.Key.Tenant, c.Key.ID}] = clone(former)
+			t.DataKeys[DataKeyID{c.Next.Tenant, c.Next.ID}] = clone(c.Next)
+			t.Subjects[SubjectID{c.Old.Tenant, c.Old.Token}] = cloneSubject(c.New)
+		}
+		return nil
+	})
+}
+
+// succeedable requires that everything stands as a succession expects it.
+func (t *Tables) succeedable(c keyring.Succession) error {
+	for _, version := range []uint32{c.Former.KeyVersion, c.Next.KeyVersion, c.New.KeyVersion} {
+		if err := t.under(c.Old.Tenant, version); err != nil {
+			return err
+		}
+	}
+	key, hasKey := t.DataKeys[DataKeyID{c.Key.Tenant, c.Key.ID}]
+	row, hasRow := t.Subjects[SubjectID{c.Old.Tenant, c.Old.Token}]
+	_, taken := t.DataKeys[DataKeyID{c.Next.Tenant, c.Next.ID}]
+	if taken || !hasKey || key.Scope != c.Key.Scope || key.KeyVersion != c.Key.KeyVersion || !bytes.Equal(key.Wrapped, c.Key.Wrapped) ||
+		!hasRow || row.KeyID != c.Old.KeyID || row.KeyVersion != c.Old.KeyVersion || !bytes.Equal(row.MAC, c.Old.MAC) {
+		return fault.New(fault.Conflict, "a subject or its key was changed")
+	}
+	return nil
 }
 
 // RewrapDataKeys implements keyring.Storage.

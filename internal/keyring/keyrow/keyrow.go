@@ -51,8 +51,12 @@ const (
 )
 
 // Pool is the Scope of keys made ahead for instances and subjects. Of every
-// other scope ("index", "audit", ..) a tenant has exactly one key.
+// other scope ("index", "audit", ..) but Replaced a tenant has exactly one key.
 const Pool = "pool"
+
+// Replaced is the Scope of keys of subjects that another one has followed. They are
+// never swept and never become anybody else's.
+const Replaced = "replaced"
 
 // Former returns the scope of the n-th key, 1, 2, .., that was made for a scope and
 // that another one has followed since.
@@ -64,21 +68,39 @@ func Former(scope string, n int) string { return scope + "/" + strconv.Itoa(n) }
 type DataKey struct {
 	Tenant     string
 	ID         [16]byte // UUIDv7; its time is when the key was made
-	Scope      string   // Pool, or the one purpose of a tenant's single key; at most 32 bytes
+	Scope      string   // Pool, Replaced, or the one purpose of a tenant's single key; at most 32 bytes
 	State      State
 	KeyVersion uint32 // version of the tenant key that wraps it, and keys Tombstone
 	Wrapped    []byte // envelope, under 256 bytes; empty exactly when Destroyed
 	Tombstone  []byte // MAC of 32 bytes exactly when Destroyed, else empty
 }
 
-// A Subject says which data key belongs to a person, primary key (Tenant,
+// A Subject says which data keys belong to a person, primary key (Tenant,
 // Token), unique (Tenant, KeyID). All columns are bound by MAC.
 type Subject struct {
 	Tenant     string
 	Token      [32]byte // index token of the person's id
-	KeyID      [16]byte // a DataKey of the same tenant, with Scope Pool
+	KeyID      [16]byte // the newest: a DataKey of the same tenant, with Scope Pool
+	Former     []byte   // ids of those before it, with Scope Replaced, oldest first, 16 bytes each; at most MaxFormer
 	KeyVersion uint32   // version of the tenant key that keys MAC
 	MAC        []byte   // 32 bytes
+}
+
+// MaxFormer is how many keys a person may have had before the newest.
+const MaxFormer = 255
+
+// A Succession gives a subject a new key: New takes the place of Old, Former that of
+// Key, which was the subject's key until then, and Next is stored.
+type Succession struct {
+	Old, New          Subject
+	Key, Former, Next DataKey
+}
+
+// A SubjectCount says how many subjects a tenant has.
+type SubjectCount struct {
+	Subjects int
+	Former   int      // data keys that these had before their newest ones
+	Oldest   [16]byte // smallest id of the newest ones; zero when there are none
 }
 
 // A DataKeyChange puts New in the place of Old, of the same tenant and id.

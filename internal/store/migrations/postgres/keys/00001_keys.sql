@@ -41,13 +41,15 @@ CREATE TABLE data_keys (
     -- A tenant key goes when nothing hangs on it, and nothing new can.
     FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 );
-CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
+CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool' AND scope <> 'replaced';
 CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
 
+-- key_id is the newest of the person's keys, former are those before it, oldest first.
 CREATE TABLE subjects (
     tenant      text COLLATE "C"    NOT NULL,
     token       bytea    NOT NULL CHECK (octet_length(token) = 32),
     key_id      bytea    NOT NULL CHECK (octet_length(key_id) = 16),
+    former      bytea    NOT NULL CHECK (octet_length(former) % 16 = 0 AND octet_length(former) <= 16 * 255),
     key_version bigint NOT NULL CHECK (key_version >= 1),
     mac         bytea    NOT NULL CHECK (octet_length(mac) = 32),
     PRIMARY KEY (tenant, token),

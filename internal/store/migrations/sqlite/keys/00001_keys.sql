@@ -41,13 +41,15 @@ CREATE TABLE data_keys (
     -- A tenant key goes when nothing hangs on it, and nothing new can.
     FOREIGN KEY (tenant, key_version) REFERENCES tenant_keys (tenant, version)
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool';
+CREATE UNIQUE INDEX data_keys_by_scope ON data_keys (tenant, scope) WHERE scope <> 'pool' AND scope <> 'replaced';
 CREATE INDEX data_keys_ready ON data_keys (tenant, id) WHERE state = 'ready' AND scope = 'pool';
 
+-- key_id is the newest of the person's keys, former are those before it, oldest first.
 CREATE TABLE subjects (
     tenant      TEXT    NOT NULL,
     token       BLOB    NOT NULL CHECK (length(token) = 32),
     key_id      BLOB    NOT NULL CHECK (length(key_id) = 16),
+    former      BLOB    NOT NULL CHECK (length(former) % 16 = 0 AND length(former) <= 16 * 255),
     key_version INTEGER NOT NULL CHECK (key_version >= 1),
     mac         BLOB    NOT NULL CHECK (length(mac) = 32),
     PRIMARY KEY (tenant, token),
