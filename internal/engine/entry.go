@@ -144,7 +144,7 @@ func (e *Engine) checkEntry(ctx context.Context, scope store.Scope, row store.En
 			return pastEntry{}, err
 		}
 		past.fields[f.Path] = value
-		commitments, sealed = append(commitments, commitment), append(sealed, f.Value)
+		commitments, sealed = append(commitments, commitment), appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if leaf.N != len(commitments) || ledger.DataRoot(commitments) != leaf.Data || ledger.RowsHash(nil, sealed) != leaf.Rows {
 		return pastEntry{}, o.tampered("has rows that its leaf does not commit to")

@@ -155,7 +155,60 @@ func TestOneOfManyPersonsIsErased(t *testing.T) {
 	}
 }
 
-// The values of an erased field cannot be checked any more; its bytes still can.
+// Commitments are stored where values can be erased without their neighbors. The leaf
+// says which they are: with the key, without it, and when all of the instance is gone.
+func TestAChangedCommitmentIsRefused(t *testing.T) {
+	for _, c := range []struct{ name, sql string }{
+		{"another", `UPDATE fields SET commitment = zeroblob(32) WHERE object = ? AND path = 'shoe'`},
+		{"none", `UPDATE fields SET commitment = NULL WHERE object = ? AND path = 'shoe'`},
+		{"one too many", `UPDATE fields SET commitment = zeroblob(32) WHERE object = ? AND path = 'salary'`},
+	} {
+		for _, erased := range []string{"nothing", "subject", "instance"} {
+			t.Run(c.name+" when "+erased+" is erased", func(t *testing.T) {
+				env := testenv.New(t, nil)
+				env.Deploy("c.bpmn", classified)
+				id := env.Start("classified", somebody)
+				switch erased {
+				case "subject":
+					erase(t, env, erased, "p-1")
+				case "instance":
+					erase(t, env, erased, id)
+				}
+				env.Restart(func() { forge(t, env, id).exec(c.sql, idBytes(t, id)) })
+				if _, err := env.Engine.Steps(t.Context(), env.Ann, id, pageOf(0)); err == nil || erased != "instance" && !fault.Is(err, fault.Integrity) {
+					t.Errorf("reading: %v, want an integrity fault", err)
+				}
+				env.Restart(func() {
+					for _, withoutKeys := range []bool{false, true} {
+						found, err := (&world{config: env.Config}).fsck(t, env.Config.Data, withoutKeys)
+						if err != nil || len(found) != 1 || found[0].Object != id {
+							t.Errorf("the check (without keys: %t) finds %v, %v", withoutKeys, found, err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A value in clear is what its leaf says also when a neighbor is gone.
+func TestAValueBesideAnErasedOneIsChecked(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	id := env.Start("classified", somebody)
+	if _, err := env.Engine.SetVariables(t.Context(), env.Ann, id, []byte(`{"room": "B3"}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	erase(t, env, "subject", "p-1")
+	env.Restart(func() {
+		forge(t, env, id).exec(`UPDATE fields SET value = ? WHERE object = ? AND path = 'room' AND seq = 1`, []byte(`["string","A1"]`), idBytes(t, id))
+	})
+	if _, err := env.Engine.Steps(t.Context(), env.Ann, id, pageOf(0)); !fault.Is(err, fault.Integrity) {
+		t.Errorf("reading: %v, want an integrity fault", err)
+	}
+}
+
+// The values of an erased field cannot be read any more; its bytes can be checked.
 func TestAChangedErasedFieldIsRefused(t *testing.T) {
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)

@@ -253,9 +253,8 @@ func (e *Engine) tryStep(ctx context.Context, o *object, row store.StepRow, prev
 	for _, f := range fields {
 		if !f.Sealed {
 			check.Findings = append(check.Findings, fmt.Sprintf("field %s of step %d of %s is there in clear", f.Path, f.Seq, textID(o.id)))
-			continue
 		}
-		sealed = append(sealed, f.Value)
+		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if ledger.RowsHash(row.Body, sealed) != leaf.Rows {
 		return prev, o.tampered("has changed rows of step %d", row.Seq)

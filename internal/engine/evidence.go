@@ -171,7 +171,7 @@ type pastFields struct {
 	fields []disclosable
 }
 
-// disclosable is a value of a step. Without a key it was erased.
+// disclosable is a value of a step. Of an erased one only the commitment is left.
 type disclosable struct {
 	path       string
 	value      canon.Value
@@ -210,8 +210,8 @@ func (e *Engine) openStep(ctx context.Context, o *object, seq uint64) (*pastFiel
 func (e *Engine) openDisclosable(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (disclosable, error) {
 	d := disclosable{path: f.Path}
 	keys, plain, err := e.openPast(ctx, o, leaf, f)
-	if fault.Is(err, fault.Sealed) {
-		d.erased = true
+	if fault.Is(err, fault.Sealed) && f.Commitment != nil {
+		d.commitment, d.erased = *f.Commitment, true
 		return d, nil
 	}
 	if err != nil {
@@ -253,8 +253,8 @@ func (p *pastFields) find(path string) (disclosable, bool) {
 	return p.fields[i], true
 }
 
-// disclose makes what shows one value. The path among the commitments takes all of
-// them, and the commitment to an erased value went with its key.
+// disclose makes what shows one value. Its path is one among the commitments of all,
+// those to erased values too.
 func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 	if slices.Contains(ownPaths, path) {
 		return ledger.Disclosed{}, fault.New(fault.Invalid, "%s is not disclosed as a field", path).
@@ -271,10 +271,6 @@ func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 	}
 	var all []ledger.Hash
 	for _, f := range p.fields {
-		if f.erased {
-			return ledger.Disclosed{}, fault.New(fault.Sealed, "%q cannot be shown to be of step %d any more: %q, written with it, was erased, and with it what the proof needs", path, p.row.Seq, f.path).
-				WithCode("erased_beside").WithHint("the step itself can still be proven, without --field; evidence exported before the erasure stays good")
-		}
 		all = append(all, f.commitment)
 	}
 	proof, index, err := ledger.DataPath(all, d.commitment)

@@ -184,7 +184,11 @@ func (c *Check) instance(ctx context.Context, id store.ID) error {
 	if err != nil {
 		return err
 	}
-	if err := c.past(ctx, &live.object); err != nil {
+	err = c.past(ctx, &live.object)
+	if fault.Is(err, fault.Sealed) { // a key is gone that goes with the others
+		return c.erased(ctx, id)
+	}
+	if err != nil {
 		return err
 	}
 	if err := c.files(ctx, live); err != nil {
@@ -370,7 +374,7 @@ func (c *Check) bareEntry(row store.Entry) error {
 	}
 	var sealed [][]byte
 	for _, f := range row.Fields {
-		sealed = append(sealed, f.Value)
+		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if leaf.N != len(row.Fields) || ledger.RowsHash(nil, sealed) != leaf.Rows {
 		return o.tampered("has rows that its leaf does not commit to")
@@ -415,9 +419,7 @@ func (c *Check) bareStep(ctx context.Context, o *object, row store.StepRow, prev
 	}
 	var sealed [][]byte
 	for _, f := range fields {
-		if f.Sealed {
-			sealed = append(sealed, f.Value)
-		}
+		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || len(fields) > leaf.N {
 		return prev, o.tampered("has changed rows of step %d", row.Seq)

@@ -164,21 +164,18 @@ func (o *object) chained(row store.StepRow, prev ledger.Hash) (ledger.Leaf, erro
 
 // checkCommitted recomputes what a leaf commits to from the rows of its step, and
 // returns who acted and which fields were erased. The commitment to an erased value
-// went with its key, so of a step with one only the sealed bytes and the number of
-// fields can be checked.
+// cannot be made again and is the stored one. It is Sealed when a value is gone that
+// goes only with the whole object.
 func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (actor string, erased []string, err error) {
 	changed := o.tampered("has changed rows of step %d", row.Seq)
 	var sealed [][]byte
 	var commitments []ledger.Hash
 	for _, f := range fields {
-		if f.Sealed {
-			sealed = append(sealed, f.Value)
-		}
+		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 		value, commitment, err := e.checkPast(ctx, o, leaf, f)
 		switch {
-		case fault.Is(err, fault.Sealed):
-			erased = append(erased, f.Path)
-			continue
+		case fault.Is(err, fault.Sealed) && f.Commitment != nil:
+			erased, commitment = append(erased, f.Path), *f.Commitment
 		case fault.Is(err, fault.Integrity):
 			return "", nil, changed.WithCause(err)
 		case err != nil:
@@ -189,8 +186,7 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 			actor = principalOf(value)
 		}
 	}
-	whole := len(erased) > 0 || ledger.DataRoot(commitments) == leaf.Data
-	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || !whole || len(fields) != leaf.N {
+	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || ledger.DataRoot(commitments) != leaf.Data || len(fields) != leaf.N {
 		return "", nil, changed
 	}
 	return actor, erased, nil

@@ -98,9 +98,7 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 		}
 		set.Fields = append(set.Fields, row)
 		commitments = append(commitments, commitment)
-		if row.Sealed {
-			sealed = append(sealed, row.Value)
-		}
+		sealed = appendHashed(sealed, row.Sealed, row.Value, row.Commitment)
 		if !f.fact {
 			o.head.put(entry)
 		}
@@ -165,7 +163,22 @@ func (e *Engine) writeField(ctx context.Context, o *object, f fieldWrite, shard 
 	}
 	entry.digest = sha256.Sum256(row.Value)
 	commitment, err := e.commitment(o, keys, f.path, o.head.shards[shard], entry.seq, f.value)
+	if len(entry.keys) > 0 { // can be erased without its neighbors, whose proofs need it then
+		row.Commitment = (*[32]byte)(&commitment)
+	}
 	return row, entry, commitment, err
+}
+
+// appendHashed adds what a leaf's hash of rows takes of a field: the sealed value, and
+// the commitment where it is stored.
+func appendHashed(rows [][]byte, sealed bool, value []byte, commitment *[32]byte) [][]byte {
+	if sealed {
+		rows = append(rows, value)
+	}
+	if commitment != nil {
+		rows = append(rows, commitment[:])
+	}
+	return rows
 }
 
 func (e *Engine) commitment(o *object, keys []envelope.Key, path, shard string, seq uint64, v canon.Value) (ledger.Hash, error) {

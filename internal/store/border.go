@@ -26,7 +26,7 @@ func ParseID(text string) (ID, error) {
 
 // bind turns arguments into what both drivers take, in place: integers of every
 // size, ids and hashes as bytes, times as microseconds. A nil slice of bytes is
-// an empty value, never NULL.
+// an empty value, never NULL; a nil pointer to a hash is NULL.
 func bind(args []any) []any {
 	for i, arg := range args {
 		args[i] = bound(arg)
@@ -41,6 +41,11 @@ func bound(arg any) any {
 	case [16]byte:
 		return v[:]
 	case [32]byte:
+		return v[:]
+	case *[32]byte:
+		if v == nil {
+			return nil
+		}
 		return v[:]
 	case []byte:
 		if v == nil {

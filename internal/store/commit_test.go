@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func minimal(object store.ID, expect uint64) *store.WriteSet {
 func full(object store.ID) *store.WriteSet {
 	at := time.Date(2026, 11, 21, 10, 0, 0, 123456000, time.UTC)
 	set := minimal(object, 0)
-	set.Fields = []store.Field{{Path: "$actor", Sealed: true, Value: []byte{0xf5, 0, 1}}, {Path: "amount", Value: []byte(`["n","1"]`)}}
+	set.Fields = []store.Field{{Path: "$actor", Sealed: true, Value: []byte{0xf5, 0, 1}, Commitment: &[32]byte{31: 9}}, {Path: "amount", Value: []byte(`["n","1"]`)}}
 	set.Instance = &store.InstanceRow{Process: "loan", Version: 3, Definition: store.ID{9}, Mode: "confidential",
 		Status: "active", Incidents: 1, Started: at, Key: object}
 	set.Tasks = []store.TaskRow{
@@ -115,7 +116,9 @@ func checkFull(t *testing.T, db *store.DB, set *store.WriteSet) {
 		{Path: "$actor", Seq: 1, Sealed: true, Value: set.Fields[0].Value},
 		{Path: "amount", Seq: 1, Value: set.Fields[1].Value},
 	}
-	same(t, "StepFields", must[[]store.StoredField](t)(db.StepFields(ctx, main, id, 1)), stored)
+	committed := slices.Clone(stored)
+	committed[0].Commitment = set.Fields[0].Commitment
+	same(t, "StepFields", must[[]store.StoredField](t)(db.StepFields(ctx, main, id, 1)), committed)
 	same(t, "Fields", must[[]store.StoredField](t)(db.Fields(ctx, main, id,
 		[]store.FieldRef{{Path: "amount", Seq: 1}, {Path: "amount", Seq: 2}, {Path: "gone", Seq: 1}, {Path: "$actor", Seq: 1}})),
 		[]store.StoredField{stored[1], stored[0]})

@@ -44,7 +44,7 @@ func (db *DB) Entry(ctx context.Context, s Scope, id ID) (Entry, error) {
 	fields, err := db.StepFields(ctx, s, id, 0)
 	e := Entry{ID: id, Leaf: leaves[0]}
 	for _, f := range fields {
-		e.Fields = append(e.Fields, Field{Path: f.Path, Sealed: f.Sealed, Value: f.Value})
+		e.Fields = append(e.Fields, Field{Path: f.Path, Sealed: f.Sealed, Value: f.Value, Commitment: f.Commitment})
 	}
 	return e, err
 }

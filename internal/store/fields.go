@@ -8,6 +8,20 @@ type StoredField struct {
 	Seq    uint64
 	Sealed bool
 	Value  []byte
+	// Commitment is the stored one, nil if there is none. Fields leaves it out.
+	Commitment *[32]byte
+}
+
+// nullableHash is a stored hash that may be NULL.
+type nullableHash struct{ to **[32]byte }
+
+func (h nullableHash) Scan(src any) error {
+	if src == nil {
+		*h.to = nil
+		return nil
+	}
+	*h.to = new([32]byte)
+	return fixed((*h.to)[:]).Scan(src)
 }
 
 // Fields returns the named versions in the order of refs. One that is missing
@@ -36,11 +50,11 @@ func (db *DB) Fields(ctx context.Context, s Scope, object ID, refs []FieldRef) (
 // StepFields returns what one step wrote, in path order (by bytes).
 func (db *DB) StepFields(ctx context.Context, s Scope, object ID, seq uint64) ([]StoredField, error) {
 	return collect(ctx, db.data, s.tenant, `
-		SELECT path, seq, sealed, value FROM fields
+		SELECT path, seq, sealed, value, commitment FROM fields
 		WHERE tenant = $1 AND object = $2 AND seq = $3
 		ORDER BY path`,
 		[]any{s.tenant, object, seq}, func(r row, f *StoredField) error {
-			return r.scan(&f.Path, &f.Seq, &f.Sealed, &f.Value)
+			return r.scan(&f.Path, &f.Seq, &f.Sealed, &f.Value, nullableHash{&f.Commitment})
 		})
 }
 
@@ -48,7 +62,7 @@ func (db *DB) StepFields(ctx context.Context, s Scope, object ID, seq uint64) ([
 // and one statement of n rows costs about half of n statements.
 const maxFieldRows = 12
 
-var fieldRows = &insert{into: `INSERT INTO fields (tenant, object, seq, path, sealed, value)`, columns: 6, shared: 3}
+var fieldRows = &insert{into: `INSERT INTO fields (tenant, object, seq, path, sealed, value, commitment)`, columns: 7, shared: 3}
 
 // insertFieldsText holds, at n, the statement that inserts n fields.
 var insertFieldsText = func() (texts [maxFieldRows + 1]string) {
@@ -61,10 +75,10 @@ var insertFieldsText = func() (texts [maxFieldRows + 1]string) {
 func insertFields(unit []statement, s Scope, object ID, seq uint64, fields []Field) []statement {
 	for len(fields) > 0 {
 		n := min(len(fields), maxFieldRows)
-		args := make([]any, 0, 3+3*n)
+		args := make([]any, 0, 3+4*n)
 		args = append(args, s.tenant, object, seq)
 		for _, f := range fields[:n] {
-			args = append(args, f.Path, f.Sealed, f.Value)
+			args = append(args, f.Path, f.Sealed, f.Value, f.Commitment)
 		}
 		unit = append(unit, statement{text: insertFieldsText[n], args: args, insert: fieldRows})
 		fields = fields[n:]

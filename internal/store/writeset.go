@@ -73,6 +73,9 @@ type Field struct {
 	Path   string
 	Sealed bool
 	Value  []byte
+	// Commitment is what the leaf holds of the value, 32 bytes, if that may have to be
+	// known without the value; nil: it is not stored.
+	Commitment *[32]byte
 }
 
 // FieldRef names one stored version of a field.

@@ -31,13 +31,16 @@ CREATE TABLE steps (
 
 -- Every version of every field. Only appended. Ordered by step, so that what a
 -- step wrote stands together. Those of a leaf of no object have the seq 0.
+-- commitment is there where the value may become unreadable before its
+-- neighbors do: where it is sealed under persons' keys too.
 CREATE TABLE fields (
-    tenant text COLLATE "C"    NOT NULL,
-    object bytea    NOT NULL CHECK (octet_length(object) = 16),
-    seq    bigint NOT NULL CHECK (seq >= 0),
-    path   text COLLATE "C"    NOT NULL CHECK (path <> ''),
-    sealed boolean NOT NULL,
-    value  bytea    NOT NULL,
+    tenant     text COLLATE "C" NOT NULL,
+    object     bytea   NOT NULL CHECK (octet_length(object) = 16),
+    seq        bigint  NOT NULL CHECK (seq >= 0),
+    path       text COLLATE "C" NOT NULL CHECK (path <> ''),
+    sealed     boolean NOT NULL,
+    value      bytea   NOT NULL,
+    commitment bytea   CHECK (octet_length(commitment) = 32),
     PRIMARY KEY (tenant, object, seq, path)
 );
 

@@ -36,13 +36,16 @@ CREATE TABLE steps (
 
 -- Every version of every field. Only appended. Ordered by step, so that what a
 -- step wrote stands together. Those of a leaf of no object have the seq 0.
+-- commitment is there where the value may become unreadable before its
+-- neighbors do: where it is sealed under persons' keys too.
 CREATE TABLE fields (
-    tenant TEXT    NOT NULL,
-    object BLOB    NOT NULL CHECK (length(object) = 16),
-    seq    INTEGER NOT NULL CHECK (seq >= 0),
-    path   TEXT    NOT NULL CHECK (path <> ''),
-    sealed INTEGER NOT NULL CHECK (sealed IN (0, 1)),
-    value  BLOB    NOT NULL,
+    tenant     TEXT    NOT NULL,
+    object     BLOB    NOT NULL CHECK (length(object) = 16),
+    seq        INTEGER NOT NULL CHECK (seq >= 0),
+    path       TEXT    NOT NULL CHECK (path <> ''),
+    sealed     INTEGER NOT NULL CHECK (sealed IN (0, 1)),
+    value      BLOB    NOT NULL,
+    commitment BLOB    CHECK (length(commitment) = 32),
     PRIMARY KEY (tenant, object, seq, path)
 ) STRICT;
 
