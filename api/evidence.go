@@ -1,15 +1,18 @@
 package api
 
-// EvidenceRequest asks for evidence of one step of an instance. Of step, task and job
-// one may be given; with none it is the newest step.
+// EvidenceRequest asks for evidence of one step of an instance, or of one entry of a
+// log. Of an instance's step, task and job one may be given; with none it is the newest
+// step.
 type EvidenceRequest struct {
-	Instance  string   `json:"instance" minLength:"1" maxLength:"255"`
+	Instance  string   `json:"instance,omitempty" maxLength:"255"`
+	Entry     string   `json:"entry,omitempty" doc:"LOG/NUMBER, as the list of entries has it" maxLength:"255"`
 	Step      int      `json:"step,omitempty" doc:"number of the step" minimum:"1"`
 	Task      string   `json:"task,omitempty" doc:"the step that completed this task" maxLength:"255"`
 	Job       string   `json:"job,omitempty" doc:"the step that ended this job" maxLength:"255"`
 	Fields    []string `json:"fields,omitempty" doc:"paths of the values to disclose, of those that the step wrote; $actor is who acted" maxItems:"1000"`
 	AllFields bool     `json:"all_fields,omitempty" doc:"disclose every value that the step wrote, but not those that begin with $"`
 	NoModel   bool     `json:"no_model,omitempty" doc:"leave the process model out"`
+	Anchored  bool     `json:"anchored,omitempty" doc:"refuse (not_anchored) unless the log's head over it is anchored: cosigned by witnesses, timestamped"`
 }
 
 // StepQuery selects a step of an instance; 0 is the newest.

@@ -46,13 +46,23 @@ func (c *Client) LogPolicy(ctx context.Context) (api.LogPolicy, error) {
 	return call[api.LogPolicy](ctx, c, get("/v1/log/policy"))
 }
 
+// LogEntries lists what stands in a log, oldest first.
+func (c *Client) LogEntries(ctx context.Context, q api.EntryQuery) (api.LogEntries, error) {
+	return call[api.LogEntries](ctx, c, get("/v1/log/entries").with("shard", q.Shard, "kind", q.Kind, "after", q.After, "limit", number(q.Limit)))
+}
+
+// LogAnchoring says who is to see the heads of logs, and when that happens next.
+func (c *Client) LogAnchoring(ctx context.Context) (api.LogAnchoring, error) {
+	return call[api.LogAnchoring](ctx, c, get("/v1/log/anchoring"))
+}
+
 // Receipt returns the platform's signed receipt for a step of an instance; 0 is the
 // newest.
 func (c *Client) Receipt(ctx context.Context, instance string, step int) (api.SignedReceipt, error) {
 	return call[api.SignedReceipt](ctx, c, get("/v1/instances/{instance}/receipt", instance).with("step", number(step)))
 }
 
-// Evidence returns the file that proves one step of an instance offline. Every call
+// Evidence returns the file that proves one step or entry offline. Every call
 // that succeeds leaves an entry in the log that names what was disclosed.
 func (c *Client) Evidence(ctx context.Context, in api.EvidenceRequest) ([]byte, error) {
 	return c.do(ctx, send("POST", "/v1/evidence", in))

@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"os"
@@ -110,7 +111,57 @@ func evidenceCases(t testing.TB) (cases []evidenceCase) {
 		}
 		cases = append(cases, evidenceCase{name: c.name, data: encodeBundle(t, b), policy: policy, code: c.code})
 	}
-	return slices.Concat(cases, signers(t), persons(t))
+	return slices.Concat(cases, signers(t), persons(t), entries(t), revokedPlatform(t))
+}
+
+// entries are cases of what is no step of an instance: a leaf of no object, and a step
+// of something else.
+func entries(t testing.TB) (cases []evidenceCase) {
+	for _, c := range []struct {
+		name, result, code string
+		change             func(c *company, b *ledger.Bundle)
+	}{
+		{"an entry of no object", ledger.Proven, "", func(*company, *ledger.Bundle) {}},
+		{"an entry of no object, with another value", "", "disclosure_mismatch", func(_ *company, b *ledger.Bundle) { b.Fields[1].Value = canon.String("nothing") }},
+		{"an entry of no object, with a value of another entry", "", "disclosure_mismatch", func(c *company, b *ledger.Bundle) {
+			other := c.append(ledger.Leaf{Kind: "data.shown", Act: "user"}, value{"$actor", canon.String("eve")}, value{"$shown", canon.String("all")})
+			b.Fields = c.fields[string(other)]
+			c.finish(b)
+			b.Chain = nil
+		}},
+		{"an entry of no object, with a signer", "", "statement_mismatch", func(c *company, b *ledger.Bundle) { b.Chain = c.chain(workerID) }},
+		{"a deployment", ledger.Proven, "", func(c *company, b *ledger.Bundle) {
+			def := sha256.Sum256([]byte(model))
+			b.Leaf = c.append(ledger.Leaf{Kind: "definition.deployed", Object: "0192f0c1-0000-7000-8000-000000000012", Act: "admin", Def: ledger.Hash(def).String()}, value{"$actor", canon.String("ann")})
+			b.Fields, b.Model = c.fields[string(b.Leaf)], []byte(model)
+			c.finish(b)
+			b.Chain = nil
+		}},
+	} {
+		company := newCompany(t)
+		company.opening()
+		leaf := company.append(ledger.Leaf{Kind: "data.shown", Act: "user"}, value{"$actor", canon.String("ann")}, value{"$shown", canon.String("applicant")})
+		b := company.finish(&ledger.Bundle{Leaf: leaf, Fields: company.fields[string(leaf)]})
+		b.Chain = nil
+		c.change(company, b)
+		cases = append(cases, evidenceCase{c.name, encodeBundle(t, b), company.policy("quorum both\n"), c.result, c.code})
+	}
+	return cases
+}
+
+// revokedPlatform are cases of a platform key that was revoked: the step that ends it
+// gives another, for the log has to go on.
+func revokedPlatform(t testing.TB) []evidenceCase {
+	c, b, good := evidence(t)
+	c.key(ledger.KeyRevoked, platformID, ledger.PlatformSigner, newKey, logKey)
+	size := len(c.leaves)
+	ranges := strings.Replace(good, " 1 -\n", fmt.Sprintf(" 1 %d\nplatform %s %d -\n", size-1, ledger.VerifierKey(origin, public(newSeed)), size), 1)
+	late := encodeBundle(t, c.finish(clone(b)))
+	c.signers = []note.Signer{signer(t, origin, newSeed)}
+	return []evidenceCase{
+		{"evidence made with the key that came when the platform's was revoked", encodeBundle(t, c.finish(clone(b))), ranges, ledger.Proven, ""},
+		{"evidence made with the platform's key after it was revoked", late, ranges, "", "platform_key_revoked"},
+	}
 }
 
 // persons are cases of signatures with passkeys, and of a key on P-256.

@@ -80,8 +80,13 @@ func newWitness(t *testing.T, name string) *witnessProcess {
 
 func (w *witnessProcess) start() {
 	w.t.Helper()
-	w.cmd = exec.Command("underseal", "witness", "--json", "--config", filepath.Join(w.dir, "config.yaml"),
-		"--key", filepath.Join(w.dir, "key"), "--state", filepath.Join(w.dir, "state"), "--listen", "127.0.0.1:0")
+	w.run("--config", filepath.Join(w.dir, "config.yaml"), "--key", filepath.Join(w.dir, "key"), "--state", filepath.Join(w.dir, "state"))
+}
+
+// run starts the process with these arguments and waits until it answers.
+func (w *witnessProcess) run(args ...string) {
+	w.t.Helper()
+	w.cmd = exec.Command("underseal", append([]string{"witness", "--json", "--listen", "127.0.0.1:0"}, args...)...)
 	w.cmd.Stderr = w.t.Output()
 	out := must(w.cmd.StdoutPipe())
 	if err := w.cmd.Start(); err != nil {

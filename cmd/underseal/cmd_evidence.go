@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
@@ -15,36 +17,49 @@ import (
 )
 
 type evidenceCmd struct {
-	Instance  string   `arg:"" help:"Id of the instance."`
-	Step      int      `help:"Of this step (default: the newest)." placeholder:"N" xor:"step"`
-	Task      string   `help:"Of the step that completed this task." placeholder:"ID" xor:"step"`
-	Job       string   `help:"Of the step that ended this job." placeholder:"ID" xor:"step"`
-	Field     []string `help:"Disclose this value, of those that the step wrote; may be repeated. '$actor' is who acted." placeholder:"PATH" sep:"none"`
-	AllFields bool     `help:"Disclose every value that the step wrote, but not who acted."`
-	NoModel   bool     `help:"Leave the process model out."`
-	Out       string   `short:"o" help:"The file to write (default: INSTANCE-step-N.zip, in this directory)." placeholder:"FILE" type:"path"`
-	Receipt   bool     `help:"Print the platform's signed receipt for the step instead, which is there at once."`
+	Instance  string        `arg:"" optional:"" help:"Id of the instance."`
+	Entry     string        `help:"Of this entry of a log instead, LOG/NUMBER as underseal log entries lists it." placeholder:"ENTRY" xor:"step"`
+	Step      int           `help:"Of this step (default: the newest)." placeholder:"N" xor:"step"`
+	Task      string        `help:"Of the step that completed this task." placeholder:"ID" xor:"step"`
+	Job       string        `help:"Of the step that ended this job." placeholder:"ID" xor:"step"`
+	Field     []string      `help:"Disclose this value, of those that the step wrote; may be repeated. '$actor' is who acted." placeholder:"PATH" sep:"none"`
+	AllFields bool          `help:"Disclose every value that the step wrote, but not who acted."`
+	NoModel   bool          `help:"Leave the process model out."`
+	Wait      bool          `help:"Wait until witnesses and time stamping authority have seen the log's head over it, and write nothing before."`
+	Timeout   time.Duration `help:"How long --wait waits (default: ${default})." default:"5m" placeholder:"TIME"`
+	Out       string        `short:"o" help:"The file to write (default: INSTANCE-step-N.zip or entry-LOG-N.zip, in this directory)." placeholder:"FILE" type:"path"`
+	Receipt   bool          `help:"Print the platform's signed receipt for the step instead, which is there at once."`
 	clientFlags
 }
 
 func (evidenceCmd) Help() string {
-	return talksToServer + " Writes one file that proves a step to a stranger, who checks it offline with underseal verify: that it was done, at which step of which " +
+	return talksToServer + " Writes one file that proves a step, or any other entry of the log, to a stranger, who checks it offline with underseal verify: that it was done, at which step of which " +
 		"process, under which signed head of the log, and by whose key if it was signed. It discloses no value unless you name it: --field PATH for one, " +
 		"--all-fields for all that the step wrote, --field '$actor' for who acted. underseal instances steps lists what each step wrote. All else stays hidden, " +
 		"though the file names the signer if the step was signed, and holds the process model unless --no-model. Every export is an entry of the log that " +
-		"names the instance and the paths. Whoever checks the file also needs a policy, from underseal log policy, that reaches them by another way."
+		"names the instance and the paths. Whoever checks the file also needs a policy, from underseal log policy, that reaches them by another way. " +
+		"The command checks the file by that policy itself, and says what it lacks: what is younger than the last anchoring was not seen by witnesses yet; --wait waits for that."
 }
 
 // exported is what --json prints.
 type exported struct {
 	File   string   `json:"file"`
-	Step   uint64   `json:"step"`
+	Step   uint64   `json:"step,omitempty"`
 	Kind   string   `json:"kind"`
 	Fields []string `json:"fields"`
 	Anchor bool     `json:"anchored"`
+	// By the policy of this server:
+	Proven  bool       `json:"proven"`
+	Seen    []string   `json:"seen"`              // what witnesses and authority show
+	Lacks   string     `json:"lacks,omitempty"`   // why it is not proven
+	Next    *time.Time `json:"next,omitempty"`    // when it can be
+	Delayed string     `json:"delayed,omitempty"` // what holds that up
 }
 
 func (c *evidenceCmd) Run(ctx context.Context, e *env) error {
+	if (c.Instance == "") == (c.Entry == "") {
+		return &usage{text: "what is to be proven: INSTANCE, or --entry LOG/NUMBER"}
+	}
 	cl, err := e.connect()
 	if err != nil {
 		return err
@@ -57,9 +72,7 @@ func (c *evidenceCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	data, err := cl.Evidence(ctx, api.EvidenceRequest{
-		Instance: c.Instance, Step: c.Step, Task: c.Task, Job: c.Job, Fields: c.Field, AllFields: c.AllFields, NoModel: c.NoModel,
-	})
+	data, err := c.export(ctx, cl)
 	if err != nil {
 		return err
 	}
@@ -67,22 +80,115 @@ func (c *evidenceCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := out.judge(ctx, cl, data); err != nil {
+		return err
+	}
 	if out.File = c.Out; out.File == "" {
-		out.File = fmt.Sprintf("%s-step-%d.zip", c.Instance, out.Step)
+		out.File = c.name(out.Step)
 	}
 	if err := writeNew(out.File, data); err != nil {
 		return err
 	}
-	return e.result(out, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %s, step %d\n", printable(out.File), printable(out.Kind), out.Step)
-		for _, path := range out.Fields {
-			fmt.Fprintf(w, "  discloses %s\n", printable(path))
+	return e.result(out, out.write)
+}
+
+func (c *evidenceCmd) name(step uint64) string {
+	if c.Entry != "" {
+		return "entry-" + strings.ReplaceAll(c.Entry, "/", "-") + ".zip"
+	}
+	return fmt.Sprintf("%s-step-%d.zip", c.Instance, step)
+}
+
+// anchoredCheck is how often --wait asks.
+const anchoredCheck = time.Second
+
+// export gets the file, with --wait once it is anchored. What is refused discloses
+// nothing.
+func (c *evidenceCmd) export(ctx context.Context, cl *client.Client) ([]byte, error) {
+	limited, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	for {
+		data, err := cl.Evidence(ctx, api.EvidenceRequest{
+			Instance: c.Instance, Entry: c.Entry, Step: c.Step, Task: c.Task, Job: c.Job,
+			Fields: c.Field, AllFields: c.AllFields, NoModel: c.NoModel, Anchored: c.Wait,
+		})
+		var refused *client.Error
+		if !errors.As(err, &refused) || refused.Code != "not_anchored" {
+			return data, err
 		}
-		if len(out.Fields) == 0 {
-			fmt.Fprintln(w, "  discloses no value; --field PATH names one")
+		select {
+		case <-time.After(anchoredCheck):
+		case <-limited.Done():
+			return nil, err
 		}
-		fmt.Fprintf(w, "check it with: underseal verify %s --policy FILE\n", printable(out.File))
-	})
+	}
+}
+
+// judge checks the file by the policy of the server that gave it, and says what it
+// lacks as long as it was not anchored. One that is wrong in another way is not given
+// on.
+func (x *exported) judge(ctx context.Context, cl *client.Client, data []byte) error {
+	text, err := cl.LogPolicy(ctx)
+	if err != nil {
+		return err
+	}
+	policy, err := ledger.ParsePolicy([]byte(text.Policy))
+	if err != nil {
+		return err
+	}
+	report, refused := ledger.VerifyBundle(data, policy)
+	if refused == nil {
+		x.Proven = true
+		for _, c := range report.Checks {
+			if c.Status == ledger.CheckOK && (c.Check == "witnesses" || c.Check == "time") {
+				x.Seen = append(x.Seen, c.Shows)
+			}
+		}
+		return nil
+	}
+	if code := fault.CodeOf(refused); code != "quorum_not_met" && code != "timestamp_missing" {
+		return refused
+	}
+	at, err := cl.LogAnchoring(ctx)
+	x.Lacks, x.Next, x.Delayed = refused.Error(), at.Next, at.Delayed
+	return err
+}
+
+func (x *exported) write(w io.Writer) {
+	fmt.Fprintf(w, "%s: %s", printable(x.File), printable(x.Kind))
+	if x.Step > 0 {
+		fmt.Fprintf(w, ", step %d", x.Step)
+	}
+	fmt.Fprintln(w)
+	for _, path := range x.Fields {
+		fmt.Fprintf(w, "  discloses %s\n", printable(path))
+	}
+	if len(x.Fields) == 0 {
+		fmt.Fprintln(w, "  discloses no value; --field PATH names one")
+	}
+	for _, text := range x.Seen {
+		fmt.Fprintf(w, "  %s\n", printable(text))
+	}
+	switch {
+	case x.Lacks != "" && x.Anchor:
+		fmt.Fprintf(w, "  lacks what this server's policy asks for: %s\n", printable(x.Lacks))
+	case x.Lacks != "":
+		fmt.Fprintf(w, "  not anchored yet, and so refused by this server's policy: %s\n", printable(x.Lacks))
+		x.writeNext(w)
+	case len(x.Seen) == 0:
+		fmt.Fprintln(w, "  this server has no witnesses and no time stamping authority: a policy can only ask for the log's key")
+	}
+	fmt.Fprintf(w, "check it with: underseal verify %s --policy FILE\n", printable(x.File))
+}
+
+// writeNext says when the file would be a better one.
+func (x *exported) writeNext(w io.Writer) {
+	if x.Delayed != "" {
+		fmt.Fprintf(w, "  delayed: %s\n", printable(oneLine(x.Delayed)))
+	}
+	if x.Next != nil {
+		fmt.Fprintf(w, "  the log is anchored next at %s; --wait waits for it\n", stamp(*x.Next))
+	}
 }
 
 // describeBundle reads what a bundle is of, so that what is said of it is what it holds.
@@ -95,7 +201,7 @@ func describeBundle(data []byte) (exported, error) {
 	if err != nil {
 		return exported{}, err
 	}
-	out := exported{Step: leaf.Seq, Kind: leaf.Kind, Fields: []string{}, Anchor: b.Anchor != nil}
+	out := exported{Step: leaf.Seq, Kind: leaf.Kind, Fields: []string{}, Seen: []string{}, Anchor: b.Anchor != nil}
 	for _, d := range b.Fields {
 		out.Fields = append(out.Fields, d.Path)
 	}
@@ -123,8 +229,8 @@ func writeNew(path string, data []byte) (err error) {
 }
 
 func (c *evidenceCmd) receipt(ctx context.Context, e *env, cl *client.Client) error {
-	if c.Task != "" || c.Job != "" || c.Out != "" || c.AllFields || len(c.Field) > 0 {
-		return &usage{text: "a receipt is of a step (--step) and discloses nothing"}
+	if c.Entry != "" || c.Task != "" || c.Job != "" || c.Out != "" || c.AllFields || c.Wait || len(c.Field) > 0 {
+		return &usage{text: "a receipt is of a step of an instance (--step) and discloses nothing"}
 	}
 	r, err := cl.Receipt(ctx, c.Instance, c.Step)
 	if err != nil {

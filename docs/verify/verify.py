@@ -1224,7 +1224,9 @@ class Chain:
                 raise broken(what, i, str(e)) from None
             if i and (key.kind, key.name) != (self.steps[-1][2].kind, self.steps[-1][2].name):
                 raise broken(what, i, "it is of another signer")
-            fits = {"key.registered": key.key and not former, "key.rotated": key.key and former, "key.revoked": former and not key.key}
+            # The platform has to go on signing: what revokes its key gives another.
+            fits = {"key.registered": key.key and not former, "key.rotated": key.key and former,
+                    "key.revoked": former and bool(key.key) == (key.kind == "platform")}  # fmt: skip
             if key.former != former or not fits.get(leaf.kind):
                 raise broken(what, i, "%s cannot come here, or names another key than the one that counted" % leaf.kind)
             self.steps.append((leaf, link.proof.index, key))

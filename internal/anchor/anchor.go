@@ -105,9 +105,11 @@ type Log struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	mu     sync.Mutex      // guards what follows
-	dirty  map[string]bool // tenants with checkpoints that may not be anchored
-	halted error           // why nothing more is signed; nil: nothing is wrong
+	mu      sync.Mutex      // guards what follows
+	dirty   map[string]bool // tenants with checkpoints that may not be anchored
+	halted  error           // why nothing more is signed; nil: nothing is wrong
+	taken   time.Time       // when checkpoints of tenants were taken last
+	delayed error           // how the last round ended; nil: nothing was left to do
 
 	// Owned by the goroutine that runs rounds.
 	loaded    bool             // what follows was read
@@ -116,7 +118,6 @@ type Log struct {
 	complete  uint64           // size of the newest complete checkpoint
 	confirmed bool             // since the start, a quorum has cosigned a head
 	shown     shown            // what was answered to the head
-	taken     time.Time        // when checkpoints of tenants were taken last
 }
 
 // shown is what witnesses and authority have answered to one head.
@@ -173,6 +174,17 @@ func (l *Log) Halted() error {
 	return l.halted
 }
 
+// Schedule says when checkpoints of tenants are taken next, and what the newest
+// checkpoint of this log lacks; nil: nothing.
+func (l *Log) Schedule() (next time.Time, delayed error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if next = l.taken.Add(l.config.Interval); l.taken.IsZero() || next.Before(time.Now()) {
+		next = time.Now()
+	}
+	return next, l.delayed
+}
+
 // halt stops all signing for good, and writes that down.
 func (l *Log) halt(ctx context.Context, reason string) error {
 	l.stopSigning(reason)
@@ -227,6 +239,9 @@ func (l *Log) run(ctx context.Context) {
 	for failed := time.Second; ; {
 		wait := l.config.Interval
 		err := l.round(ctx)
+		l.mu.Lock()
+		l.delayed = err
+		l.mu.Unlock()
 		switch {
 		case l.Halted() != nil || ctx.Err() != nil:
 			return
@@ -253,11 +268,14 @@ func (l *Log) round(ctx context.Context) error {
 	if err := l.confirm(ctx); err != nil {
 		return err
 	}
-	if now := time.Now(); l.taken.IsZero() || now.Sub(l.taken) >= l.config.Interval {
+	if next, _ := l.Schedule(); !next.After(time.Now()) {
+		now := time.Now()
 		if err := l.take(ctx); err != nil {
 			return err
 		}
+		l.mu.Lock()
 		l.taken = now
+		l.mu.Unlock()
 	}
 	if err := l.sign(ctx); err != nil {
 		return err

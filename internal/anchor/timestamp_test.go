@@ -2,11 +2,7 @@ package anchor_test
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"io"
 	"math/big"
@@ -18,13 +14,12 @@ import (
 	"github.com/digitorus/timestamp"
 
 	"github.com/underseal/underseal/internal/anchor"
+	"github.com/underseal/underseal/internal/anchor/anchortest"
 )
 
 // A tsa is a timestamp authority.
 type tsa struct {
-	root *x509.Certificate
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	*anchortest.Authority
 	// change alters an answer before it is signed; nil: not.
 	change func(s *timestamp.Timestamp)
 	status int // of its answers; 0: 200
@@ -32,32 +27,7 @@ type tsa struct {
 
 func newTSA(t *testing.T, change func(s *timestamp.Timestamp)) *tsa {
 	t.Helper()
-	a := newTSAUntil(time.Now().AddDate(1, 0, 0))
-	a.change = change
-	return a
-}
-
-// newTSAUntil makes an authority whose certificate ends then.
-func newTSAUntil(end time.Time) *tsa {
-	purpose := must(asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}}))
-	from, to := time.Now().AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0)
-	rootKey, key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	root := issue(&x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "root"}, NotBefore: from, NotAfter: to,
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil, rootKey, rootKey)
-	cert := issue(&x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "authority"}, NotBefore: from, NotAfter: end,
-		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: purpose}},
-	}, root, key, rootKey)
-	return &tsa{root: root, cert: cert, key: key}
-}
-
-func issue(c, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) *x509.Certificate {
-	if parent == nil {
-		parent = c
-	}
-	return must(x509.ParseCertificate(must(x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer))))
+	return &tsa{Authority: anchortest.NewAuthority(t, time.Now().AddDate(1, 0, 0)), change: change}
 }
 
 func (a *tsa) ServeHTTP(out http.ResponseWriter, in *http.Request) {
@@ -76,21 +46,21 @@ func (a *tsa) ServeHTTP(out http.ResponseWriter, in *http.Request) {
 	if a.status != 0 {
 		out.WriteHeader(a.status)
 	}
-	out.Write(must(s.CreateResponseWithOpts(a.cert, a.key, crypto.SHA256)))
+	out.Write(must(s.CreateResponseWithOpts(a.Cert, a.Key, crypto.SHA256)))
 }
 
 // authority gives a world a timestamp authority.
 func (w *world) authority(a *tsa) {
 	w.root = x509.NewCertPool()
-	w.root.AddCert(a.root)
-	w.config.Authority = &anchor.Authority{URL: "http://tsa.example/", Root: a.root}
+	w.root.AddCert(a.Root)
+	w.config.Authority = &anchor.Authority{URL: "http://tsa.example/", Root: a.Root}
 	w.net.set("tsa.example", a)
 	w.restart(func() {})
 }
 
 func TestTimestampsThatAreNotToBeTrustedAreNotStored(t *testing.T) {
 	good := func() *tsa { return newTSA(t, nil) }
-	foreign := func(a *tsa) *tsa { a.root = good().root; return a }
+	foreign := func(a *tsa) *tsa { a.Root = good().Root; return a }
 	for name, make := range map[string]func() *tsa{
 		"of another root":       func() *tsa { return foreign(good()) },
 		"to another request":    func() *tsa { return newTSA(t, func(s *timestamp.Timestamp) { s.Nonce = big.NewInt(1) }) },

@@ -105,76 +105,69 @@ func (e *Engine) entryField(o *object, f fieldWrite, shard string) (store.Field,
 	return row, commitment, err
 }
 
-// pastEntry is a leaf of no object, opened.
-type pastEntry struct {
-	leaf   ledger.Leaf
-	fields map[string]canon.Value
-}
-
 // openEntry reads an entry of the log and checks it. NotFound when the tenant has
 // none of that id.
-func (e *Engine) openEntry(ctx context.Context, scope store.Scope, id store.ID) (pastEntry, error) {
+func (e *Engine) openEntry(ctx context.Context, scope store.Scope, id store.ID) (*pastFields, error) {
 	row, err := e.store.Entry(ctx, scope, id)
 	if err != nil {
-		return pastEntry{}, err
+		return nil, err
 	}
 	return e.checkEntry(ctx, scope, row)
 }
 
 // checkEntry opens an entry's rows and requires that they are what its leaf
 // commits to.
-func (e *Engine) checkEntry(ctx context.Context, scope store.Scope, row store.Entry) (pastEntry, error) {
+func (e *Engine) checkEntry(ctx context.Context, scope store.Scope, row store.Entry) (*pastFields, error) {
 	o := &object{scope: scope, id: row.ID, kind: entryKind}
 	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
 	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
-		return pastEntry{}, o.tampered("has a changed leaf")
+		return nil, o.tampered("has a changed leaf")
 	}
 	if leaf.Object != "" {
-		return pastEntry{}, o.tampered("has the leaf of a step of %s", leaf.Object)
+		return nil, o.tampered("has the leaf of a step of %s", leaf.Object)
 	}
-	past := pastEntry{leaf: leaf, fields: map[string]canon.Value{}}
+	past := &pastFields{object: o, row: store.StepRow{Leaf: row.Leaf}, leaf: leaf}
 	var commitments []ledger.Hash
 	var sealed [][]byte
 	for _, f := range row.Fields {
-		value, commitment, err := e.openEntryField(ctx, o, leaf.Log, f)
+		d, err := e.openEntryField(ctx, o, leaf.Log, f)
 		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) {
-			return pastEntry{}, o.tampered("has a changed row for field %q", f.Path).WithCause(err)
+			return nil, o.tampered("has a changed row for field %q", f.Path).WithCause(err)
 		}
 		if err != nil {
-			return pastEntry{}, err
+			return nil, err
 		}
-		past.fields[f.Path] = value
-		commitments, sealed = append(commitments, commitment), appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
+		past.fields = append(past.fields, d)
+		commitments, sealed = append(commitments, d.commitment), appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if leaf.N != len(commitments) || ledger.DataRoot(commitments) != leaf.Data || ledger.RowsHash(nil, sealed) != leaf.Rows {
-		return pastEntry{}, o.tampered("has rows that its leaf does not commit to")
+		return nil, o.tampered("has rows that its leaf does not commit to")
 	}
 	return past, nil
 }
 
 // openEntryField opens a field by the audit key that its envelope names: the
 // tenant's key for entries may have been another one then.
-func (e *Engine) openEntryField(ctx context.Context, o *object, shard string, f store.Field) (canon.Value, ledger.Hash, error) {
+func (e *Engine) openEntryField(ctx context.Context, o *object, shard string, f store.Field) (disclosable, error) {
+	d := disclosable{path: f.Path}
 	if !f.Sealed {
-		return nil, ledger.Hash{}, fault.New(fault.Integrity, "it is not sealed")
+		return d, fault.New(fault.Integrity, "it is not sealed")
 	}
 	ids, err := envelope.KeyIDs(f.Value)
 	if err != nil {
-		return nil, ledger.Hash{}, err
+		return d, err
 	}
 	key, err := e.ring.PurposeKey(ctx, o.scope.Tenant(), keyring.Audit, ids[0])
 	if err != nil {
-		return nil, ledger.Hash{}, err
+		return d, err
 	}
 	keys := []envelope.Key{key}
 	plain, err := e.openSealed(o, keys, shard, f.Path, 0, f.Value)
 	if err != nil {
-		return nil, ledger.Hash{}, err
+		return d, err
 	}
-	value, err := decodeTyped(plain)
-	if err != nil {
-		return nil, ledger.Hash{}, err
+	if d.value, err = decodeTyped(plain); err != nil {
+		return d, err
 	}
-	commitment, err := e.commitment(o, keys, f.Path, shard, 0, value)
-	return value, commitment, err
+	return d.committed(o, keys, shard, 0)
 }

@@ -83,7 +83,7 @@ func TestAChangedEntryOfTheLogIsRefused(t *testing.T) {
 		"a field is missing":          `DELETE FROM fields WHERE object = $1 AND path = '$said' AND $2 <> ''`,
 		"a field has another's value": `UPDATE fields SET value = (SELECT value FROM fields WHERE object = $2 AND path = '$said') WHERE object = $1 AND path = '$said'`,
 		"a field has another name":    `UPDATE fields SET path = '$told' WHERE object = $1 AND path = '$said' AND $2 <> ''`,
-		"a field came later":          `INSERT INTO fields SELECT tenant, $1, seq, '$more', sealed, value FROM fields WHERE object = $2 AND path = '$said'`,
+		"a field came later":          `INSERT INTO fields SELECT tenant, $1, seq, '$more', sealed, value, commitment FROM fields WHERE object = $2 AND path = '$said'`,
 		"a field is called clear":     `UPDATE fields SET sealed = 0 WHERE object = $1 AND path = '$said' AND $2 <> ''`,
 		"a field is not sealed":       `UPDATE fields SET value = CAST('["string","one"]' AS BLOB) WHERE object = $1 AND path = '$said' AND $2 <> ''`,
 		"the leaf is another's":       `UPDATE leaves SET (hash, body) = (SELECT hash, body FROM leaves WHERE object = $2) WHERE object = $1`,

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -22,52 +23,84 @@ import (
 // guessed at.
 var ownPaths = []string{statementPath, signaturePath, noncePath}
 
-// Evidence returns a bundle that proves one step of an instance to a stranger and
-// discloses the values that were asked for and no others. Which those are is told in
-// the log before the bundle is given out.
+// exhibit is what evidence is about: a bundle that says so and proves nothing yet, and
+// whose leaf it is of.
+type exhibit struct {
+	bundle *ledger.Bundle
+	object store.ID // or the entry's own id
+	seq    uint64   // 0: an entry
+	told   shown
+}
+
+// Evidence returns a bundle that proves one step of an instance, or one entry of a
+// log, to a stranger and discloses the values that were asked for and no others. Which
+// those are is told in the log before the bundle is given out.
 //
-// A step that has no place under a signed head yet is waited for, some seconds; after
-// that it is Unavailable, code "not_sequenced". A value that was erased is Sealed.
+// A leaf that has no place under a signed head yet is waited for, some seconds; after
+// that it is Unavailable, code "not_sequenced". One that has to be anchored and is not
+// yet is Unavailable, code "not_anchored". A value that was erased is Sealed.
 func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest) ([]byte, error) {
-	if err := e.may(ctx, c, access.ExportEvidence, "instance", in.Instance); err != nil {
+	kind, id := "instance", in.Instance
+	if in.Entry != "" {
+		kind, id = "log", in.Entry
+	}
+	if err := e.may(ctx, c, access.ExportEvidence, kind, id); err != nil {
 		return nil, err
 	}
-	var b *ledger.Bundle
-	var told shown
+	x, err := e.exhibit(ctx, c, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.proveBundle(ctx, c.Scope, x, in.Anchored); err != nil {
+		return nil, err
+	}
+	if err := e.tellShown(ctx, c, "data.exported", "user", x.told); err != nil {
+		return nil, err
+	}
+	return x.bundle.Encode()
+}
+
+func (e *Engine) exhibit(ctx context.Context, c Caller, in api.EvidenceRequest) (exhibit, error) {
+	switch {
+	case (in.Instance == "") == (in.Entry == ""):
+		return exhibit{}, fault.New(fault.Invalid, "evidence is of a step of an instance, or of an entry of a log: one of the two has to be named")
+	case in.Entry != "":
+		return e.entryEvidence(ctx, c, in)
+	}
+	return e.instanceEvidence(ctx, c, in)
+}
+
+func (e *Engine) instanceEvidence(ctx context.Context, c Caller, in api.EvidenceRequest) (x exhibit, err error) {
 	var refused error // by itself: what use does not find is the instance
-	err := e.use(ctx, c, in.Instance, func(l *Live) error {
-		b, told, refused = e.stepEvidence(ctx, &l.object, in)
+	err = e.use(ctx, c, in.Instance, func(l *Live) error {
+		x, refused = e.stepEvidence(ctx, &l.object, in)
 		return nil
 	})
 	if fault.Is(err, fault.Sealed) && len(in.Fields) == 0 && !in.AllFields {
-		b, err = e.erasedEvidence(ctx, c.Scope, in)
+		return e.erasedEvidence(ctx, c.Scope, in)
 	}
-	if err = cmp.Or(err, refused); err != nil {
-		return nil, err
-	}
-	if err := e.proveBundle(ctx, c.Scope, b); err != nil {
-		return nil, err
-	}
-	if err := e.tellShown(ctx, c, "data.exported", "user", told); err != nil {
-		return nil, err
-	}
-	return b.Encode()
+	return x, cmp.Or(err, refused)
 }
 
-// stepEvidence fills what a bundle says of its step: leaf, values, model, statement.
-func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceRequest) (*ledger.Bundle, shown, error) {
+// stepEvidence is of the step that is asked for.
+func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceRequest) (exhibit, error) {
 	steps, err := e.history(ctx, o)
 	if err != nil {
-		return nil, shown{}, err
+		return exhibit{}, err
 	}
 	seq, err := chosenStep(o, steps, in)
 	if err != nil {
-		return nil, shown{}, err
+		return exhibit{}, err
 	}
 	p, err := e.openStep(ctx, o, seq)
 	if err != nil {
-		return nil, shown{}, err
+		return exhibit{}, err
 	}
+	return e.exhibitOf(ctx, p, in)
+}
+
+// exhibitOf fills what a bundle says of a leaf: the values, model, statement.
+func (e *Engine) exhibitOf(ctx context.Context, p *pastFields, in api.EvidenceRequest) (exhibit, error) {
 	b := &ledger.Bundle{Leaf: p.row.Leaf.Body}
 	paths := in.Fields
 	if in.AllFields {
@@ -77,39 +110,40 @@ func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceReq
 	for _, path := range slices.Compact(paths) {
 		d, err := p.disclose(path)
 		if err != nil {
-			return nil, shown{}, err
+			return exhibit{}, err
 		}
 		b.Fields = append(b.Fields, d)
 	}
 	if err := p.sign(b); err != nil {
-		return nil, shown{}, err
+		return exhibit{}, err
 	}
 	if !in.NoModel && p.leaf.Def != "" {
-		if b.Model, err = e.modelOf(ctx, o, p.leaf.Def); err != nil {
-			return nil, shown{}, err
+		var err error
+		if b.Model, err = e.modelOf(ctx, p.object, p.leaf.Def); err != nil {
+			return exhibit{}, err
 		}
 	}
-	return b, shown{object: o.id, element: p.leaf.Elem, paths: disclosedPaths(b)}, nil
+	return exhibit{b, p.object.id, p.row.Seq, shown{object: p.object.id, element: p.leaf.Elem, paths: disclosedPaths(b)}}, nil
 }
 
 // erasedEvidence is of a step of an instance that was erased as a whole: its leaf and
 // the model are all that is left.
-func (e *Engine) erasedEvidence(ctx context.Context, scope store.Scope, in api.EvidenceRequest) (*ledger.Bundle, error) {
+func (e *Engine) erasedEvidence(ctx context.Context, scope store.Scope, in api.EvidenceRequest) (exhibit, error) {
 	if in.Task != "" || in.Job != "" {
-		return nil, fault.New(fault.Sealed, "instance %s was erased: which step was about which task or job cannot be told any more", in.Instance).
+		return exhibit{}, fault.New(fault.Sealed, "instance %s was erased: which step was about which task or job cannot be told any more", in.Instance).
 			WithCode("erased").WithHint("ask for the step by its number")
 	}
-	id, _, leaf, err := e.leafOf(ctx, scope, in.Instance, in.Step)
+	id, seq, leaf, err := e.leafOf(ctx, scope, in.Instance, in.Step)
 	if err != nil {
-		return nil, err
+		return exhibit{}, err
 	}
-	b := &ledger.Bundle{Leaf: leaf.Body}
+	x := exhibit{bundle: &ledger.Bundle{Leaf: leaf.Body}, object: id, seq: seq}
 	parsed, err := ledger.ParseLeaf(leaf.Body)
 	if err != nil || in.NoModel || parsed.Def == "" {
-		return b, err
+		return x, err
 	}
-	b.Model, err = e.modelOf(ctx, &object{scope: scope, id: id, kind: store.Instance}, parsed.Def)
-	return b, err
+	x.bundle.Model, err = e.modelOf(ctx, &object{scope: scope, id: id, kind: store.Instance}, parsed.Def)
+	return x, err
 }
 
 func disclosedPaths(b *ledger.Bundle) []string {
@@ -220,29 +254,44 @@ func (e *Engine) openDisclosable(ctx context.Context, o *object, leaf ledger.Lea
 	if d.value, err = decodeTyped(plain); err != nil {
 		return d, err
 	}
+	return d.committed(o, keys, leaf.Log, f.Seq)
+}
+
+// committed commits to the value again, and keeps the key of that.
+func (d disclosable) committed(o *object, keys []envelope.Key, shard string, seq uint64) (disclosable, error) {
 	prk, err := envelope.DeriveSecret(keys)
 	if err != nil {
 		return d, err
 	}
-	key, err := ledger.CommitKey(prk, leaf.Log, textID(o.id), f.Seq, f.Path)
+	key, err := ledger.CommitKey(prk, shard, textID(o.id), seq, d.path)
 	if err != nil {
 		return d, err
 	}
 	d.key = ledger.Hash(key)
-	d.commitment = ledger.Commit(key, ledger.EncodeField(f.Path, d.value))
+	d.commitment = ledger.Commit(key, ledger.EncodeField(d.path, d.value))
 	return d, nil
 }
 
-// ordinary are the paths of the values that are not about the step itself and were
-// not erased.
+// ordinary are the paths of the values that were not erased and are not about the
+// step itself; what is no instance's says all that it has to say by such as begin
+// with $, but for who acted.
 func (p *pastFields) ordinary() []string {
 	var paths []string
 	for _, f := range p.fields {
-		if !strings.HasPrefix(f.path, "$") && !f.erased {
+		own := f.path == "$actor" || p.object.kind == store.Instance && strings.HasPrefix(f.path, "$")
+		if !own && !f.erased {
 			paths = append(paths, f.path)
 		}
 	}
 	return paths
+}
+
+// what names the step or entry in messages.
+func (p *pastFields) what() string {
+	if p.object.kind == entryKind {
+		return "the entry"
+	}
+	return fmt.Sprintf("step %d", p.row.Seq)
 }
 
 func (p *pastFields) find(path string) (disclosable, bool) {
@@ -251,6 +300,12 @@ func (p *pastFields) find(path string) (disclosable, bool) {
 		return disclosable{}, false
 	}
 	return p.fields[i], true
+}
+
+// value returns what was written under a path, nil if nothing.
+func (p *pastFields) value(path string) canon.Value {
+	d, _ := p.find(path)
+	return d.value
 }
 
 // disclose makes what shows one value. Its path is one among the commitments of all,
@@ -262,7 +317,7 @@ func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 	}
 	d, ok := p.find(path)
 	if !ok {
-		return ledger.Disclosed{}, fault.New(fault.NotFound, "step %d did not write %q, but %s", p.row.Seq, path, strings.Join(p.ordinary(), ", ")).
+		return ledger.Disclosed{}, fault.New(fault.NotFound, "%s did not write %q, but %s", p.what(), path, strings.Join(p.ordinary(), ", ")).
 			WithCode("no_such_field").WithHint("a value is proven by the step that wrote it: underseal instances steps lists what each one wrote")
 	}
 	if d.erased {
@@ -333,17 +388,17 @@ const (
 
 // proveBundle adds the proofs: of the leaf, of its signer's chain and of the
 // platform's, and where the log's head was anchored.
-func (e *Engine) proveBundle(ctx context.Context, scope store.Scope, b *ledger.Bundle) error {
+func (e *Engine) proveBundle(ctx context.Context, scope store.Scope, x exhibit, anchored bool) error {
+	b := x.bundle
 	leaf, err := ledger.ParseLeaf(b.Leaf)
 	if err != nil {
 		return err
 	}
-	id, err := store.ParseID(leaf.Object)
-	if err != nil {
+	if b.Proof, b.Anchor, err = e.anchoredProof(ctx, scope, x.object, x.seq); err != nil {
 		return err
 	}
-	if b.Proof, b.Anchor, err = e.anchoredProof(ctx, scope, id, leaf.Seq); err != nil {
-		return err
+	if anchored && b.Anchor == nil {
+		return e.notAnchored()
 	}
 	if leaf.Key != "" {
 		if b.Chain, err = e.chainTo(ctx, scope, leaf.Key); err != nil {

@@ -24,7 +24,14 @@ type PastEntry struct {
 // OpenEntry opens an entry of the caller's log.
 func OpenEntry(ctx context.Context, e *Engine, c Caller, id store.ID) (PastEntry, error) {
 	past, err := e.openEntry(ctx, c.Scope, id)
-	return PastEntry{past.leaf, past.fields}, err
+	if err != nil {
+		return PastEntry{}, err
+	}
+	fields := map[string]canon.Value{}
+	for _, f := range past.fields {
+		fields[f.path] = f.value
+	}
+	return PastEntry{past.leaf, fields}, nil
 }
 
 // RecordEntry makes an entry with these fields durable.

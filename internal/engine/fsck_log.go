@@ -476,7 +476,7 @@ func (c *Check) checkFormer(ctx context.Context, shard store.Shard) error {
 		}
 		want = checkpointValue(ledger.Checkpoint{Origin: prev.Origin, Size: prev.Size, Root: root})
 	}
-	got := past.fields["$former"]
+	got := past.value("$former")
 	if (got == nil) != (want == nil) || want != nil && !canon.Equal(got, want) {
 		c.add(Finding{Kind: FoundShard, Shard: shard.Origin, Where: "log_shards", What: "the log does not continue the one before where that ended"})
 	}

@@ -335,7 +335,7 @@ func (c *Check) entries(ctx context.Context, leaves []store.LeafPlace) error {
 
 func (c *Check) entry(ctx context.Context, row store.Entry) error {
 	past, err := c.e.checkEntry(ctx, c.scope, row)
-	if _, ok := past.fields["$actor"]; err == nil && !ok {
+	if err == nil && past.value("$actor") == nil {
 		o := object{scope: c.scope, id: row.ID, kind: entryKind}
 		return o.tampered("says nothing of who acted: it is not ours")
 	}

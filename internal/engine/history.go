@@ -176,7 +176,7 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 		switch {
 		case fault.Is(err, fault.Sealed) && f.Commitment != nil:
 			erased, commitment = append(erased, f.Path), *f.Commitment
-		case fault.Is(err, fault.Integrity):
+		case fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed) && aboutPersons(f):
 			return "", nil, changed.WithCause(err)
 		case err != nil:
 			return "", nil, err
@@ -190,6 +190,13 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 		return "", nil, changed
 	}
 	return actor, erased, nil
+}
+
+// aboutPersons reports whether a value is sealed under more keys than its object's own,
+// so that its commitment must be stored.
+func aboutPersons(f store.StoredField) bool {
+	ids, err := envelope.KeyIDs(f.Value)
+	return err == nil && len(ids) > 1
 }
 
 // checkPast opens a field version and commits to it again.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
@@ -19,12 +21,66 @@ type Anchors interface {
 	// Policy adds to a policy what the anchor log's operator believes: its keys, the
 	// witnesses and their quorum, the time stamping authority.
 	Policy(ctx context.Context, p *ledger.Policy) error
+	// Schedule says when checkpoints are anchored next, and why the newest anchoring is
+	// not complete; nil: it is.
+	Schedule() (next time.Time, delayed error)
 	// Halted returns why no checkpoint is signed any more; nil: nothing is wrong.
 	Halted() error
 }
 
 // UseAnchors sets the anchor log. Without one nothing is anchored.
 func (e *Engine) UseAnchors(a Anchors) { e.anchors = a }
+
+// notAnchored says why a head over a leaf was not anchored, and when one will be.
+func (e *Engine) notAnchored() error {
+	if e.anchors == nil {
+		return fault.New(fault.Invalid, "nothing is anchored on this server: it has no witnesses and no time stamping authority").
+			WithCode("no_anchor_log").WithHint("ask for the evidence without waiting; log.witnesses and log.timestamp_authority in the server's configuration begin an anchor log")
+	}
+	if err := e.anchors.Halted(); err != nil {
+		return err
+	}
+	next, delayed := e.anchors.Schedule()
+	f := fault.New(fault.Unavailable, "no head of the log over this is anchored yet; the next one is at %s", toSecond(next)).
+		WithCode("not_anchored").WithHint("try again then, or take the evidence without witnesses and timestamp")
+	if delayed != nil {
+		f = f.WithCause(delayed)
+	}
+	return f
+}
+
+// LogAnchoring says who is to see the heads of the tenant's logs, and when they are
+// shown to them next.
+func (e *Engine) LogAnchoring(ctx context.Context, c Caller) (api.LogAnchoring, error) {
+	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
+		return api.LogAnchoring{}, err
+	}
+	out := api.LogAnchoring{Witnesses: []string{}}
+	if e.anchors == nil {
+		return out, nil
+	}
+	var policy ledger.Policy
+	if err := e.anchors.Policy(ctx, &policy); err != nil {
+		return api.LogAnchoring{}, err
+	}
+	for _, w := range policy.Witnesses {
+		out.Witnesses = append(out.Witnesses, w.Name)
+	}
+	for _, g := range policy.Groups {
+		out.Quorum = g.Threshold
+	}
+	out.Configured, out.Timestamp = true, len(policy.Authorities) > 0
+	next, delayed := e.anchors.Schedule()
+	if halted := e.anchors.Halted(); halted != nil {
+		delayed = halted
+	} else {
+		out.Next = &next
+	}
+	if delayed != nil {
+		out.Delayed = delayed.Error()
+	}
+	return out, nil
+}
 
 // awaitProof proves that a leaf is in its log, under the log's newest signed head. A
 // leaf that is too young is waited for.

@@ -110,6 +110,8 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["LogPolicy"] = c.LogPolicy(ctx)
 	_, errs["StartCheck"] = c.StartCheck(ctx)
 	_, errs["IntegrityStatus"] = c.Integrity(ctx)
+	_, errs["LogEntries"] = c.LogEntries(ctx, api.EntryQuery{Page: page, Shard: "2026", Kind: "data."})
+	_, errs["LogAnchoring"] = c.LogAnchoring(ctx)
 	_, errs["Receipt"] = c.Receipt(ctx, "1", 2)
 	_, errs["Evidence"] = c.Evidence(ctx, api.EvidenceRequest{Instance: "1"})
 	_, errs["LogReaders"] = c.LogReaders(ctx, page)

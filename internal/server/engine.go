@@ -79,6 +79,8 @@ type Engine interface {
 	LogProof(ctx context.Context, c identity.Caller, instance string, step int) (api.LogProof, error)
 	LogConsistency(ctx context.Context, c identity.Caller, q api.ConsistencyQuery) (api.LogConsistency, error)
 	LogPolicy(ctx context.Context, c identity.Caller) (api.LogPolicy, error)
+	LogEntries(ctx context.Context, c identity.Caller, q api.EntryQuery) (api.LogEntries, error)
+	LogAnchoring(ctx context.Context, c identity.Caller) (api.LogAnchoring, error)
 	Receipt(ctx context.Context, c identity.Caller, instance string, step int) (api.SignedReceipt, error)
 	Evidence(ctx context.Context, c identity.Caller, in api.EvidenceRequest) ([]byte, error)
 	// LogFile returns a file of a log to whoever knows the secret of a reader's path.

@@ -341,6 +341,16 @@ func (e *fakeEngine) IntegrityStatus(_ context.Context, c identity.Caller) (api.
 	return api.Integrity{}, err
 }
 
+func (e *fakeEngine) LogEntries(_ context.Context, c identity.Caller, q api.EntryQuery) (api.LogEntries, error) {
+	_, err := e.note("LogEntries", c, "", "", q)
+	return api.LogEntries{}, err
+}
+
+func (e *fakeEngine) LogAnchoring(_ context.Context, c identity.Caller) (api.LogAnchoring, error) {
+	_, err := e.note("LogAnchoring", c, "", "", nil)
+	return api.LogAnchoring{}, err
+}
+
 func (e *fakeEngine) Receipt(_ context.Context, c identity.Caller, instance string, step int) (api.SignedReceipt, error) {
 	_, err := e.note("Receipt", c, instance, "", step)
 	return api.SignedReceipt{}, err

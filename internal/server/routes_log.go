@@ -42,6 +42,18 @@ func (s *Server) logRoutes() []*operation {
 			func(ctx context.Context, x *exchange, _ none) (api.LogPolicy, error) {
 				return e.LogPolicy(ctx, x.caller)
 			}),
+		newOperation("GET", "/v1/log/entries", "listLogEntries", tag, "List what stands in a log, oldest first",
+			func(ctx context.Context, x *exchange, in api.EntryQuery) (api.LogEntries, error) {
+				out, err := e.LogEntries(ctx, x.caller, in)
+				out.Items = list(out.Items)
+				return out, err
+			}),
+		newOperation("GET", "/v1/log/anchoring", "getLogAnchoring", tag, "Say who sees the heads of logs, and when next",
+			func(ctx context.Context, x *exchange, _ none) (api.LogAnchoring, error) {
+				out, err := e.LogAnchoring(ctx, x.caller)
+				out.Witnesses = list(out.Witnesses)
+				return out, err
+			}),
 		newOperation("GET", "/v1/instances/{instance}/receipt", "getReceipt", tag, "Get the platform's signed receipt for a step",
 			func(ctx context.Context, x *exchange, in api.StepQuery) (api.SignedReceipt, error) {
 				return e.Receipt(ctx, x.caller, x.id, in.Step)
@@ -57,7 +69,7 @@ func (s *Server) logRoutes() []*operation {
 
 // evidenceRoute discloses values and leaves an entry in the log, so it is no GET.
 func (s *Server) evidenceRoute() *operation {
-	o := newOperation("POST", "/v1/evidence", "exportEvidence", "log", "Get the evidence of one step as a file that proves it offline",
+	o := newOperation("POST", "/v1/evidence", "exportEvidence", "log", "Get the evidence of one step or entry as a file that proves it offline",
 		func(ctx context.Context, x *exchange, in api.EvidenceRequest) (archive, error) {
 			return s.engine.Evidence(ctx, x.caller, in)
 		})

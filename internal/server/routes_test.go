@@ -72,6 +72,8 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/log/policy", "", "LogPolicy", "", nil},
 		{"POST", "/v1/integrity/checks", "", "StartCheck", "", nil},
 		{"GET", "/v1/integrity", "", "IntegrityStatus", "", nil},
+		{"GET", "/v1/log/entries?shard=2026&kind=data.&after=5&limit=3", "", "LogEntries", "", api.EntryQuery{Page: api.Page{After: "5", Limit: 3}, Shard: "2026", Kind: "data."}},
+		{"GET", "/v1/log/anchoring", "", "LogAnchoring", "", nil},
 		{"GET", "/v1/instances/1/receipt?step=3", "", "Receipt", "1", 3},
 		{"POST", "/v1/evidence", `{"instance":"1","task":"1.2","fields":["a"],"no_model":true}`, "Evidence", "", api.EvidenceRequest{Instance: "1", Task: "1.2", Fields: []string{"a"}, NoModel: true}},
 		{"POST", "/v1/log/readers", `{"name":"the auditor"}`, "CreateLogReader", "", api.LogReaderRequest{Name: "the auditor"}},
