@@ -347,8 +347,8 @@ func (c *Check) entry(ctx context.Context, row store.Entry) error {
 
 // reader requires that the reader of the log whom an entry is about has a row, and that
 // it says what the log does.
-func (c *Check) reader(ctx context.Context, past pastEntry) error {
-	text, _ := past.fields["$reader"].(canon.String)
+func (c *Check) reader(ctx context.Context, past *pastFields) error {
+	text, _ := past.value("$reader").(canon.String)
 	id, err := store.ParseID(string(text))
 	if err != nil {
 		return err
