@@ -184,7 +184,7 @@ func TestAnOpeningThatWasChangedIsRefused(t *testing.T) {
 		`UPDATE anchor_openings SET shard = 2 WHERE tenant = 'ann'`,
 		`DELETE FROM anchor_openings WHERE tenant = 'ann'`,
 		`UPDATE anchor_hashes SET hash = zeroblob(32) WHERE pos = 1`,
-		`UPDATE anchor_checkpoints SET size = size + 1`,
+		`UPDATE anchor_checkpoints SET size = size + 100`,
 		`UPDATE anchor_checkpoints SET log = 2`,
 		`UPDATE anchor_checkpoints SET signed = X'00'`,
 		`DELETE FROM anchor_checkpoints`,
