@@ -132,7 +132,7 @@ func (l KeyLink) coveredBy(log string, size uint64) (covered, known bool) {
 	return slices.Compare(shard[:], other[:]) < 0, ok && otherOK && base == otherBase
 }
 
-// shardNumber reads the end of a shard's origin, "2026" or "2026.2", for its place in
+// shardNumber reads the end of a shard's origin, "2026" or "2026.1795334432", for its place in
 // the order of a tenant's shards.
 func shardNumber(origin string) (base string, number [2]int, ok bool) {
 	i := strings.LastIndexByte(origin, '/')

@@ -16,7 +16,7 @@ type restoreCmd struct {
 }
 
 func (restoreCmd) Help() string {
-	return opensDatabase + " Puts a backup into a place that holds nothing, carries out erasures that it does not know of, and, if steps were lost that the log was signed of, goes on in a new log whose first leaves say so. serve refuses such data until then."
+	return opensDatabase + " Puts a backup into a place that holds nothing, carries out erasures that it does not know of, and goes on in a new log whose first leaves name the last head that is known. serve refuses data that are behind it until then."
 }
 
 // restored says what was put back.

@@ -124,7 +124,7 @@ func (e *Engine) shardNamed(ctx context.Context, scope store.Scope, name string)
 	return 0, noLogFile()
 }
 
-// shardName is the last part of a shard's origin: "2026", after a restore "2026.2".
+// shardName is the last part of a shard's origin: "2026", after a restore "2026.1795334432".
 func shardName(origin string) string { return origin[strings.LastIndexByte(origin, '/')+1:] }
 
 // logTile returns a tile or a bundle that the log has.

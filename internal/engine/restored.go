@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
@@ -18,25 +17,30 @@ type restored struct {
 	scope  store.Scope
 	shards []store.Shard
 	behind []store.LogHead // heads beside the keys that the data does not reach
+	newest *store.LogHead  // head of the newest log; nil: nothing of it was signed
 }
 
-// OpenShardAfterRestore opens the next log of a tenant whose data is older than the
-// heads beside the keys say, with the leaf "restore.performed", which names those
-// heads and others that are known from elsewhere, such as a witness. Leaves of the
-// restored data that have no place get one first, in the log that is then closed
-// without a last leaf. In the end the heads beside the keys say how far the restored
-// logs go, and their notes what was lost; a start refuses no longer. It can be called
-// again after a crash at any point.
+// OpenShardAfterRestore opens the next log of a tenant whose data was brought back,
+// with the leaf "restore.performed". It names the heads beside the keys that the data
+// does not reach, or, when it reaches all of them, the newest, and others that are
+// known from elsewhere, such as a witness. A new log it is also when nothing seems to
+// be behind: keys that were brought back with the data do not know what was signed
+// since, and the old log would be forked.
 //
-// Nobody may use the tenant meanwhile. It returns the origin of the new log, or ""
-// when nothing is behind, and then does nothing. Integrity when the data is not older
-// but another than what was signed.
+// Leaves of the restored data that have no place get one first, in the log that is
+// then closed without a last leaf. In the end the heads beside the keys say how far
+// the restored logs go, and their notes what was lost; a start refuses no longer. It
+// can be called again after a crash at any point.
+//
+// Nobody may use the tenant meanwhile. It returns the origin of the new log, or "" for
+// a tenant that has none yet. Integrity when the data is not older but another than
+// what was signed.
 func (e *Engine) OpenShardAfterRestore(ctx context.Context, scope store.Scope, known ...ledger.Checkpoint) (origin string, err error) {
 	g := e.shards.gate(scope.Tenant())
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := restored{scope: scope}
-	if err := e.compareHeads(ctx, &r, known); err != nil || len(r.behind) == 0 && len(known) == 0 {
+	if err := e.compareHeads(ctx, &r, known); err != nil || len(r.shards) == 0 && len(r.behind) == 0 && len(known) == 0 {
 		return "", err
 	}
 	if err := e.sequencer.Settle(ctx, scope); err != nil {
@@ -81,6 +85,9 @@ func (e *Engine) compareHeads(ctx context.Context, r *restored, known []ledger.C
 		}
 		if !reached {
 			r.behind = append(r.behind, h)
+		}
+		if n := len(r.shards); n > 0 && r.shards[n-1].Origin == h.Origin {
+			r.newest = &h
 		}
 	}
 	for _, c := range known {
@@ -161,7 +168,8 @@ func (e *Engine) begunAfterRestore(ctx context.Context, r *restored, sh store.Sh
 }
 
 // freeOrigin returns an origin for a log of this year that no log has that is known,
-// also of those that were lost.
+// also of those that were lost. Its number is the time, so that two restores of one
+// backup do not meet.
 func (e *Engine) freeOrigin(r *restored, known []ledger.Checkpoint) string {
 	taken := map[string]bool{}
 	for _, sh := range r.shards {
@@ -177,11 +185,11 @@ func (e *Engine) freeOrigin(r *restored, known []ledger.Checkpoint) string {
 	for origin := range taken {
 		year = max(year, yearOf(origin))
 	}
-	name := strconv.Itoa(year)
-	for n := 2; taken[e.origin(r.scope, name)]; n++ {
-		name = fmt.Sprintf("%d.%d", year, n)
+	for n := e.moment().Unix(); ; n++ {
+		if origin := e.origin(r.scope, fmt.Sprintf("%d.%d", year, n)); !taken[origin] {
+			return origin
+		}
 	}
-	return e.origin(r.scope, name)
 }
 
 const restorePerformedKind = "restore.performed"
@@ -190,7 +198,11 @@ const restorePerformedKind = "restore.performed"
 // was restored.
 func restorePerformed(r *restored, known []ledger.Checkpoint) (act, error) {
 	var list canon.List
-	for _, h := range r.behind {
+	heads := r.behind
+	if len(heads) == 0 && r.newest != nil {
+		heads = append(heads, *r.newest)
+	}
+	for _, h := range heads {
 		c, err := ledger.UnverifiedCheckpoint(h.Note)
 		if err != nil {
 			return act{}, err

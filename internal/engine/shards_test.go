@@ -2,8 +2,10 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -257,7 +259,8 @@ func TestRestoredDataGoesOnInANewLog(t *testing.T) {
 	}
 	env.Restart(func() {
 		logOf(t, env, func(db *store.DB, s store.Scope, shards []store.Shard, leaves [][]ledger.Leaf) {
-			if len(shards) != 2 || shards[1].Origin != shards[0].Origin[:len(shards[0].Origin)-4]+"2027.2" {
+			want := fmt.Sprintf("%s2027.%d", strings.TrimSuffix(shards[0].Origin, "2026"), clock.now().Unix())
+			if len(shards) != 2 || shards[1].Origin != want {
 				t.Fatalf("logs are %+v", shards)
 			}
 			if leaves[1][0].Kind != "log.opened" || leaves[1][1].Kind != "restore.performed" {
@@ -265,6 +268,53 @@ func TestRestoredDataGoesOnInANewLog(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestDataAndKeysThatAreBroughtBackTogetherGoOnInANewLog restores one backup twice.
+// Its keys know of nothing that was signed since, so the old log would be forked.
+func TestDataAndKeysThatAreBroughtBackTogetherGoOnInANewLog(t *testing.T) {
+	clock := newClock(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
+	deployLoan(t, env)
+	backup := map[string][]byte{"data.db": nil, "keys.db": nil}
+	env.Restart(func() {
+		for name := range backup {
+			backup[name] = readFile(t, filepath.Join(env.Config.Data, name))
+		}
+	})
+	origins := map[string]bool{}
+	for range 2 {
+		env.Start("loan", example(t, "application.json")) // is lost
+		clock.set(clock.now().Add(time.Hour))
+		env.Restart(func() {
+			for name, content := range backup {
+				path := filepath.Join(env.Config.Data, name)
+				writeFile(t, path, content)
+				os.Remove(path + "-wal")
+				os.Remove(path + "-shm")
+			}
+			env.Config.Restored = true
+		})
+		env.Config.Restored = false
+		env.Restart(func() {
+			logOf(t, env, func(db *store.DB, s store.Scope, shards []store.Shard, leaves [][]ledger.Leaf) {
+				if len(shards) != 2 || shards[0].Open || leaves[1][1].Kind != "restore.performed" {
+					t.Fatalf("logs are %+v", shards)
+				}
+				origins[shards[1].Origin] = true
+			})
+		})
+	}
+	if len(origins) != 2 {
+		t.Errorf("two restores go on in %v", origins)
+	}
+	performed := entriesOf(t, env, "restore.performed")
+	if len(performed) != 1 {
+		t.Fatalf("%d restores", len(performed))
+	}
+	if known, _ := performed[0].Fields["$known"].(canon.List); len(known) != 1 {
+		t.Errorf("it names %v, want the head that the backup has", known)
+	}
 }
 
 // TestARestoreCanBeCutShort lets the last part of it fail.
@@ -291,14 +341,14 @@ func raiseHeads(t *testing.T, env *testenv.Env) {
 	t.Helper()
 	db := openRaw(t, filepath.Join(env.Config.Data, "keys.db"))
 	defer db.Close()
-	result, err := db.Exec(`UPDATE log_heads SET size = size + 1000 WHERE origin NOT LIKE '%.2'`)
+	result, err := db.Exec(`UPDATE log_heads SET size = size + 1000 WHERE origin NOT LIKE '%.%'`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := result.RowsAffected(); n != 1 {
 		t.Fatalf("%d heads", n)
 	}
-	if _, err := db.Exec(`DELETE FROM log_heads WHERE origin LIKE '%.2'`); err != nil {
+	if _, err := db.Exec(`DELETE FROM log_heads WHERE origin LIKE '%.%'`); err != nil {
 		t.Fatal(err)
 	}
 }
