@@ -1330,7 +1330,9 @@ class Verification:
         except Refused as e:
             raise Refused("leaf_malformed", str(e)) from None
         place = "as step %d of %s" % (self.leaf.seq, self.leaf.object) if self.leaf.object else "of no object"
-        self.ok("The entry says: %r %s, at %r, by %s, on %s by the server's clock.", self.leaf.kind, place, self.leaf.elem, self.leaf.act, self.leaf.at)
+        if self.leaf.elem:
+            place += ", at element %r of the model" % self.leaf.elem
+        self.ok("The entry says: %r %s, by %s, on %s by the server's clock.", self.leaf.kind, place, self.leaf.act, self.leaf.at)
 
     def check_platform(self):
         if not self.b.platform:

@@ -50,9 +50,12 @@ func (w *Witness) serveAdd(out http.ResponseWriter, in *http.Request, log *slog.
 		out.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = out.Write(line) // as above
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		log.Info("cosigned", "size", newest)
-	} else {
+	case fault.Is(err, fault.Conflict): // as logs begin that do not know what is signed here
+		log.Info("told a log the size that is signed here", "size", newest)
+	default:
 		log.Warn("refused a checkpoint", "error", err)
 	}
 }
