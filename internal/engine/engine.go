@@ -46,7 +46,7 @@ type Config struct {
 }
 
 // Engine is the use cases of one node. It is safe for concurrent use. Before
-// the first call, Use and UseSequencer must have given it a runner and a sequencer.
+// the first call, Use, UseSequencer and UseIntegrity must have given it what they name.
 type Engine struct {
 	store      *store.DB
 	ring       *keyring.Ring

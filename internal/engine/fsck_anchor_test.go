@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"encoding/json"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,8 +27,8 @@ var freeOfAnchors = map[string]string{
 }
 
 // newAnchoredWorld is a closed database whose log was seen by two witnesses and an
-// authority three times, and its older state.
-func newAnchoredWorld(t *testing.T) *world {
+// authority, so often and some times more, and its older state.
+func newAnchoredWorld(t *testing.T, often int) *world {
 	t.Helper()
 	dir, w := t.TempDir(), &world{}
 	synctest.Test(t, func(inner *testing.T) {
@@ -38,8 +40,10 @@ func newAnchoredWorld(t *testing.T) *world {
 		seen.Know(inner.Context(), env)
 		env.Deploy("all.bpmn", everything)
 		time.Sleep(3 * time.Minute)
-		env.Start("everything", `{"note": "a"}`)
-		time.Sleep(3 * time.Minute)
+		for range often {
+			env.Start("everything", `{"note": "a"}`)
+			time.Sleep(3 * time.Minute)
+		}
 		env.Restart(func() { w.old = w.copy(t, env.Config.Data) })
 		env.Start("everything", `{"note": "b"}`)
 		time.Sleep(3 * time.Minute)
@@ -52,7 +56,7 @@ func newAnchoredWorld(t *testing.T) *world {
 }
 
 func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
-	w := newAnchoredWorld(t)
+	w := newAnchoredWorld(t, 1)
 	for _, withoutKeys := range []bool{false, true} {
 		if found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys); err != nil || len(found) > 0 {
 			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
@@ -89,13 +93,14 @@ func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
 // TestWhatWitnessesAndAuthorityGaveIsChecked changes what is stored beside checkpoints
 // so that each row is well formed.
 func TestWhatWitnessesAndAuthorityGaveIsChecked(t *testing.T) {
-	w := newAnchoredWorld(t)
+	w := newAnchoredWorld(t, 1)
 	const first, last = `(SELECT min(size) FROM anchor_checkpoints)`, `(SELECT max(size) FROM anchor_checkpoints)`
 	const bare = `UPDATE anchor_checkpoints SET signed = substr(signed, 1, instr(signed, CAST('` + "\u2014" + ` w1.example' AS BLOB)) - 1)`
 	for _, test := range []struct {
 		name, sql, says string
 		withoutKeys     bool
 	}{
+		{"an inner hash of the tree", `UPDATE anchor_hashes SET hash = (SELECT hash FROM anchor_hashes WHERE pos = 0) WHERE pos = 2`, "is gone or not that of the entries below it", true},
 		{"the cosignatures are gone", bare, "it has 0 cosignatures, and the quorum was 2", true},
 		{"and nobody asked for any", bare + `, quorum = 0`, "not as it was stored", false},
 		{"those of another checkpoint", `
@@ -136,11 +141,84 @@ func TestWhatWitnessesAndAuthorityGaveIsChecked(t *testing.T) {
 // TestAWitnessThatWasTakenOutIsNoFinding checks with another configuration than the one
 // under which the log was seen.
 func TestAWitnessThatWasTakenOutIsNoFinding(t *testing.T) {
-	w := newAnchoredWorld(t)
+	w := newAnchoredWorld(t, 1)
 	w.config.Anchor.Witnesses, w.config.Anchor.Quorum, w.config.Anchor.Authority = w.config.Anchor.Witnesses[:1], 1, nil
 	for _, withoutKeys := range []bool{false, true} {
 		if found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys); err != nil || len(found) > 0 {
 			t.Errorf("without keys: %v: %v, %v", withoutKeys, found, err)
 		}
 	}
+}
+
+// TestACheckOfTheAnchorLogGoesOnWhereItWas interrupts a check after each part, and goes on
+// with its state as it was stored: first of what is whole, then of what was changed.
+func TestACheckOfTheAnchorLogGoesOnWhereItWas(t *testing.T) {
+	w := newAnchoredWorld(t, 40)
+	dir := w.copy(t, w.config.Data)
+	for _, want := range []int{0, 1} {
+		state, phases, found := map[string]engine.CheckState{}, map[string]int{}, 0
+		for whole := false; !whole; {
+			config := w.config
+			config.Data = dir
+			err := node.Check(t.Context(), config, node.CheckConfig{State: state, Rows: 25, Part: func(tenant string, s engine.CheckState, some []engine.Finding) error {
+				text, err := json.Marshal(s)
+				if err != nil {
+					return err
+				}
+				s = engine.CheckState{}
+				if err := json.Unmarshal(text, &s); err != nil {
+					return err
+				}
+				state[tenant], found = s, found+len(some)
+				phases[s.Phase]++
+				return errInterrupted
+			}})
+			if whole = err == nil; err != nil && !errors.Is(err, errInterrupted) {
+				t.Fatal(err)
+			}
+		}
+		if found != want || phases["anchors"] < 3 || phases["openings"] < 3 {
+			t.Errorf("%d findings in parts %v, want %d and some parts of each phase", found, phases, want)
+		}
+		db := openRaw(t, filepath.Join(dir, "data.db"))
+		_, err := db.Exec(`UPDATE anchor_checkpoints SET quorum = 1 WHERE size = (SELECT max(size) FROM anchor_checkpoints)`)
+		db.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// TestTheServerFindsAChangeOfTheAnchorLogByItself waits for a round of the server, which
+// tells the first tenant's log.
+func TestTheServerFindsAChangeOfTheAnchorLogByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen *testenv.Seen
+		env := testenv.New(t, func(c *node.Config) {
+			c.CheckRate = 1000
+			seen = testenv.NewSeen(t, c)
+		})
+		seen.Know(t.Context(), env)
+		env.Deploy("all.bpmn", everything)
+		time.Sleep(5 * time.Minute)
+		if n := findings(t, env); n != 0 {
+			t.Fatalf("%v findings, and nobody changed anything", n)
+		}
+		execRaw(t, env, `UPDATE anchor_openings SET blind = zeroblob(32) WHERE idx = 0`)
+		time.Sleep(5 * time.Minute)
+		now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+		if err != nil || now.Last == nil || len(now.Last.Findings) != 2 { // the opening, and the entry without one
+			t.Fatalf("%+v, %v, want two findings", now.Last, err)
+		}
+		for _, f := range now.Last.Findings {
+			if f.Where != "anchor_openings" {
+				t.Errorf("found %+v", f)
+			}
+		}
+		if n := alarms(t, env); n != 2 {
+			t.Errorf("the log has %d alarms, want 2", n)
+		}
+	})
 }

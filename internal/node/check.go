@@ -19,6 +19,8 @@ type CheckConfig struct {
 	// State is where to go on, by tenant; one that is not in it is checked from the
 	// beginning.
 	State map[string]engine.CheckState
+	// Rows is how many rows one part has, about; 0: some thousands.
+	Rows int
 	// Part is called after each part of the check. An error ends it.
 	Part func(tenant string, state engine.CheckState, found []engine.Finding) error
 }
@@ -48,7 +50,7 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 		return err
 	}
 	for _, tenant := range tenants {
-		c := n.newCheck(tenant, check.State[tenant], engine.CheckOptions{WithoutKeys: check.WithoutKeys}, anchors)
+		c := n.newCheck(tenant, check.State[tenant], engine.CheckOptions{WithoutKeys: check.WithoutKeys, Part: check.Rows}, anchors)
 		for !c.Done() {
 			found, err := c.Next(ctx)
 			if err != nil {

@@ -100,6 +100,7 @@ func (n *Node) checkIntegrity(ctx context.Context) error {
 			i.check, i.round = nil, i.round[1:]
 			if len(i.round) == 0 {
 				i.endRound(n.now())
+				return nil // what the next round would see, it sees the next time
 			}
 		}
 	}
@@ -345,8 +346,8 @@ func (c *checked) wire(tenant string) *api.IntegrityCheck {
 	case !c.ended.IsZero():
 		out.State = "done"
 	}
-	if !c.ended.IsZero() {
-		out.Ended = &c.ended
+	if ended := c.ended; !ended.IsZero() {
+		out.Ended = &ended
 	}
 	return out
 }
