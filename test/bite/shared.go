@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -187,19 +188,15 @@ func (s *shared) link(ctx context.Context, g *group) error {
 }
 
 // pass returns an error unless the group's tests pass without any patch: a test that
-// fails anyway proves nothing. Patches that are built alone need that too.
+// fails anyway, or in the time that it is given, proves nothing. Patches that are built
+// alone need that too.
 func (s *shared) pass(ctx context.Context, g *group) error {
-	for _, short := range []bool{false, true} {
-		all := patch{short: short, timeout: longest.String()}
-		var names []string
-		for _, p := range g.patches {
-			if p.short == short {
-				names = append(names, p.run)
-			}
-		}
-		if len(names) == 0 {
-			continue
-		}
+	runs := map[patch][]string{} // the tests' names by what else the Test lines say
+	for _, p := range g.patches {
+		as := patch{short: p.short, timeout: cmp.Or(p.timeout, longest.String())}
+		runs[as] = append(runs[as], p.run)
+	}
+	for all, names := range runs {
 		slices.Sort(names)
 		if !slices.Contains(names, "") {
 			all.run = strings.Join(slices.Compact(names), "|")
