@@ -57,9 +57,17 @@ func (c *backupCmd) Run(ctx context.Context, e *env) error {
 		done.Missing = "files: they are in " + data.Files
 	}
 	return e.result(done, func(w io.Writer) {
-		pairs(w, "data", done.Data, "keys", done.Keys+"  (keep them apart from the data)",
-			"copied", fmt.Sprintf("%s, %d bytes", counted(done.Files, "file"), done.Bytes), "not copied", done.Missing)
+		pairs(w, append([]string{"data", done.Data, "keys", done.Keys + "  (keep them apart from the data)",
+			"copied", fmt.Sprintf("%s, %d bytes", counted(done.Files, "file"), done.Bytes), "not copied", done.Missing}, logPairs(done.Logs)...)...)
 	})
+}
+
+// logPairs say how far the logs of a copy were signed.
+func logPairs(logs []backup.Log) (kv []string) {
+	for _, log := range logs {
+		kv = append(kv, "log", fmt.Sprintf("%s, %d entries signed", log.Origin, log.Size))
+	}
+	return kv
 }
 
 func (s *settings) backupSource() (src backup.Source, err error) {

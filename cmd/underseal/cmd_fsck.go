@@ -36,6 +36,7 @@ func (fsckCmd) Help() string {
 // fsckState is a check that is under way, as it is kept in a file.
 type fsckState struct {
 	WithoutKeys bool                         `json:"without_keys"`
+	Deployment  string                       `json:"deployment"` // whose database it is
 	Tenants     map[string]engine.CheckState `json:"tenants"`
 	Findings    []engine.Finding             `json:"findings"`
 }
@@ -135,14 +136,21 @@ func (d fscked) err() error {
 		WithHint("each finding says what to do; keep a copy of the database as it is before you repair anything")
 }
 
+// stateFile returns where the state is kept: never where others could put one. With
+// Postgres there may be no data directory yet.
 func (c *fsckCmd) stateFile(e *env) (string, error) {
-	switch {
-	case c.State != "":
+	if c.State != "" {
 		return c.State, nil
-	case e.settings.Database != "":
-		return filepath.Join(os.TempDir(), "underseal-fsck.state"), nil
 	}
-	return filepath.Join(e.settings.Data, "fsck.state"), e.settings.checkPlaces("data")
+	if e.settings.Data == "" {
+		return "", fault.New(fault.Invalid, "there is no data directory to keep the state of the check in").WithCode("no_home").WithHint("set HOME, or give --state")
+	}
+	if e.settings.Database != "" {
+		if err := os.MkdirAll(e.settings.Data, 0o700); err != nil {
+			return "", fault.New(fault.Invalid, "make the directory for the state of the check: %w", err).WithHint("give --state")
+		}
+	}
+	return filepath.Join(e.settings.Data, "fsck.state"), nil
 }
 
 // begin returns the state of an interrupted check, or that of a new one.
@@ -165,6 +173,15 @@ func (c *fsckCmd) begin(path string) (*fsckState, error) {
 		return nil, fault.New(fault.Conflict, "the interrupted check was another one: --without-keys").WithHint("give the same flags, or run it without --resume")
 	}
 	return state, nil
+}
+
+// of requires that the state is of a check of this deployment's database.
+func (s *fsckState) of(deployment string) error {
+	if s.Deployment != "" && s.Deployment != deployment {
+		return fault.New(fault.Conflict, "the interrupted check was of another database, of deployment %s", s.Deployment).WithHint("run it without --resume")
+	}
+	s.Deployment = deployment
+	return nil
 }
 
 // save writes a state so that a crash leaves this one or the one before.

@@ -24,6 +24,8 @@ type restored struct {
 	Deployment string     `json:"deployment,omitempty"`
 	Copied     *time.Time `json:"copied,omitempty"` // when the backup of the data began
 	Data       string     `json:"data,omitempty"`
+
+	Logs []backup.Log `json:"logs,omitempty"` // of the backup: what was signed after it is lost
 }
 
 func (c *restoreCmd) Run(ctx context.Context, e *env) error {
@@ -43,7 +45,7 @@ func (c *restoreCmd) Run(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		done = restored{Deployment: data.Deployment, Copied: &data.Began}
+		done = restored{Deployment: data.Deployment, Copied: &data.Began, Logs: data.Logs}
 	}
 	if src.DSN == "" {
 		done.Data = src.Data
@@ -52,6 +54,6 @@ func (c *restoreCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return e.result(done, func(w io.Writer) {
-		pairs(w, "restored", done.Data, "deployment", done.Deployment, "as of", stampOf(done.Copied))
+		pairs(w, append([]string{"restored", done.Data, "deployment", done.Deployment, "as of", stampOf(done.Copied)}, logPairs(done.Logs)...)...)
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -14,24 +15,54 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/underseal/underseal/internal/pgtest"
 )
 
 // The test binary is the program itself, under the name underseal on PATH.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"underseal": main})
+	testscript.Main(withPostgres{m}, map[string]func(){"underseal": main})
+}
+
+// withPostgres runs tests that may start a Postgres server, which ends with them.
+type withPostgres struct{ m *testing.M }
+
+func (w withPostgres) Run() int { return pgtest.Main(w.m) }
+
+var commands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits": exits, "server": startServer, "mode": checkMode, "identity": makeIdentity, "sql": runSQL,
 }
 
 func TestScripts(t *testing.T) {
-	scripts, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("no scripts in testdata: %v", err)
+	scriptsIn(t, "testdata")
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: setup, Cmds: commands})
+}
+
+// TestScriptsOnPostgres gives each script two empty databases: the files dsn and
+// elsewhere hold their connection strings.
+func TestScriptsOnPostgres(t *testing.T) {
+	databases := map[string][2]string{}
+	for _, script := range scriptsIn(t, "testdata/postgres") {
+		name := "script-" + strings.TrimSuffix(filepath.Base(script), ".txt")
+		databases[name] = [2]string{pgtest.Database(t), pgtest.Database(t)}
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:   "testdata",
-		Setup: setup,
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "server": startServer, "mode": checkMode, "identity": makeIdentity},
-	})
+	testscript.Run(t, testscript.Params{Dir: "testdata/postgres", Cmds: commands, Setup: func(e *testscript.Env) error {
+		both := databases[filepath.Base(e.WorkDir)]
+		e.Setenv("UNDERSEAL_DATABASE", "file:"+filepath.Join(e.WorkDir, "dsn"))
+		return errors.Join(setup(e), os.WriteFile(filepath.Join(e.WorkDir, "dsn"), []byte(both[0]), 0o600),
+			os.WriteFile(filepath.Join(e.WorkDir, "elsewhere"), []byte(both[1]), 0o600))
+	}})
+}
+
+func scriptsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	scripts, err := filepath.Glob(dir + "/*.txt")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts in %s: %v", dir, err)
+	}
+	return scripts
 }
 
 // setup gives each script directories of its own, and the examples.
@@ -123,8 +154,10 @@ func endServer(ts *testscript.TestScript, asked bool) {
 // environ passes on what setup and the script set.
 func environ(ts *testscript.TestScript) []string {
 	var lines []string
-	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNDERSEAL_LISTEN", "UNDERSEAL_METRICS_LISTEN", "UNDERSEAL_DATA"} {
-		lines = append(lines, name+"="+ts.Getenv(name))
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNDERSEAL_LISTEN", "UNDERSEAL_METRICS_LISTEN", "UNDERSEAL_DATA", "UNDERSEAL_DATABASE"} {
+		if value := ts.Getenv(name); value != "" {
+			lines = append(lines, name+"="+value)
+		}
 	}
 	return lines
 }
@@ -139,6 +172,22 @@ func makeIdentity(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("# created by a test\n"+identity.String()+"\n"), 0o600))
 	ts.Setenv("RECIPIENT", identity.Recipient().String())
+}
+
+// runSQL changes a Postgres database as its administrator could: sql DSNFILE STATEMENT.
+// It must change something.
+func runSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql DSNFILE STATEMENT")
+	}
+	conn, err := pgx.Connect(context.Background(), ts.ReadFile(args[0]))
+	ts.Check(err)
+	defer conn.Close(context.Background())
+	done, err := conn.Exec(context.Background(), args[1])
+	ts.Check(err)
+	if done.RowsAffected() == 0 && !strings.HasPrefix(args[1], "DROP") {
+		ts.Fatalf("%q changes nothing", args[1])
+	}
 }
 
 // checkMode compares a file's permissions: mode 600 PATH

@@ -55,13 +55,16 @@ func Make(ctx context.Context, src Source, dir string) (data, keys Manifest, err
 	}
 	id := uuid.NewString()
 	data = Manifest{Format: format, Backup: id, Part: Data, Began: src.Now().UTC(), Files: src.Files, Database: src.database()}
-	if data.Deployment, err = src.part(ctx, dir, &data); err != nil {
+	if err = src.part(ctx, dir, &data); err != nil {
 		return data, keys, err
 	}
 	keys = Manifest{Format: format, Backup: id, Part: Keys, Began: src.Now().UTC(), Database: src.database()}
-	keys.Deployment, err = src.part(ctx, dir, &keys)
+	err = src.part(ctx, dir, &keys)
 	if err == nil && keys.Deployment != data.Deployment {
 		err = fault.New(fault.Integrity, "the data belongs to deployment %q, the keys beside it to %q", data.Deployment, keys.Deployment)
+	}
+	if err == nil {
+		err = data.with(keys.Logs)
 	}
 	return data, keys, err
 }
@@ -74,38 +77,51 @@ func (src Source) database() string {
 }
 
 // part copies one part and writes its manifest.
-func (src Source) part(ctx context.Context, dir string, m *Manifest) (deployment string, err error) {
+func (src Source) part(ctx context.Context, dir string, m *Manifest) (err error) {
 	to := filepath.Join(dir, m.Part)
 	if err := os.Mkdir(to, 0o700); errors.Is(err, fs.ErrExist) {
-		return "", fault.New(fault.Conflict, "%s exists: a backup never overwrites one", to).WithHint("name a directory of its own for each backup")
+		return fault.New(fault.Conflict, "%s exists: a backup never overwrites one", to).WithHint("name a directory of its own for each backup")
 	} else if err != nil {
-		return "", fault.New(fault.Invalid, "make the directory of the backup: %w", err)
+		return fault.New(fault.Invalid, "make the directory of the backup: %w", err)
 	}
-	if deployment, err = src.copyDatabase(ctx, m.Part, to); err != nil {
-		return "", err
+	if err := src.copyDatabase(ctx, m, to); err != nil {
+		return err
 	}
-	m.Deployment = deployment
 	if m.Part == Data && src.Files == FilesBelow {
-		if err := copyFiles(ctx, src.Data, to, deployment); err != nil {
-			return "", err
+		if err := copyFiles(ctx, src.Data, to, m.Deployment); err != nil {
+			return err
 		}
 	}
 	if m.Content, err = hashTree(ctx, to); err != nil {
-		return "", err
+		return err
 	}
 	m.Ended = src.Now().UTC()
-	return deployment, m.write(to)
+	return m.write(to)
 }
 
-func (src Source) copyDatabase(ctx context.Context, part, to string) (deployment string, err error) {
+// copyDatabase copies the database of a part as of one moment, and says in the
+// manifest what is in the copy.
+func (src Source) copyDatabase(ctx context.Context, m *Manifest, to string) (err error) {
 	if src.DSN != "" {
-		return src.dump(ctx, part, to)
+		return src.dump(ctx, m, to)
 	}
-	file := filepath.Join(to, part+".db")
-	if err := store.CopySQLite(ctx, src.Data, part, file); err != nil {
-		return "", err
+	file := filepath.Join(to, m.Part+".db")
+	if err := store.CopySQLite(ctx, src.Data, m.Part, file); err != nil {
+		return err
 	}
-	return store.CopiedDeployment(ctx, file)
+	if m.Deployment, err = store.CopiedDeployment(ctx, file); err == nil {
+		m.Logs, err = copiedLogs(ctx, file, m.Part)
+	}
+	return err
+}
+
+// copiedLogs lists the logs in a copied file.
+func copiedLogs(ctx context.Context, file, part string) ([]Log, error) {
+	copied, err := store.CopiedLogs(ctx, file, part == Keys)
+	if err != nil {
+		return nil, err
+	}
+	return logsOf(copied)
 }
 
 // copyFiles copies the folder of a deployment's files. One that is gone by now was

@@ -2,9 +2,11 @@ package backup_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,23 +152,121 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 	}
 }
 
+// twoBackups makes a backup, runs the node between, and makes another one. Between the
+// two copies of a part nothing runs, so both parts have the same logs.
+func twoBackups(t *testing.T, firstAt func() time.Time, between func(env *testenv.Env)) (env *testenv.Env, older, newer string) {
+	t.Helper()
+	env = testenv.New(t, func(c *node.Config) { c.OpenBlobs = nil })
+	env.Deploy("p.bpmn", model)
+	env.Start("p", `{"a": "b"}`)
+	older, newer = filepath.Join(t.TempDir(), "older"), filepath.Join(t.TempDir(), "newer")
+	make := func(dir string, now func() time.Time) func() {
+		return func() {
+			src := source(env)
+			src.Now = now
+			data, keys, err := backup.Make(t.Context(), src, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(data.Logs) != 1 || !slices.Equal(data.Logs, keys.Logs) {
+				t.Fatalf("logs of the data %+v, of the keys %+v, want the same one", data.Logs, keys.Logs)
+			}
+		}
+	}
+	env.Restart(make(older, firstAt))
+	between(env)
+	env.Restart(make(newer, time.Now))
+	return env, older, newer
+}
+
+func restore(t *testing.T, data, keys string) error {
+	t.Helper()
+	to := backup.Target{Data: filepath.Join(t.TempDir(), "data")}
+	_, err := backup.Restore(t.Context(), to, filepath.Join(data, "data"), filepath.Join(keys, "keys"))
+	if _, missing := os.Stat(filepath.Join(to.Data, "data.db")); err != nil && missing == nil {
+		t.Error("refused, and there are data")
+	}
+	return err
+}
+
+// By the time at which the keys were copied, when the log has not grown meanwhile.
 func TestKeysThatAreOlderThanTheDataAreRefused(t *testing.T) {
-	env, older, _ := copied(t)
-	newer := filepath.Join(t.TempDir(), "newer")
-	if _, _, err := backup.Make(t.Context(), source(env), newer); err != nil {
-		t.Fatal(err)
-	}
-	restore := func(data, keys string) error {
-		to := backup.Target{Data: filepath.Join(t.TempDir(), "data")}
-		_, err := backup.Restore(t.Context(), to, filepath.Join(data, "data"), filepath.Join(keys, "keys"))
-		return err
-	}
-	if err := restore(newer, older); fault.CodeOf(err) != "keys_too_old" {
+	_, older, newer := twoBackups(t, time.Now, func(*testenv.Env) {})
+	if err := restore(t, newer, older); fault.CodeOf(err) != "keys_too_old" {
 		t.Errorf("data with older keys: %v", err)
 	}
-	if err := restore(older, newer); err != nil {
+	if err := restore(t, older, newer); err != nil {
 		t.Errorf("data with newer keys: %v", err)
 	}
+}
+
+// By the log, whatever the clock said.
+func TestKeysThatKnowLessOfTheLogThanTheDataAreRefused(t *testing.T) {
+	tomorrow := func() time.Time { return time.Now().Add(24 * time.Hour) }
+	env, older, newer := twoBackups(t, tomorrow, func(env *testenv.Env) { env.Start("p", `{"a": "c"}`) })
+	if err := restore(t, newer, older); fault.CodeOf(err) != "keys_too_old" || !strings.Contains(err.Error(), "signed leaves") {
+		t.Errorf("data with older keys: %v", err)
+	}
+	// The same when the keys are in place.
+	to := backup.Target{Data: t.TempDir()}
+	copyTo(t, filepath.Join(older, "keys", "keys.db"), filepath.Join(to.Data, "keys.db"))
+	if _, err := backup.Restore(t.Context(), to, filepath.Join(newer, "data"), ""); fault.CodeOf(err) != "keys_too_old" {
+		t.Errorf("data with older keys in place: %v", err)
+	}
+	to.Data = t.TempDir()
+	copyTo(t, filepath.Join(newer, "keys", "keys.db"), filepath.Join(to.Data, "keys.db"))
+	if _, err := backup.Restore(t.Context(), to, filepath.Join(older, "data"), ""); err != nil {
+		t.Errorf("data with newer keys in place: %v", err)
+	}
+	if n := env.Instance(env.Start("p", `{"a": "d"}`)).Seq; n != 1 {
+		t.Errorf("the source is at step %d", n)
+	}
+}
+
+// The manifests' logs are compared with each other and with what is restored.
+func TestTheLogsOfAManifestAreThoseOfItsPart(t *testing.T) {
+	_, _, dir := twoBackups(t, time.Now, func(*testenv.Env) {})
+	tests := []struct {
+		name, part string
+		edit       func(log *backup.Log)
+		code       string
+	}{
+		{"less in the data", "data", func(log *backup.Log) { log.Size-- }, "backup_damaged"},
+		{"another tenant in the keys", "keys", func(log *backup.Log) { log.Tenant = "other" }, "keys_too_old"},
+		{"less in the keys", "keys", func(log *backup.Log) { log.Size-- }, "keys_too_old"},
+		{"more in the keys", "keys", func(log *backup.Log) { log.Size++ }, "backup_damaged"},
+		{"another root", "keys", func(log *backup.Log) { log.Root = strings.Repeat("0", 64) }, "backup_mixed"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			spoiled := filepath.Join(t.TempDir(), "b")
+			if err := os.CopyFS(spoiled, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			m, err := backup.Read(t.Context(), filepath.Join(spoiled, test.part), test.part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.edit(&m.Logs[0])
+			text, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(spoiled, test.part, "manifest.json"), string(text))
+			if err := restore(t, spoiled, spoiled); fault.CodeOf(err) != test.code {
+				t.Errorf("restoring: %v, want the code %s", err, test.code)
+			}
+		})
+	}
+}
+
+func copyTo(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, to, string(data))
 }
 
 func change(t *testing.T, path string) {

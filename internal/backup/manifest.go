@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
 )
 
 const (
@@ -32,15 +34,64 @@ type Manifest struct {
 	Files      string    `json:"files,omitempty"` // where the server keeps files; those of other stores are not in the backup
 	Began      time.Time `json:"began"`
 	Ended      time.Time `json:"ended"`
-	Logs       []Log     `json:"logs"` // ascending by tenant and shard
+	Logs       []Log     `json:"logs"`
 	Content    []File    `json:"content"`
 }
 
-// Log says how far a shard of a tenant's log went.
+// Log is the newest checkpoint of a log at the moment of the copy: among the data the
+// one that was published, among the keys the one that is kept beside them, which is of
+// as much or more. A log of which nothing was signed yet is not listed.
 type Log struct {
 	Tenant string `json:"tenant"`
 	Origin string `json:"origin"`
-	Size   uint64 `json:"size"`
+	Size   uint64 `json:"size"` // leaves
+	Root   string `json:"root"` // hex
+}
+
+// logsOf reads the checkpoints of a copy. What they say is not verified: whose key
+// signed them, fsck says.
+func logsOf(copied []store.CopiedLog) ([]Log, error) {
+	logs := make([]Log, 0, len(copied))
+	for _, c := range copied {
+		says, err := ledger.UnverifiedCheckpoint(c.Signed)
+		if err != nil {
+			return nil, fault.New(fault.Integrity, "read a checkpoint of tenant %s in the copy: %w", c.Tenant, err)
+		}
+		logs = append(logs, Log{Tenant: c.Tenant, Origin: says.Origin, Size: says.Size, Root: says.Root.String()})
+	}
+	return logs, nil
+}
+
+// holds requires that what is restored has the logs that the manifest names.
+func (m *Manifest) holds(logs []Log) error {
+	if slices.Equal(m.Logs, logs) {
+		return nil
+	}
+	return fault.New(fault.Integrity, "the %s of the backup have other logs than their manifest says", m.Part).WithCode("backup_damaged").
+		WithHint("take another copy of this backup, or an older backup")
+}
+
+// with requires that keys which know these logs are of the moment of the data or a
+// later one: a checkpoint stands beside the keys before it is published.
+func (m *Manifest) with(keys []Log) error {
+	for _, log := range m.Logs {
+		i := slices.IndexFunc(keys, func(k Log) bool { return k.Tenant == log.Tenant && k.Origin == log.Origin })
+		switch {
+		case i < 0:
+			return tooOld("the data have %d signed leaves of the log %s, of which the keys know nothing", log.Size, log.Origin)
+		case keys[i].Size < log.Size:
+			return tooOld("the data have %d signed leaves of the log %s, and the keys know of %d", log.Size, log.Origin, keys[i].Size)
+		case keys[i].Size == log.Size && keys[i].Root != log.Root:
+			return fault.New(fault.Integrity, "data and keys have different checkpoints of %d leaves of the log %s", log.Size, log.Origin).WithCode("backup_mixed").
+				WithHint("one of the two was changed, or goes on from another restore; take data and keys of the same backup")
+		}
+	}
+	return nil
+}
+
+func tooOld(format string, args ...any) error {
+	return fault.New(fault.Conflict, format+": keys that the data need are missing", args...).WithCode("keys_too_old").
+		WithHint("take the keys of the same backup or of a later one, best the newest there are")
 }
 
 // File is one file of a part; its path has slashes and is below the part's directory.

@@ -16,13 +16,26 @@ import (
 )
 
 // dump copies one schema with pg_dump, as of one moment.
-func (src Source) dump(ctx context.Context, part, to string) (deployment string, err error) {
+func (src Source) dump(ctx context.Context, m *Manifest, to string) error {
+	dsn, schema := src.schema(m.Part)
+	return store.CopyPostgres(ctx, dsn, schema, func(c store.PostgresCopy) (err error) {
+		if m.Logs, err = logsOf(c.Logs); err != nil {
+			return err
+		}
+		m.Deployment = c.Deployment
+		return postgresTool(ctx, "pg_dump", dsn, "--format=custom", "--schema="+schema, "--snapshot="+c.Snapshot, "--no-password",
+			"--file="+filepath.Join(to, m.Part+".dump"))
+	})
+}
+
+// logs lists the logs in one schema.
+func (src Source) logs(ctx context.Context, part string) (logs []Log, err error) {
 	dsn, schema := src.schema(part)
-	if deployment, err = store.PostgresDeployment(ctx, dsn, schema); err != nil {
-		return "", err
-	}
-	return deployment, postgresTool(ctx, "pg_dump", dsn, "--format=custom", "--schema="+schema, "--no-password",
-		"--file="+filepath.Join(to, part+".dump"))
+	err = store.CopyPostgres(ctx, dsn, schema, func(c store.PostgresCopy) error {
+		logs, err = logsOf(c.Logs)
+		return err
+	})
+	return logs, err
 }
 
 // schema returns where a part is kept in Postgres.

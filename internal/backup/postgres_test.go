@@ -19,8 +19,13 @@ func TestPostgresIsCopiedAndRestored(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "b")
 	src := source(env)
 	src.DSN, src.Files = dsn, backup.FilesInRows
-	if _, _, err := backup.Make(t.Context(), src, dir); err != nil {
+	env.Restart(nil) // which waits for the last checkpoint
+	data, keys, err := backup.Make(t.Context(), src, dir)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if len(data.Logs) != 1 || len(keys.Logs) != 1 || data.Logs[0].Size == 0 || data.Logs[0].Size > keys.Logs[0].Size {
+		t.Errorf("logs of the data %+v, of the keys %+v", data.Logs, keys.Logs)
 	}
 	restore := func(to string) error {
 		_, err := backup.Restore(t.Context(), backup.Target{Data: t.TempDir(), DSN: to}, filepath.Join(dir, "data"), filepath.Join(dir, "keys"))

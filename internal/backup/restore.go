@@ -26,55 +26,74 @@ func Restore(ctx context.Context, to Target, dataDir, keysDir string) (data Mani
 	if data, err = Read(ctx, dataDir, Data); err != nil {
 		return data, err
 	}
+	parts := []part{{Manifest: &data, dir: dataDir}}
 	if keysDir != "" {
-		if err := checkKeys(ctx, data, keysDir); err != nil {
+		keys, err := checkKeys(ctx, data, keysDir)
+		if err != nil {
 			return data, err
 		}
+		parts = []part{{Manifest: &keys, dir: keysDir}, parts[0]}
 	}
 	if data.Database != to.database() {
 		return data, fault.New(fault.Invalid, "the backup is of %s, the configuration names %s", data.Database, to.database())
 	}
 	if to.DSN != "" {
-		return data, to.restorePostgres(ctx, dataDir, keysDir)
+		return data, to.restorePostgres(ctx, parts)
 	}
-	return data, to.restoreFiles(ctx, dataDir, keysDir)
+	return data, to.restoreFiles(ctx, parts)
+}
+
+// part is one part of a backup, in its directory. Parts are in the order in which they
+// are restored: the data last.
+type part struct {
+	*Manifest
+	dir string
 }
 
 // checkKeys requires that the keys open the data: those that were made after an
 // older backup of the keys would be missing for good.
-func checkKeys(ctx context.Context, data Manifest, dir string) error {
-	keys, err := Read(ctx, dir, Keys)
+func checkKeys(ctx context.Context, data Manifest, dir string) (keys Manifest, err error) {
+	keys, err = Read(ctx, dir, Keys)
 	switch {
 	case err != nil:
-		return err
+		return keys, err
 	case keys.Deployment != data.Deployment:
-		return fault.New(fault.Conflict, "the data are of deployment %s, the keys of %s", data.Deployment, keys.Deployment)
+		return keys, fault.New(fault.Conflict, "the data are of deployment %s, the keys of %s", data.Deployment, keys.Deployment)
 	case keys.Database != data.Database:
-		return fault.New(fault.Conflict, "the data are of %s, the keys of %s", data.Database, keys.Database)
+		return keys, fault.New(fault.Conflict, "the data are of %s, the keys of %s", data.Database, keys.Database)
 	case keys.Backup != data.Backup && keys.Began.Before(data.Ended):
-		return fault.New(fault.Conflict, "the keys were copied before the data: keys that the data need are missing").WithCode("keys_too_old").
-			WithHint("take the keys of the same backup or of a later one, best the newest there are")
+		return keys, tooOld("the keys were copied before the data")
 	}
-	return nil
+	return keys, data.with(keys.Logs)
 }
 
 func (to Target) database() string { return Source{DSN: to.DSN}.database() }
 
-func (to Target) restoreFiles(ctx context.Context, dataDir, keysDir string) error {
-	if err := to.checkEmpty(keysDir != ""); err != nil {
+func (to Target) restoreFiles(ctx context.Context, parts []part) error {
+	data := parts[len(parts)-1]
+	if err := to.checkEmpty(len(parts) == 2); err != nil {
 		return err
+	}
+	if len(parts) == 1 {
+		kept, err := copiedLogs(ctx, filepath.Join(to.Data, "keys.db"), Keys)
+		if err == nil {
+			err = data.with(kept)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(to.Data, 0o700); err != nil {
 		return fault.New(fault.Invalid, "make the data directory: %w", err)
 	}
-	for _, step := range []func() error{
-		func() error { return to.copyBlobs(ctx, dataDir) },
-		func() error { return to.copyKeys(keysDir) },
-		func() error { return syncTree(ctx, to.Data) },
-		func() error { return moveIn(filepath.Join(dataDir, "data.db"), filepath.Join(to.Data, "data.db")) },
-		func() error { return syncTree(ctx, to.Data) },
-	} {
-		if err := step(); err != nil {
+	if err := to.copyBlobs(ctx, data.dir); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := p.moveIn(ctx, to.Data); err != nil {
+			return err
+		}
+		if err := syncTree(ctx, to.Data); err != nil {
 			return err
 		}
 	}
@@ -118,17 +137,20 @@ func (to Target) copyBlobs(ctx context.Context, dataDir string) error {
 	})
 }
 
-func (to Target) copyKeys(keysDir string) error {
-	if keysDir == "" {
-		return nil
-	}
-	return moveIn(filepath.Join(keysDir, "keys.db"), filepath.Join(to.Data, "keys.db"))
-}
-
-// moveIn copies a database beside its place, durably, and then gives it its name.
-func moveIn(from, to string) error {
+// moveIn copies a part's database beside its place, durably, and gives it its name
+// when it has the logs that it is to have.
+func (p part) moveIn(ctx context.Context, dir string) error {
+	name := p.Part + ".db"
+	from, to := filepath.Join(p.dir, name), filepath.Join(dir, name)
 	err := copyFile(from, to+".restored")
 	if err == nil {
+		var logs []Log
+		if logs, err = copiedLogs(ctx, to+".restored", p.Part); err != nil {
+			return err
+		}
+		if err := p.holds(logs); err != nil {
+			return errors.Join(err, os.Remove(to+".restored"))
+		}
 		err = os.Rename(to+".restored", to)
 	}
 	if err != nil {
@@ -137,21 +159,35 @@ func moveIn(from, to string) error {
 	return nil
 }
 
-func (to Target) restorePostgres(ctx context.Context, dataDir, keysDir string) error {
+func (to Target) restorePostgres(ctx context.Context, parts []part) error {
 	src := Source{DSN: to.DSN, KeysDSN: to.KeysDSN}
-	for _, part := range []struct{ name, dir string }{{Keys, keysDir}, {Data, dataDir}} {
-		if part.dir == "" {
-			continue
+	data := parts[len(parts)-1]
+	if len(parts) == 1 {
+		kept, err := src.logs(ctx, Keys)
+		if err == nil {
+			err = data.with(kept)
 		}
-		dsn, schema := src.schema(part.name)
+		if err != nil {
+			return err
+		}
+	}
+	for _, p := range parts {
+		dsn, schema := src.schema(p.Part)
 		if err := store.PrepareRestore(ctx, dsn, schema); err != nil {
 			return err
 		}
 		if err := postgresTool(ctx, "pg_restore", dsn, "--exit-on-error", "--single-transaction", "--no-owner", "--no-password",
-			filepath.Join(part.dir, part.name+".dump")); err != nil {
+			filepath.Join(p.dir, p.Part+".dump")); err != nil {
+			return err
+		}
+		logs, err := src.logs(ctx, p.Part)
+		if err != nil {
+			return err
+		}
+		if err := p.holds(logs); err != nil {
 			return err
 		}
 	}
 	target := Target{Data: to.Data}
-	return target.copyBlobs(ctx, dataDir)
+	return target.copyBlobs(ctx, data.dir)
 }

@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ type auditor struct {
 	erasure, reader                    string
 	job                                api.Job
 	incident                           string
+	ahead                              *atomic.Int64 // nanoseconds that the node's clock is ahead
 }
 
 func (a *auditor) start(process, variables string) (string, error) {
@@ -305,7 +307,10 @@ func auditedActs(key, key2 string) []audited {
 			"tenant_key.rotation_ordered", "tenant_key.rotated", "tenant_key.retirement_ordered", "tenant_key.retired",
 			"root_key.retirement_ordered", "root_key.retired", "root_key.rotation_ordered", "root_key.rotated", "root_key.retirement_ordered", "root_key.retired",
 			"epoch.ended",
-		}, do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.EndEpochs(ctx)) }},
+		}, do: func(ctx context.Context, a *auditor) (any, error) {
+			a.ahead.Store(int64(2 * time.Hour)) // the epoch is one
+			return nothing(a.Engine.EndEpochs(ctx))
+		}},
 		{name: "SettleKeyOrders: nothing is open", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.SettleKeyOrders(ctx)) }},
 		{name: "CreateLogReader", leaves: []string{"reader.created"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			r, err := a.Engine.CreateLogReader(ctx, a.Ann, api.LogReaderRequest{Name: "an auditor"})
@@ -423,7 +428,11 @@ func (a *auditor) state() map[string][][]any {
 // TestEveryActLeavesItsLeaf drives every use case twice: while the database takes no
 // leaf, when it must have no effect and show nothing, and then again.
 func TestEveryActLeavesItsLeaf(t *testing.T) {
-	env := testenv.New(t, func(c *node.Config) { c.ErasureEpoch = 1 })
+	began, ahead, july := time.Now(), &atomic.Int64{}, time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC) // when no log ends
+	env := testenv.New(t, func(c *node.Config) {
+		c.ErasureEpoch = time.Hour
+		c.Now = func() time.Time { return july.Add(time.Since(began) + time.Duration(ahead.Load())) }
+	})
 	keys := make([]string, 2)
 	for i := range keys {
 		public, _, err := ed25519.GenerateKey(nil)
@@ -436,7 +445,7 @@ func TestEveryActLeavesItsLeaf(t *testing.T) {
 	if _, err := env.Engine.PlatformSigners(t.Context(), env.Ann.Scope.Tenant(), "any", math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	a := &auditor{Env: env, t: t}
+	a := &auditor{Env: env, t: t, ahead: ahead}
 	seen := map[string]bool{}
 	for _, act := range auditedActs(keys[0], keys[1]) {
 		name, _, _ := strings.Cut(act.name, ":")

@@ -158,6 +158,9 @@ func (f Finding) Name() string {
 
 func (c *Check) once(ctx context.Context) ([]Finding, error) {
 	c.found = nil
+	if c.State.Tree != nil && !c.State.Tree.whole() {
+		return nil, fault.New(fault.Invalid, "the state of the check is none: its tree has not the hashes of %d leaves", c.State.Tree.Size)
+	}
 	var err error
 	switch c.State.Phase {
 	case phaseLogs:
@@ -172,6 +175,8 @@ func (c *Check) once(ctx context.Context) ([]Finding, error) {
 		err = c.anchorPart(ctx)
 	case phaseOpenings:
 		err = c.openingPart(ctx)
+	default:
+		err = fault.New(fault.Invalid, "the state of the check is none: there is no phase %q", c.State.Phase)
 	}
 	return c.found, err
 }

@@ -51,6 +51,17 @@ func (t *grownTree) addAt(level int, hash tlog.Hash, full func(fullTile) error) 
 	return t.addAt(level+1, root, full)
 }
 
+// whole reports whether there are as many hashes as a tree of that size has: what was
+// stored meanwhile may have been changed.
+func (t *grownTree) whole() bool {
+	for l, hashes := range t.Levels {
+		if len(hashes) != int(t.Size>>(8*l)%tileWidth)*sha256.Size {
+			return false
+		}
+	}
+	return t.Size>>(8*len(t.Levels)) == 0
+}
+
 // root returns the tree's root by RFC 6962, section 2.1.
 func (t *grownTree) root() ledger.Hash {
 	if t.Size == 0 {

@@ -49,6 +49,7 @@ type person struct {
 	path  string
 	key   int      // in head.keys
 	token [32]byte // index token of the id; zero while the id is unknown
+	same  string   // path of the person of an outer scope who this one is, unless named; "": nobody
 }
 
 // stored says where the newest version of a field is and what it must be.
@@ -181,6 +182,7 @@ func (h *head) encode() []byte {
 		w.text(p.path)
 		w.uint(uint64(p.key))
 		w = append(w, p.token[:]...)
+		w.text(p.same)
 	}
 	w.uint(uint64(len(h.fields)))
 	for i := range h.fields {
@@ -252,6 +254,7 @@ func decodeHead(data []byte) (*head, error) {
 		h.persons[i].path = r.text()
 		h.persons[i].key = r.index(len(h.keys))
 		r.bytes(h.persons[i].token[:])
+		h.persons[i].same = r.text()
 	}
 	h.fields = make([]stored, r.count())
 	for i := range h.fields {

@@ -68,11 +68,17 @@ func (e *Engine) fieldKeys(ctx context.Context, o *object, label process.Label) 
 
 // meetPersons gives a key to every person that the fields to be written are
 // about. A person whose id is not known yet gets a key without a name, which is
-// linked when the id appears. It returns the paths of persons who are somebody
-// else after this step.
-func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite) (changed []string, err error) {
+// linked when the id appears, be it for the last time in a scope that ends with it.
+// It returns the paths of persons who are somebody else after this step.
+func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite, named []process.Field) (changed []string, err error) {
 	ids := map[string]canon.Value{}
 	var paths []string
+	for _, f := range named {
+		ids[f.Path] = f.Value
+		if _, met := o.head.person(f.Path); met {
+			paths = append(paths, f.Path)
+		}
+	}
 	for _, f := range fields {
 		ids[f.path] = f.value
 		paths = append(paths, f.label.Subjects...)
@@ -109,7 +115,7 @@ func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id cano
 		if err != nil {
 			return err
 		}
-		o.head.putPerson(person{path, o.head.keyIndex(key.ID), token})
+		o.head.putPerson(person{path: path, key: o.head.keyIndex(key.ID), token: token})
 		return e.meet(ctx, o, token, key.ID)
 	case !met:
 		return e.meetNameless(ctx, o, path)
@@ -167,6 +173,65 @@ func (e *Engine) namePerson(ctx context.Context, o *object, p *person, token [32
 		p.token = token
 	}
 	return err
+}
+
+// noteSame notes of persons without a name whose fields stand in fields that are also
+// about somebody of the same path in an outer scope: what was entered of "applicant" in
+// an inner scope and then in "applicant" of the outer one is about one person, unless
+// the inner one gets a name of their own.
+func (h *head) noteSame(fields []fieldWrite) {
+	for _, f := range fields {
+		for _, path := range f.label.Subjects {
+			p, met := h.person(path)
+			if !met || p.token != [32]byte{} {
+				continue
+			}
+			scope, within := process.CutScope(path)
+			for _, other := range f.label.Subjects {
+				outer, same := process.CutScope(other)
+				if nearest, _ := process.CutScope(p.same); same == within && outer < scope && (p.same == "" || outer < nearest) {
+					p.same = other
+				}
+			}
+		}
+	}
+}
+
+// nameOutlived links the persons who got no name before their scope ended to those
+// that they are the same as. It returns the paths of those who are somebody else by it.
+func (e *Engine) nameOutlived(ctx context.Context, l *Live) (changed []string, err error) {
+	for i := range l.head.persons { // paths ascend, but a scope's number need not
+		p := &l.head.persons[i]
+		token, found := l.nameOfSame(p)
+		if !found {
+			continue
+		}
+		key := p.key
+		if err := e.namePerson(ctx, &l.object, p, token); err != nil {
+			return nil, err
+		}
+		if p.key != key {
+			changed = append(changed, p.path)
+		}
+	}
+	return changed, nil
+}
+
+// nameOfSame follows from whom a person without a name was found to be the same as, to
+// the first who has a name.
+func (l *Live) nameOfSame(p *person) (token [32]byte, found bool) {
+	for p.token == [32]byte{} {
+		if p.same == "" || !l.state.Ended(p.path) {
+			return token, false
+		}
+		if p, found = l.head.person(p.same); !found {
+			return token, false
+		}
+		if p.token != [32]byte{} {
+			return p.token, true
+		}
+	}
+	return token, false
 }
 
 func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token [32]byte) error {

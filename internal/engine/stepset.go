@@ -46,7 +46,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		}
 		s.tokens = append(s.tokens, tokens...)
 	}
-	if err := e.meetAll(ctx, l, &s); err != nil {
+	if err := e.meetAll(ctx, l, &s, out.Named); err != nil {
 		return nil, err
 	}
 	if err := e.searchTokens(ctx, l, &s); err != nil {
@@ -66,9 +66,14 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 // meetAll gives keys to all persons, and writes again every field about a
 // person who turned out to be somebody else: it must be sealed under their key. Of
 // an erased one nothing is left to write.
-func (e *Engine) meetAll(ctx context.Context, l *Live, s *step) error {
-	changed, err := e.meetPersons(ctx, &l.object, s.fields)
-	if err != nil || len(changed) == 0 {
+func (e *Engine) meetAll(ctx context.Context, l *Live, s *step, named []process.Field) error {
+	changed, err := e.meetPersons(ctx, &l.object, s.fields, named)
+	if err != nil {
+		return err
+	}
+	l.head.noteSame(s.fields)
+	outlived, err := e.nameOutlived(ctx, l)
+	if changed = append(changed, outlived...); err != nil || len(changed) == 0 {
 		return err
 	}
 	for _, path := range l.state.FieldPaths() {

@@ -16,6 +16,9 @@ import (
 // CheckConfig says how a database that no server uses is checked.
 type CheckConfig struct {
 	WithoutKeys bool // only what needs none; no key service is asked
+	// Begin, if not nil, is told whose database it is before the first part. An error
+	// ends the check.
+	Begin func(deployment string) error
 	// State is where to go on, by tenant; one that is not in it is checked from the
 	// beginning.
 	State map[string]engine.CheckState
@@ -38,7 +41,7 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 	}
 	n := &Node{db: db, log: cfg.Log}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if err := n.openToCheck(ctx, cfg, check.WithoutKeys); err != nil {
+	if err := n.openToCheck(ctx, cfg, check); err != nil {
 		return err
 	}
 	anchors, err := n.anchorsToCheck(ctx, cfg)
@@ -65,15 +68,18 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 }
 
 // openToCheck opens the keys, if they are wanted, and an engine that serves nobody.
-func (n *Node) openToCheck(ctx context.Context, cfg Config, withoutKeys bool) error {
+func (n *Node) openToCheck(ctx context.Context, cfg Config, check CheckConfig) error {
 	meta, found, err := n.db.Deployment(ctx)
 	if err == nil && !found {
 		err = fault.New(fault.NotFound, "the database holds no Underseal data")
 	}
+	if err == nil && check.Begin != nil {
+		err = check.Begin(meta.Deployment)
+	}
 	if err != nil {
 		return err
 	}
-	if !withoutKeys {
+	if !check.WithoutKeys {
 		services, byDefault, err := n.keyServices(ctx, cfg, false)
 		if err != nil {
 			return err

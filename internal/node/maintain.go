@@ -25,9 +25,18 @@ func (n *Node) jobs() []job {
 		{"collect files", time.Hour, n.collectFiles},
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
-		{"end erasure epochs", time.Hour, n.Engine.EndEpochs},
+		{"end erasure epochs", epochsEvery(n.epoch), n.Engine.EndEpochs},
 		{"check integrity", checkEvery, n.checkIntegrity},
 	}
+}
+
+// epochsEvery is how often it is looked whether an erasure epoch is over: every hour,
+// so that an end comes an hour late at most, and more often for a shorter epoch.
+func epochsEvery(epoch time.Duration) time.Duration {
+	if epoch == 0 {
+		return time.Hour
+	}
+	return min(time.Hour, max(time.Second, epoch))
 }
 
 const (

@@ -92,6 +92,7 @@ type Node struct {
 	sequencer *sequencer.Sequencer
 	log       *slog.Logger
 	keys      keyWatch
+	epoch     time.Duration    // Config.ErasureEpoch
 	waiting   map[string]error // tenants that were told of as not served; owned by the job
 	anchor    *anchor.Log      // nil: nobody is to see the log
 
@@ -111,7 +112,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{db: db, log: cfg.Log, now: cfg.Now, keys: keyWatch{schedule: cfg.Rotation}, integrity: newIntegrity(cfg.CheckRate)}
+	n := &Node{db: db, log: cfg.Log, now: cfg.Now, keys: keyWatch{schedule: cfg.Rotation}, integrity: newIntegrity(cfg.CheckRate), epoch: cfg.ErasureEpoch}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}

@@ -145,10 +145,23 @@ func (r *run) closeScope(t *token) {
 	sc := r.s.scope(t.inner)
 	if r.d.Policy.tree.subjects {
 		r.renameSubjects(sc)
+		r.out.Named = append(r.out.Named, r.naming(sc)...)
 	}
 	r.forgetScope(sc)
 	r.s.scopes = remove(r.s.scopes, t.inner)
 	t.inner = 0
+}
+
+// naming lists the fields of a scope by which persons are named.
+func (r *run) naming(sc *scope) (list []Field) {
+	for i := range sc.vars {
+		for _, f := range r.d.fieldsOf(sc.id, &sc.vars[i]) {
+			if slices.Contains(f.label.Subjects, f.path) {
+				list = append(list, Field{Path: f.path, Value: f.value, Label: *f.label})
+			}
+		}
+	}
+	return list
 }
 
 // renameSubjects lets labels that name a person by a field of a scope that ends

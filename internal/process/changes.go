@@ -223,6 +223,12 @@ func (s *State) Label(path string) Label {
 	return Label{}
 }
 
+// Ended reports whether a path is that of a field of a scope that has ended.
+func (s *State) Ended(path string) bool {
+	scope, _, _, err := parseFieldPath(path)
+	return err == nil && find(s.scopes, scope) < 0
+}
+
 // Search says how a live field may be searched for: "" or "exact".
 func (s *State) Search(path string) string {
 	f, _ := s.lookup(path)

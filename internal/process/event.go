@@ -101,6 +101,10 @@ type Outcome struct {
 	Element string
 	// Changes are the fields written or removed, in path order, one per path.
 	Changes []Change
+	// Named are the fields that named persons in scopes that the step ended, with their
+	// last values, which may never have been a Change: labels can name the persons by
+	// them ever after.
+	Named []Field
 	// Commands are what is to be done after the commit, in order. What was opened
 	// and closed again within the step is in neither.
 	Commands []Command

@@ -151,6 +151,16 @@ func badPath(path string) error {
 	return fault.New(fault.Integrity, "field path %q is not spelled canonically", path)
 }
 
+// CutScope returns the scope of a field and what its path is within it: 7 and
+// "applicant.id" of "@7/applicant.id". A scope has a higher number than those around it.
+func CutScope(path string) (scope uint64, rest string) {
+	scope, _, _, err := parseFieldPath(path)
+	if err != nil || scope == 0 {
+		return 0, path
+	}
+	return scope, strings.TrimPrefix(path, scopePrefix(scope))
+}
+
 // isPseudo reports whether a path names an incident's text or a draft.
 func isPseudo(path string) bool {
 	return strings.HasPrefix(path, "$") || strings.HasPrefix(path, "@") && strings.Contains(path, "/$")

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -12,17 +14,41 @@ const (
 	KeysSchema = "underseal_keys"
 )
 
-// PostgresDeployment returns whose data or keys a schema holds.
-func PostgresDeployment(ctx context.Context, dsn, schema string) (deployment string, err error) {
+// PostgresCopy is a schema as it is at one moment.
+type PostgresCopy struct {
+	Deployment string // whose data or keys it holds
+	Logs       []CopiedLog
+	Snapshot   string // what pg_dump is told to see the same moment
+}
+
+// CopyPostgres calls dump with what a schema holds at one moment, which stays visible
+// until dump returns.
+func CopyPostgres(ctx context.Context, dsn, schema string, dump func(PostgresCopy) error) (err error) {
 	conn, err := connectOwner(ctx, dsn, postgresSchema{name: schema})
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if err := conn.QueryRow(ctx, `SELECT deployment FROM deployment`).Scan(&deployment); err != nil {
-		return "", fault.New(fault.NotFound, "there are no Underseal data in the schema %s: %w", schema, err)
+	defer conn.Close(context.WithoutCancel(ctx)) // which ends the transaction
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return postgresOpenError(err)
 	}
-	return deployment, nil
+	var c PostgresCopy
+	if err := tx.QueryRow(ctx, `SELECT deployment, pg_export_snapshot() FROM deployment`).Scan(&c.Deployment, &c.Snapshot); err != nil {
+		return fault.New(fault.NotFound, "there are no Underseal data in the schema %s: %w", schema, err)
+	}
+	text := publishedLogs
+	if schema == KeysSchema {
+		text = keptLogs
+	}
+	rows, err := tx.Query(ctx, text)
+	if err == nil {
+		c.Logs, err = pgx.CollectRows(rows, pgx.RowToStructByPos[CopiedLog])
+	}
+	if err != nil {
+		return fault.New(fault.Integrity, "read the logs in the schema %s: %w", schema, err)
+	}
+	return dump(c)
 }
 
 // PrepareRestore makes the roles that a copied schema names. Conflict when the

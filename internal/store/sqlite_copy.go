@@ -46,6 +46,48 @@ func syncFile(path string) error {
 	return nil
 }
 
+// CopiedLog is the newest checkpoint of a log that a copy has, as a signed note.
+type CopiedLog struct {
+	Tenant string
+	Signed []byte
+}
+
+// The newest checkpoints in a copy of the data, which are those that were published,
+// and in one of the keys.
+const (
+	publishedLogs = `
+		SELECT c.tenant, c.signed FROM log_checkpoints c
+		WHERE c.size = (SELECT max(m.size) FROM log_checkpoints m WHERE m.tenant = c.tenant AND m.shard = c.shard)
+		ORDER BY c.tenant, c.shard`
+	keptLogs = `SELECT tenant, note FROM log_heads ORDER BY tenant, origin`
+)
+
+// CopiedLogs lists the newest checkpoints in a copied file, of the data or the keys.
+func CopiedLogs(ctx context.Context, path string, keys bool) (logs []CopiedLog, err error) {
+	db := sql.OpenDB(sqliteFile{path: path, readOnly: true})
+	defer db.Close()
+	text := publishedLogs
+	if keys {
+		text = keptLogs
+	}
+	rows, err := db.QueryContext(ctx, text)
+	if err != nil {
+		return nil, fault.New(fault.Integrity, "read the logs of the copied database %s: %w", path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var log CopiedLog
+		if err := rows.Scan(&log.Tenant, &log.Signed); err != nil {
+			return nil, err
+		}
+		logs = append(logs, log)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fault.New(fault.Integrity, "read the logs of the copied database %s: %w", path, err)
+	}
+	return logs, nil
+}
+
 // CopiedDeployment returns whose data or keys a copied file holds.
 func CopiedDeployment(ctx context.Context, path string) (deployment string, err error) {
 	db := sql.OpenDB(sqliteFile{path: path, readOnly: true})

@@ -226,6 +226,7 @@ func (s *server) holds(t *testing.T, file, text string) bool {
 
 // server is the real binary with all its files below one directory.
 type server struct {
+	settings                        []string // variables of its environment, and of all commands
 	dir, binary                     string
 	url, figures                    string // of the process that runs: the API and the metrics
 	keyPath, apiKey, instance, file string
@@ -267,10 +268,10 @@ func (c *collector) received(t *testing.T) []byte {
 	return c.data
 }
 
-func start(t *testing.T) *server {
+func start(t *testing.T, settings ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
-	s := &server{dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
+	s := &server{settings: settings, dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/underseal/underseal/cmd/underseal")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -285,7 +286,7 @@ func (s *server) again(t *testing.T) {
 	t.Helper()
 	command := exec.Command(s.binary, "serve", "--json", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-level", "debug",
 		"--data", filepath.Join(s.dir, "data"), "--root-key-file", filepath.Join(s.dir, "root.key"), "--key-file", s.keyPath)
-	command.Env = append(os.Environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"), "OTEL_EXPORTER_OTLP_ENDPOINT="+s.traces.URL)
+	command.Env = append(s.environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"), "OTEL_EXPORTER_OTLP_ENDPOINT="+s.traces.URL)
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ok(t, err)
 	defer log.Close()
@@ -307,6 +308,11 @@ func (s *server) again(t *testing.T) {
 	ok(t, json.Unmarshal(line, &ready))
 	s.url, s.figures = ready.URL, ready.Metrics
 	s.connect(t)
+}
+
+// environ is that of the tests, but with no configuration of this machine's own.
+func (s *server) environ() []string {
+	return append(append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(s.dir, "config")), s.settings...)
 }
 
 // connect makes a client of the server that runs.
