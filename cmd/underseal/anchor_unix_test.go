@@ -148,7 +148,7 @@ func (a *anchoring) publish(size uint64) {
 		}
 	}
 	signed := must(ledger.SignCheckpoint(ledger.Checkpoint{Origin: origin, Size: size}, must(ledger.NoteSigner(origin, anchorSeed))))
-	if err := a.db.Publish(a.t.Context(), s, 1, size, signed, time.Now()); err != nil {
+	if err := a.db.Publish(a.t.Context(), s, 1, size, signed, time.Now(), 0); err != nil {
 		a.t.Fatal(err)
 	}
 	a.log.Checkpointed("ann")

@@ -173,7 +173,7 @@ func (w *world) publish(tenant string, size uint64) ledger.Checkpoint {
 	}
 	c := ledger.Checkpoint{Origin: origin, Size: size, Root: ledger.Hash{byte(size), byte(len(tenant))}}
 	signed := must(ledger.SignCheckpoint(c, must(ledger.NoteSigner(origin, anchorSeed))))
-	if err := w.db.Publish(w.t.Context(), s, 1, size, signed, time.Now()); err != nil {
+	if err := w.db.Publish(w.t.Context(), s, 1, size, signed, time.Now(), 0); err != nil {
 		w.t.Fatal(err)
 	}
 	w.log.Checkpointed(tenant)

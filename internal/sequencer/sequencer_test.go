@@ -535,6 +535,31 @@ func TestALeafOfAFormerLogIsRefused(t *testing.T) {
 	}
 }
 
+// TestACheckpointGivesWayToTheNext publishes five, of which the second was anchored.
+func TestACheckpointGivesWayToTheNext(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	s := w.tenant("t")
+	seq := sequencer.New(w.cfg)
+	var leaves [][]byte
+	for round := range 5 {
+		leaves = append(leaves, w.write(s, 10)...)
+		ok(t, seq.Work(ctx, "t"))
+		w.checkLog(s, leaves)
+		if round == 1 {
+			_, signed, err := w.db.Checkpoint(ctx, s, 1)
+			ok(t, err)
+			ok(t, w.db.AddAnchor(ctx, s, store.AnchorOpening{Shard: 1, Size: 20, Signed: signed, Log: 1}, 0, [][32]byte{{1}}))
+		}
+	}
+	published, err := w.db.PublishedAfter(ctx, s, 1, 0, 100)
+	ok(t, err)
+	if len(published) != 2 || published[0].Size != 20 || published[1].Size != 50 {
+		t.Errorf("published are %+v, want those of 20 and 50 leaves", published)
+	}
+	ok(t, seq.Check(ctx))
+}
+
 func TestACheckpointIsPublishedAgainEachDay(t *testing.T) {
 	ctx := t.Context()
 	w := newWorld(t)

@@ -98,7 +98,10 @@ func (s *Sequencer) publish(ctx context.Context, name string, t *tenant, shard s
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	now := s.cfg.Now()
+	now, former := s.cfg.Now(), uint64(0)
+	if err == nil && size < head.Size { // the tree of that size is still there
+		former = size
+	}
 	if err == nil && size >= head.Size {
 		at, err := s.cfg.Store.PublishedAt(ctx, t.scope, shard.Number)
 		if err != nil || !shard.Open || now.Before(at.Add(s.cfg.Heartbeat)) {
@@ -115,7 +118,7 @@ func (s *Sequencer) publish(ctx context.Context, name string, t *tenant, shard s
 	if err := s.durable("publish"); err != nil {
 		return err
 	}
-	if err := s.cfg.Store.Publish(context.WithoutCancel(ctx), t.scope, shard.Number, head.Size, signed, now); err != nil {
+	if err := s.cfg.Store.Publish(context.WithoutCancel(ctx), t.scope, shard.Number, head.Size, signed, now, former); err != nil {
 		return err
 	}
 	s.published(t, shard, now)

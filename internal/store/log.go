@@ -290,14 +290,25 @@ func putLogHead(t tx, s Scope, former *LogHead, h LogHead) (int64, error) {
 }
 
 // Publish makes a signed checkpoint the newest of its log. One of the same size
-// stays as it is, and counts as published at that time.
-func (db *DB) Publish(ctx context.Context, s Scope, shard int, size uint64, signed []byte, at time.Time) error {
-	return db.data.apply(ctx, s.tenant, []statement{{
+// stays as it is, and counts as published at that time. It takes the place of the one
+// of another size (0: of none), which goes unless it was anchored.
+func (db *DB) Publish(ctx context.Context, s Scope, shard int, size uint64, signed []byte, at time.Time, former uint64) error {
+	unit := []statement{{
 		text: `
 			INSERT INTO log_checkpoints (tenant, shard, size, published, signed) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (tenant, shard, size) DO UPDATE SET published = excluded.published`,
 		args: []any{s.tenant, shard, size, at, signed},
-	}})
+	}}
+	if former != 0 && former != size {
+		unit = append(unit, statement{
+			text: `
+				DELETE FROM log_checkpoints
+				WHERE tenant = $1 AND shard = $2 AND size = $3 AND NOT EXISTS (
+					SELECT 1 FROM anchor_openings o WHERE o.tenant = $1 AND o.shard = $2 AND o.size = $3)`,
+			args: []any{s.tenant, shard, former},
+		})
+	}
+	return db.data.apply(ctx, s.tenant, unit)
 }
 
 // Checkpoint returns the newest published checkpoint of a log as a signed note.

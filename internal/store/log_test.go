@@ -165,10 +165,10 @@ func TestTheNewestCheckpointIsShown(t *testing.T) {
 		is(t, "Checkpoint before there is one", err, fault.NotFound, "not_sequenced")
 		at := time.Unix(1_790_000_000, 0)
 		for _, size := range []uint64{5, 2, 9} {
-			ok(t, db.Publish(ctx, main, 1, size, fmt.Appendf(nil, "size %d", size), at))
+			ok(t, db.Publish(ctx, main, 1, size, fmt.Appendf(nil, "size %d", size), at, 0))
 		}
-		ok(t, db.Publish(ctx, main, 2, 11, []byte("of another log"), at))
-		ok(t, db.Publish(ctx, main, 1, 9, []byte("size 9 again"), at.Add(time.Hour)))
+		ok(t, db.Publish(ctx, main, 2, 11, []byte("of another log"), at, 0))
+		ok(t, db.Publish(ctx, main, 1, 9, []byte("size 9 again"), at.Add(time.Hour), 9))
 		same(t, "PublishedAt", must[time.Time](t)(db.PublishedAt(ctx, main, 1)), at.Add(time.Hour).UTC())
 		same(t, "PublishedAt of none", must[time.Time](t)(db.PublishedAt(ctx, main, 7)), time.Time{})
 		size, signed, err := db.Checkpoint(ctx, main, 1)
@@ -178,6 +178,41 @@ func TestTheNewestCheckpointIsShown(t *testing.T) {
 		_, _, err = db.Checkpoint(ctx, store.NewScope("other"), 1)
 		is(t, "Checkpoint of another tenant", err, fault.NotFound, "")
 	})
+}
+
+// TestACheckpointTakesThePlaceOfTheFormer publishes one after the other, of which one was
+// anchored.
+func TestACheckpointTakesThePlaceOfTheFormer(t *testing.T) {
+	eachDialect(t, func(t *testing.T, d dialect) {
+		ctx := t.Context()
+		db := d.open(t)
+		other := store.NewScope("other")
+		publish := func(s store.Scope, shard int, size, former uint64) {
+			t.Helper()
+			ok(t, db.Publish(ctx, s, shard, size, fmt.Appendf(nil, "size %d", size), time.Unix(1_790_000_000, 0), former))
+		}
+		for _, size := range []uint64{2, 5} { // of others, which stay
+			publish(other, 1, size, 0)
+			publish(main, 2, size, 0)
+		}
+		publish(main, 1, 2, 0)
+		publish(main, 1, 5, 2)
+		ok(t, db.AddAnchor(ctx, main, store.AnchorOpening{Shard: 1, Size: 5, Signed: []byte("size 5"), Log: 1}, 0, [][32]byte{{1}}))
+		publish(main, 1, 7, 5)
+		publish(main, 1, 9, 7)
+		publish(main, 1, 9, 9)
+		same(t, "what is left", sizesOf(t, db, main, 1), []uint64{5, 9})
+		same(t, "of another log", sizesOf(t, db, main, 2), []uint64{2, 5})
+		same(t, "of another tenant", sizesOf(t, db, other, 1), []uint64{2, 5})
+	})
+}
+
+func sizesOf(t *testing.T, db *store.DB, s store.Scope, shard int) (sizes []uint64) {
+	t.Helper()
+	for _, p := range must[[]store.Published](t)(db.PublishedAfter(t.Context(), s, shard, 0, 100)) {
+		sizes = append(sizes, p.Size)
+	}
+	return sizes
 }
 
 // TestALeafWaitsForEarlierTransactions has one transaction write a leaf and commit

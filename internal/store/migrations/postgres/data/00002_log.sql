@@ -39,7 +39,8 @@ CREATE TABLE log_tiles (
 -- Hashes do not get smaller.
 ALTER TABLE log_tiles ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
--- Checkpoints that were published, as signed notes. Cosignatures come later.
+-- Checkpoints that were published, as signed notes. Of those that were not anchored
+-- only the newest stays.
 CREATE TABLE log_checkpoints (
     tenant    text COLLATE "C" NOT NULL,
     shard     bigint NOT NULL CHECK (shard >= 1),
@@ -52,7 +53,7 @@ CREATE TABLE log_checkpoints (
 GRANT SELECT, INSERT ON log_shards, log_entries, log_tiles, log_checkpoints TO underseal_app;
 GRANT UPDATE (open, size, cursor) ON log_shards TO underseal_app;
 GRANT UPDATE (hashes) ON log_tiles TO underseal_app;
-GRANT UPDATE (published, signed) ON log_checkpoints TO underseal_app;
+GRANT UPDATE (published, signed), DELETE ON log_checkpoints TO underseal_app;
 
 ALTER TABLE log_shards ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON log_shards TO underseal_app USING (tenant = current_setting('app.tenant', true));

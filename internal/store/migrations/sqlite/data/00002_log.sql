@@ -37,7 +37,8 @@ CREATE TABLE log_tiles (
     PRIMARY KEY (tenant, shard, level, idx)
 ) STRICT;
 
--- Checkpoints that were published, as signed notes. Cosignatures come later.
+-- Checkpoints that were published, as signed notes. Of those that were not anchored
+-- only the newest stays.
 CREATE TABLE log_checkpoints (
     tenant    TEXT    NOT NULL,
     shard     INTEGER NOT NULL CHECK (shard >= 1),
