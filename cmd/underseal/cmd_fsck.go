@@ -121,8 +121,8 @@ var fsckVerdicts = []verdict{
 
 // unfinished is the error of a check that began and could not go on.
 func unfinished(state *fsckState, err error) error {
-	if len(state.Tenants) == 0 {
-		return err // it did not begin
+	if len(state.Tenants) == 0 || fault.CodeOf(err) == engine.CodeCheckState {
+		return err // it did not begin, or cannot go on from there
 	}
 	return fault.New(kindOf(err), "the check could not be finished, %s so far: %w", counted(len(state.Findings), "finding"), err).WithCode(codeUnfinished).
 		WithHint("go on with --resume")
@@ -178,7 +178,7 @@ func (c *fsckCmd) begin(path string) (*fsckState, error) {
 // of requires that the state is of a check of this deployment's database.
 func (s *fsckState) of(deployment string) error {
 	if s.Deployment != "" && s.Deployment != deployment {
-		return fault.New(fault.Conflict, "the interrupted check was of another database, of deployment %s", s.Deployment).WithHint("run it without --resume")
+		return fault.New(fault.Conflict, "the interrupted check was of another database, of deployment %s", s.Deployment).WithCode(engine.CodeCheckState).WithHint("run it without --resume")
 	}
 	s.Deployment = deployment
 	return nil

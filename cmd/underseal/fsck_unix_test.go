@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -122,12 +123,12 @@ func interrupted(t *testing.T, dsn string) {
 	}
 	c.change(`DELETE FROM log_tiles`)
 	c.change(`DELETE FROM heads`)
-	whole := c.fsck(fault.Integrity.ExitCode())
+	whole := c.fsck(40)
 	if len(whole.Findings) < 2 {
 		t.Fatalf("found %+v, want some of both", whole.Findings)
 	}
 	c.interrupt()
-	resumed := c.fsck(fault.Integrity.ExitCode(), "--resume")
+	resumed := c.fsck(40, "--resume")
 	if resumed.Rows != whole.Rows || !slices.EqualFunc(resumed.Findings, whole.Findings, func(a, b engine.Finding) bool { return a.Name() == b.Name() }) {
 		t.Errorf("resumed: %d rows, %+v\nwant %d rows, %+v", resumed.Rows, resumed.Findings, whole.Rows, whole.Findings)
 	}
@@ -143,6 +144,9 @@ func TestAnotherChecksStateIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	withPhase := func(text string) string {
+		return regexp.MustCompile(`"phase":"[a-z]+"`).ReplaceAllString(string(state), `"phase":`+text)
+	}
 	tests := []struct {
 		name  string
 		of    *checked
@@ -153,8 +157,8 @@ func TestAnotherChecksStateIsRefused(t *testing.T) {
 		{"of another database", other, string(state), nil, fault.Conflict},
 		{"of a check without keys", c, string(state), []string{"--without-keys"}, fault.Conflict},
 		{"no JSON", c, "{", nil, fault.Invalid},
-		{"a phase that is none", c, strings.Replace(string(state), `"phase":"logs"`, `"phase":"x"`, 1), nil, fault.Invalid},
-		{"a tree without its hashes", c, strings.Replace(string(state), `"phase":"logs"`, `"phase":"logs","tree":{"size":3,"levels":[]}`, 1), nil, fault.Invalid},
+		{"a phase that is none", c, withPhase(`"x"`), nil, fault.Invalid},
+		{"a tree without its hashes", c, withPhase(`"logs","tree":{"size":3,"levels":[]}`), nil, fault.Invalid},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

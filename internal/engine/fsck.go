@@ -44,6 +44,9 @@ const (
 	doKeys    = "the database of the keys was changed behind our back: compare it with its backup"
 )
 
+// CodeCheckState is the code of a state that is not of this check.
+const CodeCheckState = "check_state"
+
 // CheckState says how far a check has come. It can be stored and gone on with.
 type CheckState struct {
 	Phase string     `json:"phase"` // logs, objects, requests, rest, anchors, openings or done
@@ -159,7 +162,7 @@ func (f Finding) Name() string {
 func (c *Check) once(ctx context.Context) ([]Finding, error) {
 	c.found = nil
 	if c.State.Tree != nil && !c.State.Tree.whole() {
-		return nil, fault.New(fault.Invalid, "the state of the check is none: its tree has not the hashes of %d leaves", c.State.Tree.Size)
+		return nil, fault.New(fault.Invalid, "the state of the check is none: its tree has not the hashes of %d leaves", c.State.Tree.Size).WithCode(CodeCheckState)
 	}
 	var err error
 	switch c.State.Phase {
@@ -176,7 +179,7 @@ func (c *Check) once(ctx context.Context) ([]Finding, error) {
 	case phaseOpenings:
 		err = c.openingPart(ctx)
 	default:
-		err = fault.New(fault.Invalid, "the state of the check is none: there is no phase %q", c.State.Phase)
+		err = fault.New(fault.Invalid, "the state of the check is none: there is no phase %q", c.State.Phase).WithCode(CodeCheckState)
 	}
 	return c.found, err
 }
