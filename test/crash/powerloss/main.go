@@ -54,7 +54,7 @@ func run(ctx context.Context, dir string, small, big int) error {
 		if err != nil {
 			return err
 		}
-		u := &user{node: n, key: &key}
+		u := &user{node: n, key: &key, opening: opening}
 		if opening < 2 {
 			err = errors.Join(u.work(ctx, small), u.rotate(ctx), n.Close())
 		} else {
@@ -107,10 +107,11 @@ func say(format string, args ...any) error {
 
 // A user calls a node's engine.
 type user struct {
-	node   *node.Node
-	key    *string // made by the first user
-	caller engine.Caller
-	count  atomic.Int64
+	node    *node.Node
+	key     *string // made by the first user
+	opening int     // of the node, 0, 1 ..
+	caller  engine.Caller
+	count   atomic.Int64
 }
 
 // signIn makes the key and deploys the process if that was not done before.
@@ -165,7 +166,8 @@ func (u *user) instance(ctx context.Context, i int) error {
 	return u.task(ctx, started.Instance)
 }
 
-func (u *user) once() string { return fmt.Sprintf("%p-%d", u.node, u.count.Add(1)) }
+// once returns an idempotency key that no other call has, in no opening.
+func (u *user) once() string { return fmt.Sprintf("%d-%d", u.opening, u.count.Add(1)) }
 
 // job does one job of a type if there is one.
 func (u *user) job(ctx context.Context, kind, result string) error {
