@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -98,6 +99,9 @@ func openNote(what string, signed []byte, verifiers []note.Verifier) (*note.Note
 	if len(signed) > maxNote {
 		return nil, fault.New(fault.Integrity, "%s is refused: %d bytes are too many for a signed note", what, len(signed)).WithCode(what + "_malformed")
 	}
+	if !spelledOnce(signed) {
+		return nil, fault.New(fault.Integrity, "%s is refused: a signature is not in the one spelling of base64", what).WithCode(what + "_malformed")
+	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
 	var unverified *note.UnverifiedNoteError
 	var invalid *note.InvalidSignatureError
@@ -111,6 +115,19 @@ func openNote(what string, signed []byte, verifiers []note.Verifier) (*note.Note
 		return nil, fault.New(fault.Integrity, "%s has a wrong signature of key %s+%08x", what, invalid.Name, invalid.Hash).WithCode(what + "_forged")
 	}
 	return nil, fault.New(fault.Integrity, "%s is refused: it is not a signed note (%w)", what, err).WithCode(what + "_malformed")
+}
+
+// spelledOnce reports whether the signatures of a note are in the one spelling of their
+// bytes: note.Open takes others as well, and other verifiers do not.
+func spelledOnce(signed []byte) bool {
+	lines := signed[bytes.LastIndex(signed, []byte("\n\n"))+1:]
+	for line := range bytes.Lines(bytes.TrimPrefix(lines, []byte("\n"))) {
+		encoded := bytes.TrimSuffix(line[bytes.LastIndexByte(line, ' ')+1:], []byte("\n"))
+		if _, err := base64.StdEncoding.Strict().DecodeString(string(encoded)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func signedBy(sigs []note.Signature) string {

@@ -95,19 +95,35 @@ type statementVector struct {
 	Code      string `json:"code,omitempty"`
 }
 
+// boundValues are n values of a result.
+func boundValues(t testing.TB, n int) []ledger.Hash {
+	t.Helper()
+	bound := make([]ledger.Bound, n)
+	for i := range bound {
+		bound[i] = ledger.Bound{Path: fmt.Sprint("v", i), Value: canon.Bool(true)}
+	}
+	values, err := ledger.Bind(nonce, bound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
+}
+
 func makeStatementVectors(t *testing.T) (vectors []statementVector) {
 	key := publicOf(t, edKey(1))
 	empty := jobStatement(t, key)
 	empty.Values = nil
 	failed := jobStatement(t, key)
 	failed.Kind = ledger.JobFailed
+	full := jobStatement(t, key)
+	full.Kind, full.Values = ledger.JobErrored, boundValues(t, 502)
 	odd := jobStatement(t, key)
 	odd.Element = "prüfen \"now\"\n"
 	for _, s := range []struct {
 		name      string
 		statement ledger.Statement
 	}{{"a completed job", jobStatement(t, key)}, {"a failed job", failed}, {"a completed task", taskStatement(t, key)},
-		{"an empty result", empty}, {"an element id that needs escapes", odd}} {
+		{"an empty result", empty}, {"as many values as there can be", full}, {"an element id that needs escapes", odd}} {
 		vectors = append(vectors, statementVector{Name: s.name, Statement: string(s.statement.Encode()), Hash: s.statement.Hash().String()})
 	}
 	good := string(jobStatement(t, key).Encode())

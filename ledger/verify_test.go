@@ -190,10 +190,48 @@ func persons(t testing.TB) (cases []evidenceCase) {
 		}
 		cases = append(cases, v)
 	}
+	cases = append(cases, otherAdvice(t), strangeSignature(t), onlyASignature(t))
 	data, policy := acrossShards(t)
 	last := strings.Split(policy, "\n")[0] + "\n"
 	return append(cases, evidenceCase{"signers registered in the log of the year before", data, policy, ledger.Proven, ""},
 		evidenceCase{"a policy without the log of the year before", data, strings.Replace(policy, last, "", 1), "", "log_not_in_policy"})
+}
+
+// otherAdvice is a bundle whose VERIFY.md tells something else.
+func otherAdvice(t testing.TB) evidenceCase {
+	_, b, policy := evidence(t)
+	parts := testingParts(t, encodeBundle(t, b))
+	parts.Set("VERIFY.md", []byte("It is all right.\n"))
+	return evidenceCase{"other advice on how to check it", parts.Encode(), policy, "", "bundle_malformed"}
+}
+
+// strangeSignature has the log's signature in another spelling of the same bytes.
+func strangeSignature(t testing.TB) evidenceCase {
+	_, b, policy := evidence(t)
+	signed := b.Proof.Checkpoint // 68 bytes: the last digit before the padding has two bits that are nothing
+	last := bytes.LastIndexByte(signed, '=') - 1
+	digits := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	signed[last] = digits[strings.IndexByte(digits, signed[last])|1]
+	return evidenceCase{"a signature that is spelled in another way", encodeBundle(t, b), policy, "", "checkpoint_malformed"}
+}
+
+// onlyASignature is of an entry that nobody signed.
+func onlyASignature(t testing.TB) evidenceCase {
+	c := newCompany(t)
+	c.opening()
+	b := &ledger.Bundle{Leaf: c.append(ledger.Leaf{Kind: "data.read", Act: "user"}), Signature: []byte("{}")}
+	b.Proof, b.Platform = c.proof(b.Leaf, len(c.leaves)), c.chain(platformID)
+	policy := "log " + ledger.VerifierKey(origin, public(logSeed)) + "\nquorum none\n"
+	return evidenceCase{"a signature that the entry has nothing of", encodeBundle(t, b), policy, "", "statement_mismatch"}
+}
+
+func testingParts(t testing.TB, data []byte) *ledger.TestingBundle {
+	t.Helper()
+	parts, err := ledger.TestingParts(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
 }
 
 // acrossShards is evidence of a leaf in a log that was opened after the one in which

@@ -752,7 +752,7 @@ class Statement:
             raise self.refused("it is no map of the names that a statement has")
         self.m, self.key, self.kind, values = m, m["key"], m["kind"], m["values"]
         self.values = [unhex(values[i : i + 64]) for i in range(0, len(values), 64)]
-        if len(self.values) > 500 or None in self.values or any(a >= b for a, b in zip(self.values, self.values[1:])):
+        if len(self.values) > 502 or None in self.values or any(a >= b for a, b in zip(self.values, self.values[1:])):
             raise self.refused("its values are no ascending hashes")
         job, version = self.kind in JOB_KINDS, decimal(m["version"], 31)
         where = all(m[n] for n in ("deployment", "tenant", "instance", "element", "process")) and version
@@ -1044,6 +1044,9 @@ class Policy:
 
 MAX_BUNDLE = 16 << 20
 
+# SHA-256 of VERIFY.md, which is the same in all bundles of this version.
+VERIFY_TEXT = "c536c4bec10a2b3c57d413229b1c1ce9e1f757447c3248bc68ee0fbdf4b0ca39"
+
 
 def malformed_bundle(why):
     return Refused("bundle_malformed", "the file is no evidence bundle: " + why)
@@ -1127,7 +1130,7 @@ class Bundle:
             if blind is None:
                 raise malformed_bundle("anchor/blind.hex is not 64 hex digits")
             self.anchor = LogProof(anchor), blind, self.take("anchor/timestamp.tst")
-        if not exact or self.rest or about is None or self.leaf is None:
+        if not exact or self.rest or self.leaf is None or about is None or sha256(about).hex() != VERIFY_TEXT:
             raise malformed_bundle("a part is missing, or has no place here, or the version is another")
         if write_zip(parts) != data:
             raise malformed_bundle("there are bytes beside the parts, or the file is packed in another way")
@@ -1420,7 +1423,7 @@ class Verification:
     def check_signer(self):
         self.signer = None
         if not self.leaf.key:
-            if self.b.chain or self.b.statement is not None:
+            if self.b.chain or self.b.statement is not None or self.b.signature is not None:
                 raise Refused("statement_mismatch", "the bundle has a signer, and the entry names none")
             return self.absent("Nobody signed for this entry with a key of their own; it is attested by the platform alone.")
         if not self.b.chain:

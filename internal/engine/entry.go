@@ -81,9 +81,8 @@ func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard st
 		Kind: a.kind, Log: shard, Elem: a.elem, At: formatTime(at), Act: a.act,
 		Data: ledger.DataRoot(commitments), N: len(commitments), Rows: ledger.RowsHash(nil, sealed),
 	}
-	entry.Leaf.Body = leaf.Encode()
-	entry.Leaf.Hash = ledger.LeafHash(entry.Leaf.Body)
-	return entry, nil
+	entry.Leaf, err = e.storedLeaf(ctx, scope, entry.ID, leaf)
+	return entry, err
 }
 
 // written returns all fields of an act in path order.

@@ -57,12 +57,16 @@ func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err
 	if err != nil {
 		return false, err
 	}
+	genuine, err := c.genuine(ctx)
+	if err != nil {
+		return false, err
+	}
 	for i := range entries {
 		if tree.Size >= shard.Size || entries[i].Index != tree.Size {
 			c.misplaced(shard, &entries[i])
 			return false, nil
 		}
-		c.checkEntryLeaf(shard, &entries[i])
+		c.checkEntryLeaf(shard, &entries[i], genuine)
 		if err := tree.add(entries[i].Hash, func(t fullTile) error { return c.checkTile(ctx, shard, t.level, t.index, t.hashes, true) }); err != nil {
 			return false, err
 		}
@@ -93,15 +97,32 @@ func (c *Check) place(shard store.Shard, index uint64, e *store.LogEntry, format
 	c.add(f)
 }
 
-// checkEntryLeaf requires that an entry's leaf is there, has the entry's hash, and
-// says that it is in this log.
-func (c *Check) checkEntryLeaf(shard store.Shard, e *store.LogEntry) {
+// genuine returns what tells the leaves that a server made from others. Without keys
+// all are taken for such.
+func (c *Check) genuine(ctx context.Context) (func(store.ID, uint64, store.Leaf) bool, error) {
+	all := func(store.ID, uint64, store.Leaf) bool { return true }
+	if c.withoutKeys {
+		return all, nil
+	}
+	genuine, err := c.e.Genuine(ctx, c.scope.Tenant())
+	if fault.Is(err, fault.Integrity) {
+		c.add(Finding{Kind: FoundKeys, Where: "data_keys", What: "the keys of what is audited: " + err.Error(), Do: doKeys})
+		return all, nil
+	}
+	return genuine, err
+}
+
+// checkEntryLeaf requires that an entry's leaf is there, has the entry's hash, was
+// made by a server, and says that it is in this log.
+func (c *Check) checkEntryLeaf(shard store.Shard, e *store.LogEntry, genuine func(store.ID, uint64, store.Leaf) bool) {
 	f := Finding{Kind: FoundLeaf, Object: textID(e.Object), Step: e.Seq, Shard: shard.Origin, Index: &e.Index, Where: "leaves"}
 	switch {
 	case len(e.Body) == 0:
 		f.What = "the leaf is gone: its place in the log is there"
 	case ledger.LeafHash(e.Body) != ledger.Hash(e.Hash):
 		f.What = "the leaf is not the one that has this place in the log"
+	case !genuine(e.Object, e.Seq, store.Leaf{Body: e.Body, Hash: e.Hash, MAC: e.MAC}):
+		f.What = "the leaf was made by no server: somebody put it there, or changed its mac"
 	default:
 		f.What = c.saysOtherwise(shard, e)
 	}

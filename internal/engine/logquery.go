@@ -75,7 +75,10 @@ func (e *Engine) Receipt(ctx context.Context, c Caller, instance string, step in
 	if err := e.may(ctx, c, access.ReadLog, "instance", instance); err != nil {
 		return api.SignedReceipt{}, err
 	}
-	_, seq, leaf, err := e.leafOf(ctx, c.Scope, instance, step)
+	id, seq, leaf, err := e.leafOf(ctx, c.Scope, instance, step)
+	if err == nil {
+		err = e.requireGenuine(ctx, c.Scope, id, seq, leaf)
+	}
 	if err != nil {
 		return api.SignedReceipt{}, err
 	}

@@ -114,10 +114,11 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 	if s.signed != nil {
 		leaf.Stmt, leaf.Key = s.signed.hash.String(), s.signed.key.String()
 	}
-	set.Leaf.Body = leaf.Encode()
-	set.Leaf.Hash = ledger.LeafHash(set.Leaf.Body)
-	o.head.leaf = set.Leaf.Hash
 	var err error
+	if set.Leaf, err = e.storedLeaf(ctx, o.scope, o.id, leaf); err != nil {
+		return nil, err
+	}
+	o.head.leaf = set.Leaf.Hash
 	set.Head, err = e.sealHead(o)
 	return set, err
 }

@@ -142,6 +142,28 @@ func oneOfManyCompletionsWins(t *testing.T, env *testenv.Env) {
 	}
 }
 
+// A completion that came too late is a step, and evidence of that step must not show
+// who was late as who did the work.
+func TestALateCompletionIsNoCompletion(t *testing.T) {
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	id := env.Start("loan", example(t, "application.json"))
+	env.Work("credit-check", `{"score": 640}`)
+	task := env.Task(id).ID
+	env.Complete(id, example(t, "decision.json"))
+	if _, err := env.Engine.CompleteTask(t.Context(), env.Ann, task, []byte(example(t, "decision.json")), ""); !fault.Is(err, fault.Conflict) {
+		t.Fatalf("a late completion: %v, want Conflict", err)
+	}
+	last := env.Instance(id).Seq
+	leaf, _, err := engine.PastStep(t.Context(), env.Engine, env.Ann, id, last)
+	if err != nil || leaf.Kind != "instance.task_completed_rejected" {
+		t.Errorf("the leaf of the late completion says %q, %v", leaf.Kind, err)
+	}
+	if leaf, _, err = engine.PastStep(t.Context(), env.Engine, env.Ann, id, last-1); err != nil || leaf.Kind != "instance.task_completed" {
+		t.Errorf("the leaf of the completion says %q, %v", leaf.Kind, err)
+	}
+}
+
 func TestClaiming(t *testing.T) { onBoth(t, claiming) }
 
 func claiming(t *testing.T, env *testenv.Env) {

@@ -21,7 +21,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		l.head.ended = at
 	}
 	s := step{
-		shard: shard, kind: "instance." + h.name, act: h.act, elem: out.Element, at: at,
+		shard: shard, kind: leafKind(h.name, out), act: h.act, elem: out.Element, at: at,
 		record: recordAbout(numberOf(h.event), h.name, out, at), fields: h.extra, tokens: h.terms,
 	}
 	s.fields = append(s.fields, fieldWrite{path: "$actor", value: h.actor, label: process.Label{Class: process.Confident}, fact: true})
@@ -61,6 +61,15 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 	l.route(set, out.Commands)
 	l.routeFiles(set, h.files)
 	return set, nil
+}
+
+// leafKind returns what a leaf says that happened. Of a rejected event it must not say
+// that it did: evidence of that step would show who came too late as who did the work.
+func leafKind(name string, out process.Outcome) string {
+	if out.Rejected != nil {
+		return "instance." + name + "_rejected"
+	}
+	return "instance." + name
 }
 
 // meetAll gives keys to all persons, and writes again every field about a

@@ -33,6 +33,7 @@ var free = map[string]string{
 	"log_checkpoints":          "the tree: not read here",
 	"log_heads":                "the tree: not read here",
 	"leaves.pos":               "the order in which leaves get their places in a log",
+	"leaves.mac":               "asked for when the leaf gets its place, and by the check",
 	"anchor_hashes":            "not read here; filled and changed in TestWhatIsDoneToTheAnchorLogIsNamed",
 	"anchor_checkpoints":       "likewise",
 	"anchor_openings":          "likewise",

@@ -73,6 +73,11 @@ func (h haltable) PlatformSigners(ctx context.Context, tenant, origin string, si
 	return h.Engine.PlatformSigners(ctx, tenant, origin, size)
 }
 
+// Genuine tells the leaves that a server made from others.
+func (h haltable) Genuine(ctx context.Context, tenant string) (func(store.ID, uint64, store.Leaf) bool, error) {
+	return h.Engine.Genuine(ctx, tenant)
+}
+
 // anchorSeed derives the seed of the anchor log's key from the operator's log key.
 func (n *Node) anchorSeed(ctx context.Context) ([]byte, error) {
 	key, err := n.ring.TenantKey(ctx, operator, keyring.Log)

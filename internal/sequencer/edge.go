@@ -7,6 +7,7 @@ import (
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
 )
 
 // Tiles are those of C2SP tlog-tiles: 2^8 hashes.
@@ -32,10 +33,10 @@ type tileID struct {
 	index uint64
 }
 
-// readEdge reads the right edge of a log as it is stored.
-func readEdge(ctx context.Context, db *store.DB, scope store.Scope, shard store.Shard) (*edge, error) {
-	e := &edge{number: shard.Number, origin: shard.Origin, size: shard.Size, grown: map[tileID][]byte{}}
-	for level, n := 0, shard.Size; n > 0; level, n = level+1, n>>tileHeight {
+// readEdge reads the right edge of a log at a size as it is stored.
+func readEdge(ctx context.Context, db *store.DB, scope store.Scope, shard store.Shard, size uint64) (*edge, error) {
+	e := &edge{number: shard.Number, origin: shard.Origin, size: size, grown: map[tileID][]byte{}}
+	for level, n := 0, size; n > 0; level, n = level+1, n>>tileHeight {
 		width := int(n % tileWidth)
 		if width == 0 {
 			e.tiles = append(e.tiles, nil)
@@ -45,12 +46,81 @@ func readEdge(ctx context.Context, db *store.DB, scope store.Scope, shard store.
 		if err != nil {
 			return nil, err
 		}
-		if len(hashes) != width*tlog.HashSize {
-			return nil, tampered("log %s has a tile with %d hashes at size %d", shard.Origin, len(hashes)/tlog.HashSize, shard.Size)
+		if size == shard.Size && len(hashes) != width*tlog.HashSize {
+			return nil, tampered("log %s has a tile with %d hashes at size %d", shard.Origin, len(hashes)/tlog.HashSize, size)
 		}
-		e.tiles = append(e.tiles, hashes)
+		e.tiles = append(e.tiles, hashes[:width*tlog.HashSize])
 	}
 	return e, nil
+}
+
+// genuineEdge returns the right edge of a log as it must be: that of the checkpoint
+// beside the keys, grown by the leaves that came since. The entries and tiles behind
+// the checkpoint nobody has signed, so that they could be anybody's.
+func (s *Sequencer) genuineEdge(ctx context.Context, scope store.Scope, shard store.Shard) (*edge, error) {
+	head, err := s.head(ctx, scope, shard.Origin)
+	if err != nil {
+		return nil, err
+	}
+	signed := store.LogHead{Root: ledger.DataRoot(nil)}
+	if head != nil {
+		signed = *head
+	}
+	if shard.Size < signed.Size {
+		return nil, behind("log %s has %d leaves; a checkpoint at size %d was signed of it", shard.Origin, shard.Size, signed.Size)
+	}
+	e, err := readEdge(ctx, s.cfg.Store, scope, shard, signed.Size)
+	if err != nil {
+		return nil, err
+	}
+	root, err := e.root()
+	if err == nil && root != signed.Root {
+		err = behind("the tree of log %s is another than that of its checkpoint at size %d", shard.Origin, signed.Size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, s.regrow(ctx, scope, e, shard.Size)
+}
+
+// regrow grows an edge by the leaves that have their places already.
+func (s *Sequencer) regrow(ctx context.Context, scope store.Scope, e *edge, size uint64) error {
+	if e.size == size {
+		return nil
+	}
+	genuine, err := s.cfg.Signing.Genuine(ctx, scope.Tenant())
+	if err != nil {
+		return err
+	}
+	for e.size < size {
+		entries, err := s.cfg.Store.LogEntries(ctx, scope, e.number, e.size, int(min(size-e.size, uint64(s.cfg.Batch))))
+		if err != nil {
+			return err
+		}
+		if len(entries) == 0 {
+			return tampered("log %s lacks the leaf at index %d", e.origin, e.size)
+		}
+		for i := range entries {
+			if err := e.appendEntry(&entries[i], genuine); err != nil {
+				return err
+			}
+		}
+	}
+	clear(e.grown) // it is stored
+	return nil
+}
+
+// appendEntry appends a leaf that has its place, which must be the next one.
+func (e *edge) appendEntry(entry *store.LogEntry, genuine genuine) error {
+	leaf := store.Leaf{Body: entry.Body, Hash: entry.Hash, MAC: entry.MAC}
+	origin, err := logOf(&store.Unsequenced{Object: entry.Object, Seq: entry.Seq, Leaf: leaf}, genuine)
+	if err == nil && (origin != e.origin || entry.Index != e.size) {
+		err = tampered("log %s has the leaf of %s, step %d, at index %d, where it is not its own", e.origin, entry.Object, entry.Seq, entry.Index)
+	}
+	if err == nil {
+		e.append(entry.Hash)
+	}
+	return err
 }
 
 // readTile reads a tile that must have at least so many hashes.

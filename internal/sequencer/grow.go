@@ -48,8 +48,15 @@ func (s *Sequencer) await(ctx context.Context, t *tenant) error {
 // place gives leaves their places, in their order. The cursor ends at the last one
 // unless it is given. Whoever calls it holds t.grow.
 func (s *Sequencer) place(ctx context.Context, t *tenant, leaves []store.Unsequenced, cursor *uint64) error {
+	if len(leaves) == 0 {
+		return nil
+	}
+	genuine, err := s.cfg.Signing.Genuine(ctx, t.scope.Tenant())
+	if err != nil {
+		return err
+	}
 	for len(leaves) > 0 {
-		n, origin, err := run(leaves)
+		n, origin, err := run(leaves, genuine)
 		if err == nil {
 			err = s.enter(ctx, t, origin)
 		}
@@ -66,9 +73,9 @@ func (s *Sequencer) place(ctx context.Context, t *tenant, leaves []store.Unseque
 }
 
 // run returns how many of the leaves, from the first on, are of the same log.
-func run(leaves []store.Unsequenced) (n int, origin string, err error) {
+func run(leaves []store.Unsequenced, genuine genuine) (n int, origin string, err error) {
 	for ; n < len(leaves); n++ {
-		log, err := logOf(&leaves[n])
+		log, err := logOf(&leaves[n], genuine)
 		if err != nil {
 			return 0, "", err
 		}
@@ -80,9 +87,13 @@ func run(leaves []store.Unsequenced) (n int, origin string, err error) {
 	return n, origin, nil
 }
 
+// genuine reports whether a server made a leaf; see Signing.
+type genuine func(object store.ID, seq uint64, leaf store.Leaf) bool
+
 // logOf returns the origin of the log that a leaf is of. Its row must be what the
-// leaf says.
-func logOf(u *store.Unsequenced) (string, error) {
+// leaf says, and a server must have made it: whatever is in a tree under a signed
+// head counts as the platform's word.
+func logOf(u *store.Unsequenced, genuine genuine) (string, error) {
 	leaf, err := ledger.ParseLeaf(u.Leaf.Body)
 	object := ""
 	if u.Seq > 0 {
@@ -90,6 +101,9 @@ func logOf(u *store.Unsequenced) (string, error) {
 	}
 	if err != nil || ledger.LeafHash(u.Leaf.Body) != u.Leaf.Hash || leaf.Object != object || leaf.Seq != u.Seq {
 		return "", tampered("the leaf of %s, step %d, was changed before it got its place", u.Object, u.Seq)
+	}
+	if !genuine(u.Object, u.Seq, u.Leaf) {
+		return "", tampered("the leaf of %s, step %d, was made by no server: somebody put it into the database", u.Object, u.Seq)
 	}
 	return leaf.Log, nil
 }
@@ -115,12 +129,14 @@ func (s *Sequencer) enter(ctx context.Context, t *tenant, origin string) error {
 	if found < 0 || found < grown {
 		return tampered("a leaf is of log %q, which is not the tenant's newest", origin)
 	}
-	if !t.settling {
-		if err := s.checkShard(ctx, t.scope, shards[found]); err != nil {
-			return err
-		}
+	if t.settling {
+		t.edge, err = readEdge(ctx, s.cfg.Store, t.scope, shards[found], shards[found].Size)
+		return err
 	}
-	t.edge, err = readEdge(ctx, s.cfg.Store, t.scope, shards[found])
+	if err := s.checkShard(ctx, t.scope, shards[found]); err != nil {
+		return err
+	}
+	t.edge, err = s.genuineEdge(ctx, t.scope, shards[found])
 	return err
 }
 

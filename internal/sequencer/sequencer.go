@@ -3,7 +3,8 @@
 //
 // It promises:
 //
-//   - Every leaf gets exactly one place, in the order in which leaves were committed.
+//   - Every leaf gets exactly one place, in the order in which leaves were committed,
+//     and a row that no server made gets none.
 //   - Entries, tiles, size and cursor of a batch are one transaction, so that a
 //     crash leaves the tree of some size, and the next start goes on from there.
 //   - Nothing is signed that does not continue the last signed checkpoint: the
@@ -29,8 +30,12 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// Signing knows the keys that sign a tenant's checkpoints.
+// Signing knows the keys of a tenant's logs.
 type Signing interface {
+	// Genuine returns what tells the leaves that a server made from rows that somebody
+	// put into the database.
+	Genuine(ctx context.Context, tenant string) (func(object store.ID, seq uint64, leaf store.Leaf) bool, error)
+
 	// PlatformSigners returns who signs the checkpoint of a size of a log, at least one.
 	// It may write leaves of the tenant.
 	PlatformSigners(ctx context.Context, tenant, origin string, size uint64) ([]note.Signer, error)

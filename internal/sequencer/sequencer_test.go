@@ -3,6 +3,7 @@ package sequencer_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
 	"errors"
@@ -32,6 +33,17 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // signing signs with one key for all.
 type signing struct{}
+
+// mac is what a leaf has that was made here.
+func mac(object store.ID, seq uint64, hash [32]byte) [32]byte {
+	return sha256.Sum256(fmt.Append(nil, object, seq, hash))
+}
+
+func (signing) Genuine(context.Context, string) (func(store.ID, uint64, store.Leaf) bool, error) {
+	return func(object store.ID, seq uint64, leaf store.Leaf) bool {
+		return leaf.MAC == mac(object, seq, leaf.Hash)
+	}, nil
+}
 
 func (signing) PlatformSigners(_ context.Context, _, origin string, _ uint64) ([]note.Signer, error) {
 	s, err := ledger.NoteSigner(origin, make([]byte, 32))
@@ -109,6 +121,7 @@ func (w *world) leaf(s store.Scope, shard int, kind string) *store.Entry {
 	e.Leaf.Body = ledger.Leaf{Kind: kind, Log: origin(s.Tenant(), shard), At: "2026-11-21T12:30:00.000000Z", Act: "engine",
 		Elem: fmt.Sprint(w.next), Data: ledger.DataRoot(nil)}.Encode()
 	e.Leaf.Hash = ledger.LeafHash(e.Leaf.Body)
+	e.Leaf.MAC = mac(e.ID, 0, e.Leaf.Hash)
 	return e
 }
 
@@ -362,6 +375,7 @@ func stepSet(s store.Scope, object store.ID, expect uint64) *store.WriteSet {
 	}
 	set.Leaf.Body = l.Encode()
 	set.Leaf.Hash = ledger.LeafHash(set.Leaf.Body)
+	set.Leaf.MAC = mac(object, expect+1, set.Leaf.Hash)
 	return set
 }
 
@@ -491,6 +505,62 @@ func TestATenantWhoseTreeWasChangedIsStopped(t *testing.T) {
 			ok(t, seq.Work(ctx, "other"))
 			w.checkLog(other, leaves)
 		})
+	}
+}
+
+// anybody takes every leaf for one that a server made.
+type anybody struct{ signing }
+
+func (anybody) Genuine(context.Context, string) (func(store.ID, uint64, store.Leaf) bool, error) {
+	return func(store.ID, uint64, store.Leaf) bool { return true }, nil
+}
+
+// TestALeafThatNoServerMadeIsNotSigned puts leaves into the database as somebody can
+// who has SQL and no keys: as a row, and with its place in the tree already.
+func TestALeafThatNoServerMadeIsNotSigned(t *testing.T) {
+	power := errors.New("the server ends")
+	for name, place := range map[string]func(t *testing.T, cfg sequencer.Config){
+		"a row": func(*testing.T, sequencer.Config) {},
+		"a row with its place": func(t *testing.T, cfg sequencer.Config) {
+			cfg.Signing = anybody{}
+			cfg = cfg.FailAt(func(point string) error {
+				if point == "head" {
+					return power
+				}
+				return nil
+			})
+			if err := sequencer.New(cfg).Work(t.Context(), "main"); !errors.Is(err, power) {
+				t.Fatal(err)
+			}
+		},
+	} {
+		for _, signed := range []int{0, 300} {
+			t.Run(fmt.Sprintf("%s behind a head of %d", name, signed), func(t *testing.T) {
+				ctx := t.Context()
+				w := newWorld(t)
+				s := w.tenant("main")
+				if signed > 0 {
+					w.write(s, signed)
+					ok(t, sequencer.New(w.cfg).Work(ctx, "main"))
+				}
+				w.write(s, 2)
+				forged := w.leaf(s, 1, "instance.task_completed")
+				forged.Leaf.MAC = [32]byte{}
+				ok(t, w.db.Append(ctx, s, forged))
+				place(t, w.cfg)
+				seq := sequencer.New(w.cfg)
+				if err := seq.Work(ctx, "main"); !fault.Is(err, fault.Integrity) || gauge(t, seq, "underseal_log_stopped_tenants") != 1 {
+					t.Errorf("the work says %v, want Integrity", err)
+				}
+				heads, err := w.db.LogHeads(ctx, s)
+				ok(t, err)
+				for _, h := range heads {
+					if h.Size != uint64(signed) {
+						t.Errorf("a checkpoint at size %d was signed", h.Size)
+					}
+				}
+			})
+		}
 	}
 }
 

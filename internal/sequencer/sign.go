@@ -64,7 +64,8 @@ func (s *Sequencer) renewHead(ctx context.Context, name string, t *tenant, shard
 
 // continued returns the root of a log's tree, which must contain the tree of the
 // former checkpoint: both are computed from the stored tiles, and the proof between
-// them is checked. It must also be the tree that was grown here, if it was.
+// them is checked. It must also be the tree that was grown here or, if it was not,
+// that is grown here anew from the checkpoint.
 func (s *Sequencer) continued(ctx context.Context, t *tenant, shard store.Shard, former *store.LogHead) (ledger.Hash, error) {
 	r := HashReader(ctx, s.cfg.Store, t.scope, shard.Number)
 	root, err := tlog.TreeHash(int64(shard.Size), r)
@@ -82,10 +83,13 @@ func (s *Sequencer) continued(ctx context.Context, t *tenant, shard store.Shard,
 	}
 	t.grow.Lock()
 	defer t.grow.Unlock()
-	if t.edge == nil || t.edge.number != shard.Number || t.edge.size != shard.Size {
-		return ledger.Hash(root), nil
+	e := t.edge
+	if e == nil || e.number != shard.Number || e.size != shard.Size {
+		if e, err = s.genuineEdge(ctx, t.scope, shard); err != nil {
+			return ledger.Hash{}, err
+		}
 	}
-	grown, err := t.edge.root()
+	grown, err := e.root()
 	if err == nil && grown != root {
 		err = tampered("log %s has other tiles than were written", shard.Origin)
 	}

@@ -29,8 +29,8 @@ func (db *DB) Shards(ctx context.Context, s Scope) ([]Shard, error) {
 // when there is none.
 func (db *DB) Leaf(ctx context.Context, s Scope, object ID, seq uint64) (Leaf, error) {
 	found, err := collect(ctx, db.data, s.tenant, `
-		SELECT hash, body FROM leaves WHERE tenant = $1 AND object = $2 AND seq = $3`,
-		[]any{s.tenant, object, seq}, func(r row, l *Leaf) error { return r.scan(&l.Hash, &l.Body) })
+		SELECT hash, body, mac FROM leaves WHERE tenant = $1 AND object = $2 AND seq = $3`,
+		[]any{s.tenant, object, seq}, func(r row, l *Leaf) error { return r.scan(&l.Hash, &l.Body, &l.MAC) })
 	if err == nil && len(found) == 0 {
 		err = fault.New(fault.NotFound, "%s has no leaf of step %d", object, seq)
 	}
@@ -46,7 +46,8 @@ type LogEntry struct {
 	Object ID
 	Seq    uint64
 	Hash   [32]byte
-	Body   []byte // of the leaf; empty when its row is missing
+	Body   []byte   // of the leaf; empty when its row is missing
+	MAC    [32]byte // of the leaf
 }
 
 // LogIndex returns the place of a leaf. NotFound (code "not_sequenced") when it
@@ -65,14 +66,14 @@ func (db *DB) LogIndex(ctx context.Context, s Scope, object ID, seq uint64) (sha
 // LogEntries returns up to n entries of a log, from an index on, with their leaves.
 func (db *DB) LogEntries(ctx context.Context, s Scope, shard int, from uint64, n int) ([]LogEntry, error) {
 	return collect(ctx, db.data, s.tenant, `
-		SELECT e.idx, e.object, e.seq, e.hash, l.body
+		SELECT e.idx, e.object, e.seq, e.hash, l.body, l.mac
 		FROM log_entries e
 		LEFT JOIN leaves l ON l.tenant = e.tenant AND l.object = e.object AND l.seq = e.seq
 		WHERE e.tenant = $1 AND e.shard = $2 AND e.idx >= $3
 		ORDER BY e.idx
 		LIMIT $4`,
 		[]any{s.tenant, shard, from, n}, func(r row, e *LogEntry) error {
-			return r.scan(&e.Index, &e.Object, &e.Seq, &e.Hash, &e.Body)
+			return r.scan(&e.Index, &e.Object, &e.Seq, &e.Hash, &e.Body, (*optionalHash)(&e.MAC))
 		})
 }
 
@@ -140,9 +141,9 @@ func (db *DB) LostLeaves(ctx context.Context, s Scope, limit int) ([]Unsequenced
 
 func (db *DB) unsequenced(ctx context.Context, s Scope, limit int, sqlite, postgres string) ([]Unsequenced, error) {
 	return collect(ctx, db.data, s.tenant,
-		db.dialect(`SELECT l.pos, l.object, l.seq, l.hash, l.body `+sqlite, `SELECT l.xid::text::bigint, l.object, l.seq, l.hash, l.body `+postgres),
+		db.dialect(`SELECT l.pos, l.object, l.seq, l.hash, l.body, l.mac `+sqlite, `SELECT l.xid::text::bigint, l.object, l.seq, l.hash, l.body, l.mac `+postgres),
 		[]any{s.tenant, limit}, func(r row, u *Unsequenced) error {
-			return r.scan(&u.Pos, &u.Object, &u.Seq, &u.Leaf.Hash, &u.Leaf.Body)
+			return r.scan(&u.Pos, &u.Object, &u.Seq, &u.Leaf.Hash, &u.Leaf.Body, &u.Leaf.MAC)
 		})
 }
 
@@ -191,7 +192,7 @@ type Tile struct {
 type Growth struct {
 	Shard   int
 	From    uint64     // size before
-	Entries []LogEntry // from index From on; their bodies are not used
+	Entries []LogEntry // from index From on; their leaves are not used
 	Tiles   []Tile     // those that are new or have grown
 	Cursor  uint64     // Pos of the last leaf
 }

@@ -230,7 +230,7 @@ func TestALeafWaitsForEarlierTransactions(t *testing.T) {
 	conn := must[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
 	t.Cleanup(func() { conn.Close(context.Background()) })
 	early := must[pgx.Tx](t)(conn.Begin(ctx))
-	_, err := early.Exec(ctx, `INSERT INTO underseal.leaves (tenant, object, seq, hash, body) VALUES ('main', $1, 1, $2, 'early')`,
+	_, err := early.Exec(ctx, `INSERT INTO underseal.leaves (tenant, object, seq, hash, body, mac) VALUES ('main', $1, 1, $2, 'early', $2)`,
 		make([]byte, 16), make([]byte, 32))
 	ok(t, err)
 	late := committed(t, db, main, 0, 2)

@@ -84,10 +84,12 @@ type FieldRef struct {
 	Seq  uint64
 }
 
-// Leaf is one entry of the tenant's log, encoded, with its RFC 6962 hash.
+// Leaf is one entry of the tenant's log, encoded, with its RFC 6962 hash and the
+// MAC by which the sequencer knows that a server made it.
 type Leaf struct {
 	Body []byte
 	Hash [32]byte
+	MAC  [32]byte
 }
 
 // InstanceRow routes to an instance. Key is the id of its data key, so that

@@ -45,7 +45,8 @@ CREATE TABLE fields (
 );
 
 -- The entries of the tenant's log. Only appended. A leaf of no object has an id
--- of its own and the seq 0.
+-- of its own and the seq 0. mac shows that a server made it, and nobody else who
+-- can write rows.
 -- xid orders them: once no
 -- transaction with a smaller one runs, no leaf comes before it any more.
 CREATE TABLE leaves (
@@ -54,6 +55,7 @@ CREATE TABLE leaves (
     seq    bigint NOT NULL CHECK (seq >= 0),
     hash   bytea    NOT NULL CHECK (octet_length(hash) = 32),
     body   bytea    NOT NULL,
+    mac    bytea    NOT NULL CHECK (octet_length(mac) = 32),
     xid    xid8     NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (tenant, object, seq)
 );

@@ -50,7 +50,8 @@ CREATE TABLE fields (
 ) STRICT;
 
 -- The entries of the tenant's log. Only appended. A leaf of no object has an id
--- of its own and the seq 0.
+-- of its own and the seq 0. mac shows that a server made it, and nobody else who
+-- can write rows.
 -- pos is the rowid, named so that
 -- VACUUM does not change it: with one writer, it is the order of the commits.
 CREATE TABLE leaves (
@@ -60,6 +61,7 @@ CREATE TABLE leaves (
     seq    INTEGER NOT NULL CHECK (seq >= 0),
     hash   BLOB    NOT NULL CHECK (length(hash) = 32),
     body   BLOB    NOT NULL,
+    mac    BLOB    NOT NULL CHECK (length(mac) = 32),
     UNIQUE (tenant, object, seq)
 ) STRICT;
 
