@@ -94,8 +94,13 @@ type copier struct {
 	saving  error // of SaveTiles, which cannot return one
 }
 
-// maxCheckpoint bounds a checkpoint with its signatures.
-const maxCheckpoint = 1 << 20
+const (
+	// maxCheckpoint bounds a checkpoint with its signatures.
+	maxCheckpoint = 1 << 20
+	// maxSize bounds the entries of a log, so that no number of them or of their hashes
+	// leaves its range.
+	maxSize = 1 << 48
+)
 
 // last returns the checkpoint up to which everything was copied.
 func (m *copier) last() (ledger.Checkpoint, bool, error) {
@@ -114,11 +119,16 @@ func (m *copier) last() (ledger.Checkpoint, bool, error) {
 	return c, true, err
 }
 
-func (m *copier) open(signed []byte) (ledger.Checkpoint, error) {
+func (m *copier) open(signed []byte) (c ledger.Checkpoint, err error) {
+	open := ledger.UnverifiedCheckpoint
 	if m.cfg.Open != nil {
-		return m.cfg.Open(signed)
+		open = m.cfg.Open
 	}
-	return ledger.UnverifiedCheckpoint(signed)
+	if c, err = open(signed); err == nil && c.Size > maxSize {
+		err = fault.New(fault.Integrity, "the log %s claims to have %d entries, more than a log can have", c.Origin, c.Size).
+			WithCode("log_inconsistent").WithHint("ask whoever runs the log")
+	}
+	return c, err
 }
 
 // continues requires that a checkpoint is of the log that was copied, and contains it.
@@ -171,8 +181,7 @@ func (m *copier) inconsistent(c ledger.Checkpoint, err error) error {
 // files copies everything between a size and a checkpoint that continues it.
 func (m *copier) files(old uint64, next ledger.Checkpoint) error {
 	reader := tlog.TileHashReader(tree(next), m)
-	bundles := tiles.All(tiles.Entries, next.Size, old/tiles.Width)
-	for _, f := range bundles {
+	for f := range tiles.All(tiles.Entries, next.Size, old/tiles.Width) {
 		if err := m.ctx.Err(); err != nil {
 			return err
 		}
@@ -184,19 +193,17 @@ func (m *copier) files(old uint64, next ledger.Checkpoint) error {
 		}
 	}
 	below := old / tiles.Width // full tiles of the level below
-	for level := 1; ; level++ {
-		all := tiles.All(level, next.Size, below/tiles.Width)
-		if len(tiles.All(level, next.Size, 0)) == 0 {
-			return m.saving
-		}
-		below /= tiles.Width
-		for _, f := range all {
+	for level := 1; next.Size>>(8*level) > 0; level++ {
+		from := below / tiles.Width
+		below = from
+		for f := range tiles.All(level, next.Size, from) {
 			place := tlog.StoredHashIndex(8*level, int64(f.Index)*tiles.Width)
 			if _, err := reader.ReadHashes([]int64{place}); err != nil {
 				return m.damaged(next, err)
 			}
 		}
 	}
+	return m.saving
 }
 
 // bundle copies 256 entries and the tile of their hashes.

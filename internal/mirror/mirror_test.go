@@ -146,7 +146,7 @@ func whole(t *testing.T, l *fakeLog, dir string) {
 	t.Helper()
 	want := []string{"checkpoint"}
 	for level := tiles.Entries; level < 3; level++ {
-		for _, f := range tiles.All(level, uint64(l.size), 0) {
+		for f := range tiles.All(level, uint64(l.size), 0) {
 			want = append(want, f.Path())
 		}
 	}
@@ -296,6 +296,34 @@ func TestFilesThatDoNotLeadToTheCheckpointAreRefused(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(dir, "checkpoint")); err == nil {
 				t.Error("the checkpoint was taken over all the same")
+			}
+		})
+	}
+}
+
+// TestALogThatClaimsToBeHugeIsRefused: whoever serves a log must not be able to have
+// the copier take all of its memory.
+func TestALogThatClaimsToBeHugeIsRefused(t *testing.T) {
+	for _, size := range []uint64{1 << 40, 1 << 48, 1<<48 + 1, 1 << 63, 1<<64 - 1} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			l := newLog(t)
+			l.grow(300, "a")
+			signer, err := ledger.NoteSigner(l.origin, make([]byte, 32))
+			if err != nil {
+				t.Fatal(err)
+			}
+			huge, err := ledger.SignCheckpoint(ledger.Checkpoint{Origin: l.origin, Size: size}, signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.answer = func(path string, body []byte) ([]byte, int) {
+				if path == "checkpoint" {
+					return huge, 200
+				}
+				return make([]byte, 256*32), 200
+			}
+			if _, err := l.copy(t.TempDir()); fault.CodeOf(err) != "log_inconsistent" && fault.CodeOf(err) != "mirror_changed" {
+				t.Errorf("copying it: %v", err)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ package tiles
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -108,20 +109,22 @@ func (f File) In(size uint64) bool {
 	return f.Index == have && f.Width < Width && uint64(f.Width) <= size%Width
 }
 
-// All lists the files of a level that a log of this size has, from an index on: full
-// ones, and the partial one at its end.
-func All(level int, size, from uint64) []File {
+// All goes through the files of a level that a log of this size has, from an index on:
+// full ones, and the partial one at its end. The size may be anybody's claim.
+func All(level int, size, from uint64) iter.Seq[File] {
 	for range max(level, 0) {
 		size /= Width
 	}
-	var files []File
-	for i := from; i < size/Width; i++ {
-		files = append(files, File{level, i, Width})
+	return func(yield func(File) bool) {
+		for i := from; i < size/Width; i++ {
+			if !yield(File{level, i, Width}) {
+				return
+			}
+		}
+		if rest := int(size % Width); rest > 0 && size/Width >= from {
+			yield(File{level, size / Width, rest})
+		}
 	}
-	if rest := int(size % Width); rest > 0 && size/Width >= from {
-		files = append(files, File{level, size / Width, rest})
-	}
-	return files
 }
 
 // AppendEntry appends an entry to a bundle: its length as u16-BE and its bytes.

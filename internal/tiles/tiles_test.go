@@ -116,7 +116,7 @@ func TestAllFilesOfALevel(t *testing.T) {
 		{tiles.Entries, 257, 0, []string{"tile/entries/000", "tile/entries/001.p/1"}},
 	} {
 		var got []string
-		for _, f := range tiles.All(c.level, c.size, c.from) {
+		for f := range tiles.All(c.level, c.size, c.from) {
 			got = append(got, f.Path())
 		}
 		if !slices.Equal(got, c.want) {
