@@ -68,6 +68,17 @@ func (a *auditor) evidence(ctx context.Context, in api.EvidenceRequest) ([]byte,
 	return testenv.Proven(func() ([]byte, error) { return a.Engine.Evidence(ctx, a.Ann, in) })
 }
 
+// checkEnds returns when the check that was ordered is over.
+func (a *auditor) checkEnds() error {
+	for {
+		now, err := a.Engine.IntegrityStatus(a.t.Context(), a.Ann)
+		if err != nil || now.Ordered.Ended != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // nothing gives an act that answers nothing a response.
 func nothing(err error) (any, error) { return nil, err }
 
@@ -319,6 +330,17 @@ func auditedActs(key, key2 string) []audited {
 			}
 			return r, err
 		}},
+		{name: "LogEntries", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.LogEntries(ctx, a.Ann, api.EntryQuery{})
+		}},
+		{name: "LogAnchoring", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.LogAnchoring(ctx, a.Ann) }},
+		{name: "StartCheck", leaves: []string{"integrity.check_ordered", "integrity.checked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.StartCheck(ctx, a.Ann); err != nil {
+				return nil, err
+			}
+			return nil, a.checkEnds()
+		}},
+		{name: "IntegrityStatus", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.IntegrityStatus(ctx, a.Ann) }},
 		{name: "LogReaders", do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.LogReaders(ctx, a.Ann, engine.Page{})
 		}},

@@ -265,21 +265,26 @@ func (i *integrity) nextOrder() (string, *checked) {
 	return "", nil
 }
 
-// runOrdered carries an ordered check out and tells the tenant's log how it ended. The
-// end of the server cuts it short.
+// runOrdered carries an ordered check out, tells the tenant's log how it ended, and
+// then whoever asks. The end of the server cuts it short.
 func (n *Node) runOrdered(ctx context.Context, tenant string, c *checked) {
 	i := &n.integrity
 	err := n.orderedParts(ctx, tenant, c)
+	if ctx.Err() == nil {
+		n.tellEnd(ctx, tenant, c, err)
+	}
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	c.ended, c.err = n.now(), err
 	if err == nil {
 		i.ended = c.ended
 	}
+}
+
+func (n *Node) tellEnd(ctx context.Context, tenant string, c *checked, err error) {
+	n.integrity.mu.Lock()
 	rows, found := c.rows, len(c.names)
-	i.mu.Unlock()
-	if ctx.Err() != nil {
-		return
-	}
+	n.integrity.mu.Unlock()
 	if err != nil {
 		n.log.Error("an ordered check could not go on", "tenant", tenant, "error", err)
 	}
