@@ -45,6 +45,7 @@ var unnamed = map[string]string{
 	"tokens.seq":                "of a person's token only object and key count; that of a search is named",
 	"log_shards.cursor":         "leaves that have a place get no other, and those that get none are named",
 	"log_checkpoints/delete":    "the newest one is published again from beside the keys; of older ones the tree is still there",
+	"log_checkpoints/set back":  "a former one of the same tree beside the newest; one of another tree or key is named",
 	"log_checkpoints.tenant":    "as good as deleted",
 	"log_checkpoints.published": "the next heartbeat comes earlier or later",
 	"leaves.pos":                "the order in which leaves get their places; those that have one keep it",
