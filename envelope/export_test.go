@@ -92,7 +92,7 @@ func (r RawStream) Seal(t testing.TB, keys []Key, ctx Context) []byte {
 	copy(m.prefix[len(m.prefix)-commitmentSize:], r.Commitment)
 	sealed := m.prefix
 	for _, seg := range r.Segments {
-		sealed = s.aead.Seal(sealed, nil, seg.Plaintext, s.additional(nil, seg.Position, seg.Last))
+		sealed = s.aead.Seal(sealed, nil, seg.Plaintext, s.additional(seg.Position, seg.Last))
 	}
 	return sealed
 }

@@ -9,18 +9,18 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// An Opener reads the plaintext of a stream at any place, two segments at a time. It
-// holds four in memory, whatever is read. It is safe for concurrent use, one call at
-// a time.
+// An Opener reads the plaintext of a stream at any place. It holds two segments
+// in memory, whatever is read. It is safe for concurrent use, one call at a time.
 type Opener struct {
 	shape
 	src   io.ReaderAt
 	start int64 // of segment 0
 
+	mu sync.Mutex // guards what follows
 	segments
-
-	mu   sync.Mutex // guards what follows
-	held [2]held
+	room  *room // of plain; nil: none
+	plain []byte
+	held  int64 // the segment in plain; -1: none
 }
 
 // NewOpener opens the stream of size bytes in src, which a Sealer made of
@@ -29,7 +29,7 @@ type Opener struct {
 // fault before any plaintext is seen. An error of src that has no kind is
 // Unavailable.
 func NewOpener(src io.ReaderAt, size int64, keys []Key, ctx Context) (*Opener, error) {
-	o := &Opener{src: src}
+	o := &Opener{src: src, held: -1}
 	if err := o.open(size, keys, ctx); err != nil {
 		return nil, err
 	}
@@ -89,10 +89,10 @@ func (o *Opener) ReadAt(p []byte, off int64) (n int, err error) {
 			return n, io.EOF
 		}
 		part, err := o.readPart(p[n:], off+int64(n))
-		n += part
 		if err != nil {
 			return n, err
 		}
+		n += part
 	}
 	if off+int64(n) == o.size { // most read from the beginning to here, and no more
 		o.release()
@@ -100,142 +100,62 @@ func (o *Opener) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// readPart reads to the end of p or of what is opened together. Whole segments are
-// decrypted into p itself.
+// readPart reads to the end of p or of the segment that holds off. Whole
+// segments are decrypted into p itself.
 func (o *Opener) readPart(p []byte, off int64) (int, error) {
 	position, skip := off/SegmentSize, int(off%SegmentSize)
-	if h := o.holds(position); h != nil {
-		return copy(p, h.plain[skip:]), nil
+	size := o.plainSize(position)
+	if skip == 0 && len(p) >= size && position != o.held {
+		_, err := o.openSegment(p[:0:size], position)
+		return size, err
 	}
-	size, more := o.whole(p, position), 0
-	if skip > 0 || size == 0 {
-		return 0, o.hold(position)
-	}
-	if position++; o.holds(position) == nil {
-		more = o.whole(p[size:], position)
-	}
-	return o.openInto(p[:size:size], p[size:size+more], position-1)
-}
-
-// whole returns the length of a segment, or 0 when p has no room for all of it or
-// there is none.
-func (o *Opener) whole(p []byte, position int64) int {
-	if position >= o.count || len(p) < o.plainSize(position) {
-		return 0
-	}
-	return o.plainSize(position)
-}
-
-// openInto decrypts a segment into first and, unless it is empty, the next one into
-// second, beside it. It returns how much is authentic, from the beginning on.
-func (o *Opener) openInto(first, second []byte, position int64) (n int, err error) {
-	if len(second) == 0 {
-		if err := o.openSegment(first, position); err != nil {
-			return 0, err
-		}
-		return len(first), nil
-	}
-	sealed := rooms.Get().(*room)
-	defer rooms.Put(sealed)
-	if err := o.readSegment(sealed, position); err != nil {
+	if err := o.hold(position); err != nil {
 		return 0, err
 	}
-	opened := make(chan error, 1)
-	go func() { opened <- o.decrypt(first, sealed, position) }() // while the next one is read
-	next := o.openSegment(second, position+1)
-	switch err := <-opened; {
-	case err != nil:
-		clear(second)
-		return 0, err
-	case next != nil:
-		return len(first), next
-	}
-	return len(first) + len(second), nil
+	return copy(p, o.plain[skip:]), nil
 }
 
-// held is a decrypted segment that is kept: readers with small buffers come back
-// for the rest of it.
-type held struct {
-	room     *room // of plain; nil: none
-	plain    []byte
-	position int64
-}
-
-// holds returns the segment if it is kept.
-func (o *Opener) holds(position int64) *held {
-	for i := range o.held {
-		if h := &o.held[i]; h.room != nil && h.position == position {
-			return h
-		}
+// hold decrypts a segment into o.plain, unless it is there: readers with small
+// buffers come back for the rest of it.
+func (o *Opener) hold(position int64) (err error) {
+	if o.held == position {
+		return nil
 	}
-	return nil
-}
-
-// hold decrypts a segment and keeps it, and the next one as well for a reader who
-// comes from the one before.
-func (o *Opener) hold(position int64) error {
-	inOrder := o.holds(position-1) != nil
-	o.release()
-	first := o.keep(0, position)
-	var second []byte
-	if inOrder && position+1 < o.count {
-		second = o.keep(1, position+1)
+	o.held = -1
+	if o.room == nil {
+		o.room = rooms.Get().(*room)
 	}
-	n, err := o.openInto(first, second, position)
-	if err != nil && n == 0 {
-		o.release()
+	if o.plain, err = o.openSegment(o.room[:0], position); err != nil {
 		return err
 	}
-	if err != nil { // said again when it is read
-		o.held[1].release()
-	}
+	o.held = position
 	return nil
 }
 
-// keep makes room for a segment.
-func (o *Opener) keep(i int, position int64) []byte {
-	h := &o.held[i]
-	h.room, h.position = rooms.Get().(*room), position
-	h.plain = h.room.bytes[:o.plainSize(position)]
-	return h.plain
-}
-
-// release gives the rooms of what is kept to other streams, without the plaintext.
+// release gives the room of the segment that is held to the next stream, without
+// the plaintext.
 func (o *Opener) release() {
-	for i := range o.held {
-		o.held[i].release()
+	if o.room == nil {
+		return
 	}
+	clear(o.room[:])
+	rooms.Put(o.room)
+	o.room, o.plain, o.held = nil, nil, -1
 }
 
-func (h *held) release() {
-	if h.room != nil {
-		clear(h.room.bytes[:])
-		rooms.Put(h.room)
-		*h = held{}
+// openSegment decrypts a segment into dst, which has room for it.
+func (o *Opener) openSegment(dst []byte, position int64) ([]byte, error) {
+	r := rooms.Get().(*room)
+	defer rooms.Put(r)
+	sealed := r[:o.plainSize(position)+segmentOverhead]
+	if err := o.read(sealed, o.start+position*sealedSegment); err != nil {
+		return dst[:0], err
 	}
-}
-
-// openSegment decrypts a segment into dst, which is as long.
-func (o *Opener) openSegment(dst []byte, position int64) error {
-	sealed := rooms.Get().(*room)
-	defer rooms.Put(sealed)
-	if err := o.readSegment(sealed, position); err != nil {
-		return err
+	plain, err := o.aead.Open(dst, nil, sealed, o.additional(position, position == o.count-1))
+	if err != nil {
+		return dst[:0], malformedStream("a segment was changed, moved or cut off after sealing")
 	}
-	return o.decrypt(dst, sealed, position)
-}
-
-func (o *Opener) readSegment(sealed *room, position int64) error {
-	return o.read(sealed.bytes[:o.plainSize(position)+segmentOverhead], o.start+position*sealedSegment)
-}
-
-func (o *Opener) decrypt(dst []byte, sealed *room, position int64) error {
-	data := o.additional(sealed.data[:0], position, position == o.count-1)
-	if _, err := o.aead.Open(dst[:0], nil, sealed.bytes[:len(dst)+segmentOverhead], data); err != nil {
-		clear(dst)
-		return malformedStream("a segment was changed, moved or cut off after sealing")
-	}
-	return nil
+	return plain, nil
 }
 
 // read fills b from src.

@@ -74,7 +74,7 @@ func (s *Sealer) take(p []byte) int {
 	}
 	if s.held == nil {
 		s.held = rooms.Get().(*room)
-		s.plain = s.held.bytes[:0]
+		s.plain = s.held[:0]
 	}
 	part := min(len(p), SegmentSize-len(s.plain))
 	s.plain = append(s.plain, p[:part]...)
@@ -95,7 +95,7 @@ func (s *Sealer) Close() error {
 	}
 	s.closed = true
 	if s.held != nil {
-		clear(s.held.bytes[:]) // so that no plaintext waits for the next stream
+		clear(s.held[:]) // so that no plaintext waits for the next stream
 		rooms.Put(s.held)
 		s.held, s.plain = nil, nil
 	}
@@ -112,7 +112,7 @@ func (s *Sealer) flush(plain []byte, last bool) int {
 	}
 	r := rooms.Get().(*room)
 	defer rooms.Put(r)
-	sealed := s.aead.Seal(r.bytes[:0], nil, plain, s.additional(r.data[:0], s.position, last))
+	sealed := s.aead.Seal(r[:0], nil, plain, s.additional(s.position, last))
 	s.position++
 	if _, err := s.dst.Write(sealed); err != nil {
 		s.err = streamError("write", err)

@@ -483,8 +483,7 @@ func TestStreamsNeverRepeatThemselves(t *testing.T) {
 	}
 }
 
-// A segment is sealed and opened without a piece of memory of its own; what two
-// segments at a time take is a goroutine and how it answers.
+// A segment is sealed and opened without a piece of memory of its own.
 func TestSegmentsAllocateNothing(t *testing.T) {
 	keys, ctx := fixture(1)
 	s, err := envelope.NewSealer(io.Discard, keys, ctx)
@@ -508,7 +507,7 @@ func TestSegmentsAllocateNothing(t *testing.T) {
 			if _, err := o.ReadAt(p[off:], off); err != nil {
 				t.Error(err)
 			}
-		}); n > 2*3 {
+		}); n > 0 {
 			t.Errorf("opening four segments from %d on allocates %v times", off, n)
 		}
 	}

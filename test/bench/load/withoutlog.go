@@ -20,7 +20,7 @@ import (
 var edits = []struct{ file, old, new string }{
 	{"internal/engine/shown.go", "items = slices.DeleteFunc(items, func(s shown) bool { return len(s.paths) == 0 })", "items = slices.Clip(items[:0])"},
 	{"internal/sequencer/sequencer.go", "timer.Reset(s.pass(ctx, false))", "timer.Reset(time.Hour)"},
-	{"internal/node/node.go", "integrity: integrity{rate: cfg.CheckRate}", "integrity: integrity{}"},
+	{"internal/node/integrity.go", "return integrity{rate: rate,", "return integrity{"},
 }
 
 // buildWithoutLog builds the server without its log into dir and returns the
