@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding"
+	"encoding/binary"
 	"hash"
 	"sync"
 )
@@ -60,51 +61,74 @@ const (
 	stateSize = stateAt + sha256.Size + sha256.BlockSize + 8
 )
 
+// digest is what crypto/sha256 makes: its states can be written and read.
+type digest interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
 // stateOfAPad is the state behind any block, but for its words.
 var stateOfAPad = func() (state [stateSize]byte) {
-	digest := sha256.New()
-	digest.Write(innerPad)
-	marshaled, err := digest.(encoding.BinaryMarshaler).MarshalBinary()
-	if err != nil || len(marshaled) != stateSize {
+	d := sha256.New().(digest)
+	d.Write(innerPad)
+	appended, err := d.AppendBinary(nil)
+	if err != nil || len(appended) != stateSize {
 		panic("envelope: crypto/sha256 writes its states in another way than this was written for")
 	}
-	return [stateSize]byte(marshaled)
+	return [stateSize]byte(appended)
 }()
 
 func stateBehind(pad, key []byte) [sha256.Size]byte {
 	block := bytes.Clone(pad)
 	subtle.XORBytes(block, block, key)
-	digest := sha256.New()
-	digest.Write(block)
-	marshaled, _ := digest.(encoding.BinaryMarshaler).MarshalBinary() // cannot fail: see stateOfAPad
-	return [sha256.Size]byte(marshaled[stateAt:])
+	d := sha256.New().(digest)
+	d.Write(block)
+	appended, _ := d.AppendBinary(nil) // cannot fail: see stateOfAPad
+	return [sha256.Size]byte(appended[stateAt:])
 }
 
 // macRun is the room of one HMAC at a time.
 type macRun struct {
-	digest hash.Hash
+	digest digest
 	state  [stateSize]byte
-	sum    [sha256.Size]byte
-	room   [sha256.Size + 416]byte // of the message; enough for all but very long contexts
+	outer  [sha256.BlockSize]byte  // the inner hash and its padding
+	room   [sha256.Size + 480]byte // of the message and its padding; enough for all but very long contexts
 }
 
 var macRuns = sync.Pool{New: func() any {
-	return &macRun{digest: sha256.New(), state: stateOfAPad}
+	r := &macRun{digest: sha256.New().(digest)}
+	padded(r.outer[:sha256.Size])
+	return r
 }}
 
+// mac may write behind the message, where its array has room.
+//
+// It pads both messages itself (FIPS 180-4, 5.1.1): the state behind the last
+// block is the hash then, which saves the copies that hash.Hash.Sum makes.
 func (r *macRun) mac(m *macStart, message []byte) [sha256.Size]byte {
-	r.resume(&m.inner)
-	r.digest.Write(message)
-	r.digest.Sum(r.sum[:0])
-	r.resume(&m.outer)
-	r.digest.Write(r.sum[:])
-	r.digest.Sum(r.sum[:0])
-	return r.sum
+	copy(r.outer[:], r.words(&m.inner, padded(message)))
+	return [sha256.Size]byte(r.words(&m.outer, r.outer[:]))
 }
 
-func (r *macRun) resume(state *[sha256.Size]byte) {
-	copy(r.state[stateAt:], state[:])
-	_ = r.digest.(encoding.BinaryUnmarshaler).UnmarshalBinary(r.state[:]) // cannot fail: its form is the library's own
+// words returns the state behind start and whole blocks.
+func (r *macRun) words(start *[sha256.Size]byte, blocks []byte) []byte {
+	copy(r.state[:], stateOfAPad[:])
+	copy(r.state[stateAt:], start[:])
+	_ = r.digest.UnmarshalBinary(r.state[:]) // cannot fail: its form is the library's own
+	r.digest.Write(blocks)
+	_, _ = r.digest.AppendBinary(r.state[:0])
+	return r.state[stateAt : stateAt+sha256.Size]
+}
+
+// padded appends the padding of SHA-256 to a message that follows a pad.
+func padded(message []byte) []byte {
+	size := sha256.BlockSize + len(message)
+	message = append(message, 0x80)
+	for len(message)%sha256.BlockSize != sha256.BlockSize-8 {
+		message = append(message, 0)
+	}
+	return binary.BigEndian.AppendUint64(message, uint64(size)*8)
 }
 
 func macByLibrary(key, message []byte) (sum [sha256.Size]byte) {
