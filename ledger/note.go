@@ -74,6 +74,9 @@ func ParseVerifier(vkey string) (*Verifier, error) {
 	if key.kind != typeEd25519 && key.kind != typeCosignature {
 		return nil, fault.New(fault.Invalid, "verifier key %q has type 0x%02x; known are 0x01 (Ed25519) and 0x04 (cosignature)", vkey, key.kind)
 	}
+	if !suitableEd25519(key.public) {
+		return nil, fault.New(fault.Invalid, "verifier key %q has no Ed25519 key, or one for which anybody can sign", vkey)
+	}
 	if key.String() != vkey {
 		return nil, fault.New(fault.Invalid, "verifier key %q has the id of another key, or is spelled in another way than %q", vkey, key)
 	}

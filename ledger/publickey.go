@@ -16,7 +16,7 @@ import (
 // What signers sign with. The algorithm belongs to the key, so no signature says
 // how it is to be checked.
 const (
-	Ed25519 = "ed25519" // RFC 8032, pure; 32 bytes of public key, 64 of signature
+	Ed25519 = "ed25519" // RFC 8032, pure; 32 bytes of public key in their one spelling, 64 of signature
 	P256    = "p256"    // ECDSA over P-256 with SHA-256; 65 bytes (uncompressed point), signature in DER
 )
 
@@ -43,7 +43,8 @@ func NewPublicKey(key crypto.PublicKey) (PublicKey, error) {
 		WithHint("use Ed25519, or ECDSA on P-256")
 }
 
-// ParsePublicKey reads what Alg and Text return; any other spelling is Invalid.
+// ParsePublicKey reads what Alg and Text return; any other spelling is Invalid, and so
+// is a point of small order, under which anybody can make signatures that verify.
 func ParsePublicKey(alg, text string) (PublicKey, error) {
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || base64.StdEncoding.EncodeToString(raw) != text {
@@ -53,14 +54,14 @@ func ParsePublicKey(alg, text string) (PublicKey, error) {
 }
 
 func newPublicKey(alg string, raw []byte) (PublicKey, error) {
-	ok := alg == Ed25519 && len(raw) == ed25519.PublicKeySize
+	ok := alg == Ed25519 && suitableEd25519(raw)
 	if alg == P256 {
 		_, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), raw)
 		ok = err == nil
 	}
 	if !ok {
-		return PublicKey{}, fault.New(fault.Invalid, "%d bytes are no public key of algorithm %q", len(raw), alg).WithCode("key_unsuitable").
-			WithHint("use Ed25519, or ECDSA on P-256")
+		return PublicKey{}, fault.New(fault.Invalid, "%d bytes are no public key of algorithm %q, or one for which anybody can sign", len(raw), alg).
+			WithCode("key_unsuitable").WithHint("use Ed25519, or ECDSA on P-256")
 	}
 	return PublicKey{alg, string(raw)}, nil
 }

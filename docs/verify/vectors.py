@@ -86,6 +86,14 @@ def binding(c):
     return same((key.hex(), v.commit(key, c["path"], v.decode(c["value"].encode())).hex()), (c["key"], c["commitment"]))
 
 
+def public_key(c):
+    try:
+        v.PublicKey(c["alg"], c["public"])
+    except ValueError:
+        return same("key_unsuitable", c.get("code", ""))
+    return same("", c.get("code", ""))
+
+
 def worker(c):
     key = v.PublicKey(c["alg"], c["public"])
     return same(code_of(lambda: v.check_worker(c["statement"].encode(), c["signature"].encode(), key)), c.get("code", ""))
@@ -116,6 +124,7 @@ check("ledger/testdata/leaf.json", leaf)
 check("ledger/testdata/commitment.json", commitment)
 check("ledger/testdata/statement.json", statement)
 check("ledger/testdata/binding.json", binding)
+check("ledger/testdata/publickey.json", public_key)
 check("ledger/testdata/signature.json", worker)
 check("ledger/testdata/webauthn.json", person)
 check("ledger/testdata/evidence.json", evidence)

@@ -417,6 +417,13 @@ def verify_ed25519(public, message, signature):
     return ed_compress(ed_add(ed_multiply(s, ED_BASE), ed_multiply(h, minus))) == signature[:32]
 
 
+def suitable_ed25519(raw):
+    """Whether 32 bytes are the one spelling of a point, and not of one that vanishes
+    when it is multiplied by 8: with such a key, anybody makes signatures that verify."""
+    point = ed_decompress(raw) if len(raw) == 32 else None
+    return point is not None and ed_compress(ed_multiply(8, point)) != (1).to_bytes(32, "little")
+
+
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
@@ -492,7 +499,7 @@ class PublicKey:
     def __init__(self, alg, text):
         self.alg, self.raw = alg, unbase64(text)
         if self.raw is None or not (
-            (alg == "ed25519" and len(self.raw) == 32) or (alg == "p256" and p256_point(self.raw))
+            (alg == "ed25519" and suitable_ed25519(self.raw)) or (alg == "p256" and p256_point(self.raw))
         ):
             raise ValueError("not a public key of a known algorithm")
 
@@ -523,6 +530,8 @@ class Verifier:
         if not valid_name(name) or raw is None or len(raw) != 33 or raw[0] not in (1, 4):
             raise ValueError("%r is not the key of a log or witness" % vkey)
         self.name, self.kind, self.public, self.vkey = name, raw[0], raw[1:], vkey
+        if not suitable_ed25519(self.public):
+            raise ValueError("%r has no Ed25519 key, or one for which anybody can sign" % vkey)
         self.id = sha256(name.encode(), b"\n", raw)[:4]
         if given != self.id.hex():
             raise ValueError("%r has the id of another key" % vkey)
