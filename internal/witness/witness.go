@@ -51,9 +51,10 @@ type Witness struct {
 	unlock func() error
 	failed chan struct{} // closed when the state can no longer be trusted
 
-	mu      sync.Mutex // guards what follows
-	origins map[string]*origin
-	reason  error // why failed was closed
+	mu      sync.Mutex         // guards what follows
+	origins map[string]*origin // by name
+	byFile  map[string]*origin // the same ones by fileOf, under which monitors ask
+	reason  error              // why failed was closed
 }
 
 // An origin is one log with a state.
@@ -84,7 +85,8 @@ func open(cfg Config, d disk) (*Witness, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "use the witness key: %w", err)
 	}
-	w := &Witness{signer: signer, disk: d, failed: make(chan struct{}), origins: map[string]*origin{}, unlock: func() error { return nil }}
+	w := &Witness{signer: signer, disk: d, failed: make(chan struct{}), unlock: func() error { return nil },
+		origins: map[string]*origin{}, byFile: map[string]*origin{}}
 	if len(cfg.Logs) == 0 {
 		return nil, fault.New(fault.Invalid, "a witness needs a log to witness").WithCode("witness_config").
 			WithHint("list the logs' keys in the configuration file, below witness.logs")
@@ -282,7 +284,7 @@ func (w *Witness) origin(name string) (*origin, error) {
 		return nil, fault.New(fault.Unavailable, "this witness has as many logs as it can have, %d", maxOrigins).WithCode("too_many_logs")
 	}
 	o := &origin{}
-	w.origins[name] = o
+	w.origins[name], w.byFile[fileOf(name)] = o, o
 	return o, nil
 }
 
@@ -290,12 +292,7 @@ func (w *Witness) origin(name string) (*origin, error) {
 // hex, with the log's signature and ours; NotFound when none was signed yet.
 func (w *Witness) Newest(hash string) ([]byte, error) {
 	w.mu.Lock()
-	var o *origin
-	for name := range w.origins {
-		if fileOf(name) == hash {
-			o = w.origins[name]
-		}
-	}
+	o := w.byFile[hash]
 	w.mu.Unlock()
 	if o != nil {
 		o.mu.Lock()
@@ -350,7 +347,8 @@ func (w *Witness) loadFile(name string, key *Key) error {
 		return fault.New(fault.Integrity, "the state file %s was not written by this witness: %w", name, err).
 			WithCode("witness_state").WithHint("one state directory serves one key; a new witness takes a new key and an empty directory")
 	}
-	w.origins[checkpoint.Origin] = &origin{newest: checkpoint, signed: signed}
+	o := &origin{newest: checkpoint, signed: signed}
+	w.origins[checkpoint.Origin], w.byFile[name] = o, o
 	return nil
 }
 
