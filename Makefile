@@ -36,10 +36,12 @@ lint:
 	@$(GO) build -C tools -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	bin/staticcheck $(PKGS)
 
-# All tests. test/setup installs what is missing or says how.
+# All tests. test/setup installs what is missing or says how. UNDERSEAL_TEST_FULL=1
+# adds those of the nested modules.
 test:
 	@test/setup
 	$(GO) test -timeout $(TIMEOUT) $(PKGS)
+	@test/nested
 
 # A table with the floors; fails when one is missed. docs/performance.md explains it.
 bench: build
