@@ -13,11 +13,13 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,6 +27,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/pgtest"
 )
 
 const model = `<?xml version="1.0"?>
@@ -60,8 +63,14 @@ var places = []string{
 	"file", "file-name", "upload", "upload-name", "broken-upload", "refused-file",
 }
 
-func TestNothingSealedIsAtRestInClear(t *testing.T) {
-	s := start(t)
+func TestNothingSealedIsAtRestInClear(t *testing.T) { markedAtRest(t, "") }
+
+func TestNothingSealedIsAtRestInClearOnPostgres(t *testing.T) { markedAtRest(t, pgtest.Database(t)) }
+
+// markedAtRest fills a server with marks and looks for them in all that it leaves. An
+// empty dsn is SQLite.
+func markedAtRest(t *testing.T, dsn string) {
+	s := start(t, on(t, dsn)...)
 	s.fill(t)
 	s.kill(t) // so that the write-ahead log is searched too
 	s.again(t)
@@ -69,6 +78,11 @@ func TestNothingSealedIsAtRestInClear(t *testing.T) {
 	streams := map[string][]byte{"metrics": s.metrics(t)}
 	s.stop(t)
 	streams["traces"] = s.traces.received(t)
+	files := filesOf(t, dsn)
+	if dsn != "" && len(files) == 0 {
+		t.Skip("the files of the Postgres server cannot be read from here")
+	}
+	maps.Copy(streams, files)
 
 	searched := 0
 	for _, place := range places {
@@ -78,9 +92,23 @@ func TestNothingSealedIsAtRestInClear(t *testing.T) {
 	if searched < 5*len(places) {
 		t.Errorf("%d places searched, want at least database, keys, log, metrics and traces each time", searched)
 	}
-	if !s.holds(t, "data.db", "works") { // an element's id is clear
-		t.Error("the search does not find what must be there")
+	if dsn == "" {
+		files["data.db"] = s.content(t, "data.db")
 	}
+	if !slices.ContainsFunc(slices.Collect(maps.Values(files)), func(data []byte) bool { return bytes.Contains(data, []byte("works")) }) {
+		t.Error("the search does not find an element's id, which is clear")
+	}
+}
+
+// on are the settings of a server on a database; an empty dsn is SQLite.
+func on(t *testing.T, dsn string) []string {
+	t.Helper()
+	if dsn == "" {
+		return nil
+	}
+	path := filepath.Join(t.TempDir(), "dsn")
+	ok(t, os.WriteFile(path, []byte(dsn), 0o600))
+	return []string{"UNDERSEAL_DATABASE=file:" + path}
 }
 
 // fill puts a mark into everything an instance can hold.
@@ -217,11 +245,12 @@ func (s *server) search(t *testing.T, text string, streams map[string][]byte) in
 	return searched
 }
 
-func (s *server) holds(t *testing.T, file, text string) bool {
+// content reads a file of the data directory.
+func (s *server) content(t *testing.T, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(s.dir, "data", file))
 	ok(t, err)
-	return bytes.Contains(data, []byte(text))
+	return data
 }
 
 // server is the real binary with all its files below one directory.

@@ -68,7 +68,7 @@ func erasedForGood(t *testing.T, dsn string) {
 	says(t, s.cli(t, 0, "fsck"), ", 0 findings")
 	searched := 0
 	for _, place := range []string{"gone-id", "gone-note", "gone-file"} {
-		searched += s.search(t, mark(place), d.rows(t))
+		searched += s.search(t, mark(place), filesOf(t, dsn))
 	}
 	if searched < 3*10 {
 		t.Errorf("%d files searched, want those of data, keys, backup, log and exports each time", searched)
@@ -82,13 +82,7 @@ func erasedForGood(t *testing.T, dsn string) {
 
 // drillSettings has an epoch that is over at once, and the database.
 func drillSettings(t *testing.T, dsn string) []string {
-	settings := []string{"UNDERSEAL_ERASURE_EPOCH=1s"}
-	if dsn == "" {
-		return settings
-	}
-	path := filepath.Join(t.TempDir(), "dsn")
-	ok(t, os.WriteFile(path, []byte(dsn), 0o600))
-	return append(settings, "UNDERSEAL_DATABASE=file:"+path)
+	return append(on(t, dsn), "UNDERSEAL_ERASURE_EPOCH=1s")
 }
 
 // drill is a server with three instances about two persons, each with a file.
@@ -269,21 +263,21 @@ func (d *drill) isThere(t *testing.T) {
 	says(t, content.String(), mark("stays-file"))
 }
 
-// rows are the files of the Postgres server, as far as they can be read: rows, those
-// that are no longer seen, and the write-ahead log.
-func (d *drill) rows(t *testing.T) map[string][]byte {
+// filesOf are the files of a Postgres server, as far as they can be read: rows, those
+// that are no longer seen, and the write-ahead log. An empty dsn has none.
+func filesOf(t *testing.T, dsn string) map[string][]byte {
 	t.Helper()
-	if d.dsn == "" {
-		return nil
+	files := map[string][]byte{}
+	if dsn == "" {
+		return files
 	}
-	conn, err := pgx.Connect(t.Context(), d.dsn)
+	conn, err := pgx.Connect(t.Context(), dsn)
 	ok(t, err)
 	defer conn.Close(context.Background())
 	var dir string
 	ok(t, conn.QueryRow(t.Context(), `SHOW data_directory`).Scan(&dir))
 	_, err = conn.Exec(t.Context(), `CHECKPOINT`)
 	ok(t, err)
-	files := map[string][]byte{}
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !entry.Type().IsRegular() {
 			return nil
@@ -298,6 +292,9 @@ func (d *drill) rows(t *testing.T) map[string][]byte {
 	})
 	if err != nil {
 		t.Logf("the server's files cannot be read: %v", err)
+	}
+	if log, err := os.ReadFile(filepath.Join(filepath.Dir(dir), "log")); err == nil { // of a server of pgtest
+		files["log"] = log
 	}
 	maps.DeleteFunc(files, func(_ string, data []byte) bool { return data == nil })
 	return files
