@@ -98,6 +98,7 @@ func (e *Engine) commitDefinitions(ctx context.Context, c Caller, made []*defini
 type deployment struct {
 	shard     string // origin of the log that says so
 	processes []deployedProcess
+	given     map[string]bool   // names of forms, also of those that are refused
 	files     map[string][]byte // forms by name
 	hashes    map[string][sha256.Size]byte
 }
@@ -111,7 +112,7 @@ type deployedProcess struct {
 // readDeployment parses and compiles all files and reports every finding in any
 // of them at once.
 func readDeployment(files []api.File) (*deployment, error) {
-	d := &deployment{files: map[string][]byte{}, hashes: map[string][sha256.Size]byte{}}
+	d := &deployment{given: map[string]bool{}, files: map[string][]byte{}, hashes: map[string][sha256.Size]byte{}}
 	var findings []fault.Detail
 	names := map[string]bool{}
 	for _, file := range files {
@@ -122,9 +123,13 @@ func readDeployment(files []api.File) (*deployment, error) {
 		names[file.Name] = true
 		findings = append(findings, d.read(file)...)
 	}
-	findings = append(findings, d.checkForms()...)
-	if len(d.processes) == 0 && len(findings) == 0 {
-		findings = append(findings, fault.Detail{Place: "files", Message: "there is no BPMN model among the files; its name ends in .bpmn or .xml"})
+	findings = append(findings, d.missingForms()...)
+	switch {
+	case len(findings) > 0:
+	case len(d.processes) == 0:
+		findings = []fault.Detail{{Place: "files", Message: "there is no BPMN model among the files; its name ends in .bpmn or .xml"}}
+	default:
+		findings = d.idleForms()
 	}
 	if len(findings) > 0 {
 		return nil, fault.New(fault.Invalid, "couldn't deploy the files").
@@ -138,11 +143,12 @@ func (d *deployment) read(file api.File) []fault.Detail {
 	case ".bpmn", ".xml":
 		return d.readModel(file)
 	case ".json", ".form":
+		d.given[file.Name] = true
 		if isCamundaForm(file.Content) {
 			return []fault.Detail{{Place: file.Name, Message: "this is a Camunda form; forms here are JSON Schema, see examples/loan"}}
 		}
 		if _, err := parseForm(file.Name, file.Content); err != nil {
-			return findingsOf(file.Name, err)
+			return formFindings(file.Name, err)
 		}
 		d.files[file.Name] = file.Content
 		d.hashes[file.Name] = sha256.Sum256(file.Content)
@@ -179,12 +185,12 @@ func (d *deployment) readModel(file api.File) []fault.Detail {
 	return findings
 }
 
-// checkForms requires the form of every user task among the files.
-func (d *deployment) checkForms() []fault.Detail {
+// missingForms requires the form of every user task among the files.
+func (d *deployment) missingForms() []fault.Detail {
 	var findings []fault.Detail
 	for _, p := range d.processes {
 		for _, element := range p.compiled.Elements {
-			if element.User == nil || element.User.FormKey == "" || d.files[element.User.FormKey] != nil {
+			if element.User == nil || element.User.FormKey == "" || d.given[element.User.FormKey] {
 				continue
 			}
 			findings = append(findings, fault.Detail{
@@ -197,12 +203,41 @@ func (d *deployment) checkForms() []fault.Detail {
 	return findings
 }
 
+// idleForms requires a user task for every form: a file that nothing names would be
+// accepted and not kept.
+func (d *deployment) idleForms() []fault.Detail {
+	named := map[string]bool{}
+	for _, p := range d.processes {
+		for name := range d.formsOf(p.compiled) {
+			named[name] = true
+		}
+	}
+	var findings []fault.Detail
+	for _, name := range slices.Sorted(maps.Keys(d.files)) {
+		if !named[name] {
+			findings = append(findings, fault.Detail{Place: name, Message: "no user task of the models names this form: name it there, or leave the file out"})
+		}
+	}
+	return findings
+}
+
 func findingsOf(name string, err error) []fault.Detail {
 	var f *fault.Error
 	if errors.As(err, &f) && len(f.Details) > 0 {
 		return f.Details
 	}
 	return []fault.Detail{{Place: name, Message: err.Error()}}
+}
+
+// formFindings names the file before the JSON pointers in it.
+func formFindings(name string, err error) []fault.Detail {
+	findings := findingsOf(name, err)
+	for i, f := range findings {
+		if f.Place != name {
+			findings[i].Place = strings.TrimSuffix(name+" "+f.Place, " ")
+		}
+	}
+	return findings
 }
 
 // deployOne makes the next version of a process; a nil write set says that the
