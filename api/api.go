@@ -80,7 +80,7 @@ type Instance struct {
 	Process     string          `json:"process"`
 	Version     int             `json:"version"`
 	Mode        string          `json:"mode"`
-	Status      string          `json:"status" enum:"active,completed,canceled,failed,erased"`
+	Status      string          `json:"status" enum:"active,completed,canceled,erased"`
 	Started     time.Time       `json:"started"`
 	Ended       *time.Time      `json:"ended,omitempty"`
 	Incidents   int             `json:"incidents"`
@@ -154,6 +154,8 @@ type Step struct {
 	Fields   []string     `json:"fields,omitempty" doc:"paths written"`
 	Erased   []string     `json:"erased,omitempty" doc:"those of them whose value was erased since"`
 	Leaf     string       `json:"leaf" doc:"hash of the leaf that commits to it, hex"`
+
+	Values json.RawMessage `json:"values,omitempty" doc:"what was written, by path, and who acted ($actor); only in an export"`
 }
 
 // Transition is one thing that happened to an element or flow in a step.
@@ -168,7 +170,9 @@ type Steps struct {
 	Next  string `json:"next,omitempty"`
 }
 
-// Export is all data of one instance.
+// Export is all data of one instance: what it holds now, and what each step wrote, so
+// also drafts, messages of incidents and values that were overwritten. The bytes of
+// files are not in it; those that were erased are in nothing.
 type Export struct {
 	Instance Instance         `json:"instance"`
 	Scopes   []ScopeVariables `json:"scopes"`
@@ -193,7 +197,7 @@ type Task struct {
 	Instance  string          `json:"instance"`
 	Process   string          `json:"process"`
 	Element   string          `json:"element"`
-	Name      string          `json:"name,omitempty" doc:"not in lists"`
+	Name      string          `json:"name,omitempty"`
 	Assignee  string          `json:"assignee,omitempty"`
 	Groups    []string        `json:"groups,omitempty"`
 	Users     []string        `json:"users,omitempty"`

@@ -14,7 +14,7 @@ type VersionQuery struct {
 // InstanceFilter narrows a list of instances; empty fields do not.
 type InstanceFilter struct {
 	Process     string `query:"process" doc:"id of the process" maxLength:"255"`
-	Status      string `query:"status" enum:"active,completed,canceled,failed,erased"`
+	Status      string `query:"status" enum:"active,completed,canceled,erased"`
 	BusinessKey string `query:"business_key" doc:"exact" maxLength:"1024"`
 	Field       string `query:"field" doc:"path of a field that the model makes searchable" maxLength:"1024"`
 	Value       string `query:"value" doc:"what that field holds, exact" maxLength:"1024"`

@@ -31,7 +31,7 @@ type instanceArg struct {
 
 type instancesListCmd struct {
 	Process     string `help:"Only of this process." placeholder:"ID"`
-	Status      string `help:"Only active, completed, canceled or failed ones." placeholder:"STATUS"`
+	Status      string `help:"Only active, completed, canceled or erased ones." placeholder:"STATUS"`
 	BusinessKey string `help:"Only with this business key." placeholder:"TEXT"`
 	Field       string `help:"Only where this searchable field has the value of --value or --value-file." placeholder:"PATH"`
 	Value       string `help:"The value of --field. Others on this machine can see it." placeholder:"TEXT"`
@@ -170,7 +170,9 @@ func writeSteps(w io.Writer, steps []api.Step) {
 
 type instancesExportCmd struct{ instanceArg }
 
-func (instancesExportCmd) Help() string { return talksToServer + " Always writes JSON." }
+func (instancesExportCmd) Help() string {
+	return talksToServer + " Always writes JSON: what the instance holds now, and what each step wrote, so drafts, messages of incidents and overwritten values too. Bytes of files are got by underseal files get."
+}
 
 func (c *instancesExportCmd) Run(ctx context.Context, e *env) error {
 	cl, err := e.connect()

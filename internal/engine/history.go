@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,8 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 	return page, nil
 }
 
-// Export returns all data of an instance: every scope and every step.
+// Export returns all data of an instance: every scope, and every step with what it
+// wrote. So drafts, messages of incidents and what was overwritten are in it too.
 func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, error) {
 	if err := e.may(ctx, c, access.ExportInstance, "instance", id); err != nil {
 		return api.Export{}, err
@@ -63,13 +65,13 @@ func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, e
 		if result.Instance, err = e.detail(ctx, l); err != nil {
 			return err
 		}
-		told = l.allShown()
 		for _, scope := range l.state.AllVariables() {
 			result.Scopes = append(result.Scopes, api.ScopeVariables{
 				Scope: scope.Scope, Element: scope.Element, Variables: canon.EncodeJSON(scope.Variables),
 			})
 		}
-		result.Steps, err = e.history(ctx, &l.object)
+		result.Steps, err = e.historyWithValues(ctx, &l.object)
+		told = l.allShown(result.Steps)
 		return err
 	})
 	if err == nil {
@@ -81,15 +83,46 @@ func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, e
 	return result, nil
 }
 
-// allShown is all that an instance has.
-func (l *Live) allShown() shown {
+// allShown is all that an instance has and had.
+func (l *Live) allShown(steps []api.Step) shown {
 	s := shown{object: l.id, paths: []string{"$actor"}}
 	for _, f := range l.head.fields {
 		if !f.erased {
 			s.paths = append(s.paths, f.path)
 		}
 	}
+	for _, step := range steps {
+		for _, path := range step.Fields {
+			if exported(path) && !slices.Contains(step.Erased, path) {
+				s.paths = append(s.paths, path)
+			}
+		}
+	}
+	slices.Sort(s.paths)
+	s.paths = slices.Compact(s.paths)
 	return s
+}
+
+// exported reports whether a field's values are exported as they stand. The fields of
+// files are not, for they hold keys (the instance describes its files), and the nonces
+// of statements neither.
+func exported(path string) bool { return !strings.HasPrefix(path, heldPrefix) && path != noncePath }
+
+// historyWithValues is history, and what each step wrote.
+func (e *Engine) historyWithValues(ctx context.Context, o *object) ([]api.Step, error) {
+	written := map[uint64][]canon.Entry{}
+	steps, err := e.pastSteps(ctx, o, func(f store.StoredField, value canon.Value) {
+		if exported(f.Path) {
+			written[f.Seq] = append(written[f.Seq], canon.Entry{Name: f.Path, Value: value})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range steps {
+		steps[i].Values = canon.EncodeJSON(newContext(written[steps[i].Seq]...))
+	}
+	return steps, nil
 }
 
 // historyBatch is how many steps are read at once.
@@ -99,6 +132,11 @@ const historyBatch = 256
 // one before, commits to exactly the rows that are there, and the last one is
 // the head's.
 func (e *Engine) history(ctx context.Context, o *object) ([]api.Step, error) {
+	return e.pastSteps(ctx, o, func(store.StoredField, canon.Value) {})
+}
+
+// pastSteps is history; read is given each value that was not erased.
+func (e *Engine) pastSteps(ctx context.Context, o *object, read func(store.StoredField, canon.Value)) ([]api.Step, error) {
 	var steps []api.Step
 	var prev ledger.Hash
 	for {
@@ -110,7 +148,7 @@ func (e *Engine) history(ctx context.Context, o *object) ([]api.Step, error) {
 			if row.Seq != uint64(len(steps))+1 {
 				return nil, o.tampered("lacks step %d", len(steps)+1)
 			}
-			step, err := e.pastStep(ctx, o, row, prev)
+			step, err := e.pastStep(ctx, o, row, prev, read)
 			if err != nil {
 				return nil, err
 			}
@@ -127,7 +165,7 @@ func (e *Engine) history(ctx context.Context, o *object) ([]api.Step, error) {
 }
 
 // pastStep checks one step's rows against its leaf.
-func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash) (api.Step, error) {
+func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash, read func(store.StoredField, canon.Value)) (api.Step, error) {
 	leaf, err := o.chained(row, prev)
 	if err != nil {
 		return api.Step{}, err
@@ -136,7 +174,7 @@ func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, pre
 	if err != nil {
 		return api.Step{}, err
 	}
-	actor, erased, err := e.checkCommitted(ctx, o, row, leaf, fields)
+	actor, erased, err := e.checkCommitted(ctx, o, row, leaf, fields, read)
 	if err != nil {
 		return api.Step{}, err
 	}
@@ -166,7 +204,7 @@ func (o *object) chained(row store.StepRow, prev ledger.Hash) (ledger.Leaf, erro
 // returns who acted and which fields were erased. The commitment to an erased value
 // cannot be made again and is the stored one. It is Sealed when a value is gone that
 // goes only with the whole object.
-func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField) (actor string, erased []string, err error) {
+func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField, read func(store.StoredField, canon.Value)) (actor string, erased []string, err error) {
 	changed := o.tampered("has changed rows of step %d", row.Seq)
 	var sealed [][]byte
 	var commitments []ledger.Hash
@@ -180,6 +218,8 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 			return "", nil, changed.WithCause(err)
 		case err != nil:
 			return "", nil, err
+		default:
+			read(f, value)
 		}
 		commitments = append(commitments, commitment)
 		if f.Path == "$actor" {
