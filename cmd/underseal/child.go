@@ -15,6 +15,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -41,15 +42,19 @@ type childInput struct {
 
 // childError is what a command that exits with 3 writes to stdout.
 type childError struct {
-	Code      string          `json:"code"`
-	Message   string          `json:"message"`
-	Variables json.RawMessage `json:"variables"`
+	Code      string         `json:"code"`
+	Message   string         `json:"message"`
+	Variables childVariables `json:"variables"`
 }
+
+// childVariables are a JSON object, each value as the bytes that the command wrote,
+// so every digit too.
+type childVariables map[string]json.RawMessage
 
 // childAnswer is the outcome of a command that did not fail: either variables or
 // a BPMN error.
 type childAnswer struct {
-	variables json.RawMessage
+	variables childVariables
 	thrown    *childError
 }
 
@@ -121,25 +126,38 @@ func childOutcome(err error, stdout *headBuffer, stderr *tailBuffer) (childAnswe
 
 // object checks that a command's answer is a JSON object; nothing at all is an
 // empty one. The answer itself is not quoted, since it may hold sealed values.
-func object(data []byte) (json.RawMessage, error) {
+func object(data []byte) (childVariables, error) {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
 		return nil, nil
 	}
-	if data[0] != '{' || !json.Valid(data) {
+	var variables childVariables
+	if data[0] != '{' || json.Unmarshal(data, &variables) != nil {
 		return nil, failed("the command's stdout is not one JSON object")
 	}
-	return data, nil
+	return variables, strict(data)
+}
+
+// strict refuses what the server would, before anything of it is lost on the way
+// there: of a name that is there twice, encoding/json takes the last value.
+func strict(data []byte) error {
+	err := canon.CheckJSON(data)
+	if err == nil {
+		return nil
+	}
+	var f *fault.Error
+	errors.As(err, &f)
+	return failed("the command's stdout is no JSON that is accepted: %s: %s", f.Details[0].Place, f.Details[0].Message)
 }
 
 func thrown(data []byte) (childAnswer, error) {
 	var e childError
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&e); err != nil || e.Code == "" {
+	if !json.Valid(data) || dec.Decode(&e) != nil || e.Code == "" {
 		return childAnswer{}, failed(`the command exited with 3 but its stdout is not {"code": .., "message": .., "variables": {..}}`)
 	}
-	return childAnswer{thrown: &e}, nil
+	return childAnswer{thrown: &e}, strict(data)
 }
 
 func childFailure(err error, said string) error {
@@ -154,7 +172,7 @@ func childFailure(err error, said string) error {
 // are or name our own secrets.
 func childEnviron(environ []string, s *settings) []string {
 	secret := map[string]bool{}
-	for _, reference := range []string{s.Database, s.KeysDatabase} {
+	for _, reference := range s.references() {
 		if name, ok := strings.CutPrefix(reference, "env:"); ok {
 			secret[name] = true
 		}

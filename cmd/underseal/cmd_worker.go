@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,14 +156,13 @@ func (a childAnswer) result(err error) (client.Result, error) {
 	return asResult(a.variables), nil
 }
 
-// asResult keeps every value as the bytes the command wrote, so every digit too.
-func asResult(object json.RawMessage) client.Result {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(object, &fields); err != nil || len(fields) == 0 {
+// asResult is nil for no variables.
+func asResult(variables childVariables) client.Result {
+	if len(variables) == 0 {
 		return nil
 	}
 	result := client.Result{}
-	for name, value := range fields {
+	for name, value := range variables {
 		result[name] = value
 	}
 	return result

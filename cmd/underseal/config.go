@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -297,6 +298,19 @@ func secretText(name, reference string) (string, error) {
 	}
 	return "", fault.New(fault.Invalid, "%s is not a reference to a secret", name).WithCode("config_invalid").
 		WithHint("write file:PATH or env:NAME; the secret itself never stands in a flag, a variable of ours or the configuration file")
+}
+
+// references are the values of all settings that may name a secret.
+func (s *settings) references() []string {
+	all := []string{s.RootKeyPassphrase, s.Database, s.KeysDatabase}
+	for _, options := range append(slices.Collect(maps.Values(s.keyServices)), s.s3) {
+		for _, value := range options {
+			if text, ok := value.(string); ok {
+				all = append(all, text)
+			}
+		}
+	}
+	return all
 }
 
 func lookup(environ []string, name string) string {

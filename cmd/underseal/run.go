@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 )
@@ -105,6 +106,9 @@ func (e *env) run(ctx context.Context, args []string) error {
 		return err
 	}
 	e.parser = parser
+	if err := checkText(args); err != nil {
+		return err
+	}
 	parsed, err := parser.Parse(args)
 	switch {
 	case helped: // kong goes on parsing after it printed the help
@@ -124,6 +128,20 @@ func (e *env) run(ctx context.Context, args []string) error {
 		u.command = commandOf(parsed)
 	}
 	return err
+}
+
+// checkText refuses arguments that are no text, which the parser and encoding/json
+// would mend with U+FFFD, each in its way. What follows "--" is not ours.
+func checkText(args []string) error {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if !utf8.ValidString(arg) {
+			return &usage{text: fmt.Sprintf("argument %d is not UTF-8", i+1)}
+		}
+	}
+	return nil
 }
 
 // emptyID refuses an empty argument, as a shell makes it of a list without
