@@ -14,7 +14,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// A server is the real one, with two key services: the token, and a key file.
+// A server is the real one, with two key services: the token, and a key file to move to.
 type server struct {
 	token   *softhsm.Token
 	program string
@@ -38,8 +38,12 @@ listen: 127.0.0.1:0
 metrics_listen: "off"
 key_services:
   hsm: {provider: plugin, socket: SOCKET}
+  second: {provider: keyfile, file: DIR/second.key}
 key_service: hsm
 `))
+	if out, code := v.run("keys", "create-file", s.Path("second.key")); code != 0 {
+		t.Fatalf("keys create-file: code %d\n%s", code, out)
+	}
 	return v
 }
 
@@ -113,10 +117,27 @@ func TestAServerKeepsItsRootKeyInTheToken(t *testing.T) {
 		t.Errorf("export without the plugin: code %d\n%s", code, out)
 	}
 	stop()
-	start(t, s, flags...)
+	r = start(t, s, flags...)
 	url, stop = v.serve(t)
 	if after := must("instances", "export", id); after != before || !strings.Contains(after, `"ssn"`) {
 		t.Errorf("export with the plugin back:\n%s\nwant\n%s", after, before)
+	}
+
+	// Both wrap a key of the tenant; then the token is not needed any more.
+	must("keys", "rotate", "tenant", "--service", "second")
+	if out := must("keys", "list"); !strings.Contains(out, "key service hsm answers") || !strings.Contains(out, "key service second answers") {
+		t.Errorf("two key services at once:\n%s", out)
+	}
+	if both := must("instances", "export", id); both != before {
+		t.Errorf("export with both:\n%s\nwant\n%s", both, before)
+	}
+	must("keys", "rewrap", "--wait")
+	must("keys", "retire", "tenant:1", "--yes")
+	stop()
+	r.kill()
+	url, stop = v.serve(t)
+	if after := must("instances", "export", id); after != before {
+		t.Errorf("export after the move, without the plugin:\n%s\nwant\n%s", after, before)
 	}
 	stop()
 }

@@ -89,6 +89,7 @@ func (s *settings) check() error {
 		{keyServicesKey, s.checkKeyServices()},
 		{"rotate_tenant_keys", checkSpan(s.RotateTenantKeys)},
 		{"rotate_root_keys", checkSpan(s.RotateRootKeys)},
+		{"rewrap_rate", checkNotNegative(s.RewrapRate)},
 		{"listen", server.CheckListen(s.Listen, s.TLSCert != "", s.BehindProxy)},
 		{"metrics_listen", s.checkMetricsListen()},
 		{"tls_cert", s.checkTLS()},
@@ -102,7 +103,7 @@ func (s *settings) check() error {
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},
 		{"max_uploads", checkUploads(s.MaxUploads)},
 		{"erasure_delay", checkSpan(s.ErasureDelay)},
-		{"erasure_epoch", checkSpan(s.ErasureEpoch)},
+		{"erasure_epoch", checkEpoch(s.ErasureEpoch)},
 		{"log_level", checkLogLevel(s.LogLevel)},
 		{"log_format", checkOneOf(s.LogFormat, "text", "json")},
 	} {

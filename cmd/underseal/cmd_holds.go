@@ -42,8 +42,8 @@ func (c *holdsListCmd) Run(ctx context.Context, e *env) error {
 }
 
 type holdsPlaceCmd struct {
-	Instance holdsPlaceInstanceCmd `cmd:"" help:"On an instance as a whole. What is about a person in it goes with that person: hold the person too."`
-	Subject  holdsPlaceSubjectCmd  `cmd:"" help:"On a person, also one who is not known yet."`
+	Instance holdsPlaceInstanceCmd `cmd:"" help:"On an instance, with what it has of persons: they cannot be erased meanwhile either."`
+	Subject  holdsPlaceSubjectCmd  `cmd:"" help:"On a person, also one who is not known yet, with the instances that are about them now."`
 }
 
 // holdFlags are the options of a hold.

@@ -38,6 +38,7 @@ type config struct {
 	KeyService        string `koanf:"key_service" default:"keyfile" doc:"key service that wraps the keys of new tenants: keyfile, or a name below key_services"`
 	RotateTenantKeys  string `koanf:"rotate_tenant_keys" default:"0" doc:"age at which tenant keys are rotated, such as 90d; 0 is never"`
 	RotateRootKeys    string `koanf:"rotate_root_keys" default:"0" doc:"age at which root keys are rotated, such as 365d; 0 is never"`
+	RewrapRate        int    `koanf:"rewrap_rate" default:"0" doc:"how many data keys a second the server wraps anew by itself after a rotation, at most; 0: no limit"`
 	Database          string `koanf:"database" doc:"Postgres instead of SQLite: file:PATH or env:NAME of a connection string"`
 	KeysDatabase      string `koanf:"keys_database" doc:"where the wrapped keys are kept: file:PATH or env:NAME of a connection string"`
 	Listen            string `koanf:"listen" default:"127.0.0.1:8700" doc:"address to serve the API at"`

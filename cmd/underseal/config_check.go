@@ -163,6 +163,15 @@ func checkSpan(text string) error {
 	return err
 }
 
+// checkEpoch refuses an epoch of no length, which nothing could end.
+func checkEpoch(text string) error {
+	span, err := parseSpan(text)
+	if err == nil && span == 0 {
+		err = fmt.Errorf("%s is no time: say after how long no backup is to open what was erased, such as 30d or 1h", text)
+	}
+	return err
+}
+
 func checkLogLevel(text string) error {
 	var level slog.Level
 	if level.UnmarshalText([]byte(text)) != nil {

@@ -195,8 +195,9 @@ func (s *settings) openKeyService(name string) (kms.Service, error) {
 	return open(place, options)
 }
 
-// rotation is the schedule of rotate_tenant_keys and rotate_root_keys.
+// rotation is the schedule of rotate_tenant_keys, rotate_root_keys and rewrap_rate.
 func (s *settings) rotation() (schedule keyring.Schedule, err error) {
+	schedule.Rate = s.RewrapRate
 	if schedule.TenantKeys, err = parseSpan(s.RotateTenantKeys); err != nil {
 		return schedule, fault.New(fault.Invalid, "rotate_tenant_keys: %w", err).WithCode("config_invalid")
 	}

@@ -59,6 +59,7 @@ type (
 		Files     int        `json:"files"`
 		Began     time.Time  `json:"began"`
 		Completed time.Time  `json:"completed"`
+		Until     time.Time  `json:"until"`          // when nothing of it opens anywhere any more
 		Gone      *lastState `json:"gone,omitempty"` // of an erased instance
 	}
 	// lastState is what stays known of an erased instance: its routing row, and where

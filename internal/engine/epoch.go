@@ -109,7 +109,7 @@ func (e *Engine) epochDue(ctx context.Context, scope store.Scope, ends *custody)
 	for p := (Page{Limit: 1000}); !due; {
 		p.After, err = e.eachCustody(ctx, scope, p, func(c *custody) {
 			done := c.outcome.Completed
-			due = due || !done.IsZero() && !e.unreadableBy(done).After(now) && ends.endOf(done) == nil
+			due = due || !done.IsZero() && !c.outcome.Until.After(now) && ends.endOf(done) == nil
 		})
 		if err != nil || p.After == "" {
 			return due, err
@@ -194,7 +194,8 @@ func (e *Engine) serviceOf(ctx context.Context, scope store.Scope) (string, erro
 
 // renewRoot has a key service make a new version of its root key, wraps all tenant
 // keys by it, and destroys the versions before it. The present one is noted first, and
-// versions that an earlier try left are destroyed first.
+// versions that an earlier try left are destroyed first. Invalid when the service makes
+// no version for us, or destroys none.
 func (e *Engine) renewRoot(ctx context.Context, scope store.Scope, service string) error {
 	if _, err := e.ring.RewrapRoot(ctx, service); err != nil {
 		return err
@@ -203,9 +204,18 @@ func (e *Engine) renewRoot(ctx context.Context, scope store.Scope, service strin
 		return err
 	}
 	if _, err := e.rotateRootKey(ctx, scope, byEngine, service); err != nil {
-		return err
+		return forGood(err, "the root key of key service %s gets no new version", service)
 	}
 	return e.retireRoots(ctx, scope, service)
+}
+
+// forGood says of a refusal what is not done because of it, as Invalid: trying again
+// every hour changes nothing. Other errors stay as they are.
+func forGood(err error, format string, args ...any) error {
+	if fault.CodeOf(err) != "key_denied" {
+		return err
+	}
+	return fault.New(fault.Invalid, format+": %w", append(args, err)...)
 }
 
 // retireRoots destroys all versions of a root key but the newest. Invalid when the
@@ -223,12 +233,8 @@ func (e *Engine) retireRoots(ctx context.Context, scope store.Scope, service str
 		if v.Service != service || v.Version == newest {
 			continue
 		}
-		_, err := e.retireRootKey(ctx, scope, byEngine, service, v.Version)
-		if fault.CodeOf(err) == "key_denied" { // trying again every hour changes nothing
-			return fault.New(fault.Invalid, "version %s of the root key of key service %s is not destroyed: %w", v.Version, service, err)
-		}
-		if err != nil {
-			return err
+		if _, err := e.retireRootKey(ctx, scope, byEngine, service, v.Version); err != nil {
+			return forGood(err, "version %s of the root key of key service %s is not destroyed", v.Version, service)
 		}
 	}
 	return nil

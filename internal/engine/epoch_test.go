@@ -14,13 +14,19 @@ import (
 	"github.com/underseal/underseal/internal/testenv"
 )
 
-// A keeper makes new versions of its root key and refuses to destroy old ones.
+// A keeper refuses to destroy versions of its root key, and to make new ones unless
+// it rotates.
 type keeper struct {
 	kms.Service
+	rotates bool
 	refused int
 }
 
 func (k *keeper) Rotate(ctx context.Context) (string, error) {
+	if !k.rotates {
+		k.refused++
+		return "", fault.New(fault.Denied, "nobody may rotate")
+	}
 	return k.Service.(kms.Rotator).Rotate(ctx)
 }
 
@@ -32,7 +38,13 @@ func (k *keeper) Destroy(context.Context, string) error {
 // An end that the key service does not let us finish is said once, and not tried
 // again every hour.
 func TestAKeyServiceThatDestroysNothingIsSaidOnce(t *testing.T) {
-	service, now := &keeper{Service: kmstest.New(t)}, time.Now()
+	for name, rotates := range map[string]bool{"and makes new versions": true, "and makes no new versions": false} {
+		t.Run(name, func(t *testing.T) { keptRoot(t, rotates) })
+	}
+}
+
+func keptRoot(t *testing.T, rotates bool) {
+	service, now := &keeper{Service: kmstest.New(t), rotates: rotates}, time.Now()
 	env := testenv.New(t, func(c *node.Config) {
 		c.Now = func() time.Time { return now }
 		c.KeyServices, c.KeyService = map[string]kms.Service{"company": service}, "company"
@@ -48,7 +60,10 @@ func TestAKeyServiceThatDestroysNothingIsSaidOnce(t *testing.T) {
 		now = now.Add(time.Hour)
 	}
 	if service.refused != 1 {
-		t.Errorf("it was asked %d times to destroy, want once", service.refused)
+		t.Errorf("it was asked %d times for what it refuses, want once", service.refused)
+	}
+	if keys, err := env.Engine.Keys(t.Context(), env.Ann); err != nil || keys.TenantKeys[0].Version != 2 {
+		t.Errorf("tenant keys %+v, %v, want one new one", keys.TenantKeys, err)
 	}
 	receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, done.ID)
 	if err != nil || receipt.EpochEnded == nil || !strings.Contains(receipt.Note, "company") {
@@ -113,5 +128,37 @@ func TestTheEndOfAnEpochReachesKeyServicesThatWereLeft(t *testing.T) {
 				t.Errorf("the next erasure's note is %q", got)
 			}
 		})
+	}
+}
+
+// TestTheDateOfAReceiptStands gives a receipt, changes the setting that its date came
+// from, and lets the end of the epoch come late.
+func TestTheDateOfAReceiptStands(t *testing.T) {
+	env, now := clocked(t)
+	env.Deploy("c.bpmn", classified)
+	env.Start("classified", somebody)
+	done := erase(t, env, "subject", "p-1")
+	receipt := func() api.ErasureReceipt {
+		t.Helper()
+		r, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, done.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	given := *receipt().EverywhereFrom
+	env.Restart(func() { env.Config.ErasureEpoch = 90 * 24 * time.Hour })
+	if r := receipt(); !r.EverywhereFrom.Equal(given) || r.Note != "" {
+		t.Errorf("with another setting: %v, note %q, want %v", r.EverywhereFrom, r.Note, given)
+	}
+	*now = now.Add(31 * 24 * time.Hour)
+	if r := receipt(); r.EverywhereFrom != nil || !strings.Contains(r.Note, "has not come yet") {
+		t.Errorf("past its date and before the end: %v, note %q, want that backups still open", r.EverywhereFrom, r.Note)
+	}
+	if err := env.Engine.EndEpochs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if r := receipt(); r.EpochEnded == nil || !r.EverywhereFrom.Equal(*r.EpochEnded) || r.Note != "" {
+		t.Errorf("after a late end: %v, ended %v, note %q, want the date of the end", r.EverywhereFrom, r.EpochEnded, r.Note)
 	}
 }

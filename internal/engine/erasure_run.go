@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
-	"time"
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/blob"
@@ -350,6 +349,7 @@ func (e *Engine) finish(ctx context.Context, c *custody) error {
 		return err
 	}
 	c.order.State, c.outcome.Completed = orderDone, e.moment()
+	c.outcome.Until = c.outcome.Completed.Add(e.erasureEpoch) // for good: another setting moves no date that was given out
 	return e.recordCustody(ctx, c, custodyStep{kind: "erasure.completed", act: "engine", actor: engineActor})
 }
 
@@ -599,6 +599,3 @@ func (e *Engine) openPlan(ctx context.Context, scope store.Scope, row store.Stor
 	}
 	return p, nil
 }
-
-// unreadableBy is when nothing of an erasure opens anywhere any more.
-func (e *Engine) unreadableBy(completed time.Time) time.Time { return completed.Add(e.erasureEpoch) }

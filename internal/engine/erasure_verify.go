@@ -36,21 +36,41 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.E
 		return api.ErasureReceipt{}, err
 	}
 	if done := cu.outcome.Completed; !done.IsZero() {
-		r.UnreadableFrom, r.EverywhereFrom = &done, timeOrNil(e.unreadableBy(done))
+		r.UnreadableFrom, r.EverywhereFrom = &done, timeOrNil(cu.outcome.Until)
 	}
 	ends, err := e.epochs(ctx, c.Scope)
 	if err != nil {
 		return api.ErasureReceipt{}, err
 	}
-	if end := ends.endOf(cu.outcome.Completed); r.UnreadableFrom != nil && end != nil {
-		r.EpochEnded, r.Note = &end.Ended, end.Note
-	} else if r.Note, err = e.formerNote(ctx, c.Scope, ends); err != nil {
+	if err := e.sayEnd(ctx, c.Scope, ends, &r); err != nil {
 		return api.ErasureReceipt{}, err
 	}
 	if err := e.tellShown(ctx, c, "data.shown", "user", shown{object: cu.id, paths: []string{"$actor", "order", "outcome"}}); err != nil {
 		return api.ErasureReceipt{}, err
 	}
 	return r, nil
+}
+
+// sayEnd tells a receipt of the end of its epoch. One that came late moves the date,
+// and one that is overdue is said: until then backups open.
+func (e *Engine) sayEnd(ctx context.Context, scope store.Scope, ends *custody, r *api.ErasureReceipt) (err error) {
+	if r.UnreadableFrom == nil {
+		r.Note, err = e.formerNote(ctx, scope, ends)
+		return err
+	}
+	if end := ends.endOf(*r.UnreadableFrom); end != nil {
+		r.EpochEnded, r.Note = &end.Ended, end.Note
+		if end.Ended.After(*r.EverywhereFrom) {
+			r.EverywhereFrom = &end.Ended
+		}
+		return nil
+	}
+	if r.Note, err = e.formerNote(ctx, scope, ends); err == nil && e.moment().After(*r.EverywhereFrom) {
+		late := "the end of the epoch, due " + toSecond(*r.EverywhereFrom) + ", has not come yet: until then backups open"
+		r.EverywhereFrom = nil
+		r.Note = strings.TrimSuffix(late+"; "+r.Note, "; ")
+	}
+	return err
 }
 
 // verifyBatch is how many field versions one call of VerifyErasure looks at.

@@ -142,6 +142,34 @@ func (r *Ring) StartRewrap(tenant string, perSecond int, ended func(context.Cont
 	return t.rewrap
 }
 
+// rewrapDue does what is left of a Rewrap, as StartRewrap does. One that is running
+// goes on at the rate that it was given.
+func (r *Ring) rewrapDue(ctx context.Context, tenant string, perSecond int) error {
+	t := r.tenant(tenant)
+	rows, err := t.notice(ctx)
+	if err != nil {
+		return err
+	}
+	left, err := r.below(ctx, tenant, newestOf(rows))
+	if err != nil || left == 0 || !t.beginRewrap() {
+		return err
+	}
+	err = r.rewrap(ctx, t, perSecond, nil)
+	t.rewrapped(err)
+	return err
+}
+
+// beginRewrap reports whether no Rewrap of the tenant is running, and has one run.
+func (t *tenant) beginRewrap() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rewrap.Running {
+		return false
+	}
+	t.rewrap = RewrapState{Running: true}
+	return true
+}
+
 // RewrapState says how far the last Rewrap of a tenant in this process came.
 func (r *Ring) RewrapState(tenant string) RewrapState {
 	t := r.tenant(tenant)

@@ -205,6 +205,7 @@ func (r *Ring) rewrapTenantKey(ctx context.Context, row TenantKeyRow) error {
 type Schedule struct {
 	TenantKeys time.Duration
 	RootKeys   time.Duration
+	Rate       int // data keys that are wrapped anew a second, at most; 0: no limit
 }
 
 // A Rotator carries out the rotations that are due. A Ring is one; another one may
@@ -234,7 +235,7 @@ func (r *Ring) RotateDue(ctx context.Context, schedule Schedule, by Rotator) err
 		errs = append(errs, r.rootDue(ctx, service, schedule.RootKeys, by))
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(tenants)) {
-		errs = append(errs, r.tenantDue(ctx, tenants[tenant], schedule.TenantKeys, by))
+		errs = append(errs, r.tenantDue(ctx, tenants[tenant], schedule, by))
 	}
 	return errors.Join(errs...)
 }
@@ -270,13 +271,13 @@ func (r *Ring) rotates(service string) bool {
 }
 
 // tenantDue rotates a tenant key that is due, and wraps data keys anew.
-func (r *Ring) tenantDue(ctx context.Context, newest TenantKeyRow, every time.Duration, by Rotator) error {
-	if r.due(newest.Made, every) {
+func (r *Ring) tenantDue(ctx context.Context, newest TenantKeyRow, schedule Schedule, by Rotator) error {
+	if r.due(newest.Made, schedule.TenantKeys) {
 		if _, err := by.RotateTenant(ctx, newest.Tenant, ""); err != nil {
 			return err
 		}
 	}
-	return r.Rewrap(ctx, newest.Tenant, 0, nil)
+	return r.rewrapDue(ctx, newest.Tenant, schedule.Rate)
 }
 
 // clockSlack is how far in the future a key may seem to be made. Further, and the

@@ -520,6 +520,36 @@ func TestRewrapIsLimitedAndTellsHowFarItIs(t *testing.T) {
 	})
 }
 
+func TestTheServersOwnRewrapIsLimitedAndLeavesARunningOneAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		h := newHousehold(t, func(c *keyring.Config) { c.PoolSize = 400 })
+		for range 900 {
+			h.newKey()
+		}
+		must(h.RotateTenant(t.Context(), "main", ""))(t)
+		h.StartRewrap("main", 100, func(context.Context) {})
+		time.Sleep(time.Second)
+		if err := h.RotateDue(t.Context(), keyring.Schedule{}, h.Ring); err != nil {
+			t.Errorf("RotateDue beside a rewrap: %v", err)
+		}
+		if state := h.RewrapState("main"); !state.Running || state.Left == 0 {
+			t.Errorf("a gentle rewrap after a second: %+v, want that it goes on", state)
+		}
+		for h.RewrapState("main").Running {
+			time.Sleep(time.Second)
+		}
+		must(h.RotateTenant(t.Context(), "main", ""))(t)
+		began := time.Now()
+		if err := h.RotateDue(t.Context(), keyring.Schedule{Rate: 100}, h.Ring); err != nil {
+			t.Errorf("RotateDue: %v", err)
+		}
+		state := h.RewrapState("main")
+		if took := time.Since(began); state.Running || state.Done < 900 || state.Left != 0 || took < time.Duration(state.Done/100-1)*time.Second {
+			t.Errorf("%+v after %s at 100 a second", state, took)
+		}
+	})
+}
+
 func TestRotationIsDueByTheClock(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		now := time.Now()

@@ -141,7 +141,9 @@ func (g *Guarded) call(ctx context.Context, operation string, timeout time.Durat
 	}
 	inner, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	began := g.config.Now()
 	err = f(inner)
+	g.meter.took.WithLabelValues(operation).Observe(max(0, g.config.Now().Sub(began).Seconds()))
 	// A caller who went away has learned nothing about the service.
 	if err != nil && ctx.Err() == context.Canceled {
 		g.breaker.forget(probe)

@@ -25,7 +25,7 @@ func TestGuardedServiceIsAService(t *testing.T) {
 	kmstest.TestService(t, func(t *testing.T) kms.Service { return guard(kmstest.New(t)) })
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
 		s := kmstest.New(t)
-		return guard(s), kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Restore: s.Restore}
+		return guard(s), kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Slow: s.Slow, Restore: s.Restore}
 	})
 }
 
@@ -184,6 +184,19 @@ func TestACallThatHangsIsGivenUp(t *testing.T) {
 	})
 }
 
+func TestHowLongCallsTakeIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuarded(t, nil)
+		g.service.Hook(func(context.Context) error { time.Sleep(3 * time.Second); return nil })
+		for range 2 {
+			if err := g.unwrap(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.wantFigures("after two slow calls", map[string]float64{"call_seconds unwrap": 6, "failing unreachable": 0})
+	})
+}
+
 func TestCallersWhoGoAwayAreNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuarded(t, nil)
@@ -256,7 +269,7 @@ func (g *guarded) figures() map[string]float64 {
 					g.t.Errorf("%s is of the service %q", name, label.GetValue())
 				}
 			}
-			figures[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			figures[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetHistogram().GetSampleSum()
 		}
 	}
 	return figures
@@ -313,6 +326,21 @@ func TestMetricsAndLogTellOfEachChangeOnce(t *testing.T) {
 		g.asked(time.Second)
 		g.wantFigures("in the end", map[string]float64{"failing throttled": 0, "failing denied": 0})
 	})
+}
+
+// Who may not rotate or destroy, works all the same: that is no alarm.
+func TestARefusalToRotateOrDestroyIsNoAlarm(t *testing.T) {
+	g := newGuarded(t, nil)
+	g.service.Deny()
+	_, err := g.Rotate(t.Context())
+	g.want("Rotate", err, fault.Denied, "denied")
+	g.want("Destroy", g.Destroy(t.Context(), "1"), fault.Denied, "denied")
+	g.service.Restore()
+	g.wantFigures("when refused to rotate and destroy", map[string]float64{
+		"failing denied": 0, "calls_total rotate denied": 1, "calls_total destroy denied": 1})
+	if log := g.log.String(); strings.Contains(log, "level=ERROR") || strings.Count(log, "level=WARN") != 2 {
+		t.Errorf("the log, want two warnings:\n%s", log)
+	}
 }
 
 func TestAnErrorOfTheGuardNamesServiceAndCause(t *testing.T) {

@@ -65,7 +65,7 @@ func TestKeyFileTellsDeniedFromUnreachable(t *testing.T) {
 func TestFaultyServiceFailsAsItSays(t *testing.T) {
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
 		s := kmstest.New(t)
-		return s, kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Restore: s.Restore}
+		return s, kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Slow: s.Slow, Restore: s.Restore}
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 type meter struct {
 	config *GuardConfig
 	calls  *prometheus.CounterVec
+	took   *prometheus.HistogramVec
 
 	mu      sync.Mutex      // guards what follows
 	success time.Time       // when the last call succeeded; at first, when the service was opened
@@ -27,6 +28,12 @@ func newMeter(config *GuardConfig) *meter {
 			Help:        "Calls of the key service by what became of them; not_tried: it was left alone after failures.",
 			ConstLabels: prometheus.Labels{"service": config.Name},
 		}, []string{"operation", "result"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:        "underseal_key_service_call_seconds",
+			Help:        "How long calls of the key service took, also those that failed.",
+			ConstLabels: prometheus.Labels{"service": config.Name},
+			Buckets:     []float64{0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 30},
+		}, []string{"operation"}),
 	}
 }
 
@@ -45,8 +52,11 @@ func (m *meter) answer(operation string, err error) {
 		m.success = m.config.Now()
 	}
 	switch {
-	case denied && !m.denied[operation]:
+	case denied && !m.denied[operation] && hinders(operation):
 		m.config.Log.Error("key service refuses us: work waits until it is given the right again",
+			"service", m.config.Name, "operation", operation, "code", fault.CodeOf(err), "error", err, "hint", hint(err))
+	case denied && !m.denied[operation]:
+		m.config.Log.Warn("key service refuses what work does not need: its own operators do that",
 			"service", m.config.Name, "operation", operation, "code", fault.CodeOf(err), "error", err, "hint", hint(err))
 	case !denied && m.denied[operation]:
 		m.config.Log.Info("key service no longer refuses us", "service", m.config.Name, "operation", operation)
@@ -65,12 +75,16 @@ func result(err error) string {
 	return fault.KindOf(err).String()
 }
 
-// refused reports whether some operation was refused the last time.
+// hinders reports whether work waits while that operation is refused. The rights to
+// rotate and to destroy need not be given to us.
+func hinders(operation string) bool { return operation != "rotate" && operation != "destroy" }
+
+// refused reports whether some operation that work needs was refused the last time.
 func (m *meter) refused() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, denied := range m.denied {
-		if denied {
+	for operation, denied := range m.denied {
+		if denied && hinders(operation) {
 			return true
 		}
 	}
@@ -86,7 +100,7 @@ func (m *meter) sinceSuccess() float64 {
 // collectors returns the counter and gauges that are computed when they are read.
 func (m *meter) collectors(b *breaker) []prometheus.Collector {
 	all := []prometheus.Collector{
-		m.calls,
+		m.calls, m.took,
 		m.gauge("breaker", "0: the service is asked; 1: one call finds out whether it answers again; 2: it is left alone.", nil,
 			func() float64 { state, _ := b.view(); return float64(state) }),
 		m.gauge("success_age_seconds", "Seconds since a call of the key service succeeded.", nil, m.sinceSuccess),

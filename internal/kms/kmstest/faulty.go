@@ -60,6 +60,15 @@ func (s *Faulty) Hang() {
 	})
 }
 
+// Slow makes every call wait until release is closed, and calls arrived before.
+func (s *Faulty) Slow(arrived func(), release <-chan struct{}) {
+	s.Hook(func(context.Context) error {
+		arrived()
+		<-release
+		return nil
+	})
+}
+
 // Restore makes the service work again.
 func (s *Faulty) Restore() { s.Hook(nil) }
 

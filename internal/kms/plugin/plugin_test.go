@@ -78,7 +78,7 @@ func TestAPluginIsAService(t *testing.T) {
 func TestAPluginTellsDeniedFromUnreachable(t *testing.T) {
 	kmstest.TestFaults(t, func(t *testing.T) (kms.Service, kmstest.Faults) {
 		s := kmstest.New(t)
-		return serve(t, s), kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Restore: s.Restore}
+		return serve(t, s), kmstest.Faults{Deny: s.Deny, Cut: s.Unreachable, Hang: s.Hang, Throttle: s.Throttle, Slow: s.Slow, Restore: s.Restore}
 	})
 }
 

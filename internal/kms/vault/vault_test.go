@@ -113,7 +113,14 @@ func TestVaultTellsDeniedFromUnreachable(t *testing.T) {
 			},
 			Hang:     func() { f.hook(func(http.ResponseWriter, *http.Request) bool { <-release; return true }) },
 			Throttle: func() { f.status(http.StatusTooManyRequests, "request path is rate limited") },
-			Restore:  func() { f.hook(nil) },
+			Slow: func(arrived func(), release <-chan struct{}) {
+				f.hook(func(http.ResponseWriter, *http.Request) bool {
+					arrived()
+					<-release
+					return false
+				})
+			},
+			Restore: func() { f.hook(nil) },
 		}
 	})
 }

@@ -93,7 +93,14 @@ func (c *Cloud) Faults(deny, throttle http.HandlerFunc) kmstest.Faults {
 		Throttle: func() { c.Fail(throttle) },
 		Hang:     func() { c.Fail(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }) },
 		Cut:      c.Cut,
-		Restore:  func() { c.Fail(nil) },
+		Slow: func(arrived func(), release <-chan struct{}) {
+			c.Fail(func(w http.ResponseWriter, r *http.Request) {
+				arrived()
+				<-release
+				c.handler.ServeHTTP(w, r)
+			})
+		},
+		Restore: func() { c.Fail(nil) },
 	}
 }
 
