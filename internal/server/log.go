@@ -50,10 +50,12 @@ func (s *Server) observe(o *operation, w http.ResponseWriter, r *http.Request) {
 }
 
 // log writes the request down: failures of ours as errors, refusals at level
-// info, and the rest, thousands a second, at level debug.
+// info, and the rest, thousands a second, at level debug. So is readiness, which is asked
+// every few seconds and tells of each change by itself.
 func (x *exchange) log(took time.Duration) {
 	level := slog.LevelDebug
 	switch {
+	case x.op.path == readiness:
 	case x.status >= 500:
 		level = slog.LevelError
 	case x.status >= 400:

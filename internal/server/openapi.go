@@ -79,7 +79,7 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 			Content:     content(api.ProblemType, registry.Schema(reflect.TypeFor[api.Problem](), true, "")),
 		},
 	}
-	if o.path == "/readyz" {
+	if o.path == readiness {
 		responses[strconv.Itoa(http.StatusServiceUnavailable)] = &huma.Response{
 			Description: "not ready; the checks say what is missing", Content: answer,
 		}

@@ -262,13 +262,16 @@ func (s *Server) keyRoutes() []*operation {
 	}
 }
 
+// readiness is the path that says whether the server can work.
+const readiness = "/readyz"
+
 // ownRoutes are about the server itself and need no credentials.
 func (s *Server) ownRoutes() []*operation {
 	tag := "server"
 	routes := []*operation{
 		newOperation("GET", "/healthz", "getHealth", tag, "Say that the server runs",
 			func(context.Context, *exchange, none) (api.Health, error) { return api.Health{Status: "ok"}, nil }),
-		newOperation[none, api.Health]("GET", "/readyz", "getReadiness", tag, "Say whether the server can work", nil),
+		newOperation[none, api.Health]("GET", readiness, "getReadiness", tag, "Say whether the server can work", nil),
 		newOperation[none, document]("GET", "/openapi.json", "getOpenAPI", tag, "Describe this API (OpenAPI 3.1)", nil),
 	}
 	for _, o := range routes {

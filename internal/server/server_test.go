@@ -262,6 +262,9 @@ func TestAnOutageIsLoggedOnce(t *testing.T) {
 	if failed, well := strings.Count(log.String(), "request failed"), strings.Count(log.String(), "works again"); failed != 3 || well != 1 {
 		t.Errorf("%d failures and %d recoveries in the log, want 3 and 1: %s", failed, well, &log)
 	}
+	if lines := strings.Count(log.String(), "\n"); lines != 4 {
+		t.Errorf("%d lines in the log, want one for each change: %s", lines, &log)
+	}
 }
 
 // A client that has hung up gets no answer, and is no error of ours.

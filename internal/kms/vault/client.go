@@ -50,7 +50,7 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string {
-	text := strings.Join(r.says, "; ")
+	text := strings.Join(strings.Fields(strings.Join(r.says, "; ")), " ") // Vault's own has several lines
 	if len(text) > 300 {
 		text = text[:300] + ".."
 	}
