@@ -197,6 +197,9 @@ func (a *anchoring) halted() error {
 // TestTwoWitnessProcessesSeeALog has the real program twice: both answer, one is
 // killed and comes back, one is set back, and a log that was set back is refused.
 func TestTwoWitnessProcessesSeeALog(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds in which a log tries again to find its witnesses")
+	}
 	first, second := newWitness(t, "first.example"), newWitness(t, "second.example")
 	dir := filepath.Join(t.TempDir(), "data")
 	a := newAnchoring(t, dir, 2, first, second)

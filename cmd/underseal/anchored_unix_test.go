@@ -152,6 +152,9 @@ func replaced(t *testing.T, text, old, with string) string {
 // authority. The evidence of a task is proven elsewhere by a policy that asks for both
 // witnesses and the timestamp, and refused by policies that name others.
 func TestAnAuditorProvesATask(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a server, two witnesses and an authority, each a process of its own")
+	}
 	c := newCompany(t)
 	authority := anchortest.NewAuthority(t, time.Now().Add(24*time.Hour))
 	c.write("root.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Root.Raw})))

@@ -45,6 +45,9 @@ func TestTheReadmesSessionWorks(t *testing.T) {
 
 // TestTheReadmesProgramCompiles builds it as a package of this module.
 func TestTheReadmesProgramCompiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links a program")
+	}
 	page, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

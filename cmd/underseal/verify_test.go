@@ -46,6 +46,9 @@ func verify(t *testing.T, v evidenceVector, more ...string) (exit int, stdout, s
 }
 
 func TestEveryEvidenceVectorHasItsExitCode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a run of the program for each vector")
+	}
 	for _, v := range evidenceVectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			exit, stdout, stderr := verify(t, v, "--json")

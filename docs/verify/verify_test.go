@@ -19,6 +19,9 @@ import (
 // second verifier that nobody runs is none.
 func python(t *testing.T, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs Python: left out by -short")
+	}
 	path, err := exec.LookPath("python3")
 	if err != nil {
 		t.Fatalf("python3 is missing (test/setup installs it): %v", err)

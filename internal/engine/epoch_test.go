@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -72,6 +73,41 @@ func keptRoot(t *testing.T, rotates bool) {
 	list, err := env.Engine.Erasures(t.Context(), env.Ann, pageOf(0))
 	if err != nil || list.Note != receipt.Note {
 		t.Errorf("the list says %q, %v, want the note of the receipt", list.Note, err)
+	}
+}
+
+// TestAnEpochEndsByItself waits for the node to end an epoch: not before it is over, and
+// an hour later at most, or the time that a shorter one takes.
+func TestAnEpochEndsByItself(t *testing.T) {
+	for name, test := range map[string]struct{ epoch, late time.Duration }{
+		"five hours":  {5 * time.Hour, time.Hour},
+		"ten minutes": {10 * time.Minute, 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				env := testenv.New(t, func(c *node.Config) { c.ErasureEpoch = test.epoch })
+				env.Deploy("c.bpmn", classified)
+				env.Start("classified", somebody)
+				time.Sleep(7 * time.Minute) // so that the node does not look at the very end
+				done := erase(t, env, "subject", "p-1")
+				ended := func() *time.Time {
+					t.Helper()
+					receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, done.ID)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return receipt.EpochEnded
+				}
+				time.Sleep(test.epoch - time.Second)
+				if at := ended(); at != nil {
+					t.Fatalf("the epoch ended early, at %v", at)
+				}
+				time.Sleep(test.late + 2*time.Second)
+				if ended() == nil {
+					t.Errorf("the epoch has not ended %v after it was over", test.late)
+				}
+			})
+		})
 	}
 }
 

@@ -163,7 +163,10 @@ func TestAChangedCommitmentIsRefused(t *testing.T) {
 		{"none", `UPDATE fields SET commitment = NULL WHERE object = ? AND path = 'shoe'`},
 		{"one too many", `UPDATE fields SET commitment = zeroblob(32) WHERE object = ? AND path = 'salary'`},
 	} {
-		for _, erased := range []string{"nothing", "subject", "instance"} {
+		for _, erased := range []string{"subject", "instance", "nothing"} {
+			if testing.Short() && erased != "subject" {
+				continue
+			}
 			t.Run(c.name+" when "+erased+" is erased", func(t *testing.T) {
 				env := testenv.New(t, nil)
 				env.Deploy("c.bpmn", classified)

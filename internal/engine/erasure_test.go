@@ -362,8 +362,11 @@ func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {
 // TestAnErasureIsFinishedAfterACrash fails every write of an erasure in turn, with
 // and without a restart, and requires that it is finished by itself.
 func TestAnErasureIsFinishedAfterACrash(t *testing.T) {
-	for _, kind := range []string{"instance", "subject", rotatedSubject} {
+	for _, kind := range erasedKinds() {
 		for _, restart := range []bool{true, false} {
+			if !restart && testing.Short() {
+				continue
+			}
 			points := 0
 			for n := 1; n == 1 || points >= n-1; n++ {
 				t.Run(fmt.Sprintf("%s, write %d, restart %v", kind, n, restart), func(t *testing.T) {
@@ -379,6 +382,14 @@ func TestAnErasureIsFinishedAfterACrash(t *testing.T) {
 
 // rotatedSubject is a person whose data are sealed under two keys.
 const rotatedSubject = "rotated subject"
+
+// erasedKinds are what is erased in many ways; with -short the one that has most to it.
+func erasedKinds() []string {
+	if testing.Short() {
+		return []string{rotatedSubject}
+	}
+	return []string{"instance", "subject", rotatedSubject}
+}
 
 // ofKind returns the instance, or the person that it is about, as a target.
 func ofKind(t *testing.T, env *testenv.Env, kind, instance string) (targetKind, id string) {
@@ -470,7 +481,7 @@ func snapshot(t *testing.T, env *testenv.Env, names ...string) (restore func()) 
 }
 
 func TestARestoredBackupIsErasedBeforeItServes(t *testing.T) {
-	for _, kind := range []string{"instance", "subject", rotatedSubject} {
+	for _, kind := range erasedKinds() {
 		for _, file := range []string{"data.db", "keys.db"} {
 			for _, when := range []string{"before the order", "after the order"} {
 				t.Run(kind+" from "+file+" "+when, func(t *testing.T) { restored(t, kind, file, when) })

@@ -67,7 +67,10 @@ func auditable(t *testing.T, env *testenv.Env) (instance string) {
 
 // TestEveryEntryIsProven exports the evidence of every entry of a log, with all that
 // it says, and has it checked offline.
-func TestEveryEntryIsProven(t *testing.T) { onBoth(t, everyEntryIsProven) }
+func TestEveryEntryIsProven(t *testing.T) {
+	t.Parallel()
+	onBoth(t, everyEntryIsProven)
+}
 
 func everyEntryIsProven(t *testing.T, env *testenv.Env) {
 	instance := auditable(t, env)
@@ -116,6 +119,7 @@ func parsedPolicy(t *testing.T, text string) *ledger.Policy {
 }
 
 func TestEntriesAreListedByKind(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	auditable(t, env)
 	all := entriesIn(t, env, "")
@@ -145,6 +149,7 @@ func TestEntriesAreListedByKind(t *testing.T) {
 }
 
 func TestEvidenceOfEntriesRefusesWhatItCannotShow(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	instance := auditable(t, env)
 	first := entriesIn(t, env, "")[0].Entry
@@ -174,6 +179,7 @@ func TestEvidenceOfEntriesRefusesWhatItCannotShow(t *testing.T) {
 
 // Whoever exports an entry is told of as for a step.
 func TestTheLogTellsWhatEvidenceOfAnEntryDiscloses(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	auditable(t, env)
 	entry := entriesIn(t, env, "data.shown")[0].Entry

@@ -64,6 +64,9 @@ func bothSay(t *testing.T, data []byte, policy, result, code string) ledger.Repo
 	if report.Result != result || fault.CodeOf(err) != code {
 		t.Errorf("the verifier says %q, %v; want %q %s", report.Result, err, result, code)
 	}
+	if testing.Short() { // the second one needs Python, and takes its time
+		return report
+	}
 	dir := t.TempDir()
 	bundle, file := filepath.Join(dir, "b.zip"), filepath.Join(dir, "policy")
 	for name, content := range map[string][]byte{bundle: data, file: []byte(policy)} {
@@ -108,7 +111,10 @@ func disclosed(b *ledger.Bundle) []string {
 	return paths
 }
 
-func TestEvidenceOfATaskIsProvenOffline(t *testing.T) { onBoth(t, evidenceIsProven) }
+func TestEvidenceOfATaskIsProvenOffline(t *testing.T) {
+	t.Parallel()
+	onBoth(t, evidenceIsProven)
+}
 
 func evidenceIsProven(t *testing.T, env *testenv.Env) {
 	id, job, task := completedLoan(t, env)
@@ -160,6 +166,7 @@ func evidenceIsProven(t *testing.T, env *testenv.Env) {
 // No entry, no evidence: the log names the instance and the paths, and says nothing
 // of an export that discloses no value.
 func TestTheLogTellsWhatEvidenceDiscloses(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	id, job, _ := completedLoan(t, env)
 	evidence(t, env, api.EvidenceRequest{Instance: id, Step: 3})
@@ -177,6 +184,7 @@ func TestTheLogTellsWhatEvidenceDiscloses(t *testing.T) {
 }
 
 func TestEvidenceRefusesWhatItCannotShow(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	id, _, task := completedLoan(t, env)
 	other := env.Start("loan", example(t, "application.json"))
@@ -207,7 +215,10 @@ func TestEvidenceRefusesWhatItCannotShow(t *testing.T) {
 
 // What was erased is named, and what the same step wrote besides can be proven all
 // the same.
-func TestEvidenceAfterAnErasure(t *testing.T) { onBoth(t, evidenceAfterAnErasure) }
+func TestEvidenceAfterAnErasure(t *testing.T) {
+	t.Parallel()
+	onBoth(t, evidenceAfterAnErasure)
+}
 
 func evidenceAfterAnErasure(t *testing.T, env *testenv.Env) {
 	env.Deploy("c.bpmn", classified)
@@ -238,6 +249,7 @@ func evidenceAfterAnErasure(t *testing.T, env *testenv.Env) {
 
 // Of an erased instance the leaves are left, and prove that it was.
 func TestEvidenceOfAnErasedInstance(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	id, _, task := completedLoan(t, env)
 	erase(t, env, "instance", id)
@@ -256,6 +268,7 @@ func TestEvidenceOfAnErasedInstance(t *testing.T) {
 }
 
 func TestReceiptsAndProofsOfALog(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	id, _, _ := completedLoan(t, env)
 	ctx := t.Context()

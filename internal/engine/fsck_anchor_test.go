@@ -75,6 +75,9 @@ func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
 	if len(all) < 50 {
 		t.Fatalf("%d mutations, want some for every column", len(all))
 	}
+	if testing.Short() {
+		all = sample(all, 15)
+	}
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -153,6 +156,9 @@ func TestAWitnessThatWasTakenOutIsNoFinding(t *testing.T) {
 // TestACheckOfTheAnchorLogGoesOnWhereItWas interrupts a check after each part, and goes on
 // with its state as it was stored: first of what is whole, then of what was changed.
 func TestACheckOfTheAnchorLogGoesOnWhereItWas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours in which the log is anchored, and a start for each part of the check")
+	}
 	w := newAnchoredWorld(t, 40)
 	dir := w.copy(t, w.config.Data)
 	for _, want := range []int{0, 1} {
@@ -194,6 +200,9 @@ var errInterrupted = errors.New("interrupted")
 // TestTheServerFindsAChangeOfTheAnchorLogByItself waits for a round of the server, which
 // tells the first tenant's log.
 func TestTheServerFindsAChangeOfTheAnchorLogByItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes in which the server checks itself")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		var seen *testenv.Seen
 		env := testenv.New(t, func(c *node.Config) {

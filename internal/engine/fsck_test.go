@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -55,7 +57,7 @@ var unnamed = map[string]string{
 // and those that it lists as free, and requires that either the check names something
 // or reading fails.
 func TestWhatReadsDoNotRefuseIsNamed(t *testing.T) {
-	w := newWorld(t)
+	w := theWorld(t)
 	for _, withoutKeys := range []bool{false, true} {
 		found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys)
 		if err != nil || len(found) > 0 {
@@ -70,7 +72,7 @@ func TestWhatReadsDoNotRefuseIsNamed(t *testing.T) {
 		t.Fatalf("%d mutations, want some for every column", len(all))
 	}
 	if testing.Short() {
-		all = sample(all, 40)
+		all = sample(all, 25)
 	}
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
@@ -97,7 +99,7 @@ var ofObjects = map[string]string{
 
 // TestAnObjectSetBackIsNamed does to whole objects what no read notices.
 func TestAnObjectSetBackIsNamed(t *testing.T) {
-	w := newWorld(t)
+	w := theWorld(t)
 	object := w.instances[2] // has steps that its older state has not
 	id := idBytes(t, object)
 	change := func(t *testing.T, dir string, of func(table, column string) string) {
@@ -149,7 +151,7 @@ func TestAnObjectSetBackIsNamed(t *testing.T) {
 // TestWhatIsDoneToTheTreeIsNamed changes leaves and places together, so that each
 // row by itself is as it should be.
 func TestWhatIsDoneToTheTreeIsNamed(t *testing.T) {
-	w := newWorld(t)
+	w := theWorld(t)
 	tests := []struct{ name, kind, sql string }{
 		{"a leaf with its place, and the places behind it moved up", engine.FoundTree, `
 			DELETE FROM leaves WHERE (tenant, object, seq) IN (SELECT tenant, object, seq FROM log_entries WHERE idx = 3);
@@ -285,5 +287,59 @@ func TestACheckGoesOnWhereItWas(t *testing.T) {
 	}
 	if parts < 10 || state.Rows < 80 {
 		t.Errorf("%d parts, %d rows", parts, state.Rows)
+	}
+}
+
+// TestWhatIsChangedBehindACheckIsNamedByTheNext stops a check, changes what it has been
+// past, and goes on: it cannot name that any more, and the next whole check must.
+func TestWhatIsChangedBehindACheckIsNamedByTheNext(t *testing.T) {
+	w := theWorld(t)
+	past := func(s engine.CheckState, object string) bool {
+		return s.After != "" && bytes.Compare(idBytes(t, s.After), idBytes(t, object)) >= 0
+	}
+	for _, test := range []struct {
+		name string
+		stop func(engine.CheckState) bool
+		sql  string
+		args []any
+	}{
+		{"a tile, after the logs", func(s engine.CheckState) bool { return s.Phase == "objects" },
+			`UPDATE log_tiles SET hashes = zeroblob(length(hashes))`, nil},
+		{"an instance, amid the objects", func(s engine.CheckState) bool { return s.Phase == "objects" && past(s, w.instances[0]) },
+			`UPDATE heads SET body = zeroblob(length(body)) WHERE object = ?`, []any{idBytes(t, w.instances[0])}},
+		{"a task, after the objects", func(s engine.CheckState) bool { return s.Phase == "requests" },
+			`UPDATE tasks SET element = 'another'`, nil},
+		{"a request's token, after the requests", func(s engine.CheckState) bool { return s.Phase == "rest" },
+			`DELETE FROM unique_tokens WHERE token = (SELECT max(token) FROM unique_tokens)`, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			config := w.config
+			config.Data = w.copy(t, w.config.Data)
+			state := map[string]engine.CheckState{}
+			check := func(from map[string]engine.CheckState, stop func(engine.CheckState) bool) (found []engine.Finding, err error) {
+				err = node.Check(t.Context(), config, node.CheckConfig{State: from, Rows: 7, Part: func(tenant string, s engine.CheckState, some []engine.Finding) error {
+					if state[tenant], found = s, append(found, some...); stop(s) {
+						return errInterrupted
+					}
+					return nil
+				}})
+				return found, err
+			}
+			never := func(engine.CheckState) bool { return false }
+			if found, err := check(nil, test.stop); !errors.Is(err, errInterrupted) || len(found) > 0 {
+				t.Fatalf("untouched data: %v, %v, want that it is interrupted", found, err)
+			}
+			m := mutation{file: "data.db", sql: test.sql, args: test.args}
+			if !m.apply(t, filepath.Join(config.Data, m.file)) {
+				t.Fatal("the schema refuses it")
+			}
+			if found, err := check(state, never); err != nil || len(found) > 0 {
+				t.Errorf("gone on with: %v, %v; want none of what was changed behind it", found, err)
+			}
+			if found, err := check(nil, never); err != nil || len(found) == 0 {
+				t.Errorf("the next check: %v, %v, want what was changed", found, err)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -60,6 +61,45 @@ func TestTheServerFindsAChangeByItself(t *testing.T) {
 			if n := strings.Count(log.String(), "is not what its log says"); n != 1 {
 				t.Errorf("after %v: the server's log says it %d times, want once", wait, n)
 			}
+		}
+	})
+}
+
+// TestTheNextRoundFindsWhatWasChangedBehindTheLast changes what the round under way has
+// been past.
+func TestTheNextRoundFindsWhatWasChangedBehindTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, func(c *node.Config) { c.CheckRate = 1 })
+		env.Deploy("all.bpmn", everything)
+		for i := range 10 {
+			start := api.StartRequest{Process: "everything", Variables: []byte(`{"note": "a"}`)}
+			if _, err := env.Engine.Start(t.Context(), env.Ann, start, fmt.Sprint("key-", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		status := func() api.Integrity {
+			t.Helper()
+			now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return now
+		}
+		for now := status(); now.Current == nil || now.Current.Phase != "requests"; now = status() {
+			if time.Sleep(time.Second); now.Last != nil && now.Last.Rows > 0 && now.Current == nil {
+				t.Fatalf("no round stood before the requests: %+v", now)
+			}
+		}
+		began := status().Current.Began
+		execRaw(t, env, `DELETE FROM unique_tokens WHERE token = (SELECT max(token) FROM unique_tokens)`)
+		for _, want := range []float64{0, 1} {
+			for now := status(); now.Last == nil || now.Last.Began.Before(began); now = status() {
+				time.Sleep(time.Second)
+			}
+			if n := findings(t, env); n != want {
+				t.Errorf("the round that began at %v: %v findings, want %v", began, n, want)
+			}
+			began = status().Last.Began.Add(time.Nanosecond) // the next one
 		}
 	})
 }

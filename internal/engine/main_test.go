@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
@@ -9,7 +10,14 @@ import (
 	"github.com/underseal/underseal/internal/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
+	if err := os.RemoveAll(worlds.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "remove what tests share:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // onBoth runs a test on SQLite and on Postgres.
 func onBoth(t *testing.T, f func(t *testing.T, env *testenv.Env)) {

@@ -253,6 +253,9 @@ func TestAnOutagePausesWorkAndFailsNothing(t *testing.T) {
 }
 
 func TestARefusalStopsWorkWithinTheSoftAgeAndFailsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("half an hour under load, and a checkpoint for each second of it")
+	}
 	underLoad(t, func(t *testing.T, u *under) {
 		u.toldWithin(0, true)
 		u.service.Deny()

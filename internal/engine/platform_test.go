@@ -67,6 +67,7 @@ func verifierOf(t *testing.T, origin string, s api.Signer) note.Verifier {
 // A rotation takes effect with the place of its own leaf: until it has one, the old
 // key signs every size. Keys are the same after a restart.
 func TestThePlatformsKey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	origin := originOf(t, env)
 	first := signerAt(t, env, origin, 1)
@@ -121,6 +122,7 @@ func believed(t *testing.T, links []ledger.KeyLink, signed []byte) (ledger.Check
 // TestKeyCompromiseDrill rotates the platform's key and revokes it: what was signed
 // before still verifies, and who has an old key signs nothing of later sizes.
 func TestKeyCompromiseDrill(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		env := testenv.New(t, nil)
 		env.Deploy("timed.bpmn", withTimer)
@@ -191,6 +193,7 @@ func claim(t *testing.T, signed []byte) ledger.Checkpoint {
 // Bundles of before a revocation still prove what they did, those of after it too,
 // and one whose checkpoint the old key signed after it proves nothing.
 func TestEvidenceOutlivesTheKeys(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		env := testenv.New(t, nil)
 		id, job, _ := completedLoan(t, env)

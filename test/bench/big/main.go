@@ -128,7 +128,7 @@ func (b *bench) run(ctx context.Context) error {
 // checking measures how fast the whole database is compared with its log.
 func (b *bench) checking(ctx context.Context) error {
 	b.say("checking a log of 100,000 leaves")
-	f, err := micro.Run(ctx, 1, "./internal/engine", "FsckLog")
+	f, err := micro.Run(ctx, 1, time.Second, "./internal/engine", "FsckLog")
 	if err != nil {
 		return err
 	}
@@ -141,11 +141,11 @@ func (b *bench) checking(ctx context.Context) error {
 // manyKeys measures what touches very many keys at once.
 func (b *bench) manyKeys(ctx context.Context) error {
 	b.say("rewrapping 100,000 keys, erasing a person of 1,000 instances")
-	rewrap, err := micro.Run(ctx, 1, "./internal/keyring", "Rewrap")
+	rewrap, err := micro.Run(ctx, 1, time.Second, "./internal/keyring", "Rewrap")
 	if err != nil {
 		return err
 	}
-	erase, err := micro.Run(ctx, 1, "./internal/engine", "EraseSubject")
+	erase, err := micro.Run(ctx, 1, time.Second, "./internal/engine", "EraseSubject")
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (b *bench) manyStates(ctx context.Context) error {
 	b.say("process.Step with one instance and with 200,000")
 	var one, many, ratios []float64
 	for range pairs {
-		f, err := micro.Run(ctx, 1, "./internal/process", "StepJobGatewayJob", "StepJobGatewayJob200k")
+		f, err := micro.Run(ctx, 1, time.Second, "./internal/process", "StepJobGatewayJob", "StepJobGatewayJob200k")
 		if err != nil {
 			return err
 		}

@@ -110,28 +110,35 @@ func (l *Load) StartOnly(ctx context.Context, n int) error {
 	return group.Wait()
 }
 
+// drain bounds the time in which what was started must be completed after the load
+// has ended; a job that got lost would be given again after its lease.
+const drain = 30 * time.Second
+
 // run offers load for the given time, waits until all that was started is
 // completed, and returns what was completed within the time.
 func (l *Load) run(ctx context.Context, length time.Duration, next func(context.Context) (time.Time, bool)) (Sample, error) {
-	group, ctx := errgroup.WithContext(ctx)
+	limited, end := context.WithTimeoutCause(ctx, length+drain, fmt.Errorf("load of %s for %v: what was started was not completed %v after it had ended", l.Process(), length, drain))
+	defer end()
+	group, ctx := errgroup.WithContext(limited)
 	starting, endStarting := context.WithTimeout(ctx, length)
 	defer endStarting()
-	working, endWorking := context.WithCancel(ctx)
-	defer endWorking()
-	m := &meter{open: make(chan struct{}, l.shape.Open), until: time.Now().Add(length)}
+	m := &meter{open: make(chan struct{}, l.shape.Open), until: time.Now().Add(length), drained: make(chan struct{})}
 	begin := time.Now()
 	for range l.shape.Workers {
-		group.Go(func() error { return l.work(working, m) })
+		group.Go(func() error { return l.work(ctx, m) })
 	}
 	var starters errgroup.Group
 	for range l.shape.Starters {
 		starters.Go(func() error { return l.start(ctx, starting, m, next) })
 	}
 	group.Go(func() error {
-		defer endWorking()
-		return errors.Join(starters.Wait(), m.drained(ctx))
+		defer close(m.drained)
+		return errors.Join(starters.Wait(), m.drain(ctx))
 	})
 	err := group.Wait()
+	if err != nil && limited.Err() != nil {
+		err = context.Cause(limited)
+	}
 	return Sample{took: min(time.Since(begin), length), times: m.times}, err
 }
 
@@ -168,22 +175,21 @@ func (l *Load) Variables(due time.Time) json.RawMessage {
 	return json.RawMessage(b.String())
 }
 
-// work is one worker: it takes jobs in batches and completes them side by side.
+// work is one worker: it takes jobs in batches and completes them side by side. It
+// never hangs up on a call that waits for jobs: until the server noticed, it could
+// lease those of the next load to nobody.
 func (l *Load) work(ctx context.Context, m *meter) error {
 	var running errgroup.Group
 	running.SetLimit(l.shape.Batch)
-	for ctx.Err() == nil {
+	for !m.isDrained() {
 		jobs, err := l.client.ActivateJobs(ctx, api.ActivateRequest{
-			Type: l.JobType(), Worker: "bench", Max: l.shape.Batch, LeaseMS: 60_000, WaitMS: 1000,
+			Type: l.JobType(), Worker: "bench", Max: l.shape.Batch, LeaseMS: 60_000, WaitMS: 200,
 		})
 		if err != nil {
-			if ctx.Err() != nil {
-				break
-			}
 			return errors.Join(fmt.Errorf("activate: %w", err), running.Wait())
 		}
 		for _, job := range jobs.Items {
-			running.Go(func() error { return l.complete(context.WithoutCancel(ctx), m, job) })
+			running.Go(func() error { return l.complete(ctx, m, job) })
 		}
 	}
 	return running.Wait()
@@ -209,8 +215,9 @@ func (l *Load) complete(ctx context.Context, m *meter, job api.Job) error {
 
 // A meter counts open instances and collects the times of those completed.
 type meter struct {
-	open  chan struct{} // one for each open instance
-	until time.Time
+	open    chan struct{} // one for each open instance
+	until   time.Time
+	drained chan struct{} // closed when none is open any more, or none is waited for
 
 	mu    sync.Mutex // guards times
 	times []time.Duration
@@ -234,8 +241,17 @@ func (m *meter) leave(now time.Time, took time.Duration) {
 	<-m.open
 }
 
-// drained waits until no instance is open.
-func (m *meter) drained(ctx context.Context) error {
+func (m *meter) isDrained() bool {
+	select {
+	case <-m.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// drain waits until no instance is open.
+func (m *meter) drain(ctx context.Context) error {
 	for range cap(m.open) {
 		if !m.enter(ctx) {
 			return ctx.Err()

@@ -53,6 +53,11 @@ type Server struct {
 	cmd *exec.Cmd
 }
 
+const (
+	startLimit = 30 * time.Second // from the start of the process until it is ready
+	stopLimit  = time.Minute      // from the signal until its end
+)
+
 // Start returns when the server is ready. Stop it.
 func (h Home) Start(s Shape) (*Server, error) {
 	if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), nil, 0o600); err != nil {
@@ -68,6 +73,7 @@ func (h Home) Start(s Shape) (*Server, error) {
 	if err := server.cmd.Start(); err != nil {
 		return nil, err
 	}
+	tooLate := time.AfterFunc(startLimit, func() { server.cmd.Process.Kill() })
 	url, err := announced(bufio.NewReader(stdout))
 	if err == nil {
 		err = awaitReady(url)
@@ -75,6 +81,9 @@ func (h Home) Start(s Shape) (*Server, error) {
 	server.Serving = time.Since(begin)
 	if err == nil {
 		server.Client, err = h.connect(url, s)
+	}
+	if !tooLate.Stop() {
+		err = errors.Join(fmt.Errorf("it was not ready %v after its start", startLimit), err)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the server did not start: %w", err), server.Stop())
@@ -94,7 +103,7 @@ func announced(stdout *bufio.Reader) (url string, err error) {
 }
 
 func awaitReady(url string) error {
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for ; ; time.Sleep(time.Millisecond) {
 		answer, err := http.Get(url + "/readyz")
 		if err != nil {
 			return err
@@ -102,9 +111,6 @@ func awaitReady(url string) error {
 		answer.Body.Close()
 		if answer.StatusCode == http.StatusOK {
 			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("/readyz says %s", answer.Status)
 		}
 	}
 }
@@ -123,11 +129,16 @@ func (h Home) connect(url string, s Shape) (*client.Client, error) {
 // PID returns the number of the server's process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Stop asks the server to end and waits until it has.
+// Stop asks the server to end and waits until it has. One that does not end is killed.
 func (s *Server) Stop() error {
 	err := s.cmd.Process.Signal(syscall.SIGTERM)
 	if errors.Is(err, os.ErrProcessDone) {
 		err = nil
 	}
-	return errors.Join(err, s.cmd.Wait())
+	tooLate := time.AfterFunc(stopLimit, func() { s.cmd.Process.Kill() })
+	ended := s.cmd.Wait()
+	if !tooLate.Stop() {
+		ended = errors.Join(fmt.Errorf("the server did not end %v after it was asked to", stopLimit), ended)
+	}
+	return errors.Join(err, ended)
 }

@@ -76,6 +76,7 @@ func (c Comparison) MeasureLog(ctx context.Context, binary, dir string, database
 		return cost, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	fmt.Fprintln(progress, "building the server without its log")
 	without, err := buildWithoutLog(ctx, dir)
 	if err != nil {
 		return cost, err

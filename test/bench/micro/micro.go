@@ -10,18 +10,19 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Figures are what benchmarks said, by name without "Benchmark", and by unit:
 // "ns/op", "steps/s".
 type Figures map[string]map[string]float64
 
-// Run runs the named benchmarks of a package some times for about a second each
+// Run runs the named benchmarks of a package some times for about this long each
 // and keeps the best of each figure: on a machine that does other things too, the
 // run that was disturbed least. They run on one core. All of them must be there.
-func Run(ctx context.Context, runs int, pkg string, names ...string) (Figures, error) {
+func Run(ctx context.Context, runs int, each time.Duration, pkg string, names ...string) (Figures, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark("+strings.Join(names, "|")+")$",
-		"-benchtime", "1s", "-cpu", "1", "-count", strconv.Itoa(runs), pkg)
+		"-benchtime", each.String(), "-cpu", "1", "-count", strconv.Itoa(runs), pkg)
 	// As much between two collections as the server allows itself (16 MiB of its 20);
 	// a test binary's heap is too small for the collector's default to say anything.
 	cmd.Env = append(os.Environ(), "GOGC=400")
