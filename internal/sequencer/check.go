@@ -137,7 +137,14 @@ func (s *Sequencer) Settle(ctx context.Context, scope store.Scope) error {
 	if err := s.recoverHeld(ctx, t); err != nil {
 		return err
 	}
-	return s.growHeld(ctx, t)
+	for more := true; more; {
+		var err error
+		if more, err = s.growBatch(ctx, t); err != nil {
+			return err
+		}
+	}
+	_, err := s.await(ctx, t)
+	return err
 }
 
 // Recover gives places to all leaves of tenants whose order was lost when their rows

@@ -11,9 +11,19 @@ import (
 // Work gives all leaves of a tenant their places and publishes what is new, now.
 func (s *Sequencer) Work(ctx context.Context, tenant string) error {
 	t := s.tenant(tenant)
-	err := s.work(ctx, tenant, t)
-	s.noted(ctx, tenant, t, err)
-	return err
+	for more := true; more; more = s.more() {
+		err := s.work(ctx, tenant, t)
+		s.noted(ctx, tenant, t, err)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WorkOnce does as much as comes before a checkpoint, and publishes that.
+func (s *Sequencer) WorkOnce(ctx context.Context, tenant string) error {
+	return s.work(ctx, tenant, s.tenant(tenant))
 }
 
 // FailAt lets what is made durable fail with the error that fault returns for it.
@@ -35,3 +45,6 @@ func FillTiles(ctx context.Context, db *store.DB, scope store.Scope, size uint64
 	}
 	return nil
 }
+
+// PassBatches is after how many batches a checkpoint is signed.
+const PassBatches = passBatches

@@ -11,38 +11,47 @@ import (
 	"github.com/underseal/underseal/ledger"
 )
 
-// growAll gives every leaf of a tenant its place that may have one by now.
-func (s *Sequencer) growAll(ctx context.Context, t *tenant) error {
+// passBatches is after how many batches, at most, a checkpoint is signed: while more
+// leaves come than get their places, there is a checkpoint nonetheless, and what a
+// start has to grow anew stays small.
+const passBatches = 64
+
+// growSome gives the leaves of a tenant their places, as many as come before a
+// checkpoint. More says that it ended there.
+func (s *Sequencer) growSome(ctx context.Context, t *tenant) (more bool, err error) {
 	t.grow.Lock()
 	defer t.grow.Unlock()
-	return s.growHeld(ctx, t)
-}
-
-func (s *Sequencer) growHeld(ctx context.Context, t *tenant) error {
-	for {
-		leaves, err := s.cfg.Store.Unsequenced(ctx, t.scope, s.cfg.Batch)
-		if err != nil {
-			return err
-		}
-		if err := s.place(ctx, t, leaves, nil); err != nil {
-			return err
-		}
-		if len(leaves) < s.cfg.Batch {
-			return s.await(ctx, t)
+	for range passBatches {
+		if more, err = s.growBatch(ctx, t); err != nil || !more {
+			break
 		}
 	}
+	if err != nil {
+		return false, err
+	}
+	left, err := s.await(ctx, t)
+	return more && left, err
 }
 
-// await remembers that leaves are held back, which come by themselves.
-func (s *Sequencer) await(ctx context.Context, t *tenant) error {
-	left, err := s.cfg.Store.CountUnsequenced(ctx, t.scope, 1)
-	if err != nil || left == 0 {
-		return err
+// growBatch reports whether more leaves may wait. Whoever calls it holds t.grow.
+func (s *Sequencer) growBatch(ctx context.Context, t *tenant) (more bool, err error) {
+	leaves, err := s.cfg.Store.Unsequenced(ctx, t.scope, s.cfg.Batch)
+	if err != nil {
+		return false, err
+	}
+	return len(leaves) == s.cfg.Batch, s.place(ctx, t, leaves, nil)
+}
+
+// await reports whether leaves wait still, or are held back, and remembers it.
+func (s *Sequencer) await(ctx context.Context, t *tenant) (left bool, err error) {
+	n, err := s.cfg.Store.CountUnsequenced(ctx, t.scope, 1)
+	if err != nil || n == 0 {
+		return false, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dirty = true
-	return nil
+	return true, nil
 }
 
 // place gives leaves their places, in their order. The cursor ends at the last one
@@ -192,8 +201,12 @@ func (s *Sequencer) Finish(ctx context.Context, scope store.Scope, shard int) (s
 // drain grows the tenant's log until no leaf waits.
 func (s *Sequencer) drain(ctx context.Context, t *tenant) error {
 	for deadline := time.Now().Add(patience); ; {
-		if err := s.growAll(ctx, t); err != nil {
+		more, err := s.growSome(ctx, t)
+		if err != nil {
 			return err
+		}
+		if more {
+			continue
 		}
 		left, err := s.cfg.Store.CountUnsequenced(ctx, t.scope, 1)
 		if err != nil || left == 0 {

@@ -116,6 +116,7 @@ type tenant struct {
 
 	mu      sync.Mutex // guards what follows
 	dirty   bool       // leaves may have been committed
+	more    bool       // leaves waited when a pass ended
 	due     time.Time  // not before then is anything done
 	pulse   time.Time  // when the newest checkpoint is published again; zero: there is none
 	figures figures
@@ -192,7 +193,28 @@ func (s *Sequencer) Stop(ctx context.Context) {
 	}
 	cancel()
 	s.done.Wait()
-	s.pass(ctx, true)
+	for more := true; more && ctx.Err() == nil; more = s.more() {
+		s.pass(ctx, true)
+	}
+}
+
+// more reports whether the last pass left leaves that could have got their places.
+func (s *Sequencer) more() bool {
+	for _, t := range s.copied() {
+		t.mu.Lock()
+		more := t.more
+		t.mu.Unlock()
+		if more {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *tenant) setMore(more bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.more = more
 }
 
 // run works whenever there is something to do.
@@ -264,9 +286,11 @@ func (t *tenant) wait(all bool) time.Duration {
 	return max(time.Until(t.pulse), time.Until(t.due))
 }
 
-// work gives all leaves of a tenant their places and publishes what is new.
+// work gives leaves of a tenant their places and publishes what is new.
 func (s *Sequencer) work(ctx context.Context, name string, t *tenant) error {
-	if err := s.growAll(ctx, t); err != nil {
+	more, err := s.growSome(ctx, t)
+	t.setMore(more)
+	if err != nil {
 		return err
 	}
 	shards, err := s.cfg.Store.Shards(ctx, t.scope)

@@ -630,6 +630,20 @@ func TestACheckpointGivesWayToTheNext(t *testing.T) {
 	ok(t, seq.Check(ctx))
 }
 
+func TestACheckpointComesBeforeAllLeavesHavePlaces(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Batch = 1
+	ctx := t.Context()
+	s := w.tenant("t")
+	leaves := w.write(s, 3*sequencer.PassBatches)
+	seq := sequencer.New(w.cfg)
+	ok(t, seq.WorkOnce(ctx, "t"))
+	w.checkLog(s, leaves[:sequencer.PassBatches])
+	ok(t, seq.Start(ctx))
+	seq.Stop(ctx)
+	w.checkLog(s, leaves)
+}
+
 func TestACheckpointIsPublishedAgainEachDay(t *testing.T) {
 	ctx := t.Context()
 	w := newWorld(t)

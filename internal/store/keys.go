@@ -150,7 +150,8 @@ func (k *Keys) ScopeKey(ctx context.Context, tenant, scope string) (keyrow.DataK
 func (k *Keys) ScopeKeys(ctx context.Context, tenant, scope string) ([]keyrow.DataKey, error) {
 	return collect(ctx, k.keys, "", `
 		SELECT `+dataKeyColumns+` FROM data_keys
-		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND (scope = $2 OR substr(scope, 1, length($2) + 1) = $2 || '/')`,
+		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND scope >= $2 AND scope < $2 || '0'
+			AND (scope = $2 OR substr(scope, 1, length($2) + 1) = $2 || '/')`,
 		[]any{tenant, scope}, func(r row, key *keyrow.DataKey) (err error) {
 			*key, err = scanDataKey(r)
 			return err

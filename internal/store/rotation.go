@@ -81,7 +81,7 @@ func checkNewest(t tx, key keyrow.TenantKey) error {
 func (k *Keys) HighestOwn(ctx context.Context, tenant string) (highest uint32, err error) {
 	err = k.keys.each(ctx, "", `
 		SELECT COALESCE(MAX(+key_version), 0) FROM data_keys
-		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced'`,
+		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND scope > ''`,
 		[]any{tenant}, func(r row) error { return r.scan(&highest) })
 	return highest, err
 }
