@@ -322,19 +322,20 @@ type RetryRequest struct {
 	Retries int `json:"retries,omitempty" doc:"new tries for a job, default 3" minimum:"0" maximum:"1000"`
 }
 
-// RenewKeysRequest gives a page of running instances, or of persons, new data keys.
+// RenewKeysRequest gives a page of running instances, or of persons, new data keys, or
+// the index tokens of a page of instances.
 type RenewKeysRequest struct {
-	Of          string `json:"of,omitempty" enum:"instances,subjects" doc:"whose keys, default instances"`
+	Of          string `json:"of,omitempty" enum:"instances,subjects,index" doc:"whose keys, default instances; index: the tokens under former index keys are made anew under the newest"`
 	OlderThanMS int    `json:"older_than_ms,omitempty" doc:"only if their key is at least that old" minimum:"0" maximum:"315360000000"`
 	After       string `json:"after,omitempty" doc:"the cursor that came with the page before" maxLength:"64"`
 	Limit       int    `json:"limit,omitempty" doc:"how many to look at, default 50" minimum:"0" maximum:"1000"`
 }
 
-// KeysRenewed says what became of a page of running instances, or of persons.
+// KeysRenewed says what became of a page of instances, or of persons.
 type KeysRenewed struct {
-	Seen    int      `json:"seen" doc:"running instances looked at; of persons those whose key is that old"`
-	Renewed int      `json:"renewed" doc:"those that have a new data key now"`
-	Failed  []string `json:"failed,omitempty" doc:"instances that could not be opened, or data keys of persons of whom this is so; their key stays"`
+	Seen    int      `json:"seen" doc:"instances looked at, running ones if their keys were asked for; of persons those whose key is that old"`
+	Renewed int      `json:"renewed" doc:"those that have a new data key, or new index tokens, now"`
+	Failed  []string `json:"failed,omitempty" doc:"instances that could not be opened, or data keys of persons of whom this is so; their key stays, or their tokens"`
 	Next    string   `json:"next,omitempty"`
 }
 
@@ -502,10 +503,11 @@ type KeyService struct {
 }
 
 // RotateKeyRequest makes a new key: of the tenant, a new version of the root key of a
-// key service, one of the tenant's own data keys, or one of a person; the versions of data keys are their numbers. After is the version it follows: when another one is the newest
+// key service, one of the tenant's own data keys, or one of a person; the versions of
+// data keys are their numbers. After is the version it follows: when another one is the newest
 // by now, nothing is done, so the request can be repeated.
 type RotateKeyRequest struct {
-	Key     string `json:"key" enum:"tenant,root,audit,inbox,subject"`
+	Key     string `json:"key" enum:"tenant,root,index,audit,inbox,subject"`
 	Subject string `json:"subject,omitempty" doc:"the person's id, when the key is subject" maxLength:"1024"`
 	Service string `json:"service,omitempty" doc:"key service; default: the one that wraps the tenant's newest key. Naming another one for the tenant moves the tenant there." maxLength:"64"`
 	After   string `json:"after,omitempty" maxLength:"255"`

@@ -210,7 +210,8 @@ func (c *Client) RewrapKeys(ctx context.Context, in api.RewrapRequest) (api.Rewr
 	return call[api.Rewrap](ctx, c, send("POST", "/v1/keys/rewrap", in))
 }
 
-// RenewKeys gives a page of running instances, or of persons, new data keys; go on with Next.
+// RenewKeys gives a page of running instances, or of persons, new data keys, or a page of
+// instances new index tokens; go on with Next.
 func (c *Client) RenewKeys(ctx context.Context, in api.RenewKeysRequest) (api.KeysRenewed, error) {
 	return call[api.KeysRenewed](ctx, c, send("POST", "/v1/keys/renew", in))
 }

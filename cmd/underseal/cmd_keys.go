@@ -13,9 +13,9 @@ import (
 
 type keysCmd struct {
 	List          keysListCmd       `cmd:"" default:"withargs" help:"List the keys that wrap the tenant's data keys, and whether their services answer."`
-	Rotate        keysRotateCmd     `cmd:"" help:"Make a new tenant key, a new version of a root key, a new audit or inbox key, or a new key of a person."`
+	Rotate        keysRotateCmd     `cmd:"" help:"Make a new tenant key, a new version of a root key, a new index, audit or inbox key, or a new key of a person."`
 	Rewrap        keysRewrapCmd     `cmd:"" help:"Wrap the data keys anew, under the newest tenant key."`
-	Renew         keysRenewCmd      `cmd:"" help:"Give running instances or persons new data keys, for what they will hold from now on."`
+	Renew         keysRenewCmd      `cmd:"" help:"Give running instances or persons new data keys, for what they will hold from now on, or instances new index tokens."`
 	Retire        keysRetireCmd     `cmd:"" help:"Give up an old key for good, or say what still needs it."`
 	CreateFile    keysCreateFileCmd `cmd:"" help:"Make a key file, for a further key service."`
 	Escrow        keysEscrowCmd     `cmd:"" help:"Write a copy of the key file that named people can open."`

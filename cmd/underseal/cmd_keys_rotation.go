@@ -78,14 +78,14 @@ func writeRewrap(w io.Writer, r api.Rewrap) {
 }
 
 type keysRotateCmd struct {
-	Key string `arg:"" enum:"tenant,root,audit,inbox,subject" help:"Which key: tenant or root; one of the tenant's own data keys, audit or inbox; or subject, the one of a person."`
+	Key string `arg:"" enum:"tenant,root,index,audit,inbox,subject" help:"Which key: tenant or root; one of the tenant's own data keys, index, audit or inbox; or subject, the one of a person."`
 	subjectArg
 	Service string `help:"Key service (default: the one of the tenant's newest key). Another one moves the tenant there." placeholder:"NAME"`
 	clientFlags
 }
 
 func (keysRotateCmd) Help() string {
-	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour. What was sealed under an audit or inbox key or a person's key before still needs it, so it is kept; erasing the person destroys all of theirs. underseal keys renew --subjects does all persons."
+	return talksToServer + " Data keys are wrapped by the new tenant key as they are made; underseal keys rewrap moves the others, and so does the server within the hour. What was sealed under an audit or inbox key or a person's key before still needs it, so it is kept; erasing the person destroys all of theirs. underseal keys renew --subjects does all persons. Under an index key before, business keys, searchable fields and persons are still found; underseal keys renew --index makes the first two findable under the new one alone."
 }
 
 func (c *keysRotateCmd) Run(ctx context.Context, e *env) error {
@@ -190,13 +190,14 @@ func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
 }
 
 type keysRenewCmd struct {
-	Subjects  bool   `help:"Give all persons new data keys, instead of running instances."`
-	OlderThan string `help:"Only those whose key is at least that old, such as 90d or 12h (default: all)." default:"0" placeholder:"TIME"`
+	Subjects  bool   `help:"Give all persons new data keys, instead of running instances." xor:"of"`
+	Index     bool   `help:"Make the index tokens of all instances' business keys and searchable fields anew, under the newest index key." xor:"of"`
+	OlderThan string `help:"Only those whose key is at least that old, such as 90d or 12h (default: all); not with --index." default:"0" placeholder:"TIME"`
 	clientFlags
 }
 
 func (keysRenewCmd) Help() string {
-	return talksToServer + " An instance gets it as a step of its own; a person's is used from the next step on that writes something about them. What is there stays sealed under the old key, which is kept, and destroyed with the others by an erasure. May be stopped and begun again at any time."
+	return talksToServer + " An instance gets it as a step of its own; a person's is used from the next step on that writes something about them. What is there stays sealed under the old key, which is kept, and destroyed with the others by an erasure. With --index no data key changes: tokens by which instances are found are made with the newest index key. May be stopped and begun again at any time."
 }
 
 func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
@@ -209,9 +210,12 @@ func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	var all api.KeysRenewed
-	of, what := "instances", "running instance"
-	if c.Subjects {
+	of, renewed, what := "instances", "keys", "running instance"
+	switch {
+	case c.Subjects:
 		of, what = "subjects", "person"
+	case c.Index:
+		of, renewed, what = "index", "index tokens", "instance"
 	}
 	for page := (api.RenewKeysRequest{Of: of, OlderThanMS: int(age.Milliseconds()), Limit: 200}); ; page.After = all.Next {
 		done, err := cl.RenewKeys(ctx, page)
@@ -224,7 +228,7 @@ func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	if err := e.result(all, func(w io.Writer) {
-		fmt.Fprintf(w, "renewed the keys of %d of %s\n", all.Renewed, counted(all.Seen, what))
+		fmt.Fprintf(w, "renewed the %s of %d of %s\n", renewed, all.Renewed, counted(all.Seen, what))
 	}); err != nil || len(all.Failed) == 0 {
 		return err
 	}
@@ -232,7 +236,7 @@ func (c *keysRenewCmd) Run(ctx context.Context, e *env) error {
 		return fault.New(fault.Integrity, "%s could not be read and kept their data keys: %s", counted(len(all.Failed), "person"), strings.Join(all.Failed, ", ")).
 			WithHint("underseal erase subject ID --dry-run says why; who had 255 keys before can have no more")
 	}
-	return fault.New(fault.Integrity, "%s could not be opened and kept their keys: %s", counted(len(all.Failed), "instance"), strings.Join(all.Failed, ", ")).
+	return fault.New(fault.Integrity, "%s could not be opened and kept their %s: %s", counted(len(all.Failed), "instance"), renewed, strings.Join(all.Failed, ", ")).
 		WithHint("underseal instances show ID says why")
 }
 

@@ -22,3 +22,12 @@ func Token(key envelope.Key, purpose, term string) [32]byte {
 	derived := envelope.MAC(key.Secret[:], append(info, 1))
 	return envelope.MAC(derived[:], []byte(term))
 }
+
+// Tokens returns the tokens of one term under several index keys, in their order.
+func Tokens(keys []envelope.Key, purpose, term string) [][32]byte {
+	tokens := make([][32]byte, len(keys))
+	for i, key := range keys {
+		tokens[i] = Token(key, purpose, term)
+	}
+	return tokens
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/blindindex"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
@@ -38,7 +39,7 @@ type (
 	target struct {
 		Kind     string   `json:"kind"`               // instance, subject, or epoch for the end of an epoch
 		Instance string   `json:"instance,omitempty"` // its id
-		Tokens   []string `json:"tokens,omitempty"`   // hex, of a person's id
+		Tokens   []string `json:"tokens,omitempty"`   // hex, of a person's id, under all index keys
 	}
 	hold struct {
 		Number int       `json:"number"`
@@ -127,27 +128,87 @@ func (e *Engine) instanceCustody(ctx context.Context, scope store.Scope, instanc
 	return custodyID(token), err
 }
 
-// aimAtPerson takes an id as text and, if it is the one spelling of a number, as that
+func (e *Engine) aimAtPerson(ctx context.Context, scope store.Scope, id string) (target, store.ID, error) {
+	t := target{Kind: targetSubject}
+	spelled, err := spellings(id)
+	if err != nil {
+		return t, store.ID{}, err
+	}
+	keys, err := e.ring.PurposeKeys(ctx, scope.Tenant(), keyring.Index)
+	if err != nil {
+		return t, store.ID{}, err
+	}
+	for _, spelling := range spelled {
+		for _, token := range personTokens(keys, spelling) {
+			t.Tokens = append(t.Tokens, hex.EncodeToString(token[:]))
+		}
+	}
+	custody, err := e.personCustody(ctx, scope, keys, id)
+	return t, custody, err
+}
+
+// spellings takes an id as text and, if it is the one spelling of a number, as that
 // number too: who types it cannot know how a process holds it. Other spellings of the
 // number are other persons, or a hold on "17" would not be seen by who erases "17.0".
-func (e *Engine) aimAtPerson(ctx context.Context, scope store.Scope, id string) (target, store.ID, error) {
+func spellings(id string) ([]canon.Value, error) {
 	if id == "" {
-		return target{}, store.ID{}, fault.New(fault.Invalid, "a person has no empty id")
+		return nil, fault.New(fault.Invalid, "a person has no empty id")
 	}
 	spellings := []canon.Value{canon.String(id)}
 	if v, err := canon.DecodeJSON([]byte(id)); err == nil && canon.TypeName(v) == "number" && string(canon.EncodeJSON(v)) == id {
 		spellings = append(spellings, v)
 	}
-	t := target{Kind: targetSubject}
-	for _, spelling := range spellings {
-		token, _, err := e.personToken(ctx, scope.Tenant(), spelling)
-		if err != nil {
-			return t, store.ID{}, err
+	return spellings, nil
+}
+
+// personCustody returns the id of a person's custody. It is half of a keyed hash of the
+// person's id, so a new one is made with the newest index key. There is one custody, also
+// when it was made with a key before.
+func (e *Engine) personCustody(ctx context.Context, scope store.Scope, keys []envelope.Key, id string) (store.ID, error) {
+	newest := store.ID{}
+	for i, token := range personTokens(keys, canon.String(id)) {
+		custody := custodyID(blindindex.Token(keys[i], "custody", "subject/"+hex.EncodeToString(token[:])))
+		if i == 0 {
+			newest = custody
 		}
-		t.Tokens = append(t.Tokens, hex.EncodeToString(token[:]))
+		switch _, err := e.load(ctx, scope, custody, store.Custody); {
+		case err == nil || fault.Is(err, fault.Integrity): // whoever reads it is told
+			return custody, nil
+		case !fault.Is(err, fault.NotFound):
+			return custody, err
+		}
 	}
-	token, err := e.indexToken(ctx, scope.Tenant(), "custody", "subject/"+t.Tokens[0])
-	return t, custodyID(token), err
+	return newest, nil
+}
+
+// makeKnown gives a person a key, in each spelling of the id, who has none, and returns
+// their tokens: so they are the person's tokens also after the index key was rotated.
+func (e *Engine) makeKnown(ctx context.Context, scope store.Scope, id string) (t target, err error) {
+	spelled, err := spellings(id)
+	if err != nil {
+		return t, err
+	}
+	err = e.underIndexKeys(ctx, scope.Tenant(), func(keys []envelope.Key) error {
+		t.Tokens = nil
+		for _, spelling := range spelled {
+			token, _, err := e.personKey(ctx, scope, personTokens(keys, spelling))
+			if err != nil {
+				return err
+			}
+			t.Tokens = append(t.Tokens, hex.EncodeToString(token[:]))
+		}
+		return nil
+	})
+	return t, err
+}
+
+// add notes further tokens of the person.
+func (t *target) add(more target) {
+	for _, token := range more.Tokens {
+		if !slices.Contains(t.Tokens, token) {
+			t.Tokens = append(t.Tokens, token)
+		}
+	}
 }
 
 // tokens returns the index tokens of a person.
@@ -166,6 +227,9 @@ func (t *target) tokens() ([][32]byte, error) {
 // custody returns a target's custody, a new one if there is none yet.
 func (e *Engine) custody(ctx context.Context, scope store.Scope, id store.ID, t target) (*custody, error) {
 	c, err := e.openCustody(ctx, scope, id)
+	if err == nil {
+		c.target.add(t)
+	}
 	if !fault.Is(err, fault.NotFound) {
 		return c, err
 	}

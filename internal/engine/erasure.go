@@ -95,10 +95,15 @@ func (e *Engine) orderable(ctx context.Context, scope store.Scope, r api.Erasure
 	case orderNone, orderCanceled:
 	}
 	s, err := e.survey(ctx, cu)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = e.freeAround(ctx, cu, s)
 	}
-	return cu, e.freeAround(ctx, cu, s)
+	if err == nil && t.Kind == targetSubject {
+		var known target
+		known, err = e.makeKnown(ctx, scope, r.ID)
+		cu.target.add(known)
+	}
+	return cu, err
 }
 
 // toSecond writes a time for people.
@@ -324,7 +329,7 @@ func storeIDs(keys []envelope.KeyID) []store.ID {
 type survey struct {
 	instance store.ID         // zero for a person
 	objects  []store.ID       // instances of which something goes
-	persons  []string         // tokens, hex, of those whom the instance is about
+	persons  []string         // tokens, hex, of the person, or of those whom the instance is about
 	keys     []envelope.KeyID // to be destroyed
 	gone     *lastState       // of the instance
 }
@@ -387,7 +392,7 @@ func (e *Engine) instanceObject(ctx context.Context, scope store.Scope, t target
 // rows that anybody who writes to the database could have made, so the object must
 // say so too.
 func (e *Engine) surveyPerson(ctx context.Context, scope store.Scope, t target) (survey, error) {
-	var s survey
+	s := survey{persons: t.Tokens}
 	tokens, err := t.tokens()
 	if err != nil {
 		return s, err

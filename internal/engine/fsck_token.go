@@ -144,69 +144,38 @@ func (c *Check) tokens(ctx context.Context, l *Live) error {
 	if err != nil {
 		return err
 	}
-	want, err := c.wanted(ctx, l)
+	keys, err := c.e.ring.IndexKeys(ctx, c.scope.Tenant())
 	if err != nil {
 		return err
 	}
-	for _, w := range want {
-		if !slices.ContainsFunc(rows, func(r store.PlacedToken) bool {
-			return r.Kind == w.Kind && r.Token == w.Token && r.Key == w.Key && (w.Seq == 0 || r.Seq == w.Seq)
-		}) {
-			c.tampered(FoundToken, "tokens", l.id, w.Seq, "an index token is gone: a search for %s does not find the instance", w.what)
-		}
+	terms, err := c.e.terms(ctx, l, keys)
+	if err != nil {
+		return err
 	}
-	return c.meetings(ctx, l, rows)
-}
-
-// wantedToken is a token that there must be; of any step if Seq is 0.
-type wantedToken struct {
-	store.PlacedToken
-	what string
-}
-
-func (c *Check) wanted(ctx context.Context, l *Live) ([]wantedToken, error) {
-	var want []wantedToken
-	add := func(kind store.TokenKind, token [32]byte, seq uint64, key store.ID, what string) {
-		want = append(want, wantedToken{store.PlacedToken{Kind: kind, Token: token, TokenRow: store.TokenRow{Seq: seq, Key: key}}, what})
-	}
-	if f, ok := l.head.field(businessKeyField); ok && !f.erased {
-		value, err := c.e.readField(ctx, &l.object, businessKeyField)
-		if err != nil {
-			return nil, err
-		}
-		text, _ := value.(canon.String)
-		token, err := c.e.indexToken(ctx, c.scope.Tenant(), "business_key", string(text))
-		if err != nil {
-			return nil, err
-		}
-		add(store.BusinessKeyToken, token, f.seq, store.ID{}, "its business key")
-	}
-	for _, path := range l.state.FieldPaths() {
-		f, ok := l.head.field(path)
-		if !ok || f.erased || l.state.Search(path) != "exact" {
-			continue
-		}
-		value, _ := l.state.Field(path)
-		token, err := c.e.indexToken(ctx, c.scope.Tenant(), "field", fieldTerm(l.head.process, path, value))
-		if err != nil {
-			return nil, err
-		}
-		subjects := l.state.Label(path).Subjects
-		if len(subjects) == 0 {
-			add(store.SearchToken, token, f.seq, store.ID{}, "field "+path)
-		}
-		for _, subject := range subjects {
-			if p, ok := l.head.person(subject); ok {
-				add(store.SearchToken, token, f.seq, store.ID(l.head.keys[p.key]), "field "+path)
-			}
+	for _, w := range terms {
+		if !slices.ContainsFunc(rows, w.finds) {
+			c.tampered(FoundToken, "tokens", l.id, w.seq, "an index token is gone: a search for %s does not find the instance", w.what)
 		}
 	}
 	for _, p := range l.head.persons {
-		if p.token != [32]byte{} {
-			add(store.SubjectToken, p.token, 0, store.ID(l.head.keys[p.key]), "the person of "+p.path)
+		w := foundBy{kind: store.SubjectToken, tokens: [][32]byte{p.token}, key: store.ID(l.head.keys[p.key])}
+		if p.token != [32]byte{} && !slices.ContainsFunc(rows, w.finds) {
+			c.tampered(FoundToken, "tokens", l.id, 0, "an index token is gone: a search for the person of %s does not find the instance", p.path)
 		}
 	}
-	return want, nil
+	c.businessKeys(l, rows, terms)
+	return c.meetings(ctx, l, rows)
+}
+
+// businessKeys requires that each token of a business key is of the one that the
+// instance has, which never changes.
+func (c *Check) businessKeys(l *Live, rows []store.PlacedToken, terms []foundBy) {
+	for _, r := range rows {
+		known := func(w foundBy) bool { return w.kind == r.Kind && slices.Contains(w.tokens, r.Token) }
+		if r.Kind == store.BusinessKeyToken && !slices.ContainsFunc(terms, known) {
+			c.tampered(FoundToken, "tokens", l.id, r.Seq, "a token of a business key is of another one, or under none of the tenant's index keys")
+		}
+	}
 }
 
 // meetings requires of every person's key in an instance that it can be found when

@@ -64,6 +64,13 @@ func (e *Engine) heldBy(ctx context.Context, scope store.Scope, r api.HoldReques
 		}
 		return nil, fault.New(fault.Conflict, "place a hold: the erasure has begun").WithCode("erasure_begun")
 	}
+	if t.Kind == targetSubject {
+		known, err := e.makeKnown(ctx, scope, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		cu.target.add(known)
+	}
 	return cu, nil
 }
 

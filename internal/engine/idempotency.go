@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -30,6 +31,8 @@ func (e *Engine) request(ctx context.Context, c Caller, operation, key string, b
 	if err != nil {
 		return nil, err
 	}
+	// A name: clients make the key at random, and a request that is repeated across a
+	// rotation of the index key must find the same row.
 	token, err := e.indexToken(ctx, c.Scope.Tenant(), "idempotency", c.Principal+"\x00"+key)
 	return &request{timeFirst(token, key), operation + "\x00" + string(text)}, err
 }
@@ -50,10 +53,22 @@ func timeFirst(token [32]byte, key string) [32]byte {
 
 // row is the request's token with its print: a keyed hash of what was asked for
 // and of the step it became. A row that was made to point to another step does
-// not have the right print, like one of another request.
+// not have the right print, like one of another request. It is of a term: what was
+// asked for holds values that could be guessed.
 func (e *Engine) row(ctx context.Context, r *request, scope store.Scope, object store.ID, seq uint64) (store.Token, error) {
-	print, err := e.indexToken(ctx, scope.Tenant(), "request", fmt.Sprintf("%s/%d\x00%s", object, seq, r.body))
+	print, err := e.termToken(ctx, scope.Tenant(), "request", r.term(object, seq))
 	return store.Token{Kind: store.IdempotencyToken, Token: r.token, Unique: true, Print: print[:]}, err
+}
+
+func (r *request) term(object store.ID, seq uint64) string {
+	return fmt.Sprintf("%s/%d\x00%s", object, seq, r.body)
+}
+
+// isOf reports whether a row is that of the request, by the print that it got under
+// whichever index key was the newest then.
+func (e *Engine) isOf(ctx context.Context, scope store.Scope, row store.TokenRow, r *request) (bool, error) {
+	prints, err := e.termTokens(ctx, scope.Tenant(), "request", r.term(row.Object, row.Seq))
+	return slices.ContainsFunc(prints, func(print [32]byte) bool { return hmac.Equal(row.Print, print[:]) }), err
 }
 
 // requestTokens returns the token that the object's next step leaves for a
@@ -91,11 +106,11 @@ func (e *Engine) repeated(ctx context.Context, scope store.Scope, r *request) (a
 		return api.Receipt{}, false, err
 	}
 	first := rows[0]
-	want, err := e.row(ctx, r, scope, first.Object, first.Seq)
+	same, err := e.isOf(ctx, scope, first, r)
 	if err != nil {
 		return api.Receipt{}, false, err
 	}
-	if !hmac.Equal(first.Print, want.Print) {
+	if !same {
 		return api.Receipt{}, false, fault.New(fault.Conflict, "the idempotency key was used for another request").
 			WithCode("idempotency_mismatch").WithHint("use a new key for a new request")
 	}

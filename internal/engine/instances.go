@@ -82,7 +82,7 @@ func (e *Engine) businessKey(ctx context.Context, l *Live, key string, h *happen
 	if key == "" {
 		return nil
 	}
-	token, err := e.indexToken(ctx, l.scope.Tenant(), "business_key", key)
+	token, err := e.termToken(ctx, l.scope.Tenant(), "business_key", key)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 	if filter.After, err = p.instance(); err != nil {
 		return api.Instances{}, err
 	}
-	if filter.Token, err = e.filterToken(ctx, c, f); err != nil {
+	if filter.Tokens, err = e.filterTokens(ctx, c, f); err != nil {
 		return api.Instances{}, err
 	}
 	rows, err := e.store.Instances(ctx, c.Scope, filter)
@@ -219,14 +219,14 @@ func (f InstanceFilter) paths() []string {
 	return nil
 }
 
-// filterToken returns the index token that a filter finds by, nil for none.
-func (e *Engine) filterToken(ctx context.Context, c Caller, f InstanceFilter) (*store.Token, error) {
+// filterTokens returns the index tokens that a filter finds by, none for no such filter.
+func (e *Engine) filterTokens(ctx context.Context, c Caller, f InstanceFilter) ([]store.Token, error) {
 	switch {
 	case f.BusinessKey != "" && f.Field != "":
 		return nil, fault.New(fault.Invalid, "find by business key or by field, not by both")
 	case f.BusinessKey != "":
-		token, err := e.indexToken(ctx, c.Scope.Tenant(), "business_key", f.BusinessKey)
-		return &store.Token{Kind: store.BusinessKeyToken, Token: token}, err
+		tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "business_key", f.BusinessKey)
+		return tokensOf(store.BusinessKeyToken, tokens), err
 	case f.Field == "":
 		return nil, nil
 	case f.Process == "":
@@ -235,8 +235,16 @@ func (e *Engine) filterToken(ctx context.Context, c Caller, f InstanceFilter) (*
 	if err := e.searchable(ctx, c, f.Process, f.Field); err != nil {
 		return nil, err
 	}
-	token, err := e.indexToken(ctx, c.Scope.Tenant(), "field", fieldTerm(f.Process, f.Field, canon.String(f.Value)))
-	return &store.Token{Kind: store.SearchToken, Token: token}, err
+	tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "field", fieldTerm(f.Process, f.Field, canon.String(f.Value)))
+	return tokensOf(store.SearchToken, tokens), err
+}
+
+func tokensOf(kind store.TokenKind, tokens [][32]byte) []store.Token {
+	list := make([]store.Token, len(tokens))
+	for i, token := range tokens {
+		list[i] = store.Token{Kind: kind, Token: token}
+	}
+	return list
 }
 
 // searchable refuses a field that the newest version of a process does not make

@@ -23,13 +23,14 @@ import (
 type keyRecord struct {
 	object
 	orders []keyOrder // that have no outcome yet
+	index  int        // how many index keys there were at the newest step
 }
 
 // keyOrder says what is to be done to which key. As a field of a keyRecord it is JSON.
 type keyOrder struct {
 	Number  uint64 `json:"number"` // of the step that is the order
 	Do      string `json:"do"`     // doRotate, doRewrap or doRetire
-	Key     string `json:"key"`    // tenant, root, data, subject, or a purpose: audit, inbox, log
+	Key     string `json:"key"`    // tenant, root, data, subject, or a purpose: index, audit, inbox, log
 	Service string `json:"service,omitempty"`
 	// Version is what is to be retired, or was the newest when a rotation was ordered.
 	// Of keys of persons it is how many were rotated.
@@ -150,10 +151,19 @@ func (e *Engine) SettleKeyOrders(ctx context.Context) error {
 
 // settledRecord returns a tenant's record, with an outcome for every order that
 // nobody carries out any more. The first time it says which tenant key was made.
+// Integrity when there are fewer index keys than there were: their rows were set back to
+// before a rotation, and nobody would find what was written since.
 func (e *Engine) settledRecord(ctx context.Context, scope store.Scope) (*keyRecord, error) {
 	r, err := e.keyRecord(ctx, scope)
 	if err != nil {
 		return nil, err
+	}
+	keys, err := e.ring.PurposeKeys(ctx, scope.Tenant(), keyring.Index)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) < r.index {
+		return nil, r.tampered("says that the tenant has %d index keys, and there are %d", r.index, len(keys))
 	}
 	if r.head.seq == 0 {
 		if err := e.writeKeyRecord(ctx, r, byEngine, "tenant_key.made"); err != nil {
@@ -238,8 +248,15 @@ func (e *Engine) keyRecord(ctx context.Context, scope store.Scope) (*keyRecord, 
 	if err := json.Unmarshal(canon.EncodeJSON(values["orders"]), &r.orders); err != nil {
 		return nil, o.tampered("has a field %q that cannot be read", "orders")
 	}
+	count, _ := values[indexKeysPath].(canon.String)
+	if r.index, err = strconv.Atoi(string(count)); err != nil {
+		return nil, o.tampered("has a field %q that cannot be read", indexKeysPath)
+	}
 	return r, nil
 }
+
+// indexKeysPath is the field that says how many index keys there are.
+const indexKeysPath = "index_keys"
 
 func (e *Engine) newKeyRecord(ctx context.Context, scope store.Scope, id store.ID) (*keyRecord, error) {
 	key, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
@@ -259,6 +276,10 @@ func (e *Engine) writeKeyRecord(ctx context.Context, r *keyRecord, by orderer, k
 	if err != nil {
 		return err
 	}
+	index, err := e.ring.PurposeKeys(ctx, r.scope.Tenant(), keyring.Index)
+	if err != nil {
+		return err
+	}
 	at := e.moment()
 	shard, leave, err := e.enterShard(ctx, r.scope, at)
 	if err != nil {
@@ -272,7 +293,9 @@ func (e *Engine) writeKeyRecord(ctx context.Context, r *keyRecord, by orderer, k
 	for i := range s.fields {
 		s.fields[i].label, s.fields[i].fact = confidential, true
 	}
-	s.fields = append(s.fields, fieldWrite{path: "orders", value: jsonValue(slices.Concat([]keyOrder{}, r.orders)), label: confidential})
+	s.fields = append(s.fields,
+		fieldWrite{path: "orders", value: jsonValue(slices.Concat([]keyOrder{}, r.orders)), label: confidential},
+		fieldWrite{path: indexKeysPath, value: canon.String(strconv.Itoa(len(index))), label: confidential})
 	set, err := e.write(ctx, &r.object, s)
 	if err != nil {
 		return err

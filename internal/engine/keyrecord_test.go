@@ -118,7 +118,7 @@ func keyChanges(ctx context.Context, env *testenv.Env) []keyChange {
 	}
 	return []keyChange{
 		{"retire the tenant key", retire("tenant")}, {"retire the root key", retire("root")},
-		{"rotate the tenant key", rotate("tenant")}, {"rotate the audit key", rotate("audit")}, {"rotate the root key", rotate("root")},
+		{"rotate the tenant key", rotate("tenant")}, {"rotate the audit key", rotate("audit")}, {"rotate the index key", rotate("index")}, {"rotate the root key", rotate("root")},
 		{"renew the keys of persons", func() error {
 			_, err := env.Engine.RenewKeys(ctx, env.Ann, api.RenewKeysRequest{Of: "subjects"})
 			return err

@@ -90,7 +90,7 @@ func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyReques
 		return api.RotatedKey{}, err
 	}
 	switch purpose := keyring.Purpose(in.Key); purpose {
-	case keyring.Audit, keyring.Inbox:
+	case keyring.Index, keyring.Audit, keyring.Inbox:
 		return e.rotatePurpose(ctx, c, in, purpose)
 	}
 	if in.Key == subjectKey {

@@ -6,10 +6,9 @@ import (
 	"slices"
 
 	"github.com/underseal/underseal/envelope"
-	"github.com/underseal/underseal/internal/blindindex"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
 )
@@ -100,33 +99,68 @@ func (e *Engine) meetPersons(ctx context.Context, o *object, fields []fieldWrite
 	return changed, nil
 }
 
+// indexTries is how often tokens are made anew because there is another index key.
+const indexTries = 3
+
 // meetPerson makes sure that the person named by the field at path has a key.
 // id is the field's new value, nil if this step does not write it.
 func (e *Engine) meetPerson(ctx context.Context, o *object, path string, id canon.Value) error {
-	tenant := o.scope.Tenant()
-	token, named, err := e.personToken(ctx, tenant, id)
-	if err != nil {
-		return err
+	return e.underIndexKeys(ctx, o.scope.Tenant(), func(keys []envelope.Key) error {
+		return e.meetTokens(ctx, o, path, personTokens(keys, id))
+	})
+}
+
+// underIndexKeys calls f with the tenant's index keys, and again when a person was to be
+// made known by them and they were not all.
+func (e *Engine) underIndexKeys(ctx context.Context, tenant string, f func(keys []envelope.Key) error) error {
+	for try := 1; ; try++ {
+		keys, err := e.ring.IndexKeys(ctx, tenant)
+		if err == nil {
+			err = f(keys)
+		}
+		if try == indexTries || fault.CodeOf(err) != keyrow.CodeOtherToken {
+			return err
+		}
 	}
+}
+
+// meetTokens is meetPerson for the tokens of the field's new value; none if it is not
+// written or nobody's id.
+func (e *Engine) meetTokens(ctx context.Context, o *object, path string, tokens [][32]byte) error {
 	known, met := o.head.person(path)
 	switch {
-	case !met && named:
-		key, err := e.ring.SubjectKey(ctx, tenant, token)
+	case !met && len(tokens) > 0:
+		token, key, err := e.personKey(ctx, o.scope, tokens)
 		if err != nil {
 			return err
 		}
-		o.head.putPerson(person{path: path, key: o.head.keyIndex(key.ID), token: token})
-		return e.meet(ctx, o, token, key.ID)
+		o.head.putPerson(person{path: path, key: o.head.keyIndex(key), token: token})
+		return e.meet(ctx, o, token, key)
 	case !met:
 		return e.meetNameless(ctx, o, path)
-	case known.token == [32]byte{} && named:
-		return e.namePerson(ctx, o, known, token)
+	case known.token == [32]byte{} && len(tokens) > 0:
+		return e.namePerson(ctx, o, known, tokens)
 	case known.token == [32]byte{}:
 		return nil
-	case !named || known.token == token:
+	case len(tokens) == 0 || slices.Contains(tokens, known.token):
 		return e.followPerson(ctx, o, known)
 	}
-	return e.replacePerson(ctx, o, known, token)
+	return e.replacePerson(ctx, o, known, tokens)
+}
+
+// personKey returns the token that a person has keys by, and the id of the newest. Who
+// has none gets one, by the first token.
+func (e *Engine) personKey(ctx context.Context, scope store.Scope, tokens [][32]byte) (token [32]byte, id envelope.KeyID, err error) {
+	if token, err = e.ring.SubjectToken(ctx, scope.Tenant(), tokens); err != nil {
+		return token, id, err
+	}
+	key, err := e.ring.SubjectKey(ctx, scope.Tenant(), token, others(tokens, token)...)
+	return token, key.ID, err
+}
+
+// others returns a person's tokens but one.
+func others(tokens [][32]byte, token [32]byte) [][32]byte {
+	return slices.DeleteFunc(slices.Clone(tokens), func(t [32]byte) bool { return t == token })
 }
 
 // meetNameless gives a key to a person whose id is not known yet. Only the sealed
@@ -161,18 +195,34 @@ func (e *Engine) meetingPrint(ctx context.Context, scope store.Scope, object sto
 // namePerson links a nameless key to the person who turned out to be behind it.
 // Somebody who has a key already keeps that one; what was sealed under the
 // nameless one before is about them all the same.
-func (e *Engine) namePerson(ctx context.Context, o *object, p *person, token [32]byte) error {
-	if err := e.meet(ctx, o, token, o.head.keys[p.key]); err != nil {
+func (e *Engine) namePerson(ctx context.Context, o *object, p *person, tokens [][32]byte) error {
+	nameless := o.head.keys[p.key]
+	token, err := e.ring.SubjectToken(ctx, o.scope.Tenant(), tokens)
+	if err != nil {
 		return err
 	}
-	err := e.ring.LinkSubject(ctx, o.scope.Tenant(), o.head.keys[p.key], token)
-	if fault.Is(err, fault.Conflict) {
-		return e.replacePerson(ctx, o, p, token)
-	}
-	if err == nil {
+	err = e.ring.LinkSubject(ctx, o.scope.Tenant(), nameless, token, others(tokens, token)...)
+	switch {
+	case err == nil:
 		p.token = token
+	case fault.Is(err, fault.Conflict) && fault.CodeOf(err) != keyrow.CodeOtherToken:
+		err = e.replacePerson(ctx, o, p, tokens)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return e.meet(ctx, o, p.token, nameless)
+}
+
+// joinPerson has a person without a name go on as somebody whom the object is about
+// already. What was sealed under the nameless key before is about them all the same.
+func (e *Engine) joinPerson(ctx context.Context, o *object, p, as *person) error {
+	nameless := o.head.keys[p.key]
+	p.key, p.token = as.key, as.token
+	if err := e.meet(ctx, o, p.token, nameless); err != nil {
+		return err
+	}
+	return e.followPerson(ctx, o, p)
 }
 
 // noteSame notes of persons without a name whose fields stand in fields that are also
@@ -202,12 +252,12 @@ func (h *head) noteSame(fields []fieldWrite) {
 func (e *Engine) nameOutlived(ctx context.Context, l *Live) (changed []string, err error) {
 	for i := range l.head.persons { // paths ascend, but a scope's number need not
 		p := &l.head.persons[i]
-		token, found := l.nameOfSame(p)
+		same, found := l.nameOfSame(p)
 		if !found {
 			continue
 		}
 		key := p.key
-		if err := e.namePerson(ctx, &l.object, p, token); err != nil {
+		if err := e.joinPerson(ctx, &l.object, p, same); err != nil {
 			return nil, err
 		}
 		if p.key != key {
@@ -219,28 +269,28 @@ func (e *Engine) nameOutlived(ctx context.Context, l *Live) (changed []string, e
 
 // nameOfSame follows from whom a person without a name was found to be the same as, to
 // the first who has a name.
-func (l *Live) nameOfSame(p *person) (token [32]byte, found bool) {
+func (l *Live) nameOfSame(p *person) (same *person, found bool) {
 	for p.token == [32]byte{} {
 		if p.same == "" || !l.state.Ended(p.path) {
-			return token, false
+			return nil, false
 		}
 		if p, found = l.head.person(p.same); !found {
-			return token, false
+			return nil, false
 		}
 		if p.token != [32]byte{} {
-			return p.token, true
+			return p, true
 		}
 	}
-	return token, false
+	return nil, false
 }
 
-func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, token [32]byte) error {
-	key, err := e.ring.SubjectKey(ctx, o.scope.Tenant(), token)
+func (e *Engine) replacePerson(ctx context.Context, o *object, p *person, tokens [][32]byte) error {
+	token, key, err := e.personKey(ctx, o.scope, tokens)
 	if err != nil {
 		return err
 	}
-	p.key, p.token = o.head.keyIndex(key.ID), token
-	return e.meet(ctx, o, token, key.ID)
+	p.key, p.token = o.head.keyIndex(key), token
+	return e.meet(ctx, o, token, key)
 }
 
 // followPerson has what comes be sealed under the newest key of a person whose key was
@@ -273,24 +323,4 @@ func (e *Engine) checkPersons(ctx context.Context, o *object) error {
 	}
 	o.head.forget(destroyed)
 	return nil
-}
-
-// personToken returns the index token of a person's id; named is false for no
-// id, null and the empty string.
-func (e *Engine) personToken(ctx context.Context, tenant string, id canon.Value) (token [32]byte, named bool, err error) {
-	if id == nil || canon.Equal(id, canon.Null{}) || canon.Equal(id, canon.String("")) {
-		return token, false, nil
-	}
-	token, err = e.indexToken(ctx, tenant, "subject", string(canon.Encode(id)))
-	return token, err == nil, err
-}
-
-// indexToken returns the keyed hash under which a term of this tenant can be
-// found again. The purpose keeps the uses apart.
-func (e *Engine) indexToken(ctx context.Context, tenant, purpose, term string) ([32]byte, error) {
-	key, err := e.ring.TenantKey(ctx, tenant, keyring.Index)
-	if err != nil {
-		return [32]byte{}, err
-	}
-	return blindindex.Token(key, purpose, term), nil
 }

@@ -28,6 +28,10 @@ func newAuditKey(t *testing.T, env *testenv.Env) {
 		return h
 	}
 	first := hold("before")
+	reader, err := env.Engine.CreateLogReader(ctx, env.Ann, api.LogReaderRequest{Name: "an auditor"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := 0
 	if _, err := env.Engine.OrderErasure(ctx, env.Ann, api.ErasureRequest{Kind: "instance", ID: gone, DelayMS: &now}, ""); err != nil {
 		t.Fatal(err)
@@ -51,6 +55,9 @@ func newAuditKey(t *testing.T, env *testenv.Env) {
 		}
 		if _, err := env.Engine.Instance(ctx, env.Ann, gone); !fault.Is(err, fault.Sealed) {
 			t.Errorf("%s: the erased instance: %v", when, err)
+		}
+		if got, err := env.Engine.LogReaders(ctx, env.Ann, pageOf(10)); err != nil || len(got.Items) != 1 || got.Items[0].ID != reader.ID {
+			t.Errorf("%s: readers of the log: %+v, %v", when, got.Items, err)
 		}
 		env.Start("classified", somebody)
 		if when == "rotated" {

@@ -17,8 +17,8 @@ import (
 // RenewKeys gives running instances, or persons, whose own data key has an age a new
 // one, a page of them at a time: instances newest first, persons by the age of their
 // keys, oldest first. What is sealed stays as it is
-// and needs the old key; what comes is sealed under the new one. Doing it again
-// renews nothing twice.
+// and needs the old key; what comes is sealed under the new one. Or it makes the index
+// tokens of instances anew under the newest index key. Doing it again renews nothing twice.
 //
 // An instance that cannot be opened does not hold up the others: it is among the
 // Failed, and its key stays. An outage of the key service or database ends the
@@ -38,10 +38,15 @@ func (e *Engine) RenewKeys(ctx context.Context, c Caller, r api.RenewKeysRequest
 	}
 	switch r.Of {
 	case "", "instances":
+	case renewIndex:
+		if r.OlderThanMS > 0 {
+			return api.KeysRenewed{}, fault.New(fault.Invalid, "older_than_ms is of keys of instances and subjects; index tokens have no age")
+		}
+		return e.renewTerms(ctx, c, page, min(limit, maxRenewed))
 	case renewSubjects:
 		return e.renewPersons(ctx, c, page, min(limit, maxRenewed), before)
 	default:
-		return api.KeysRenewed{}, fault.New(fault.Invalid, "keys of %q are not renewed; those of instances and subjects are", r.Of)
+		return api.KeysRenewed{}, fault.New(fault.Invalid, "keys of %q are not renewed; those of instances and subjects are, and the tokens under index keys", r.Of)
 	}
 	after, err := page.instance()
 	if err != nil {

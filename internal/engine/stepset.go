@@ -98,14 +98,15 @@ func (e *Engine) meetAll(ctx context.Context, l *Live, s *step, named []process.
 }
 
 // searchTokens makes fields findable by their exact values, with one token for
-// each person that a field is about. Tokens of former values stay; whoever finds by
-// one compares with the present value. All persons have been met.
+// each person that a field is about. Tokens of former values stay until those of the
+// instance are made anew; whoever finds by one compares with the present value. All
+// persons have been met.
 func (e *Engine) searchTokens(ctx context.Context, l *Live, s *step) error {
 	for _, f := range s.fields {
 		if !f.search {
 			continue
 		}
-		token, err := e.indexToken(ctx, l.scope.Tenant(), "field", fieldTerm(l.head.process, f.path, f.value))
+		token, err := e.termToken(ctx, l.scope.Tenant(), "field", fieldTerm(l.head.process, f.path, f.value))
 		if err != nil {
 			return err
 		}

@@ -185,6 +185,7 @@ func fill(t *testing.T, env *testenv.Env, older func(*world)) *world {
 	register(t, env, "reader", newKey(t))
 	signerAt(t, env, "underseal/x/main/2026", 1) // makes the platform's, if the sequencer has not
 	env.Restart(func() { older(w) })
+	newIndexKey(t, env)
 
 	for _, name := range []string{"scorer", "platform"} {
 		if _, err := env.Engine.RevokeSigner(ctx, env.Ann, name, api.RevokeSignerRequest{Reason: "lost"}, ""); err != nil {

@@ -147,13 +147,14 @@ func (d *Directory) recognize(ctx context.Context, key string) (Caller, error) {
 var errUnauthenticated = fault.New(fault.Denied, "the API key is missing, malformed or not known").
 	WithCode("unauthenticated").WithHint("send the header Authorization: Bearer usk_...")
 
-// token is the keyed hash under which a credential of a kind is found.
+// token is the keyed hash under which a credential of a kind is found. It is under the
+// tenant's first index key: a credential is random, there is nothing to guess.
 func (d *Directory) token(ctx context.Context, scope store.Scope, kind, text string) ([32]byte, error) {
-	index, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Index)
+	keys, err := d.cfg.Ring.IndexKeys(ctx, scope.Tenant())
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return blindindex.Token(index, kind, text), nil
+	return blindindex.Token(keys[len(keys)-1], kind, text), nil
 }
 
 func (d *Directory) context(scope store.Scope, token [32]byte) envelope.Context {
@@ -175,17 +176,22 @@ func (d *Directory) seal(ctx context.Context, scope store.Scope, token [32]byte,
 	return envelope.Seal([]envelope.Key{key}, d.context(scope, token), canon.EncodeItems(list...))
 }
 
-// open reads a sealed row: the principal's id, then the roles.
-func (d *Directory) open(ctx context.Context, scope store.Scope, token [32]byte, sealed []byte) (Caller, error) {
+// unseal opens a row under the audit key that it was sealed under.
+func (d *Directory) unseal(ctx context.Context, scope store.Scope, place envelope.Context, sealed []byte) ([]byte, error) {
 	ids, err := envelope.KeyIDs(sealed)
 	if err != nil {
-		return Caller{}, err
+		return nil, err
 	}
 	key, err := d.cfg.Ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, ids[0])
 	if err != nil {
-		return Caller{}, err
+		return nil, err
 	}
-	plain, err := envelope.Open([]envelope.Key{key}, d.context(scope, token), sealed)
+	return envelope.Open([]envelope.Key{key}, place, sealed)
+}
+
+// open reads a sealed row: the principal's id, then the roles.
+func (d *Directory) open(ctx context.Context, scope store.Scope, token [32]byte, sealed []byte) (Caller, error) {
+	plain, err := d.unseal(ctx, scope, d.context(scope, token), sealed)
 	if err != nil {
 		return Caller{}, err
 	}

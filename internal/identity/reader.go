@@ -85,11 +85,7 @@ func (d *Directory) SealReader(ctx context.Context, scope store.Scope, r Reader)
 // OpenReader opens a stored reader; a row that was changed or moved is an Integrity
 // fault.
 func (d *Directory) OpenReader(ctx context.Context, scope store.Scope, row store.ReaderRow) (Reader, error) {
-	key, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
-	if err != nil {
-		return Reader{}, err
-	}
-	plain, err := envelope.Open([]envelope.Key{key}, d.readerContext(scope, row.ID, row.Token), row.Sealed)
+	plain, err := d.unseal(ctx, scope, d.readerContext(scope, row.ID, row.Token), row.Sealed)
 	if err != nil {
 		return Reader{}, err
 	}

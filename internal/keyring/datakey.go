@@ -17,6 +17,7 @@ type dataID struct {
 // A dataKey is an opened data key with what it was opened under.
 type dataKey struct {
 	key     envelope.Key
+	former  envelope.KeyID // the key for the same purpose before it; zero: none
 	scope   string
 	version uint32
 	under   *secrets
@@ -87,11 +88,11 @@ func (r *Ring) openThis(ctx context.Context, t *tenant, row DataKeyRow, epoch ui
 	if err != nil {
 		return dataKey{}, err
 	}
-	key, err := r.config.unseal(s, row)
+	key, former, err := r.config.unseal(s, row)
 	if err != nil {
 		return dataKey{}, err
 	}
-	k := dataKey{key: key, scope: row.Scope, version: row.KeyVersion, under: s}
+	k := dataKey{key: key, former: former, scope: row.Scope, version: row.KeyVersion, under: s}
 	r.data.put(dataID{t.name, key.ID}, k, epoch)
 	return k, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/keyring/keyrow"
 )
 
 // A Purpose is what one of a tenant's own data keys is for. It is the Scope of
@@ -14,10 +15,10 @@ import (
 type Purpose string
 
 const (
-	Index Purpose = "index" // index tokens of keys and of people's ids
-	Audit Purpose = "audit" // leaves that belong to no object
-	Inbox Purpose = "inbox" // messages that wait for an instance
-	Log   Purpose = "log"   // the signing key of the tenant's log
+	Index Purpose = keyrow.Index // index tokens of keys and of people's ids
+	Audit Purpose = "audit"      // leaves that belong to no object
+	Inbox Purpose = "inbox"      // messages that wait for an instance
+	Log   Purpose = "log"        // the signing key of the tenant's log
 )
 
 // purposes are made together with the tenant's first tenant key, and others take
@@ -64,7 +65,52 @@ func (t *tenant) forgetPurposes() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.purposes)
+	t.index = nil
 	t.forgotten++
+}
+
+// IndexKeys returns all index keys of a tenant, newest first. Like TenantKey it answers
+// from memory, so of a newer one that another process made it knows after the next
+// confirmation; PurposeKeys does at once.
+func (r *Ring) IndexKeys(ctx context.Context, tenant string) ([]envelope.Key, error) {
+	t := r.tenant(tenant)
+	ids, known := t.indexKeys()
+	if ids == nil {
+		keys, err := r.PurposeKeys(ctx, tenant, Index)
+		if err == nil {
+			t.rememberIndex(keys, known)
+		}
+		return keys, err
+	}
+	keys := make([]envelope.Key, len(ids))
+	for i, id := range ids {
+		var err error
+		if keys[i], err = r.PurposeKey(ctx, tenant, Index, id); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// indexKeys returns the ids of all index keys, newest first, nil when they are not
+// known, and the number that purpose returns.
+func (t *tenant) indexKeys() ([]envelope.KeyID, uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.index, t.forgotten
+}
+
+// rememberIndex takes note of the index keys, unless they were forgotten since.
+func (t *tenant) rememberIndex(keys []envelope.Key, known uint64) {
+	ids := make([]envelope.KeyID, len(keys))
+	for i, key := range keys {
+		ids[i] = key.ID
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.forgotten == known {
+		t.index = ids
+	}
 }
 
 // purposeRow reads the row of the key for a purpose.

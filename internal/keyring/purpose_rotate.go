@@ -15,12 +15,10 @@ import (
 // before it are kept for what was sealed under them. After an error that was a lost
 // reply there may be a new key all the same, which does no harm.
 //
-// The index key is Invalid: terms are not stored, so no token could be made anew,
-// and persons, requests and API keys are found by tokens only.
+// Of index keys, whoever looks for a term asks for all (IndexKeys): no token moves by it.
 func (r *Ring) RotatePurpose(ctx context.Context, tenant string, purpose Purpose) (envelope.KeyID, error) {
-	if purpose == Index || !slices.Contains(purposes, purpose) {
-		return envelope.KeyID{}, fault.New(fault.Invalid, "the %s key of a tenant is not rotated", purpose).
-			WithHint("audit, inbox and log keys are")
+	if !slices.Contains(purposes, purpose) {
+		return envelope.KeyID{}, fault.New(fault.Invalid, "rotate a tenant key: unknown purpose %q", purpose)
 	}
 	t := r.tenant(tenant)
 	// Also after an error, which may be a lost reply.
@@ -43,11 +41,11 @@ func (t *tenant) succeed(ctx context.Context, purpose Purpose) (envelope.KeyID, 
 	}
 	key := newKey(r.config.Now())
 	return key.ID, t.underNewest(ctx, func(k *tenantKey, s *secrets) error {
-		former, err := r.config.seal(s, k.version, t.name, keyrow.Former(string(purpose), len(rows)), keys[0])
+		former, err := r.config.sealAfter(s, k.version, t.name, keyrow.Former(string(purpose), len(rows)), keys[0].key, keys[0].former)
 		if err != nil {
 			return err
 		}
-		next, err := r.config.seal(s, k.version, t.name, string(purpose), key)
+		next, err := r.config.sealAfter(s, k.version, t.name, string(purpose), key, keys[0].key.ID)
 		if err != nil {
 			return err
 		}
@@ -61,24 +59,32 @@ func (r *Ring) PurposeKeys(ctx context.Context, tenant string, purpose Purpose) 
 	if !slices.Contains(purposes, purpose) {
 		return nil, fault.New(fault.Invalid, "tenant keys: unknown purpose %q", purpose)
 	}
-	_, keys, err := r.tenant(tenant).openPurpose(ctx, purpose)
+	_, opened, err := r.tenant(tenant).openPurpose(ctx, purpose)
+	keys := make([]envelope.Key, len(opened))
+	for i, k := range opened {
+		keys[i] = k.key
+	}
 	return keys, err
 }
 
-// openPurpose reads and opens all keys for a purpose, newest first.
-func (t *tenant) openPurpose(ctx context.Context, purpose Purpose) ([]DataKeyRow, []envelope.Key, error) {
+// openPurpose reads and opens all keys for a purpose, newest first. Each must name the
+// one after it as the one that it followed.
+func (t *tenant) openPurpose(ctx context.Context, purpose Purpose) ([]DataKeyRow, []dataKey, error) {
 	rows, err := t.purposeRows(ctx, purpose)
 	if err != nil {
 		return nil, nil, err
 	}
-	keys := make([]envelope.Key, len(rows))
-	for i, row := range rows {
-		_, _, epoch := t.ring.data.get(dataID{t.name, row.ID})
-		k, err := t.ring.openRow(ctx, t, row, epoch)
-		if err != nil {
+	keys := make([]dataKey, len(rows))
+	var follows envelope.KeyID
+	for i := len(rows) - 1; i >= 0; i-- {
+		_, _, epoch := t.ring.data.get(dataID{t.name, rows[i].ID})
+		if keys[i], err = t.ring.openRow(ctx, t, rows[i], epoch); err != nil {
 			return nil, nil, err
 		}
-		keys[i] = k.key
+		if keys[i].former != follows {
+			return nil, nil, fault.New(fault.Integrity, "tenant %q: the %s key before %s was made and is gone", t.name, purpose, keys[i].key.ID)
+		}
+		follows = keys[i].key.ID
 	}
 	return rows, keys, nil
 }

@@ -257,7 +257,7 @@ func each(n int, f func(i int)) {
 // rewrapped returns the change that moves a data key's row, which is Integrity
 // when it does not stand as we wrote it.
 func (c *Config) rewrapped(from, to *secrets, version uint32, row DataKeyRow) (DataKeyChange, error) {
-	key, err := c.unseal(from, row)
+	key, former, err := c.unseal(from, row)
 	anew := row
 	anew.KeyVersion = version
 	switch {
@@ -266,7 +266,7 @@ func (c *Config) rewrapped(from, to *secrets, version uint32, row DataKeyRow) (D
 	case err != nil:
 		return DataKeyChange{}, err
 	default:
-		if anew, err = c.seal(to, version, row.Tenant, row.Scope, key); err != nil {
+		if anew, err = c.sealAfter(to, version, row.Tenant, row.Scope, key, former); err != nil {
 			return DataKeyChange{}, err
 		}
 	}
@@ -303,7 +303,7 @@ func (r *Ring) readAll(ctx context.Context, tenant string) (read int, damaged da
 		}
 		id, read = page[len(page)-1].ID, read+len(page)
 		opens := func(from, _ *secrets, _ uint32, row DataKeyRow) (struct{}, error) {
-			_, err := r.config.unseal(from, row)
+			_, _, err := r.config.unseal(from, row)
 			if row.State == keyrow.Destroyed && fault.Is(err, fault.Sealed) {
 				err = nil
 			}

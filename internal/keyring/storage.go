@@ -153,8 +153,11 @@ type Storage interface {
 	// is another's when they were faster; then nothing was written. Conflict
 	// when the token has no row and the key belongs to another token, or has
 	// another scope than keyrow.Pool. NotFound when the key does not exist or is
-	// Destroyed. Conflict with CodeNoTenantKey as in AddDataKeys.
-	LinkSubject(ctx context.Context, row SubjectRow) (SubjectRow, error)
+	// Destroyed. Conflict with CodeNoTenantKey as in AddDataKeys. Conflict with
+	// keyrow.CodeOtherToken when the token has no row and one of the others has, or
+	// the tenant has more keys of the scope keyrow.Index, former ones included, than
+	// there are tokens, this one and the others.
+	LinkSubject(ctx context.Context, row SubjectRow, others ...[32]byte) (SubjectRow, error)
 
 	// SucceedSubjects gives subjects of one tenant, at most 8192, new data keys, and
 	// marks these and the former ones as Assigned. Conflict when one of the subjects

@@ -27,11 +27,41 @@ func keysOf(row SubjectRow) personKeys {
 	return keys
 }
 
+// SubjectToken returns which of a person's tokens, one under each index key, newest
+// first, is the one that the person has keys by. It is the first when none is: the token
+// of somebody new.
+func (r *Ring) SubjectToken(ctx context.Context, tenant string, tokens [][32]byte) ([32]byte, error) {
+	if len(tokens) == 1 {
+		return tokens[0], nil
+	}
+	t := r.tenant(tenant)
+	for _, token := range tokens {
+		keys, ok, _ := r.subjects.get(subjectID{tenant, token})
+		if !ok {
+			continue
+		}
+		if _, err := r.key(ctx, t, keys[0]); !fault.Is(err, fault.Sealed) {
+			return token, err
+		}
+	}
+	for _, token := range tokens {
+		if _, err := r.config.Storage.Subject(ctx, tenant, token); !fault.Is(err, fault.NotFound) {
+			return token, err
+		}
+	}
+	return tokens[0], nil
+}
+
 // SubjectKey returns the newest data key of the person whose id has this index token,
 // and makes one, durably linked, at the first call. Once that key is destroyed,
 // the person has none, and the next call makes another. Of a new key that another
 // process gave the person it learns within CacheAge.
-func (r *Ring) SubjectKey(ctx context.Context, tenant string, token [32]byte) (envelope.Key, error) {
+//
+// Others are the person's tokens under the other index keys. Conflict with
+// keyrow.CodeOtherToken when a key is to be made and the person has one by another token,
+// or the tenant has an index key that none of the tokens is under: then the tokens are
+// made anew, by IndexKeys, and SubjectToken is asked again.
+func (r *Ring) SubjectKey(ctx context.Context, tenant string, token [32]byte, others ...[32]byte) (envelope.Key, error) {
 	t := r.tenant(tenant)
 	keys, ok, epoch := r.subjects.get(subjectID{tenant, token})
 	if ok {
@@ -42,7 +72,7 @@ func (r *Ring) SubjectKey(ctx context.Context, tenant string, token [32]byte) (e
 	}
 	row, err := r.config.Storage.Subject(ctx, tenant, token)
 	if fault.Is(err, fault.NotFound) {
-		return r.newSubject(ctx, t, token)
+		return r.newSubject(ctx, t, token, others)
 	}
 	if err != nil {
 		return envelope.Key{}, err
@@ -95,12 +125,12 @@ func personKeyMoved(t *tenant, id envelope.KeyID) error {
 
 // newSubject gives a person a key. Somebody may be faster: then theirs counts,
 // and the new one is left to be swept.
-func (r *Ring) newSubject(ctx context.Context, t *tenant, token [32]byte) (envelope.Key, error) {
+func (r *Ring) newSubject(ctx context.Context, t *tenant, token [32]byte, others [][32]byte) (envelope.Key, error) {
 	key, err := r.NewKey(ctx, t.name)
 	if err != nil {
 		return envelope.Key{}, err
 	}
-	row, err := r.link(ctx, t, key.ID, token)
+	row, err := r.link(ctx, t, key.ID, token, others)
 	if err != nil {
 		return envelope.Key{}, err
 	}
@@ -114,8 +144,9 @@ func (r *Ring) newSubject(ctx context.Context, t *tenant, token [32]byte) (envel
 
 // LinkSubject says whose key this is, which was made while the person's id was
 // not known. Saying it again does nothing. Conflict when the person has another
-// key already (SubjectKey returns it), or the key belongs to another person.
-func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID, token [32]byte) error {
+// key already (SubjectKey returns it), or the key belongs to another person; of others,
+// and of Conflict with keyrow.CodeOtherToken, see SubjectKey.
+func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID, token [32]byte, others ...[32]byte) error {
 	t := r.tenant(tenant)
 	k, err := r.key(ctx, t, id)
 	if err != nil {
@@ -124,7 +155,7 @@ func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID
 	if k.scope != keyrow.Pool && k.scope != keyrow.Replaced {
 		return fault.New(fault.Invalid, "link subject: data key %s is the tenant's %s key", id, k.scope)
 	}
-	row, err := r.link(ctx, t, id, token)
+	row, err := r.link(ctx, t, id, token, others)
 	if err != nil {
 		return err
 	}
@@ -137,18 +168,21 @@ func (r *Ring) LinkSubject(ctx context.Context, tenant string, id envelope.KeyID
 
 // link stores that the key is the person's and returns the authenticated row
 // that stands then.
-func (r *Ring) link(ctx context.Context, t *tenant, id envelope.KeyID, token [32]byte) (SubjectRow, error) {
+func (r *Ring) link(ctx context.Context, t *tenant, id envelope.KeyID, token [32]byte, others [][32]byte) (SubjectRow, error) {
 	row := SubjectRow{Tenant: t.name, Token: token, KeyID: id}
 	err := t.underNewest(ctx, func(k *tenantKey, s *secrets) error {
 		mine := row
 		mine.KeyVersion = k.version
 		mine.MAC = r.config.subjectMAC(s, mine)
-		stands, err := r.config.Storage.LinkSubject(ctx, mine)
+		stands, err := r.config.Storage.LinkSubject(ctx, mine, others...)
 		if err == nil {
 			row = stands
 		}
 		return err
 	})
+	if hasCode(err, keyrow.CodeOtherToken) {
+		t.forgetPurposes() // the index keys may be others than we know
+	}
 	if err != nil {
 		return SubjectRow{}, err
 	}

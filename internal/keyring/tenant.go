@@ -20,6 +20,7 @@ type tenant struct {
 	newest   uint32     // version of the tenant key that wraps; 0 is not known yet
 	versions map[uint32]*tenantKey
 	purposes map[Purpose]envelope.KeyID
+	index    []envelope.KeyID // of all index keys, newest first; nil: not known
 	pool     pool
 	rewrap   RewrapState
 

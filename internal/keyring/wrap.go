@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/underseal/underseal/envelope"
@@ -109,32 +110,44 @@ func (c *Config) place(tenant string, id envelope.KeyID, scope string) envelope.
 
 // seal returns the row of a new data key.
 func (c *Config) seal(s *secrets, version uint32, tenant, scope string, key envelope.Key) (DataKeyRow, error) {
-	wrapped, err := envelope.Seal([]envelope.Key{s.wrap}, c.place(tenant, key.ID, scope), key.Secret[:])
+	return c.sealAfter(s, version, tenant, scope, key, envelope.KeyID{})
+}
+
+// sealAfter is seal for a key for a purpose that follows another one, whose id is
+// wrapped with it: so nobody can take away the key before the newest unnoticed.
+func (c *Config) sealAfter(s *secrets, version uint32, tenant, scope string, key envelope.Key, former envelope.KeyID) (DataKeyRow, error) {
+	plain := key.Secret[:]
+	if former != (envelope.KeyID{}) {
+		plain = slices.Concat(plain, former[:])
+	}
+	wrapped, err := envelope.Seal([]envelope.Key{s.wrap}, c.place(tenant, key.ID, scope), plain)
 	if err != nil {
 		return DataKeyRow{}, fault.New(fault.Internal, "wrap data key %s: %w", key.ID, err)
 	}
 	return DataKeyRow{Tenant: tenant, ID: key.ID, Scope: scope, State: keyrow.Ready, KeyVersion: version, Wrapped: wrapped}, nil
 }
 
-// unseal returns the key of a row, Sealed when it was destroyed, and Integrity
-// when anything in the row is not as we wrote it.
-func (c *Config) unseal(s *secrets, row DataKeyRow) (envelope.Key, error) {
-	key := envelope.Key{ID: row.ID}
+// unseal returns the key of a row and the id of the one that it follows (zero: none),
+// Sealed when it was destroyed, and Integrity when anything in the row is not as we
+// wrote it.
+func (c *Config) unseal(s *secrets, row DataKeyRow) (key envelope.Key, former envelope.KeyID, err error) {
 	switch row.State {
 	case keyrow.Destroyed:
-		return envelope.Key{}, c.checkTombstone(s, row)
+		return key, former, c.checkTombstone(s, row)
 	case keyrow.Ready, keyrow.Assigned:
 	default:
-		return envelope.Key{}, changed(row, "unknown state")
+		return key, former, changed(row, "unknown state")
 	}
 	if len(row.Tombstone) > 0 {
-		return envelope.Key{}, changed(row, "a tombstone on a live key")
+		return key, former, changed(row, "a tombstone on a live key")
 	}
-	secret, err := envelope.Open([]envelope.Key{s.wrap}, c.place(row.Tenant, row.ID, row.Scope), row.Wrapped)
-	if err != nil || copy(key.Secret[:], secret) != len(key.Secret) || len(secret) != len(key.Secret) {
-		return envelope.Key{}, changed(row, "its wrapped bytes do not open")
+	plain, err := envelope.Open([]envelope.Key{s.wrap}, c.place(row.Tenant, row.ID, row.Scope), row.Wrapped)
+	if err != nil || len(plain) != len(key.Secret) && len(plain) != len(key.Secret)+len(former) {
+		return key, former, changed(row, "its wrapped bytes do not open")
 	}
-	return key.Kept(), nil
+	key.ID = row.ID
+	copy(former[:], plain[copy(key.Secret[:], plain):])
+	return key.Kept(), former, nil
 }
 
 // checkTombstone returns Sealed when we destroyed the key, and Integrity when

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,8 +17,8 @@ type ListedInstance struct {
 type InstanceFilter struct {
 	Process string
 	Status  string
-	Token   *Token // having this token; only its kind and bytes are looked at
-	After   ID     // the last instance of the page before; zero: begin
+	Tokens  []Token // having one of these, all of one kind; only that and their bytes are looked at
+	After   ID      // the last instance of the page before; zero: begin
 	Limit   int
 }
 
@@ -42,11 +43,16 @@ func (db *DB) Instances(ctx context.Context, s Scope, f InstanceFilter) ([]Liste
 			q.where("i.status <> 'completed'") // what the partial index covers
 		}
 	}
-	if f.Token != nil {
+	if len(f.Tokens) > 0 {
+		args := []any{f.Tokens[0].Kind}
+		for _, t := range f.Tokens {
+			args = append(args, t.Token)
+		}
+		list := strings.Repeat(", $", len(f.Tokens))[2:]
 		q.where(`i.object IN (
-			SELECT object FROM unique_tokens WHERE tenant = $1 AND kind = $ AND token = $
-			UNION SELECT object FROM tokens WHERE tenant = $1 AND kind = $ AND token = $)`,
-			f.Token.Kind, f.Token.Token, f.Token.Kind, f.Token.Token)
+			SELECT object FROM unique_tokens WHERE tenant = $1 AND kind = $ AND token IN (`+list+`)
+			UNION SELECT object FROM tokens WHERE tenant = $1 AND kind = $ AND token IN (`+list+`))`,
+			slices.Concat(args, args)...)
 	}
 	q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
 

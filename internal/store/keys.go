@@ -279,10 +279,10 @@ func (k *Keys) Subject(ctx context.Context, tenant string, token [32]byte) (subj
 }
 
 // LinkSubject implements keyring.Storage.
-func (k *Keys) LinkSubject(ctx context.Context, subject keyrow.Subject) (keyrow.Subject, error) {
+func (k *Keys) LinkSubject(ctx context.Context, subject keyrow.Subject, others ...[32]byte) (keyrow.Subject, error) {
 	var standing keyrow.Subject
 	err := k.keys.update(ctx, func(t tx) (err error) {
-		standing, err = linkSubject(t, subject)
+		standing, err = linkSubject(t, subject, others)
 		return err
 	})
 	if err != nil {
@@ -292,12 +292,15 @@ func (k *Keys) LinkSubject(ctx context.Context, subject keyrow.Subject) (keyrow.
 	return standing, nil
 }
 
-func linkSubject(t tx, subject keyrow.Subject) (standing keyrow.Subject, err error) {
+func linkSubject(t tx, subject keyrow.Subject, others [][32]byte) (standing keyrow.Subject, err error) {
 	err = t.each(selectSubject, []any{subject.Tenant, subject.Token}, func(r row) (err error) {
 		standing, err = scanSubject(r)
 		return err
 	})
 	if err != nil || standing.Tenant != "" {
+		return standing, err
+	}
+	if err := checkOneToken(t, subject.Tenant, others); err != nil {
 		return standing, err
 	}
 	if err := checkLinkable(t, subject.Tenant, subject.KeyID); err != nil {
@@ -316,6 +319,27 @@ func linkSubject(t tx, subject keyrow.Subject) (standing keyrow.Subject, err err
 		UPDATE data_keys SET state = 'assigned'
 		WHERE tenant = $1 AND id = $2 AND state = 'ready'`, subject.Tenant, subject.KeyID)
 	return subject, err
+}
+
+// checkOneToken requires that a person who gets a row has none under another index key,
+// of which there are as many as tokens.
+func checkOneToken(t tx, tenant string, others [][32]byte) error {
+	indexKeys, standing := 0, false
+	err := t.each(`
+		SELECT COUNT(*) FROM data_keys
+		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND (scope = 'index' OR substr(scope, 1, 6) = 'index/')`,
+		[]any{tenant}, func(r row) error { return r.scan(&indexKeys) })
+	for i := 0; i < len(others) && err == nil && !standing; i++ {
+		err = t.each(selectSubject, []any{tenant, others[i]}, func(row) error {
+			standing = true
+			return nil
+		})
+	}
+	if err == nil && (standing || indexKeys > 1+len(others)) {
+		err = fault.New(fault.Conflict, "link a subject: the person has, or may have, a row under another of the tenant's %d index keys", indexKeys).
+			WithCode(keyrow.CodeOtherToken)
+	}
+	return err
 }
 
 // Unassigned implements keyring.Storage.

@@ -65,9 +65,9 @@ func TestInstancesAreListedNewestFirst(t *testing.T) {
 		"by process":         {store.InstanceFilter{Process: "p1"}, "10 8 4 2"},
 		"active":             {store.InstanceFilter{Status: "active"}, "11 9 8 5 3 2"},
 		"completed":          {store.InstanceFilter{Status: "completed"}, "10 7 4 1"},
-		"by token":           {store.InstanceFilter{Token: &store.Token{Kind: store.BusinessKeyToken, Token: [32]byte{1}}}, "10 8 4 2"},
-		"by all of it":       {store.InstanceFilter{Process: "p1", Status: "active", Token: &store.Token{Kind: store.BusinessKeyToken, Token: [32]byte{1}}}, "8 2"},
-		"by a token unknown": {store.InstanceFilter{Token: &store.Token{Kind: store.SearchToken, Token: [32]byte{1}}}, ""},
+		"by token":           {store.InstanceFilter{Tokens: []store.Token{{Kind: store.BusinessKeyToken, Token: [32]byte{1}}}}, "10 8 4 2"},
+		"by all of it":       {store.InstanceFilter{Process: "p1", Status: "active", Tokens: []store.Token{{Kind: store.BusinessKeyToken, Token: [32]byte{1}}}}, "8 2"},
+		"by a token unknown": {store.InstanceFilter{Tokens: []store.Token{{Kind: store.SearchToken, Token: [32]byte{1}}}}, ""},
 		"by status unknown":  {store.InstanceFilter{Status: "failed"}, ""},
 	}
 	eachDialect(t, func(t *testing.T, d dialect) {

@@ -251,7 +251,7 @@ func TestNoListScansATable(t *testing.T) {
 	_, _ = db.FindToken(ctx, main, store.SearchToken, [32]byte{})
 	_, _ = db.KeysInUse(ctx, main, []store.ID{object})
 	_, _ = db.ScanTimers(ctx, time.Now(), store.TimerCursor{}, 1)
-	for _, f := range []store.InstanceFilter{{}, {Process: "p"}, {Status: "active"}, {Token: &store.Token{}}} {
+	for _, f := range []store.InstanceFilter{{}, {Process: "p"}, {Status: "active"}, {Tokens: []store.Token{{}}}} {
 		_, _ = db.Instances(ctx, main, f)
 		f.After = object
 		_, _ = db.Instances(ctx, main, f)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	"github.com/underseal/underseal/internal/fault"
 )
@@ -77,6 +78,49 @@ var (
 		columns: 6,
 	}
 )
+
+// TokenChange gives a token that any number of objects may have other bytes.
+type TokenChange struct {
+	Old PlacedToken
+	New [32]byte // zero: the token is deleted
+}
+
+// RenewTokens changes tokens together with the entry of the log that says so. A row that
+// is not there (any more) stays away.
+func (db *DB) RenewTokens(ctx context.Context, s Scope, changes []TokenChange, e *Entry) error {
+	unit, err := entryStatements(nil, s, []*Entry{e})
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		unit = changes[i].statements(unit, s)
+	}
+	if err := checkText(unit); err != nil {
+		return err
+	}
+	return db.data.apply(ctx, s.tenant, unit)
+}
+
+// statements appends what changes the row. It is moved, and not made anew, so that one
+// which an erasure takes away meanwhile does not come back.
+func (c *TokenChange) statements(unit []statement, s Scope) []statement {
+	old := Token{Key: c.Old.Key}
+	row := []any{s.tenant, c.Old.Kind, c.Old.Token, c.Old.Object, c.Old.Seq, old.key()}
+	if c.New != ([32]byte{}) {
+		unit = append(unit, statement{
+			text: `
+				UPDATE tokens SET token = $7
+				WHERE tenant = $1 AND kind = $2 AND token = $3 AND object = $4 AND seq = $5 AND data_key = $6 AND NOT EXISTS (
+					SELECT 1 FROM tokens t
+					WHERE t.tenant = $1 AND t.kind = $2 AND t.token = $7 AND t.object = $4 AND t.seq = $5 AND t.data_key = $6)`,
+			args: append(slices.Clone(row), c.New), erases: true,
+		})
+	}
+	return append(unit, statement{
+		text: `DELETE FROM tokens WHERE tenant = $1 AND kind = $2 AND token = $3 AND object = $4 AND seq = $5 AND data_key = $6`,
+		args: row, erases: true,
+	})
+}
 
 func insertToken(s Scope, object ID, seq uint64, t *Token) statement {
 	if !t.Unique {

@@ -16,8 +16,9 @@ import (
 )
 
 // TestServerKilledInRotationsLosesNoKey kills the server while it replaces tenant keys,
-// keys of persons and root keys and gives up the old ones: after each start everything
-// sealed opens, and in the end one key of each sort is left, but of persons all.
+// keys of persons, index keys and root keys and gives up the old ones: after each start
+// everything sealed opens and is found, and in the end one key of each sort is left, but
+// of persons and of the index all.
 func TestServerKilledInRotationsLosesNoKey(t *testing.T) {
 	t.Parallel()
 	kills := 40
@@ -80,6 +81,11 @@ func killInRotations(t *testing.T, s *server, kills int) {
 	if keys.Subjects.Subjects == 0 || keys.Subjects.Former == 0 {
 		t.Errorf("keys of persons: %+v, want new ones", keys.Subjects)
 	}
+	for _, k := range keys.Purposes {
+		if k.Purpose == "index" && k.Number < 2 {
+			t.Errorf("the index key is number %d: no rotation got as far", k.Number)
+		}
+	}
 	for person := range min(len(started), 5) {
 		now := 0
 		if err := s.orderAgain(api.ErasureRequest{Kind: "subject", ID: fmt.Sprintf("p%d", person), DelayMS: &now}); err != nil {
@@ -105,7 +111,10 @@ func rotateOnce(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	if err := renewPersons(ctx, c); err != nil {
+	if err := renewPages(ctx, c, "subjects"); err != nil {
+		return err
+	}
+	if err := rotateIndex(ctx, c); err != nil {
 		return err
 	}
 	if err := rewrapAll(ctx, c); err != nil {
@@ -131,9 +140,27 @@ func rotateOnce(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// renewPersons gives all persons new keys.
-func renewPersons(ctx context.Context, c *client.Client) error {
-	for page := (api.RenewKeysRequest{Of: "subjects", Limit: 2}); ; {
+// rotateIndex makes a new index key, up to the sixth, since each look-up is for all of
+// them, and has all that is found by business keys be found by the newest.
+func rotateIndex(ctx context.Context, c *client.Client) error {
+	keys, err := c.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys.Purposes {
+		if k.Purpose != "index" || k.Number == 6 {
+			continue
+		}
+		if _, err := c.RotateKey(ctx, api.RotateKeyRequest{Key: "index", After: strconv.Itoa(k.Number)}); err != nil {
+			return err
+		}
+	}
+	return renewPages(ctx, c, "index")
+}
+
+// renewPages gives all persons new keys, or all instances new index tokens.
+func renewPages(ctx context.Context, c *client.Client, of string) error {
+	for page := (api.RenewKeysRequest{Of: of, Limit: 2}); ; {
 		done, err := c.RenewKeys(ctx, page)
 		if err != nil || done.Next == "" {
 			return err
@@ -160,7 +187,7 @@ func rewrapAll(ctx context.Context, c *client.Client) error {
 func (s *server) startSealed(i int) string {
 	s.t.Helper()
 	person := map[string]any{"id": fmt.Sprintf("p%d", i%5), "name": fmt.Sprintf("Person %d", i)}
-	receipt, err := s.client().Start(s.ctx, api.StartRequest{Process: "crash", Variables: client.Variables(map[string]any{"n": 0, "person": person})})
+	receipt, err := s.client().Start(s.ctx, api.StartRequest{Process: "crash", BusinessKey: fmt.Sprintf("B-%d", i), Variables: client.Variables(map[string]any{"n": 0, "person": person})})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -177,5 +204,9 @@ func (s *server) readSealed(i int, id string) {
 	var variables struct{ Person struct{ Name string } }
 	if err := json.Unmarshal(instance.Variables, &variables); err != nil || variables.Person.Name != fmt.Sprintf("Person %d", i) {
 		s.t.Fatalf("instance %d reads as %s, %v", i, instance.Variables, err)
+	}
+	list, err := s.client().Instances(s.ctx, api.InstanceFilter{BusinessKey: fmt.Sprintf("B-%d", i)}, api.Page{})
+	if err != nil || len(list.Items) != 1 || list.Items[0].ID != id {
+		s.t.Fatalf("found by the business key of instance %d: %+v, %v", i, list.Items, err)
 	}
 }

@@ -358,18 +358,28 @@ func (m *Memory) Subject(ctx context.Context, tenant string, token [32]byte) (ro
 }
 
 // LinkSubject implements keyring.Storage.
-func (m *Memory) LinkSubject(ctx context.Context, row keyring.SubjectRow) (stands keyring.SubjectRow, err error) {
+func (m *Memory) LinkSubject(ctx context.Context, row keyring.SubjectRow, others ...[32]byte) (stands keyring.SubjectRow, err error) {
 	err = m.do(ctx, "LinkSubject", func(t *Tables) error {
-		stands, err = t.link(row)
+		stands, err = t.link(row, others)
 		stands = cloneSubject(stands)
 		return err
 	})
 	return stands, err
 }
 
-func (t *Tables) link(row keyring.SubjectRow) (keyring.SubjectRow, error) {
+func (t *Tables) link(row keyring.SubjectRow, others [][32]byte) (keyring.SubjectRow, error) {
 	if stored, ok := t.Subjects[SubjectID{row.Tenant, row.Token}]; ok {
 		return stored, nil
+	}
+	indexKeys := 0
+	for _, key := range t.DataKeys {
+		if scope, _, _ := strings.Cut(key.Scope, "/"); key.Tenant == row.Tenant && scope == keyrow.Index {
+			indexKeys++
+		}
+	}
+	other := func(token [32]byte) bool { _, ok := t.Subjects[SubjectID{row.Tenant, token}]; return ok }
+	if indexKeys > 1+len(others) || slices.ContainsFunc(others, other) {
+		return keyring.SubjectRow{}, fault.New(fault.Conflict, "another index key").WithCode(keyrow.CodeOtherToken)
 	}
 	for _, other := range t.Subjects {
 		if other.Tenant == row.Tenant && other.KeyID == row.KeyID {

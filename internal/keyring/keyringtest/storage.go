@@ -36,6 +36,7 @@ func TestStorage(t *testing.T, open func() (s keyring.Storage, lose func(tenant 
 		"destroying overwrites the row and the link":             destroying,
 		"a person has one key, a key one person":                 linking,
 		"linking needs a live key":                               linkingDead,
+		"a person has a row under one index key":                 linkingOneToken,
 		"of many that link one person, one wins":                 linkRace,
 		"persons get new keys all at once or not at all":         succeedingSubjects,
 		"of many that give a person a new key, one wins":         successionRace,
@@ -444,6 +445,34 @@ func linkingDead(t *testing.T, s keyring.Storage) {
 	got, err := s.LinkSubject(ctx, again)
 	ok(t, err)
 	same(t, "link after destroying", got, again)
+}
+
+func linkingOneToken(t *testing.T, s keyring.Storage) {
+	ctx := t.Context()
+	add(t, s, 1, 2, 3)
+	ok(t, s.AddDataKeys(ctx, []keyring.DataKeyRow{dataKey("a", 10, keyrow.Index), dataKey("a", 11, keyrow.Former(keyrow.Index, 1)), dataKey("a", 12, "indexes")}))
+	founded(t, s, "b")
+	ok(t, s.AddDataKeys(ctx, []keyring.DataKeyRow{dataKey("b", 20, keyrow.Index), dataKey("b", 21, keyrow.Former(keyrow.Index, 1)), dataKey("b", 22, keyrow.Former(keyrow.Index, 2))}))
+	refused := func(what string, row keyring.SubjectRow, others ...[32]byte) {
+		t.Helper()
+		_, err := s.LinkSubject(ctx, row, others...)
+		is(t, what, err, fault.Conflict)
+		if fault.CodeOf(err) != keyrow.CodeOtherToken {
+			t.Errorf("%s: code %s", what, fault.CodeOf(err))
+		}
+		_, err = s.Subject(ctx, "a", row.Token)
+		is(t, what+", then", err, fault.NotFound)
+	}
+	refused("a token under one of two keys", subject("a", 1, 1))
+	row, err := s.LinkSubject(ctx, subject("a", 1, 1), token(2))
+	ok(t, err)
+	same(t, "link", row, subject("a", 1, 1))
+	refused("somebody who has a row by another token", subject("a", 2, 2), token(1))
+	row, err = s.LinkSubject(ctx, subject("a", 1, 2)) // the row stands, whatever else there is
+	ok(t, err)
+	same(t, "link again", row, subject("a", 1, 1))
+	_, err = s.LinkSubject(ctx, subject("a", 3, 3), token(4), token(5))
+	ok(t, err)
 }
 
 func linkRace(t *testing.T, s keyring.Storage) {

@@ -34,6 +34,10 @@ type RootVersion struct {
 // tenant's key that does not exist.
 const CodeNoTenantKey = "tenant_key_retired"
 
+// CodeOtherToken is the code of the fault for a person who has, or could have, a row
+// under another index key than the one that the caller made their token with.
+const CodeOtherToken = "other_token"
+
 // State is where a data key stands in its life.
 type State string
 
@@ -53,6 +57,10 @@ const (
 // Pool is the Scope of keys made ahead for instances and subjects. Of every
 // other scope ("index", "audit", ..) but Replaced a tenant has exactly one key.
 const Pool = "pool"
+
+// Index is the Scope of a tenant's newest index key, Former(Index, n) that of one before
+// it. A person has a token under each of them.
+const Index = "index"
 
 // Replaced is the Scope of keys of subjects that another one has followed. They are
 // never swept and never become anybody else's.

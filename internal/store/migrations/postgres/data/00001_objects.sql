@@ -332,6 +332,7 @@ GRANT UPDATE (size) ON blobs TO underseal_app;
 GRANT SELECT (tenant, id, size) ON blobs TO underseal_scan;
 GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, custodies, api_keys TO underseal_app;
 GRANT DELETE ON tokens, unique_tokens, files TO underseal_app;
+GRANT UPDATE (token) ON tokens TO underseal_app;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
 GRANT SELECT (tenant, instance, id, element, due) ON timers TO underseal_scan;
 

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/blindindex"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// A tenant has one index key or more, and makes two sorts of tokens with them.
+//
+// Names are ids that are kept for good, in leaves for instance, and made of what nobody
+// guesses: other ids, random texts, names of ours. They are under the first key.
+//
+// Terms are what a person might be known by or have said: they are written under the
+// newest key, and looked for under all.
+
+// indexToken returns the keyed hash by which a name of this tenant is found again. The
+// purpose keeps the uses apart.
+func (e *Engine) indexToken(ctx context.Context, tenant, purpose, name string) ([32]byte, error) {
+	keys, err := e.ring.IndexKeys(ctx, tenant)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return blindindex.Token(keys[len(keys)-1], purpose, name), nil
+}
+
+// termToken returns the keyed hash under which a term of this tenant is written.
+func (e *Engine) termToken(ctx context.Context, tenant, purpose, term string) ([32]byte, error) {
+	keys, err := e.ring.IndexKeys(ctx, tenant)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return blindindex.Token(keys[0], purpose, term), nil
+}
+
+// termTokens returns all keyed hashes under which a term may have been written, newest
+// key first, also one that another process made just now.
+func (e *Engine) termTokens(ctx context.Context, tenant, purpose, term string) ([][32]byte, error) {
+	keys, err := e.ring.PurposeKeys(ctx, tenant, keyring.Index)
+	return blindindex.Tokens(keys, purpose, term), err
+}
+
+// personTokens returns the index tokens of a person's id, one under each key; none for no
+// id, null and the empty string. Which of them the person has keys by is asked of the keyring.
+func personTokens(keys []envelope.Key, id canon.Value) [][32]byte {
+	if id == nil || canon.Equal(id, canon.Null{}) || canon.Equal(id, canon.String("")) {
+		return nil
+	}
+	return blindindex.Tokens(keys, "subject", string(canon.Encode(id)))
+}
+
+// foundBy is a row by which an instance is to be found.
+type foundBy struct {
+	kind   store.TokenKind
+	tokens [][32]byte // one of these
+	seq    uint64     // of the step that wrote it; 0: any
+	key    store.ID   // of the person it is about; zero: nobody
+	what   string
+}
+
+func (w foundBy) finds(r store.PlacedToken) bool {
+	return r.Kind == w.kind && slices.Contains(w.tokens, r.Token) && r.Key == w.key && (w.seq == 0 || r.Seq == w.seq)
+}
+
+// terms returns what an instance is to be found by: its business key, and its searchable
+// fields with their present values. The tokens are in the order of the keys.
+func (e *Engine) terms(ctx context.Context, l *Live, keys []envelope.Key) (terms []foundBy, err error) {
+	if f, ok := l.head.field(businessKeyField); ok && !f.erased {
+		value, err := e.readField(ctx, &l.object, businessKeyField)
+		if err != nil {
+			return nil, err
+		}
+		text, _ := value.(canon.String)
+		terms = append(terms, foundBy{
+			kind: store.BusinessKeyToken, tokens: blindindex.Tokens(keys, "business_key", string(text)), seq: f.seq, what: "its business key",
+		})
+	}
+	for _, path := range l.state.FieldPaths() {
+		f, ok := l.head.field(path)
+		if !ok || f.erased || l.state.Search(path) != "exact" {
+			continue
+		}
+		value, _ := l.state.Field(path)
+		w := foundBy{
+			kind: store.SearchToken, tokens: blindindex.Tokens(keys, "field", fieldTerm(l.head.process, path, value)), seq: f.seq, what: "field " + path,
+		}
+		subjects := l.state.Label(path).Subjects
+		if len(subjects) == 0 {
+			terms = append(terms, w)
+		}
+		for _, subject := range subjects {
+			if p, ok := l.head.person(subject); ok {
+				w.key = store.ID(l.head.keys[p.key])
+				terms = append(terms, w)
+			}
+		}
+	}
+	return terms, nil
+}
