@@ -327,7 +327,8 @@ func checkOneToken(t tx, tenant string, others [][32]byte) error {
 	indexKeys, standing := 0, false
 	err := t.each(`
 		SELECT COUNT(*) FROM data_keys
-		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND (scope = 'index' OR substr(scope, 1, 6) = 'index/')`,
+		WHERE tenant = $1 AND scope <> 'pool' AND scope <> 'replaced' AND scope >= 'index' AND scope < 'index0'
+			AND (scope = 'index' OR substr(scope, 1, 6) = 'index/')`,
 		[]any{tenant}, func(r row) error { return r.scan(&indexKeys) })
 	for i := 0; i < len(others) && err == nil && !standing; i++ {
 		err = t.each(selectSubject, []any{tenant, others[i]}, func(row) error {
