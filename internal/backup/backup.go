@@ -11,6 +11,8 @@ package backup
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -53,13 +55,17 @@ func Make(ctx context.Context, src Source, dir string) (data, keys Manifest, err
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return data, keys, fault.New(fault.Invalid, "make the directory of the backup: %w", err)
 	}
+	key, err := src.manifestKey(ctx)
+	if err != nil {
+		return data, keys, err
+	}
 	id := uuid.NewString()
 	data = Manifest{Format: format, Backup: id, Part: Data, Began: src.Now().UTC(), Files: src.Files, Database: src.database()}
-	if err = src.part(ctx, dir, &data); err != nil {
+	if err = src.part(ctx, dir, &data, key); err != nil {
 		return data, keys, err
 	}
 	keys = Manifest{Format: format, Backup: id, Part: Keys, Began: src.Now().UTC(), Database: src.database()}
-	err = src.part(ctx, dir, &keys)
+	err = src.part(ctx, dir, &keys, key)
 	if err == nil && keys.Deployment != data.Deployment {
 		err = fault.New(fault.Integrity, "the data belongs to deployment %q, the keys beside it to %q", data.Deployment, keys.Deployment)
 	}
@@ -76,8 +82,21 @@ func (src Source) database() string {
 	return "sqlite"
 }
 
+// manifestKey returns the deployment's key for manifests.
+func (src Source) manifestKey(ctx context.Context) (key []byte, err error) {
+	if src.DSN == "" {
+		return store.ManifestKey(ctx, filepath.Join(src.Data, "keys.db"))
+	}
+	dsn, schema := src.schema(Keys)
+	err = store.CopyPostgres(ctx, dsn, schema, func(c store.PostgresCopy) error {
+		key = c.ManifestKey
+		return nil
+	})
+	return key, err
+}
+
 // part copies one part and writes its manifest.
-func (src Source) part(ctx context.Context, dir string, m *Manifest) (err error) {
+func (src Source) part(ctx context.Context, dir string, m *Manifest, key []byte) (err error) {
 	to := filepath.Join(dir, m.Part)
 	if err := os.Mkdir(to, 0o700); errors.Is(err, fs.ErrExist) {
 		return fault.New(fault.Conflict, "%s exists: a backup never overwrites one", to).WithHint("name a directory of its own for each backup")
@@ -92,11 +111,21 @@ func (src Source) part(ctx context.Context, dir string, m *Manifest) (err error)
 			return err
 		}
 	}
-	if m.Content, err = hashTree(ctx, to); err != nil {
+	root, err := os.OpenRoot(to)
+	if err != nil {
+		return fault.New(fault.Unavailable, "read what was copied: %w", err)
+	}
+	defer root.Close()
+	if m.Part == Keys {
+		if err := root.WriteFile(keyName, []byte(hex.EncodeToString(key)+"\n"), 0o600); err != nil {
+			return fault.New(fault.Unavailable, "write the key of the manifests: %w", err)
+		}
+	}
+	if m.Content, err = hashTree(ctx, to, root); err != nil {
 		return err
 	}
 	m.Ended = src.Now().UTC()
-	return m.write(to)
+	return m.write(to, key)
 }
 
 // copyDatabase copies the database of a part as of one moment, and says in the
@@ -128,20 +157,34 @@ func copiedLogs(ctx context.Context, file, part string) ([]Log, error) {
 // deleted: its row in the copy is of an upload that nobody claimed, or of a file
 // whose erasure the keys know of.
 func copyFiles(ctx context.Context, from, to, deployment string) error {
-	root := filepath.Join(from, "blobs", deployment)
-	return walk(ctx, root, func(path string, entry fs.DirEntry) error {
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
+	below := filepath.Join(blobsName, deployment)
+	in, err := os.OpenRoot(filepath.Join(from, below))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, "copy the files: %w", err)
+	}
+	defer in.Close()
+	if err := os.MkdirAll(filepath.Join(to, below), 0o700); err != nil {
+		return fault.New(fault.Unavailable, "copy the files: %w", err)
+	}
+	out, err := os.OpenRoot(filepath.Join(to, below))
+	if err != nil {
+		return fault.New(fault.Unavailable, "copy the files: %w", err)
+	}
+	defer out.Close()
+	return walk(ctx, in.Name(), func(path string, entry fs.DirEntry) error {
+		rel, err := filepath.Rel(in.Name(), path)
+		switch {
+		case err != nil || rel == ".":
 			return err
+		case rel == "new" && entry.IsDir(): // not finished yet
+			return filepath.SkipDir
+		case entry.IsDir():
+			return out.MkdirAll(rel, 0o700)
 		}
-		target := filepath.Join(to, rel)
-		if entry.IsDir() {
-			if rel == filepath.Join("blobs", deployment, "new") { // not finished yet
-				return filepath.SkipDir
-			}
-			return os.MkdirAll(target, 0o700)
-		}
-		err = copyFile(path, target)
+		_, err = copyFile(in, rel, out, rel)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -169,21 +212,24 @@ func walk(ctx context.Context, root string, f func(path string, entry fs.DirEntr
 	return fault.New(fault.Unavailable, "copy %s: %w", root, err)
 }
 
-// copyFile makes a durable copy with mode 0600.
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
+// copyFile makes a durable copy with mode 0600 and says what is in it. No link leads
+// out of either place.
+func copyFile(in *os.Root, from string, out *os.Root, to string) (copied File, err error) {
+	source, err := in.Open(from)
 	if err != nil {
-		return err
+		return copied, err
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	defer source.Close()
+	target, err := out.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return err
+		return copied, err
 	}
-	if _, err := io.Copy(out, in); err != nil {
-		return errors.Join(err, out.Close())
+	sum := sha256.New()
+	size, err := io.Copy(io.MultiWriter(target, sum), source)
+	if err != nil {
+		return copied, errors.Join(err, target.Close())
 	}
-	return errors.Join(out.Sync(), out.Close())
+	return File{Path: filepath.ToSlash(from), Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, errors.Join(target.Sync(), target.Close())
 }
 
 // syncTree makes the names in all directories of a tree durable.

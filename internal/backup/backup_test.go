@@ -2,8 +2,11 @@ package backup_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -248,16 +251,165 @@ func TestTheLogsOfAManifestAreThoseOfItsPart(t *testing.T) {
 				t.Fatal(err)
 			}
 			test.edit(&m.Logs[0])
-			text, err := json.Marshal(m)
-			if err != nil {
+			if m, err = backup.Authenticated(m, manifestKey(t, spoiled)); err != nil {
 				t.Fatal(err)
 			}
-			write(t, filepath.Join(spoiled, test.part, "manifest.json"), string(text))
+			writeManifest(t, filepath.Join(spoiled, test.part), m)
 			if err := restore(t, spoiled, spoiled); fault.CodeOf(err) != test.code {
 				t.Errorf("restoring: %v, want the code %s", err, test.code)
 			}
 		})
 	}
+}
+
+func writeManifest(t *testing.T, dir string, m backup.Manifest) {
+	t.Helper()
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "manifest.json"), string(text))
+}
+
+// manifestKey returns the key under which a backup's manifests are authenticated.
+func manifestKey(t *testing.T, dir string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "keys", "manifest.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestABackupThatSomebodyChangedIsNotRestored changes data together with the manifest
+// that names them, as whoever has a copy of the data can.
+func TestABackupThatSomebodyChangedIsNotRestored(t *testing.T) {
+	_, dir, _ := copied(t)
+	forge := func(t *testing.T, dir string, key []byte) {
+		change(t, filepath.Join(dir, "data", "data.db"))
+		m, err := backup.Read(t.Context(), filepath.Join(dir, "data"), backup.Data)
+		if fault.CodeOf(err) != "backup_damaged" {
+			t.Fatal(err)
+		}
+		for i := range m.Content {
+			text, err := os.ReadFile(filepath.Join(dir, "data", m.Content[i].Path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Content[i].SHA256 = fmt.Sprintf("%x", sha256.Sum256(text))
+		}
+		if key != nil {
+			if m, err = backup.Authenticated(m, key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		writeManifest(t, filepath.Join(dir, "data"), m)
+	}
+	for name, key := range map[string][]byte{"and its MAC stays": nil, "and a MAC under another key": make([]byte, 32)} {
+		t.Run(name, func(t *testing.T) {
+			forged := filepath.Join(t.TempDir(), "b")
+			if err := os.CopyFS(forged, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			forge(t, forged, key)
+			if err := restore(t, forged, forged); fault.CodeOf(err) != "backup_forged" || !fault.Is(err, fault.Integrity) {
+				t.Errorf("restoring: %v, want the code backup_forged", err)
+			}
+			in := backup.Target{Data: t.TempDir()} // with keys in place
+			copyTo(t, filepath.Join(forged, "keys", "keys.db"), filepath.Join(in.Data, "keys.db"))
+			if _, err := backup.Restore(t.Context(), in, filepath.Join(forged, "data"), ""); fault.CodeOf(err) != "backup_forged" {
+				t.Errorf("restoring beside keys: %v, want the code backup_forged", err)
+			}
+		})
+	}
+	// The whole of it restores, with keys in place too.
+	in := backup.Target{Data: t.TempDir()}
+	copyTo(t, filepath.Join(dir, "keys", "keys.db"), filepath.Join(in.Data, "keys.db"))
+	if _, err := backup.Restore(t.Context(), in, filepath.Join(dir, "data"), ""); err != nil {
+		t.Errorf("restoring beside keys: %v", err)
+	}
+	// The keys of another deployment are no keys for it.
+	other := testenv.New(t, func(c *node.Config) { c.OpenBlobs = nil })
+	another := filepath.Join(t.TempDir(), "b")
+	if _, _, err := backup.Make(t.Context(), source(other), another); err != nil {
+		t.Fatal(err)
+	}
+	replace := filepath.Join(dir, "keys", "manifest.key")
+	write(t, replace, fmt.Sprintf("%x\n", manifestKey(t, another)))
+	if err := restore(t, dir, dir); fault.CodeOf(err) != "backup_damaged" {
+		t.Errorf("restoring with another deployment's key in its place: %v", err)
+	}
+}
+
+// TestABackupLeadsNowhereElse puts links into a backup, and into the place where it is
+// restored.
+func TestABackupLeadsNowhereElse(t *testing.T) {
+	_, dir, _ := copied(t)
+	outside := t.TempDir()
+	write(t, filepath.Join(outside, "secret"), "sealed")
+	blob := func(t *testing.T, dir string) string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(dir, "blobs", "*", "tenant", "ab", "abcdef"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%d files, %v", len(found), err)
+		}
+		return found[0]
+	}
+	link := func(t *testing.T, to, at string) {
+		t.Helper()
+		if err := os.RemoveAll(at); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, spoil := range map[string]func(t *testing.T, dir string){
+		"a file that is a link out of it": func(t *testing.T, dir string) {
+			link(t, filepath.Join(outside, "secret"), blob(t, filepath.Join(dir, "data")))
+		},
+		"a file that is a link within": func(t *testing.T, dir string) {
+			file := blob(t, filepath.Join(dir, "data"))
+			copyTo(t, file, file+"2")
+			link(t, "abcdef2", file)
+		},
+		"a directory that is a link": func(t *testing.T, dir string) { link(t, outside, filepath.Join(dir, "data", "blobs")) },
+		"a database that is a link": func(t *testing.T, dir string) {
+			link(t, filepath.Join(outside, "secret"), filepath.Join(dir, "data", "data.db"))
+		},
+		"a key of manifests that is one": func(t *testing.T, dir string) {
+			link(t, filepath.Join(outside, "secret"), filepath.Join(dir, "keys", "manifest.key"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spoiled := filepath.Join(t.TempDir(), "b")
+			if err := os.CopyFS(spoiled, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			spoil(t, spoiled)
+			if err := restore(t, spoiled, spoiled); fault.CodeOf(err) != "backup_damaged" {
+				t.Errorf("restoring: %v, want the code backup_damaged", err)
+			}
+		})
+	}
+	t.Run("a directory of the target that is a link", func(t *testing.T) {
+		to := backup.Target{Data: filepath.Join(t.TempDir(), "data")}
+		deployment := filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(blob(t, filepath.Join(dir, "data"))))))
+		if err := os.MkdirAll(filepath.Join(to.Data, "blobs"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		link(t, outside, filepath.Join(to.Data, "blobs", deployment))
+		if _, err := backup.Restore(t.Context(), to, filepath.Join(dir, "data"), filepath.Join(dir, "keys")); err == nil {
+			t.Error("it was restored through a link")
+		}
+		if left, err := os.ReadDir(outside); err != nil || len(left) != 1 {
+			t.Errorf("%d entries outside, want the one from before (%v)", len(left), err)
+		}
+	})
 }
 
 func copyTo(t *testing.T, from, to string) {

@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -22,6 +23,8 @@ import (
 const (
 	format       = "underseal-backup/1"
 	manifestName = "manifest.json"
+	keyName      = "manifest.key" // among the keys
+	blobsName    = "blobs"
 )
 
 // Manifest describes one part of a backup.
@@ -36,6 +39,32 @@ type Manifest struct {
 	Ended      time.Time `json:"ended"`
 	Logs       []Log     `json:"logs"`
 	Content    []File    `json:"content"`
+	MAC        string    `json:"mac"` // hex; see mac
+}
+
+// mac authenticates a manifest, and with it every file that it names, under a key
+// which the deployment has beside its keys. So who has the data of a backup alone
+// cannot change them.
+func (m Manifest) mac(key []byte) (string, error) {
+	m.MAC = ""
+	text, err := json.Marshal(m)
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("underseal/v1/backup\x00"))
+	mac.Write(text)
+	return hex.EncodeToString(mac.Sum(nil)), nil
+}
+
+// authentic requires that the deployment with this key made the manifest.
+func (m *Manifest) authentic(key []byte) error {
+	mac, err := m.mac(key)
+	if err != nil || hmac.Equal([]byte(mac), []byte(m.MAC)) {
+		return err
+	}
+	return fault.New(fault.Integrity, "the manifest of the %s was changed, or is of another deployment than the keys: its MAC is not theirs", m.Part).
+		WithCode("backup_forged").WithHint("do not use this copy; take another one, with keys of the same deployment")
 }
 
 // Log is the newest checkpoint of a log at the moment of the copy: among the data the
@@ -102,7 +131,10 @@ type File struct {
 }
 
 // write makes the part's directory durable and then names its content.
-func (m *Manifest) write(dir string) error {
+func (m *Manifest) write(dir string, key []byte) (err error) {
+	if m.MAC, err = m.mac(key); err != nil {
+		return err
+	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
@@ -132,7 +164,12 @@ func (m *Manifest) write(dir string) error {
 // are there, unchanged. NotFound when the directory holds no finished backup.
 func Read(ctx context.Context, dir, part string) (Manifest, error) {
 	var m Manifest
-	text, err := os.ReadFile(filepath.Join(dir, manifestName))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return m, fault.New(fault.NotFound, "read the backup: %w", err)
+	}
+	defer root.Close()
+	text, err := root.ReadFile(manifestName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, fault.New(fault.NotFound, "%s is no finished backup: it has no %s", dir, manifestName)
 	}
@@ -147,7 +184,7 @@ func Read(ctx context.Context, dir, part string) (Manifest, error) {
 	if m.Part != part {
 		return m, fault.New(fault.Invalid, "%s holds %s, not %s", dir, m.Part, part)
 	}
-	content, err := hashTree(ctx, dir)
+	content, err := hashTree(ctx, dir, root)
 	if err != nil {
 		return m, err
 	}
@@ -161,8 +198,7 @@ func (m *Manifest) compare(dir string, content []File) error {
 	}
 	for _, want := range m.Content {
 		if there[want.Path] != want {
-			return fault.New(fault.Integrity, "the backup %s is damaged: %s is not what was copied", dir, want.Path).WithCode("backup_damaged").
-				WithHint("take another copy of this backup, or an older backup")
+			return m.damaged(dir, want.Path)
 		}
 		delete(there, want.Path)
 	}
@@ -172,8 +208,14 @@ func (m *Manifest) compare(dir string, content []File) error {
 	return nil
 }
 
-// hashTree lists all files below dir but its manifest, ascending by path.
-func hashTree(ctx context.Context, dir string) ([]File, error) {
+func (m *Manifest) damaged(dir, path string) error {
+	return fault.New(fault.Integrity, "the backup %s is damaged: %s is not what was copied", dir, path).WithCode("backup_damaged").
+		WithHint("take another copy of this backup, or an older backup")
+}
+
+// hashTree lists all files below a part's directory but its manifest, ascending by
+// path. Whatever is neither a file nor a directory is damage: a link would lead out.
+func hashTree(ctx context.Context, dir string, root *os.Root) ([]File, error) {
 	var files []File
 	err := walk(ctx, dir, func(path string, entry fs.DirEntry) error {
 		if entry.IsDir() {
@@ -183,8 +225,11 @@ func hashTree(ctx context.Context, dir string) ([]File, error) {
 		if err != nil || rel == manifestName {
 			return err
 		}
-		file, err := hashFile(path)
-		file.Path = filepath.ToSlash(rel)
+		if !entry.Type().IsRegular() {
+			return fault.New(fault.Integrity, "the backup %s has a %s that is no file, but a link or something else", dir, rel).WithCode("backup_damaged").
+				WithHint("no backup is made with such; somebody put it there")
+		}
+		file, err := hashFile(root, rel)
 		files = append(files, file)
 		return err
 	})
@@ -192,13 +237,13 @@ func hashTree(ctx context.Context, dir string) ([]File, error) {
 	return files, err
 }
 
-func hashFile(path string) (File, error) {
-	in, err := os.Open(path)
+func hashFile(root *os.Root, rel string) (File, error) {
+	in, err := root.Open(rel)
 	if err != nil {
 		return File{}, err
 	}
 	defer in.Close()
 	sum := sha256.New()
 	size, err := io.Copy(sum, in)
-	return File{Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
+	return File{Path: filepath.ToSlash(rel), Size: size, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
 }

@@ -2,10 +2,13 @@ package backup
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
@@ -37,11 +40,44 @@ func Restore(ctx context.Context, to Target, dataDir, keysDir string) (data Mani
 	if data.Database != to.database() {
 		return data, fault.New(fault.Invalid, "the backup is of %s, the configuration names %s", data.Database, to.database())
 	}
+	if to.DSN == "" {
+		if err := to.checkEmpty(keysDir != ""); err != nil {
+			return data, err
+		}
+	}
+	key, err := to.manifestKey(ctx, keysDir)
+	if err != nil {
+		return data, err
+	}
+	for _, p := range parts {
+		if err := p.authentic(key); err != nil {
+			return data, err
+		}
+	}
 	if to.DSN != "" {
 		return data, to.restorePostgres(ctx, parts)
 	}
 	return data, to.restoreFiles(ctx, parts)
 }
+
+// manifestKey returns the key that authenticates manifests: that of the keys which are
+// restored, or of those that are in place.
+func (to Target) manifestKey(ctx context.Context, keysDir string) ([]byte, error) {
+	if keysDir == "" {
+		return Source{Data: to.Data, DSN: to.DSN, KeysDSN: to.KeysDSN}.manifestKey(ctx)
+	}
+	text, err := os.ReadFile(filepath.Join(keysDir, keyName))
+	if err != nil {
+		return nil, fault.New(fault.Integrity, "read the key of the manifests: %w", err).WithCode("backup_damaged")
+	}
+	key, err := hex.DecodeString(strings.TrimSuffix(string(text), "\n"))
+	if err != nil || len(key) != manifestKeySize {
+		return nil, fault.New(fault.Integrity, "the key of the manifests in %s is none", keysDir).WithCode("backup_damaged")
+	}
+	return key, nil
+}
+
+const manifestKeySize = 32
 
 // part is one part of a backup, in its directory. Parts are in the order in which they
 // are restored: the data last.
@@ -71,9 +107,6 @@ func (to Target) database() string { return Source{DSN: to.DSN}.database() }
 
 func (to Target) restoreFiles(ctx context.Context, parts []part) error {
 	data := parts[len(parts)-1]
-	if err := to.checkEmpty(len(parts) == 2); err != nil {
-		return err
-	}
 	if len(parts) == 1 {
 		kept, err := copiedLogs(ctx, filepath.Join(to.Data, "keys.db"), Keys)
 		if err == nil {
@@ -86,7 +119,7 @@ func (to Target) restoreFiles(ctx context.Context, parts []part) error {
 	if err := os.MkdirAll(to.Data, 0o700); err != nil {
 		return fault.New(fault.Invalid, "make the data directory: %w", err)
 	}
-	if err := to.copyBlobs(ctx, data.dir); err != nil {
+	if err := to.copyBlobs(ctx, data); err != nil {
 		return err
 	}
 	for _, p := range parts {
@@ -119,42 +152,83 @@ func (to Target) checkEmpty(withKeys bool) error {
 	return nil
 }
 
-func (to Target) copyBlobs(ctx context.Context, dataDir string) error {
-	root := filepath.Join(dataDir, "blobs")
-	return walk(ctx, root, func(path string, entry fs.DirEntry) error {
-		rel, err := filepath.Rel(dataDir, path)
-		if err != nil {
+// copyBlobs puts the files that a manifest names into place.
+func (to Target) copyBlobs(ctx context.Context, data part) error {
+	in, err := os.OpenRoot(data.dir)
+	if err != nil {
+		return fault.New(fault.Unavailable, "read the files of the backup: %w", err)
+	}
+	defer in.Close()
+	below := filepath.Join(to.Data, blobsName)
+	if err := os.MkdirAll(below, 0o700); err != nil {
+		return fault.New(fault.Invalid, "make the directory of the files: %w", err)
+	}
+	out, err := os.OpenRoot(below)
+	if err != nil {
+		return fault.New(fault.Unavailable, "make the directory of the files: %w", err)
+	}
+	defer out.Close()
+	for _, file := range data.Content {
+		rel, found := strings.CutPrefix(file.Path, blobsName+"/")
+		if !found {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		target := filepath.Join(to.Data, rel)
-		if entry.IsDir() {
-			return os.MkdirAll(target, 0o700)
+		if err := out.MkdirAll(filepath.Dir(rel), 0o700); err != nil {
+			return fault.New(fault.Unavailable, "make the directory of %s: %w", file.Path, err)
 		}
-		if err := copyFile(path, target); !errors.Is(err, fs.ErrExist) {
+		if err := data.put(in, file, out, rel); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// put copies a file into place, as the manifest names it.
+func (p part) put(in *os.Root, file File, out *os.Root, to string) error {
+	copied, err := copyFile(in, file.Path, out, to)
+	if err != nil {
+		return fault.New(fault.Unavailable, "copy %s of the backup into place: %w", file.Path, err)
+	}
+	if copied != file {
+		return errors.Join(p.damaged(p.dir, file.Path), out.Remove(to))
+	}
+	return nil
 }
 
 // moveIn copies a part's database beside its place, durably, and gives it its name
 // when it has the logs that it is to have.
 func (p part) moveIn(ctx context.Context, dir string) error {
 	name := p.Part + ".db"
-	from, to := filepath.Join(p.dir, name), filepath.Join(dir, name)
-	err := copyFile(from, to+".restored")
-	if err == nil {
-		var logs []Log
-		if logs, err = copiedLogs(ctx, to+".restored", p.Part); err != nil {
-			return err
-		}
-		if err := p.holds(logs); err != nil {
-			return errors.Join(err, os.Remove(to+".restored"))
-		}
-		err = os.Rename(to+".restored", to)
+	i := slices.IndexFunc(p.Content, func(f File) bool { return f.Path == name })
+	if i < 0 {
+		return p.damaged(p.dir, name)
 	}
+	in, err := os.OpenRoot(p.dir)
 	if err != nil {
-		return fault.New(fault.Unavailable, "copy %s into place: %w", from, err)
+		return fault.New(fault.Unavailable, "read the backup: %w", err)
+	}
+	defer in.Close()
+	out, err := os.OpenRoot(dir)
+	if err != nil {
+		return fault.New(fault.Unavailable, "restore into %s: %w", dir, err)
+	}
+	defer out.Close()
+	beside := name + ".restored"
+	if err := p.put(in, p.Content[i], out, beside); err != nil {
+		return err
+	}
+	logs, err := copiedLogs(ctx, filepath.Join(dir, beside), p.Part)
+	if err != nil {
+		return err
+	}
+	if err := p.holds(logs); err != nil {
+		return errors.Join(err, out.Remove(beside))
+	}
+	if err := out.Rename(beside, name); err != nil {
+		return fault.New(fault.Unavailable, "put %s into place: %w", name, err)
 	}
 	return nil
 }
@@ -188,6 +262,5 @@ func (to Target) restorePostgres(ctx context.Context, parts []part) error {
 			return err
 		}
 	}
-	target := Target{Data: to.Data}
-	return target.copyBlobs(ctx, data.dir)
+	return to.copyBlobs(ctx, data)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -56,15 +57,20 @@ func (db *DB) InitDeployment(ctx context.Context, m Meta) error {
 	} else if found {
 		return fault.New(fault.Conflict, "initialize the database: it belongs to a deployment already")
 	}
-	if err := writeMeta(ctx, db.keys, m, `ON CONFLICT (one) DO UPDATE SET deployment = excluded.deployment`); err != nil {
+	var manifestKey [32]byte
+	rand.Read(manifestKey[:])
+	err := writeMeta(ctx, db.keys, `
+		INSERT INTO deployment (one, deployment, manifest_key) VALUES (1, $1, $2)
+		ON CONFLICT (one) DO UPDATE SET deployment = excluded.deployment`, m.Deployment, manifestKey)
+	if err != nil {
 		return err
 	}
-	return writeMeta(ctx, db.data, m, "")
+	return writeMeta(ctx, db.data, `INSERT INTO deployment (one, deployment) VALUES (1, $1)`, m.Deployment)
 }
 
-func writeMeta(ctx context.Context, b backend, m Meta, onConflict string) error {
+func writeMeta(ctx context.Context, b backend, text string, args ...any) error {
 	return b.update(ctx, func(t tx) error {
-		_, err := t.exec(`INSERT INTO deployment (one, deployment) VALUES (1, $1) `+onConflict, m.Deployment)
+		_, err := t.exec(text, args...)
 		if errors.Is(err, errTaken) {
 			return fault.New(fault.Conflict, "initialize the database: it belongs to a deployment already")
 		}

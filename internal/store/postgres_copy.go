@@ -19,6 +19,8 @@ type PostgresCopy struct {
 	Deployment string // whose data or keys it holds
 	Logs       []CopiedLog
 	Snapshot   string // what pg_dump is told to see the same moment
+
+	ManifestKey []byte // see ManifestKey; of the keys only
 }
 
 // CopyPostgres calls dump with what a schema holds at one moment, which stays visible
@@ -40,6 +42,9 @@ func CopyPostgres(ctx context.Context, dsn, schema string, dump func(PostgresCop
 	text := publishedLogs
 	if schema == KeysSchema {
 		text = keptLogs
+		if err := tx.QueryRow(ctx, `SELECT manifest_key FROM deployment`).Scan(&c.ManifestKey); err != nil {
+			return fault.New(fault.Integrity, "read the deployment of the keys in the schema %s: %w", schema, err)
+		}
 	}
 	rows, err := tx.Query(ctx, text)
 	if err == nil {

@@ -98,3 +98,15 @@ func CopiedDeployment(ctx context.Context, path string) (deployment string, err 
 	}
 	return deployment, nil
 }
+
+// ManifestKey returns, from a file of the keys, in use or copied, the key under which
+// the manifests of the deployment's backups are authenticated.
+func ManifestKey(ctx context.Context, path string) (key []byte, err error) {
+	db := sql.OpenDB(sqliteFile{path: path, readOnly: true})
+	defer db.Close()
+	err = db.QueryRowContext(ctx, `SELECT manifest_key FROM deployment`).Scan(&key)
+	if err != nil {
+		return nil, fault.New(fault.Integrity, "read the deployment of the keys in %s: %w", path, err)
+	}
+	return key, nil
+}

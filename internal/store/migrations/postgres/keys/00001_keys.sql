@@ -1,9 +1,11 @@
 -- +goose Up
 
--- The same row as beside the data, so that the two cannot be mixed up.
+-- The same row as beside the data, so that the two cannot be mixed up. manifest_key
+-- makes the MACs of backups' manifests: who has only a copy of the data cannot change it.
 CREATE TABLE deployment (
     one        integer PRIMARY KEY CHECK (one = 1),
-    deployment text COLLATE "C" NOT NULL CHECK (deployment <> '')
+    deployment text COLLATE "C" NOT NULL CHECK (deployment <> ''),
+    manifest_key bytea NOT NULL CHECK (octet_length(manifest_key) = 32)
 );
 
 -- Which key service wrapped a tenant key, and when it was made, serve to find the

@@ -1,9 +1,11 @@
 -- +goose Up
 
--- The same row as beside the data, so that the two cannot be mixed up.
+-- The same row as beside the data, so that the two cannot be mixed up. manifest_key
+-- makes the MACs of backups' manifests: who has only a copy of the data cannot change it.
 CREATE TABLE deployment (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
-    deployment TEXT NOT NULL CHECK (deployment <> '')
+    deployment TEXT NOT NULL CHECK (deployment <> ''),
+    manifest_key BLOB NOT NULL CHECK (length(manifest_key) = 32)
 ) STRICT;
 
 -- Which key service wrapped a tenant key, and when it was made, serve to find the
