@@ -44,6 +44,7 @@ type fsckState struct {
 // fscked is what a check found.
 type fscked struct {
 	Rows       uint64           `json:"rows"` // leaves, objects and tokens looked at
+	Uncovered  uint64           `json:"uncovered,omitempty"` // leaves of which there will be no proof
 	Findings   []engine.Finding `json:"findings"`
 	NotChecked string           `json:"not_checked,omitempty"`
 }
@@ -80,6 +81,7 @@ func (c *fsckCmd) Run(ctx context.Context, e *env) error {
 	done := fscked{Findings: state.Findings}
 	for _, t := range state.Tenants {
 		done.Rows += t.Rows
+		done.Uncovered += t.Uncovered
 	}
 	if c.WithoutKeys {
 		done.NotChecked = withoutKeysNote
@@ -100,6 +102,9 @@ func (d fscked) write(w io.Writer) {
 		}
 		pairs(w, "found", f.Kind, "tenant", f.Tenant, "object", f.Object, "step", step, "log", f.Shard, "place", index,
 			"table", f.Where, "what", f.What, "do", f.Do)
+	}
+	if d.Uncovered > 0 {
+		fmt.Fprintf(w, "leaves without proof: %d, of logs that a restore has ended, behind their last signed heads\n", d.Uncovered)
 	}
 	if d.NotChecked != "" {
 		fmt.Fprintln(w, "not checked: "+d.NotChecked)

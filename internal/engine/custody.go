@@ -342,7 +342,7 @@ func (e *Engine) recordCustody(ctx context.Context, c *custody, s custodyStep) e
 	if err := e.durable("commit " + s.kind); err != nil {
 		return err
 	}
-	return e.store.Commit(context.WithoutCancel(ctx), c.scope, set)
+	return e.commitPinned(ctx, c.scope, set)
 }
 
 var confidential = process.Label{Class: process.Confident}

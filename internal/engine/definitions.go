@@ -138,6 +138,9 @@ func (e *Engine) checkListed(ctx context.Context, scope store.Scope, version int
 	if version != 0 {
 		return nil
 	}
+	if err := e.requireAllPinned(ctx, scope, store.Definition); err != nil {
+		return err
+	}
 	id, found, err := e.store.Unlisted(ctx, scope)
 	if err != nil || !found {
 		return err

@@ -82,7 +82,7 @@ func (e *Engine) commitDefinitions(ctx context.Context, c Caller, made []*defini
 	if len(sets) == 0 {
 		return nil
 	}
-	if err := e.store.Commit(context.WithoutCancel(ctx), c.Scope, sets...); err != nil {
+	if err := e.commitPinned(ctx, c.Scope, sets...); err != nil {
 		for _, d := range made {
 			e.defs.forget(d)
 		}

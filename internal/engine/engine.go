@@ -43,6 +43,10 @@ type Config struct {
 	// destroyed if something was erased, so that backups are of no use. Default 30
 	// days.
 	ErasureEpoch time.Duration
+
+	// ChecksOnly is set for a check of a database that no server uses: nothing is
+	// written.
+	ChecksOnly bool
 }
 
 // Engine is the use cases of one node. It is safe for concurrent use. Before
@@ -62,6 +66,9 @@ type Engine struct {
 	zones      zones
 
 	erasureDelay, erasureEpoch time.Duration
+
+	checksOnly bool
+	restoring  bool // while restored data, which nobody else uses, are behind what is pinned
 
 	deploying sync.Mutex // one deployment or mode change at a time
 	custodies sync.Mutex // one hold, order or erasure at a time
@@ -146,7 +153,7 @@ func New(cfg Config) (*Engine, error) {
 	e := &Engine{
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
-		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch,
+		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch, checksOnly: cfg.ChecksOnly,
 	}
 	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)

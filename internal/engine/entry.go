@@ -26,7 +26,7 @@ type act struct {
 }
 
 // entryKind is what faults call a leaf of no object.
-const entryKind store.Kind = "log entry"
+const entryKind = store.EntryKind
 
 // entry returns a leaf of no object, ready to be stored together with something
 // else that is no step. Leave is called once that has been answered.

@@ -136,6 +136,9 @@ func (c *custody) refuseHeld(holds []api.Hold) error {
 
 // holdsAround returns the holds on other targets that an erasure would reach into.
 func (e *Engine) holdsAround(ctx context.Context, c *custody, s survey) (holds []api.Hold, err error) {
+	if err := e.checkCustodiesListed(ctx, c.scope); err != nil {
+		return nil, err
+	}
 	const page = 1000
 	var after store.ID
 	for {

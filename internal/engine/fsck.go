@@ -55,6 +55,9 @@ type CheckState struct {
 	Prev  *shardEnd  `json:"prev,omitempty"`  // of the log before Shard
 	After string     `json:"after,omitempty"` // last object, or last token
 	Rows  uint64     `json:"rows"`            // looked at so far: leaves, objects, tokens
+	// Uncovered counts the leaves of logs that a restore has ended which no signed head
+	// covers. There is no proof of them; that is no finding.
+	Uncovered uint64 `json:"uncovered,omitempty"`
 
 	Anchor *anchorState `json:"anchor,omitempty"` // in the phases anchors and openings
 }

@@ -32,6 +32,9 @@ func (c *Check) logPart(ctx context.Context) error {
 	}
 	if i < 0 {
 		c.State.Phase, c.State.Shard, c.State.Tree = phaseObjects, 0, nil
+		if err := c.countUncovered(ctx); err != nil {
+			return err
+		}
 		return c.looseShards(ctx, shards)
 	}
 	shard := shards[i]
@@ -412,6 +415,15 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 		c.add(Finding{Kind: FoundCheckpoint, Shard: shard.Origin, Where: "log_checkpoints", What: "a checkpoint is kept beside the keys, and none was published"})
 	}
 	return nil
+}
+
+func (c *Check) countUncovered(ctx context.Context) error {
+	ended, err := c.e.endedLogs(ctx, c.scope)
+	c.State.Uncovered = 0
+	for _, l := range ended {
+		c.State.Uncovered += l.Size - l.Signed
+	}
+	return err
 }
 
 // looseShards names what belongs to no log.

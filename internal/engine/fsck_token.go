@@ -239,6 +239,9 @@ func (c *Check) rest(ctx context.Context) error {
 	if err := c.resources(ctx); err != nil {
 		return err
 	}
+	if err := c.pins(ctx); err != nil {
+		return err
+	}
 	if !c.withoutKeys {
 		if err := c.uploads(ctx); err != nil {
 			return err
@@ -252,6 +255,17 @@ func (c *Check) rest(ctx context.Context) error {
 		c.State.Phase, c.State.After = phaseAnchors, ""
 	}
 	return nil
+}
+
+// pins names what is known beside the keys to have been there.
+func (c *Check) pins(ctx context.Context) error {
+	behind, err := c.e.behindPins(ctx, c.scope)
+	for _, b := range behind {
+		c.add(Finding{
+			Kind: FoundBehind, Object: textID(b.pin.Object), Step: b.pin.Seq, Where: "pinned_leaves", What: b.fault(c.scope).Message, Do: doRestore,
+		})
+	}
+	return err
 }
 
 func (c *Check) resources(ctx context.Context) error {

@@ -180,6 +180,9 @@ func (e *Engine) listedCustody(ctx context.Context, scope store.Scope, row store
 }
 
 func (e *Engine) checkCustodiesListed(ctx context.Context, scope store.Scope) error {
+	if err := e.requireAllPinned(ctx, scope, store.Custody); err != nil {
+		return err
+	}
 	id, found, err := e.store.UnlistedCustody(ctx, scope)
 	if err != nil || !found {
 		return err

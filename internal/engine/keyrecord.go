@@ -303,7 +303,7 @@ func (e *Engine) writeKeyRecord(ctx context.Context, r *keyRecord, by orderer, k
 	if err := e.durable("commit " + kind); err != nil {
 		return err
 	}
-	return e.store.Commit(context.WithoutCancel(ctx), r.scope, set)
+	return e.commitPinned(ctx, r.scope, set)
 }
 
 // tenantKeysValue says which tenant keys there are and what wraps each.

@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/base64"
 	"math"
-	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -129,74 +127,3 @@ func (e *Engine) LogConsistency(ctx context.Context, c Caller, q api.Consistency
 	}
 	return out, nil
 }
-
-// LogPolicy returns the policy that this server would have its evidence checked by:
-// the platform's keys with the sizes they sign, and what the operator configured for
-// its anchor log, witnesses and authority. Whoever relies on evidence takes it once,
-// from here or from the operator, and keeps it apart from the evidence.
-func (e *Engine) LogPolicy(ctx context.Context, c Caller) (api.LogPolicy, error) {
-	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
-		return api.LogPolicy{}, err
-	}
-	shards, err := e.store.Shards(ctx, c.Scope)
-	if err != nil {
-		return api.LogPolicy{}, err
-	}
-	links, err := e.platformLinks(ctx, c.Scope)
-	if err != nil {
-		return api.LogPolicy{}, err
-	}
-	policy := ledger.Policy{Quorum: "none"}
-	for _, s := range shards {
-		keys, err := platformRanges(links, s.Origin)
-		if err != nil {
-			return api.LogPolicy{}, err
-		}
-		policy.Logs = append(policy.Logs, keys...)
-	}
-	if e.anchors != nil {
-		if err := e.anchors.Policy(ctx, &policy); err != nil {
-			return api.LogPolicy{}, err
-		}
-	}
-	text := "# " + strings.Join([]string{
-		"Whom to believe in evidence of tenant " + c.Scope.Tenant() + " (C2SP tlog-policy, with lines platform and tsa).",
-		"A key that is replaced, or a new year's log, makes a new policy; what this one names stays good.",
-	}, "\n# ") + "\n"
-	return api.LogPolicy{Policy: text + string(policy.Encode())}, nil
-}
-
-// platformRanges are the keys that sign one of a tenant's logs, each with the sizes
-// that it signs: from the first one that covers its registration to the last one that
-// does not cover what replaced it.
-func platformRanges(links []ledger.KeyLink, origin string) ([]ledger.PolicyLog, error) {
-	starts := []uint64{0}
-	for _, l := range links {
-		if l.Log == origin && l.Index < math.MaxInt64 {
-			starts = append(starts, l.Index+1)
-		}
-	}
-	var list []ledger.PolicyLog
-	for i, first := range starts {
-		last := uint64(math.MaxUint64)
-		if i+1 < len(starts) {
-			last = starts[i+1] - 1
-		}
-		key, ok := ledger.PlatformKeyAt(links, origin, first)
-		if !ok || last < first {
-			continue
-		}
-		if n := len(list); n > 0 && list[n-1].Last+1 == first && list[n-1].Key.Public().Equal(ed25519Key(key)) {
-			list[n-1].Last = last
-			continue
-		}
-		v, err := ledger.ParseVerifier(ledger.VerifierKey(origin, ed25519Key(key)))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, ledger.PolicyLog{Key: v, First: first, Last: last, Limited: true})
-	}
-	return list, nil
-}
-
-func ed25519Key(k ledger.PublicKey) ed25519.PublicKey { return k.Bytes() }

@@ -23,7 +23,7 @@ func (e *Engine) CreateLogReader(ctx context.Context, c Caller, in api.LogReader
 	if err != nil {
 		return api.NewLogReader{}, err
 	}
-	err = e.putReader(ctx, c, r, readerCreated)
+	_, err = e.putReader(ctx, c.Scope, byAdmin(c), r, act{kind: readerCreated})
 	return api.NewLogReader{LogReader: readerOf(r), Path: "/log/" + secret}, err
 }
 
@@ -83,32 +83,42 @@ func (e *Engine) RevokeLogReader(ctx context.Context, c Caller, id string) (api.
 	if err != nil || !r.Revoked.IsZero() {
 		return readerOf(r), err
 	}
-	r.Revoked = e.moment()
-	err = e.putReader(ctx, c, r, readerRevoked)
+	err = e.revokeReader(ctx, c.Scope, byAdmin(c), &r)
 	return readerOf(r), err
 }
 
-// putReader stores a reader together with the entry that says so.
-func (e *Engine) putReader(ctx context.Context, c Caller, r identity.Reader, kind string) error {
-	row, err := e.identity.SealReader(ctx, c.Scope, r)
+// revokeReader ends a path, and pins the entry that says so.
+func (e *Engine) revokeReader(ctx context.Context, scope store.Scope, by orderer, r *identity.Reader) error {
+	r.Revoked = e.moment()
+	id, err := e.revocationID(ctx, scope, r.ID)
 	if err != nil {
 		return err
 	}
-	var id store.ID
-	if kind == readerRevoked {
-		if id, err = e.revocationID(ctx, c.Scope, r.ID); err != nil {
-			return err
-		}
+	leaf, err := e.putReader(ctx, scope, by, *r, act{id: id, kind: readerRevoked})
+	if err != nil {
+		return err
 	}
-	entry, leave, err := e.entry(ctx, c.Scope, act{id: id, kind: kind, act: "admin", actor: c, fields: []fieldWrite{
+	return e.store.PutPins(context.WithoutCancel(ctx), scope, store.Pin{Object: id, Kind: store.EntryKind, Hash: leaf})
+}
+
+// putReader stores a reader together with the entry that says so, and returns the hash
+// of its leaf.
+func (e *Engine) putReader(ctx context.Context, scope store.Scope, by orderer, r identity.Reader, a act) (leaf [32]byte, err error) {
+	row, err := e.identity.SealReader(ctx, scope, r)
+	if err != nil {
+		return leaf, err
+	}
+	a.act, a.actor = by.act, by.caller
+	a.fields = []fieldWrite{
 		{path: "$name", value: canon.String(r.Name)},
 		{path: "$reader", value: canon.String(textID(r.ID))},
-	}})
+	}
+	entry, leave, err := e.entry(ctx, scope, a)
 	if err != nil {
-		return err
+		return leaf, err
 	}
 	defer leave()
-	return e.store.PutReader(context.WithoutCancel(ctx), c.Scope, row, entry)
+	return entry.Leaf.Hash, e.store.PutReader(context.WithoutCancel(ctx), scope, row, entry)
 }
 
 // Kinds of the entries about readers of the log.
@@ -139,15 +149,22 @@ func (e *Engine) checkRevocation(ctx context.Context, scope store.Scope, r ident
 	if err != nil {
 		return err
 	}
-	_, err = e.store.Leaf(ctx, scope, id, 0)
+	pin, err := e.store.Pin(ctx, scope, id)
+	if err != nil {
+		return err
+	}
+	leaf, err := e.store.Leaf(ctx, scope, id, 0)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	if revoked := err == nil; revoked == r.Revoked.IsZero() {
+	if revoked := err == nil || pin != nil; revoked == r.Revoked.IsZero() {
 		return fault.New(fault.Integrity, "reader %s of the log: its row and the log do not agree on whether it was revoked", textID(r.ID)).
 			WithCode("tampered").WithHint("the database was changed behind our back; underseal fsck says what else was")
 	}
-	return nil
+	if r.Revoked.IsZero() || pin != nil || e.checksOnly {
+		return nil
+	}
+	return e.store.PutPins(ctx, scope, store.Pin{Object: id, Kind: store.EntryKind, Hash: leaf.Hash}) // a crash came before it
 }
 
 func readerOf(r identity.Reader) api.LogReader {

@@ -270,9 +270,13 @@ func splitHead(body []byte) ([][]byte, error) {
 // load reads an object's head and requires that it agrees with the newest leaf.
 func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (*object, error) {
 	o := &object{scope: scope, id: id, kind: kind}
+	pin, err := e.pinned(ctx, scope, id, kind)
+	if err != nil {
+		return nil, err
+	}
 	row, err := e.store.Load(ctx, scope, id)
 	if fault.Is(err, fault.NotFound) {
-		return nil, e.gone(ctx, o, err)
+		return nil, e.gone(ctx, o, pin, err)
 	}
 	if err != nil {
 		return nil, err
@@ -300,12 +304,15 @@ func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind 
 	if row.LeafSeq != o.head.seq || hash != o.head.leaf || row.Leaf.Hash != o.head.leaf {
 		return nil, o.tampered("has a newest leaf that its head does not name")
 	}
-	return o, nil
+	return o, e.requirePinned(ctx, o, pin, leaf.Prev)
 }
 
 // gone tells an object that never was from one whose head was deleted: steps are
 // only ever appended.
-func (e *Engine) gone(ctx context.Context, o *object, notFound error) error {
+func (e *Engine) gone(ctx context.Context, o *object, pin *store.Pin, notFound error) error {
+	if pin != nil && !e.restoring {
+		return o.tampered("is gone, and was there: all of its rows were deleted")
+	}
 	steps, err := e.store.Steps(ctx, o.scope, o.id, 0, 1)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 type platformLink struct {
 	ledger.KeyLink
 	seq   uint64
+	leaf  ledger.Hash
 	known bool // Index is; else the leaf has no place yet
 }
 

@@ -125,18 +125,27 @@ type place struct {
 }
 
 // awaitPlace waits until a signed head covers a leaf.
-func (e *Engine) awaitPlace(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (place, error) {
+func (e *Engine) awaitPlace(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (p place, err error) {
+	err = e.awaitSequenced(ctx, func() (err error) {
+		p, err = e.placeOf(ctx, scope, object, seq)
+		return err
+	})
+	return p, err
+}
+
+// awaitSequenced looks again, for a while, for what is not sequenced yet.
+func (e *Engine) awaitSequenced(ctx context.Context, look func() error) error {
 	limited, cancel := context.WithTimeout(ctx, sequencedWithin)
 	defer cancel()
 	for {
-		p, err := e.placeOf(ctx, scope, object, seq)
+		err := look()
 		if err == nil || fault.CodeOf(err) != "not_sequenced" {
-			return p, err
+			return err
 		}
 		select {
 		case <-time.After(sequencedCheck):
 		case <-limited.Done():
-			return p, err
+			return err
 		}
 	}
 }
@@ -153,7 +162,7 @@ func (e *Engine) placeOf(ctx context.Context, scope store.Scope, object store.ID
 	}
 	size, signed, err := e.store.Checkpoint(ctx, scope, shard)
 	if fault.Is(err, fault.NotFound) || err == nil && index >= size {
-		return place{}, young
+		return place{}, e.uncovered(ctx, scope, shard, index, young)
 	}
 	return place{shard, index, size, signed}, err
 }

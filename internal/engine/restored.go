@@ -18,6 +18,7 @@ type restored struct {
 	shards []store.Shard
 	behind []store.LogHead // heads beside the keys that the data does not reach
 	newest *store.LogHead  // head of the newest log; nil: nothing of it was signed
+	lost   []behindPin     // objects that lack steps which were done
 }
 
 // OpenShardAfterRestore opens the next log of a tenant whose data was brought back,
@@ -36,20 +37,19 @@ type restored struct {
 // a tenant that has none yet. Integrity when the data is not older but another than
 // what was signed.
 func (e *Engine) OpenShardAfterRestore(ctx context.Context, scope store.Scope, known ...ledger.Checkpoint) (origin string, err error) {
-	g := e.shards.gate(scope.Tenant())
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	e.restoring = true
+	defer func() { e.restoring = false }()
 	r := restored{scope: scope}
-	if err := e.compareHeads(ctx, &r, known); err != nil || len(r.shards) == 0 && len(r.behind) == 0 && len(known) == 0 {
+	if r.lost, err = e.behindPins(ctx, scope); err != nil {
 		return "", err
 	}
-	if err := e.sequencer.Settle(ctx, scope); err != nil {
+	if origin, err = e.openNext(ctx, &r, known); err != nil || origin == "" {
+		return origin, err
+	}
+	if err := e.takeBackAgain(ctx, scope, r.lost); err != nil {
 		return "", err
 	}
-	if r.shards, err = e.store.Shards(ctx, scope); err != nil {
-		return "", err
-	}
-	if origin, err = e.openRestored(ctx, g, &r, known); err != nil {
+	if err := e.resetPins(ctx, scope); err != nil {
 		return "", err
 	}
 	for _, head := range r.behind {
@@ -58,6 +58,23 @@ func (e *Engine) OpenShardAfterRestore(ctx context.Context, scope store.Scope, k
 		}
 	}
 	return origin, nil
+}
+
+// openNext closes the log that restored data has and opens the next one.
+func (e *Engine) openNext(ctx context.Context, r *restored, known []ledger.Checkpoint) (origin string, err error) {
+	scope, g := r.scope, e.shards.gate(r.scope.Tenant())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := e.compareHeads(ctx, r, known); err != nil || len(r.shards) == 0 && len(r.behind) == 0 && len(known) == 0 {
+		return "", err
+	}
+	if err := e.sequencer.Settle(ctx, scope); err != nil {
+		return "", err
+	}
+	if r.shards, err = e.store.Shards(ctx, scope); err != nil {
+		return "", err
+	}
+	return e.openRestored(ctx, g, r, known)
 }
 
 // OpenShardsAfterRestore does so for all tenants.
@@ -212,7 +229,11 @@ func restorePerformed(r *restored, known []ledger.Checkpoint) (act, error) {
 	for _, c := range known {
 		list = append(list, checkpointValue(c))
 	}
-	return act{kind: restorePerformedKind, act: "engine", fields: []fieldWrite{{path: "$known", value: list}}}, nil
+	lost := make(canon.List, len(r.lost))
+	for i, b := range r.lost {
+		lost[i] = lostValue(b)
+	}
+	return act{kind: restorePerformedKind, act: "engine", fields: []fieldWrite{{path: "$known", value: list}, {path: "$lost", value: lost}}}, nil
 }
 
 // lowerHead sets a head beside the keys to what the restored data has of its log.

@@ -92,7 +92,9 @@ func (e *Engine) readPlatform(ctx context.Context, r *registry, s *signer) error
 	}
 	r.platform = s
 	for _, step := range chain {
-		r.links = append(r.links, platformLink{KeyLink: ledger.KeyLink{Log: step.leaf.Log, Index: math.MaxUint64, Key: step.key}, seq: step.seq})
+		r.links = append(r.links, platformLink{
+			KeyLink: ledger.KeyLink{Log: step.leaf.Log, Index: math.MaxUint64, Key: step.key}, seq: step.seq, leaf: ledger.LeafHash(step.body),
+		})
 	}
 	return nil
 }
@@ -105,6 +107,9 @@ func (e *Engine) forgetSigners(scope store.Scope) {
 
 // allSigners opens a tenant's signers, by name.
 func (e *Engine) allSigners(ctx context.Context, scope store.Scope) ([]*signer, error) {
+	if err := e.requireAllPinned(ctx, scope, store.Signer); err != nil {
+		return nil, err
+	}
 	ids, err := e.store.Signers(ctx, scope)
 	if err != nil {
 		return nil, err
@@ -219,7 +224,7 @@ func (e *Engine) recordSigner(ctx context.Context, s *signer, step signerStep) e
 	if err := e.durable("commit " + step.kind); err != nil {
 		return err
 	}
-	return e.store.Commit(context.WithoutCancel(ctx), s.scope, set)
+	return e.commitPinned(ctx, s.scope, set)
 }
 
 func (s *signer) step(in signerStep, at time.Time, tokens []store.Token) step {

@@ -92,7 +92,7 @@ func (n *Node) openToCheck(ctx context.Context, cfg Config, check CheckConfig) e
 		}
 	}
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
-	n.Engine, err = engine.New(engine.Config{Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now})
+	n.Engine, err = engine.New(engine.Config{Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now, ChecksOnly: true})
 	return err
 }
 

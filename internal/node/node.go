@@ -223,12 +223,25 @@ func (n *Node) openLog(ctx context.Context, cfg Config) error {
 		if err := n.Engine.OpenShardsAfterRestore(ctx); err != nil {
 			return err
 		}
+		if err := n.tellEnded(ctx); err != nil {
+			return err
+		}
 	}
 	if err := n.sequencer.Check(ctx); err != nil {
 		return err
 	}
 	n.db.OnLease(n.sequencer.Check)
 	return n.sequencer.Recover(ctx)
+}
+
+// tellEnded names the logs with leaves of which there will be no proof.
+func (n *Node) tellEnded(ctx context.Context) error {
+	ended, err := n.Engine.EndedLogs(ctx)
+	for _, l := range ended {
+		n.log.Warn("the restored log has leaves behind its last signed head: of these there will be no proof",
+			"tenant", l.Tenant, "log", l.Origin, "leaves", l.Size-l.Signed, "signed", l.Signed)
+	}
+	return err
 }
 
 // create writes the rows that name new data. The key file was made before: a

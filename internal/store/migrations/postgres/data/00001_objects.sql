@@ -19,6 +19,7 @@ CREATE TABLE heads (
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
 CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
 CREATE INDEX heads_of_signers ON heads (tenant, object) WHERE kind = 'signer';
+CREATE INDEX heads_of_no_instance ON heads (tenant, object, seq) WHERE kind <> 'instance';
 
 -- What happened, clear and without values. Only appended.
 CREATE TABLE steps (

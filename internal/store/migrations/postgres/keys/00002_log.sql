@@ -13,3 +13,17 @@ CREATE TABLE log_heads (
 );
 
 GRANT SELECT, INSERT, UPDATE ON log_heads TO underseal_keyring;
+
+-- The newest leaf of each object that is no instance, and the leaves by which a right
+-- ended, here so that an object whose rows were all set back at once, or deleted, is
+-- noticed. Written after the leaf and before anybody is told of it.
+CREATE TABLE pinned_leaves (
+    tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    object bytea  NOT NULL CHECK (octet_length(object) = 16),
+    kind   text COLLATE "C" NOT NULL,
+    seq    bigint NOT NULL CHECK (seq >= 0),
+    hash   bytea  NOT NULL CHECK (octet_length(hash) = 32),
+    PRIMARY KEY (tenant, object)
+);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON pinned_leaves TO underseal_keyring;

@@ -11,3 +11,15 @@ CREATE TABLE log_heads (
     note   BLOB    NOT NULL CHECK (length(note) > 0),
     PRIMARY KEY (tenant, origin)
 ) STRICT, WITHOUT ROWID;
+
+-- The newest leaf of each object that is no instance, and the leaves by which a right
+-- ended, here so that an object whose rows were all set back at once, or deleted, is
+-- noticed. Written after the leaf and before anybody is told of it.
+CREATE TABLE pinned_leaves (
+    tenant TEXT    NOT NULL CHECK (tenant <> ''),
+    object BLOB    NOT NULL CHECK (length(object) = 16),
+    kind   TEXT    NOT NULL,
+    seq    INTEGER NOT NULL CHECK (seq >= 0),
+    hash   BLOB    NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (tenant, object)
+) STRICT, WITHOUT ROWID;
