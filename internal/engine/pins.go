@@ -46,7 +46,7 @@ func (e *Engine) requirePinned(ctx context.Context, o *object, pin *store.Pin, p
 	case pin != nil && pin.Seq > o.head.seq:
 		return o.tampered("is at step %d, and its step %d was done: all of its rows were set back", o.head.seq, pin.Seq)
 	case pin != nil && pin.Seq == o.head.seq:
-		if ledger.Hash(pin.Hash) != o.head.leaf {
+		if ledger.Hash(pin.Hash) != o.head.leaf || pin.Kind != o.kind {
 			return o.tampered("has another step %d than the one that is pinned beside the keys", pin.Seq)
 		}
 		return nil
