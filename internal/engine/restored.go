@@ -65,7 +65,7 @@ func (e *Engine) openNext(ctx context.Context, r *restored, known []ledger.Check
 	scope, g := r.scope, e.shards.gate(r.scope.Tenant())
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err := e.compareHeads(ctx, r, known); err != nil || len(r.shards) == 0 && len(r.behind) == 0 && len(known) == 0 {
+	if err := e.compareHeads(ctx, r, known); err != nil || len(r.shards) == 0 && len(r.behind)+len(r.lost)+len(known) == 0 {
 		return "", err
 	}
 	if err := e.sequencer.Settle(ctx, scope); err != nil {
