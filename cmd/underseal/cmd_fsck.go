@@ -43,7 +43,7 @@ type fsckState struct {
 
 // fscked is what a check found.
 type fscked struct {
-	Rows       uint64           `json:"rows"` // leaves, objects and tokens looked at
+	Rows       uint64           `json:"rows"`                // leaves, objects and tokens looked at
 	Uncovered  uint64           `json:"uncovered,omitempty"` // leaves of which there will be no proof
 	Findings   []engine.Finding `json:"findings"`
 	NotChecked string           `json:"not_checked,omitempty"`
