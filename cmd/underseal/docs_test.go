@@ -59,6 +59,12 @@ func TestEveryCommandSaysWhatItOpens(t *testing.T) {
 			t.Errorf("the help of %q says %d times whether it talks to the server or opens the database", command.FullPath(), said)
 		}
 	}
+	for group, want := range map[string]string{"instances": talksToServer, "tasks": talksToServer, "config": standsAlone, "keys": eachSaysIt} {
+		i := slices.IndexFunc(parser.Model.Children, func(n *kong.Node) bool { return n.Name == group })
+		if i < 0 || !strings.HasPrefix(parser.Model.Children[i].Detail, want) {
+			t.Errorf("the help of the group %q does not begin with %q", group, want)
+		}
+	}
 }
 
 func TestEveryFlagOfASettingNamesOne(t *testing.T) {

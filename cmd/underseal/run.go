@@ -58,6 +58,9 @@ const (
 	standsAlone   = "Neither talks to the server nor opens the database."
 )
 
+// eachSaysIt is what the help of a group says whose commands differ in that.
+const eachSaysIt = "Each command says in its help whether it talks to the server or opens the database."
+
 // withoutCommand says what a group of commands does by itself, and where the flags
 // for that are listed.
 func withoutCommand(group string) string {
@@ -163,7 +166,7 @@ func emptyID(parsed *kong.Context) error {
 
 // newParser builds the command tree with its help texts.
 func newParser(commands *cli, e *env, exit func(int)) (*kong.Kong, error) {
-	return kong.New(commands,
+	parser, err := kong.New(commands,
 		kong.Name("underseal"),
 		kong.Description("Runs business processes whose data only the right people can read and nobody can quietly change."),
 		kong.Writers(e.stdout, e.stderr),
@@ -176,6 +179,31 @@ func newParser(commands *cli, e *env, exit func(int)) (*kong.Kong, error) {
 			{Key: "other", Title: "Besides:"},
 			{Key: "connection", Title: "Which server, as whom:"},
 		}))
+	if err == nil {
+		explainGroups(parser.Model.Node)
+	}
+	return parser, err
+}
+
+// explainGroups begins the help of each group of commands with what that of all of
+// them says.
+func explainGroups(node *kong.Node) {
+	for _, group := range node.Children {
+		if len(group.Children) > 0 {
+			group.Detail = strings.TrimSpace(sharedSentence(group.Leaves(true)) + "\n\n" + group.Detail)
+			explainGroups(group)
+		}
+	}
+}
+
+// sharedSentence is what all commands say of the server and the database.
+func sharedSentence(commands []*kong.Node) string {
+	for _, sentence := range []string{talksToServer, opensDatabase, standsAlone} {
+		if !slices.ContainsFunc(commands, func(c *kong.Node) bool { return !strings.Contains(c.Detail, sentence) }) {
+			return sentence
+		}
+	}
+	return eachSaysIt
 }
 
 // wantsJSON looks for --json before the arguments are parsed, so that even a
