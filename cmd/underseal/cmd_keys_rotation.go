@@ -283,7 +283,7 @@ func (c *keysRetireCmd) write(w io.Writer, r api.Retirement) {
 	case r.Done:
 		fmt.Fprintf(w, "%s is gone for good; %s opened before\n", c.Key, counted(r.Read, "row"))
 		if strings.HasPrefix(c.Key, "root:") {
-			fmt.Fprintln(w, "copies of the key file, those in escrow too, still hold it: destroy them, and make new ones with underseal keys escrow")
+			fmt.Fprintln(w, "copies elsewhere still hold it: those of a key file, in escrow too (make new ones with underseal keys escrow), or a key service's own backups")
 		}
 	case r.Safe:
 		fmt.Fprintf(w, "%s can be retired: %s opened, none needs it\n", c.Key, counted(r.Read, "row"))

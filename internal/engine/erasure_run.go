@@ -362,7 +362,7 @@ func (e *Engine) ReplayErasures(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return e.eachTenant(ctx, func(scope store.Scope) error {
+	err = e.eachTenant(ctx, func(scope store.Scope) error {
 		err := e.replayTenant(ctx, scope)
 		if len(services) > 1 && fault.Is(err, fault.Unavailable) {
 			e.gates.set(scope.Tenant(), err)
@@ -370,6 +370,11 @@ func (e *Engine) ReplayErasures(ctx context.Context) error {
 		}
 		return err
 	})
+	if fault.Is(err, fault.Unavailable) {
+		err = fault.New(fault.Unavailable, "erasures on record are carried out again before anything is served, and cannot be now: %w", err).
+			WithCode(fault.CodeOf(err)).WithHint("start again when the key service answers")
+	}
+	return err
 }
 
 func (e *Engine) replayTenant(ctx context.Context, scope store.Scope) error {

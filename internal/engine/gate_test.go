@@ -141,6 +141,8 @@ func TestAStartWithoutTheOnlyKeyServiceFails(t *testing.T) {
 					if err == nil {
 						t.Error("it started")
 						second.Close()
+					} else if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "erasures") {
+						t.Errorf("it did not start: %v, want that its erasures wait", err)
 					}
 					n.mains.Restore()
 				})

@@ -179,6 +179,8 @@ func TestRealVaultTellsDeniedFromUnreachable(t *testing.T) {
 			Deny: func() { r.policy(key, `path "transit/keys/`+key+`" { capabilities = ["read"] }`) },
 			Cut:  func() { wire.set(cut) },
 			Hang: func() { wire.set(hanging) },
+			// The server speaks HTTP/1.1, so each of the calls has a connection of its own.
+			Slow: func(arrived func(), release <-chan struct{}) { wire.slow(arrived, release) },
 			Throttle: func() {
 				r.root("POST", "sys/quotas/rate-limit/"+key, settings{"path": "transit/", "rate": 0.1, "interval": "10s"}, nil)
 				for fault.CodeOf(second(s.Describe(t.Context()))) != kms.CodeThrottled {
@@ -438,6 +440,7 @@ type wire struct {
 	mu    sync.Mutex
 	state int
 	open  map[net.Conn]bool
+	held  func() // comes before a connection is carried; nil: nothing
 }
 
 const (
@@ -458,11 +461,19 @@ func newWire(t *testing.T, to string) *wire {
 	return w
 }
 
+// slow has connections that come carried once release is closed.
+func (w *wire) slow(arrived func(), release <-chan struct{}) {
+	w.set(whole)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = func() { arrived(); <-release }
+}
+
 // set changes what happens to connections. Those that are there end.
 func (w *wire) set(state int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.state = state
+	w.state, w.held = state, nil
 	for conn := range w.open {
 		conn.Close()
 	}
@@ -495,6 +506,12 @@ func (w *wire) serve() {
 
 func (w *wire) carry(conn net.Conn) {
 	defer conn.Close()
+	w.mu.Lock()
+	held := w.held
+	w.mu.Unlock()
+	if held != nil {
+		held()
+	}
 	far, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", w.to)
 	if err != nil {
 		return
