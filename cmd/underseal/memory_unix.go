@@ -26,8 +26,9 @@ func tuneMemory() {
 }
 
 // headroom is what may be allocated between two collections once the heap is as
-// large. A percentage, which is what the collector knows, would be much more than
-// it helps for a large one; a smaller heap at most doubles.
+// large; a smaller one at most doubles. A percentage, which is what the collector
+// knows, would be much more than it helps for a large one: from twice the headroom on
+// a quarter does.
 const headroom = 20 << 20
 
 // keepHeadroom sets the percentage anew after each collection: the finalizer of
@@ -36,8 +37,11 @@ func keepHeadroom() {
 	var stats [1]metrics.Sample
 	stats[0].Name = "/gc/heap/live:bytes"
 	metrics.Read(stats[:])
-	live := max(stats[0].Value.Uint64(), 1<<20)
-	debug.SetGCPercent(int(min(max(100*headroom/live, 25), 100)))
+	percent := 25
+	if live := max(stats[0].Value.Uint64(), 1<<20); live <= 2*headroom {
+		percent = int(min(100*headroom/live, 100))
+	}
+	debug.SetGCPercent(percent)
 	runtime.SetFinalizer(new(lost), func(*lost) { keepHeadroom() })
 }
 

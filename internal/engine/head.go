@@ -56,11 +56,10 @@ type person struct {
 type stored struct {
 	path   string
 	seq    uint64
-	shard  int // in head.shards
-	sealed bool
 	keys   []int    // in head.keys, besides the owner of that step; sorted by key id
 	digest [32]byte // SHA-256 of the stored bytes
-
+	shard  int32    // in head.shards
+	sealed bool
 	erased bool // one of its keys was destroyed; found when it is opened, not stored
 }
 
@@ -329,7 +328,7 @@ func (r *headReader) time() time.Time {
 }
 
 func (r *headReader) stored(h *head) stored {
-	f := stored{path: r.text(), seq: r.uint(), shard: r.index(len(h.shards)), sealed: r.uint() == 1}
+	f := stored{path: r.text(), seq: r.uint(), shard: int32(r.index(len(h.shards))), sealed: r.uint() == 1}
 	f.keys = make([]int, r.count())
 	for i := range f.keys {
 		f.keys[i] = r.index(len(h.keys))

@@ -141,7 +141,7 @@ func (e *Engine) followAudit(ctx context.Context, o *object) error {
 // writeField turns one new version of a field into its row, its entry in the
 // head and its commitment.
 func (e *Engine) writeField(ctx context.Context, o *object, f fieldWrite, shard int) (store.Field, stored, ledger.Hash, error) {
-	entry := stored{path: f.path, seq: o.head.seq, shard: shard, sealed: process.Sealed(o.head.mode, f.label)}
+	entry := stored{path: f.path, seq: o.head.seq, shard: int32(shard), sealed: process.Sealed(o.head.mode, f.label)}
 	keys := []envelope.Key{o.owner}
 	if entry.sealed {
 		var err error

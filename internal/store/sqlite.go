@@ -17,12 +17,11 @@ var errBusy = errors.New("checkpoint: readers kept the database busy")
 // sqliteReaders is how many queries of a file run at a time.
 const sqliteReaders = 4
 
-// Memory of the page caches, in KiB: about 8 MiB for the writer and 2 MiB for
-// each reader. What they miss the operating system's cache holds.
-const (
-	writerCache = "cache_size = -8192"
-	readerCache = "cache_size = -2048"
-)
+// caches is the memory of a file's page caches, in KiB: the writer's and each
+// reader's. What they miss the operating system's cache holds.
+type caches struct{ writer, reader int }
+
+func cacheSize(kib int) string { return fmt.Sprintf("cache_size = -%d", kib) }
 
 // sqliteDB is the backend for one SQLite file.
 type sqliteDB struct {
@@ -52,12 +51,12 @@ func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
 	// Where a clear value stood, or was moved from, no byte may stay behind when it is
 	// erased. FAST overwrites within pages that are written anyway; pages that become
 	// free are overwritten only by what erases (see writer.change).
-	if db.data, err = openFile(ctx, db.health, cfg.Path, "data", "secure_delete = FAST"); err != nil {
+	if db.data, err = openFile(ctx, db.health, cfg.Path, "data", caches{8192, 2048}, "secure_delete = FAST"); err != nil {
 		return nil, err
 	}
 	// Of a destroyed key no byte may stay behind in the file. Keys are written in
-	// batches in the order of their ids, which takes no large cache.
-	if db.keys, err = openFile(ctx, db.health, cfg.Path, "keys", "secure_delete = ON", readerCache); err != nil {
+	// batches in the order of their ids and read one by one, which takes no large caches.
+	if db.keys, err = openFile(ctx, db.health, cfg.Path, "keys", caches{2048, 512}, "secure_delete = ON"); err != nil {
 		return nil, err
 	}
 	db.scans = db.data
@@ -66,7 +65,7 @@ func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
 
 // openFile opens name.db in dir and brings its schema up to date. It returns a
 // nil interface with an error, so that Close can tell.
-func openFile(ctx context.Context, h *health, dir, name string, pragmas ...string) (backend, error) {
+func openFile(ctx context.Context, h *health, dir, name string, sizes caches, pragmas ...string) (backend, error) {
 	path := filepath.Join(dir, name+".db")
 	if err := createFile(path); err != nil {
 		return nil, fault.New(fault.Unavailable, "open the database %s: %w", path, err)
@@ -74,24 +73,24 @@ func openFile(ctx context.Context, h *health, dir, name string, pragmas ...strin
 	if err := migrateSQLite(ctx, path, name, pragmas); err != nil {
 		return nil, err
 	}
-	db, err := startSQLite(h, path, pragmas)
+	db, err := startSQLite(h, path, sizes, pragmas)
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the database: %w", err)
 	}
 	return db, nil
 }
 
-func startSQLite(h *health, path string, pragmas []string) (*sqliteDB, error) {
-	conn, err := sqliteFile{path: path, pragmas: append([]string{writerCache, "journal_size_limit = 67108864"}, pragmas...)}.writer()
+func startSQLite(h *health, path string, sizes caches, pragmas []string) (*sqliteDB, error) {
+	conn, err := sqliteFile{path: path, pragmas: append([]string{cacheSize(sizes.writer), "journal_size_limit = 67108864"}, pragmas...)}.writer()
 	if err != nil {
 		return nil, err
 	}
-	background, err := sqliteFile{path: path, pragmas: append(pragmas, readerCache)}.writer()
+	background, err := sqliteFile{path: path, pragmas: append(pragmas, cacheSize(sizes.reader))}.writer()
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	db := &sqliteDB{
-		readers: sql.OpenDB(sqliteFile{path: path, pragmas: []string{readerCache, "query_only = ON"}}),
+		readers: sql.OpenDB(sqliteFile{path: path, pragmas: []string{cacheSize(sizes.reader), "query_only = ON"}}),
 		health:  h,
 		points:  newCheckpointer(background, h),
 		stmts:   map[string]*sql.Stmt{},
