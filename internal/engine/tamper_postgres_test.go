@@ -1,0 +1,246 @@
+package engine_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/pgtest"
+	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// unnamedOnPostgres adds to unnamed what only Postgres has.
+var unnamedOnPostgres = map[string]string{
+	"lease":       "which server writes; every start takes it anew",
+	"blobs":       "sealed streams, kept elsewhere here; TestAChangedBlobIsRefused",
+	"blob_chunks": "likewise",
+}
+
+// schemas are where Postgres has what are files of SQLite.
+var schemas = map[string]string{"data.db": store.DataSchema, "keys.db": store.KeysSchema}
+
+// postgresWorld is a world on Postgres, with its administrator, whom neither foreign keys
+// nor triggers bind.
+type postgresWorld struct {
+	*world
+	admin map[string]*sql.DB           // by file
+	saved map[string][]string          // by file: tables of which there is a copy
+	old   map[string]map[string]*table // by file and name: the older state
+}
+
+func newPostgresWorld(t *testing.T) *postgresWorld {
+	t.Helper()
+	dsn := pgtest.Database(t)
+	w := &postgresWorld{admin: map[string]*sql.DB{}, saved: map[string][]string{}, old: map[string]map[string]*table{}}
+	for file, schema := range schemas {
+		db, err := sql.Open("pgx", dsn+" search_path="+schema+" options='-c session_replication_role=replica'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		w.admin[file] = db
+	}
+	env := testenv.New(t, func(c *node.Config) { c.DSN = dsn })
+	w.world = fill(t, env, func(*world) {
+		for file := range schemas {
+			w.old[file] = w.tables(t, file)
+		}
+	})
+	leaves := w.tables(t, "data.db")["leaves"]
+	object, seq := slices.Index(leaves.columns, "object"), slices.Index(leaves.columns, "seq")
+	for _, row := range leaves.rows {
+		if row[seq] == int64(0) {
+			w.entries = append(w.entries, store.ID(row[object].([]byte)))
+		}
+	}
+	if len(w.entries) == 0 {
+		t.Fatal("the log has no leaf of no object")
+	}
+	w.save(t)
+	return w
+}
+
+// tables reads the tables of a schema that mutations are made of.
+func (w *postgresWorld) tables(t *testing.T, file string) map[string]*table {
+	t.Helper()
+	found := map[string]*table{}
+	for _, name := range column(t, w.admin[file], `SELECT tablename FROM pg_tables WHERE schemaname = $1`, schemas[file]) {
+		_, free := unnamed[name]
+		_, freeHere := unnamedOnPostgres[name]
+		if free || freeHere {
+			continue
+		}
+		tab := &table{name: name, file: file, insert: "INSERT"}
+		// Of xid, by which leaves come in an order, only the database makes values.
+		tab.columns = column(t, w.admin[file], `
+			SELECT column_name FROM information_schema.columns
+			WHERE table_schema = $1 AND table_name = $2 AND column_name <> 'xid' ORDER BY ordinal_position`, schemas[file], name)
+		key := column(t, w.admin[file], `
+			SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+			WHERE i.indrelid = $1::regclass AND i.indisprimary`, schemas[file]+"."+name)
+		var set []string
+		for i, c := range tab.columns {
+			if slices.Contains(key, c) {
+				tab.key = append(tab.key, i)
+			}
+			set = append(set, c+" = excluded."+c)
+		}
+		tab.conflict = fmt.Sprintf("ON CONFLICT (%s) DO UPDATE SET %s", strings.Join(key, ", "), strings.Join(set, ", "))
+		tab.readRows(t, w.admin[file], fmt.Sprintf(`SELECT %s FROM %s ORDER BY %s`, strings.Join(tab.columns, ", "), name, strings.Join(key, ", ")))
+		found[name] = tab
+	}
+	if len(found) == 0 {
+		t.Fatalf("schema %s has no tables", schemas[file])
+	}
+	return found
+}
+
+// column returns the one column of what a query finds.
+func column(t *testing.T, db *sql.DB, query string, args ...any) (list []string) {
+	t.Helper()
+	rows, err := db.Query(query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, value)
+	}
+	return list
+}
+
+// mutations lists the changes to all tables: of each column one, and for each table a row
+// deleted and one set back. SQLite's test makes more of each; what looks at them is the
+// same, what it looks through is not.
+func (w *postgresWorld) mutations(t *testing.T) []mutation {
+	t.Helper()
+	kinds := map[string]mutation{}
+	for file := range schemas {
+		old := w.old[file]
+		for name, now := range w.tables(t, file) {
+			if len(now.rows) == 0 {
+				t.Errorf("table %s is empty: nothing tests it", name)
+			}
+			now.free = unnamed
+			for _, m := range slices.Concat(now.changes(), now.deletions(), now.setBacks(old[name])) {
+				parts := strings.SplitN(m.name, "/", 3)
+				kind := parts[0] + "/" + parts[1]
+				if strings.HasPrefix(parts[1], "change") {
+					kind = parts[0]
+				}
+				if parts[1] == "swap" {
+					continue
+				}
+				if first, ok := kinds[kind]; !ok || m.name < first.name {
+					kinds[kind] = m
+				}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(kinds), func(a, b mutation) int { return strings.Compare(a.name, b.name) })
+}
+
+// apply returns false when the schema refuses the change.
+func (w *postgresWorld) apply(t *testing.T, m mutation) bool {
+	t.Helper()
+	text := m.sql
+	for i := range m.args {
+		text = strings.Replace(text, "?", fmt.Sprintf("$%d", i+1), 1)
+	}
+	result, err := w.admin[m.file].Exec(text, m.args...)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "23") || err != nil && strings.Contains(err.Error(), "unable to encode") {
+		return false // by a constraint, or by the column's type
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if n, err := result.RowsAffected(); n == 0 || err != nil {
+		t.Fatalf("%s changed no row: %v", text, err)
+	}
+	return true
+}
+
+// save keeps a copy of every table.
+func (w *postgresWorld) save(t *testing.T) {
+	t.Helper()
+	for file, schema := range schemas {
+		if _, err := w.admin[file].Exec(`CREATE SCHEMA saved_` + schema); err != nil {
+			t.Fatal(err)
+		}
+		w.saved[file] = column(t, w.admin[file], `SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename NOT IN ('lease', 'goose_db_version')`, schema)
+		w.each(t, file, `CREATE TABLE saved_%[1]s.%[2]s AS TABLE %[2]s`, w.saved[file]...)
+	}
+}
+
+// putBack undoes all changes to tables of a schema.
+func (w *postgresWorld) putBack(t *testing.T, file string, names ...string) {
+	t.Helper()
+	w.each(t, file, `DELETE FROM %[2]s; INSERT INTO %[2]s SELECT * FROM saved_%[1]s.%[2]s`, names...)
+}
+
+// each runs statements for each of some tables, given its schema and name.
+func (w *postgresWorld) each(t *testing.T, file, text string, names ...string) {
+	t.Helper()
+	var all []string
+	for _, name := range names {
+		all = append(all, fmt.Sprintf(text, schemas[file], name))
+	}
+	if _, err := w.admin[file].Exec(strings.Join(all, "; ")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWhatReadsDoNotRefuseIsNamedOnPostgres is TestWhatReadsDoNotRefuseIsNamed there.
+func TestWhatReadsDoNotRefuseIsNamedOnPostgres(t *testing.T) {
+	t.Parallel()
+	w := newPostgresWorld(t)
+	untouched := func() {
+		t.Helper()
+		for _, withoutKeys := range []bool{false, true} {
+			if found, err := w.fsck(t, "", withoutKeys); err != nil || len(found) > 0 {
+				t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
+			}
+		}
+	}
+	untouched()
+	all := w.mutations(t)
+	if len(all) < 150 {
+		t.Fatalf("%d mutations, want some for every column", len(all))
+	}
+	refused := 0
+	for _, m := range all {
+		if !w.apply(t, m) {
+			refused++
+			continue
+		}
+		found, err := w.fsck(t, "", false)
+		if err != nil || len(found) > 0 {
+			w.putBack(t, m.file, m.name[:strings.IndexAny(m.name, "./")])
+			continue
+		}
+		if w.readAll(t, "") == nil {
+			t.Errorf("neither refused nor named: %s: %s", m.name, m.sql)
+		}
+		for file, names := range w.saved { // what reads has also written
+			w.putBack(t, file, names...)
+		}
+	}
+	untouched()
+	if t.Logf("%d changes, of which the schema refused %d", len(all), refused); refused > len(all)/4 {
+		t.Errorf("the schema refused %d of %d changes: too few were tried", refused, len(all))
+	}
+}
