@@ -136,8 +136,11 @@ func (l *Load) run(ctx context.Context, length time.Duration, next func(context.
 		return errors.Join(starters.Wait(), m.drain(ctx))
 	})
 	err := group.Wait()
-	if err != nil && limited.Err() != nil {
+	switch {
+	case err != nil && limited.Err() != nil:
 		err = context.Cause(limited)
+	case err == nil && len(m.times) == 0: // there is no ratio to nothing
+		err = fmt.Errorf("load of %s for %v: nothing was completed in that time", l.Process(), length)
 	}
 	return Sample{took: min(time.Since(begin), length), times: m.times}, err
 }
