@@ -128,6 +128,8 @@ func (e *Engine) instanceCustody(ctx context.Context, scope store.Scope, instanc
 	return custodyID(token), err
 }
 
+// aimAtPerson returns a person as a target, with the tokens of each spelling of the id
+// under all index keys, and the id of their custody.
 func (e *Engine) aimAtPerson(ctx context.Context, scope store.Scope, id string) (target, store.ID, error) {
 	t := target{Kind: targetSubject}
 	spelled, err := spellings(id)

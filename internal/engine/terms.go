@@ -14,7 +14,8 @@ import (
 // A tenant has one index key or more, and makes two sorts of tokens with them.
 //
 // Names are ids that are kept for good, in leaves for instance, and made of what nobody
-// guesses: other ids, random texts, names of ours. They are under the first key.
+// guesses, or of what guessing tells of no person: other ids, random texts, names of ours
+// and of workers. They are under the first key.
 //
 // Terms are what a person might be known by or have said: they are written under the
 // newest key, and looked for under all.

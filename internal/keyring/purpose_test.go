@@ -203,7 +203,7 @@ func TestAProcessThatKnowsFewerIndexKeysMakesNoSecondRow(t *testing.T) {
 	}
 	keys := must(idle.IndexKeys(ctx, "main"))(t)
 	if len(keys) != 2 {
-		t.Errorf("after that the process knows %d index keys, want 2", len(keys))
+		t.Fatalf("after that the process knows %d index keys, want 2", len(keys))
 	}
 	for who, key := range map[byte]envelope.Key{7: first, 8: second} {
 		for _, ring := range []*keyring.Ring{idle, h.Ring, h.another()} {
