@@ -111,7 +111,7 @@ func rotateOnce(ctx context.Context, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	if err := renewPages(ctx, c, "subjects"); err != nil {
+	if err := renewPages(ctx, c, "subjects", 2); err != nil {
 		return err
 	}
 	if err := rotateIndex(ctx, c); err != nil {
@@ -155,12 +155,12 @@ func rotateIndex(ctx context.Context, c *client.Client) error {
 			return err
 		}
 	}
-	return renewPages(ctx, c, "index")
+	return renewPages(ctx, c, "index", 10)
 }
 
 // renewPages gives all persons new keys, or all instances new index tokens.
-func renewPages(ctx context.Context, c *client.Client, of string) error {
-	for page := (api.RenewKeysRequest{Of: of, Limit: 2}); ; {
+func renewPages(ctx context.Context, c *client.Client, of string, limit int) error {
+	for page := (api.RenewKeysRequest{Of: of, Limit: limit}); ; {
 		done, err := c.RenewKeys(ctx, page)
 		if err != nil || done.Next == "" {
 			return err
