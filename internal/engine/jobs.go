@@ -191,6 +191,9 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report
 // signed something else.
 func (e *Engine) checkReport(ctx context.Context, c Caller, l *Live, ref JobRef, said report) (*signature, error) {
 	if err := e.runner.Holds(ctx, l, ref, said.lease); err != nil {
+		if fault.Is(err, fault.Conflict) {
+			err = l.withState(err)
+		}
 		return nil, err
 	}
 	return e.checkSignature(ctx, c, l, ref, said)

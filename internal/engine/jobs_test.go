@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -107,6 +108,9 @@ func TestLeaseEndsAndTheJobIsOfferedAgain(t *testing.T) {
 		_, err := env.Engine.CompleteJob(t.Context(), env.Ann, first[0].ID, api.CompleteJobRequest{Lease: first[0].Lease}, "")
 		if !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != "lease_lost" {
 			t.Errorf("completing with the lost lease: %v, want Conflict lease_lost", err)
+		}
+		if want := ": active at step 1, job " + first[0].ID + " waits at"; !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("completing with the lost lease: %v, want the present state %q", err, want)
 		}
 		if _, err := env.Engine.CompleteJob(t.Context(), env.Ann, second[0].ID, api.CompleteJobRequest{Lease: second[0].Lease}, ""); err != nil {
 			t.Error(err)

@@ -1,9 +1,11 @@
 package process_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
 )
@@ -267,6 +269,14 @@ func TestErrorOfAWorkerThatNothingCatches(t *testing.T) {
 	p.step(process.JobErrored{Job: id, Code: "E1", Message: "why"}).wantOpen("check unhandled_error@check")
 	if i := p.s.Incidents()[0]; i.Job != id {
 		t.Errorf("incident %+v does not name its job", i)
+	}
+	for _, message := range []string{"why", ""} {
+		want := strings.TrimSuffix(`error "E1" is not caught: `+message, ": ")
+		if text, _ := p.s.Field(process.IncidentPath(p.s.Incidents()[0].ID)); text != canon.String(want) {
+			t.Errorf("the incident says %v, want %s", text, want)
+		}
+		p.step(process.IncidentRetried{Incident: p.s.Incidents()[0].ID}).wantOpen("check")
+		p.step(process.JobErrored{Job: id, Code: "E1"}).wantOpen("check unhandled_error@check")
 	}
 	p.step(process.IncidentRetried{Incident: p.s.Incidents()[0].ID}).wantOpen("check").complete("check", "").wantDone()
 }

@@ -161,7 +161,11 @@ func (r *run) jobErrored(e JobErrored) error {
 	if !ok {
 		j.tries++
 		j.retries = 0
-		r.failJob(j, "unhandled_error", "error "+strconv.Quote(e.Code)+" is not caught: "+e.Message)
+		text := "error " + strconv.Quote(e.Code) + " is not caught"
+		if e.Message != "" {
+			text += ": " + e.Message
+		}
+		r.failJob(j, "unhandled_error", text)
 		return nil
 	}
 	o := r.d.fromWork(j.given)
