@@ -8,11 +8,15 @@ PKGS ?= ./...
 TIMEOUT ?= 20m
 FUZZTIME ?= 20s
 
+# Packages that share memory between goroutines.
+RACE ?= ./client ./internal/anchor ./internal/engine ./internal/keyring ./internal/node ./internal/runner \
+  ./internal/sequencer ./internal/server ./internal/store ./internal/witness
+
 # Without the tables of debuggers the binary is a third smaller. Stack traces
 # and what "go version -m" shows do not come from them.
 STRIP = -ldflags "-s -w"
 
-.PHONY: build pkcs11 demo check lint test bench bench-big bite fuzz cross clean
+.PHONY: build pkcs11 demo check lint test race bench bench-big bite fuzz cross clean
 
 build:
 	@echo "building bin/underseal (the first time, Go downloads and compiles the dependencies: a few minutes)"
@@ -42,6 +46,10 @@ test:
 	@test/setup
 	$(GO) test -timeout $(TIMEOUT) $(PKGS)
 	@test/nested
+
+# Data races, where goroutines meet. Needs a C compiler, and takes many minutes.
+race:
+	CGO_ENABLED=1 $(GO) test -race -short -timeout $(TIMEOUT) $(RACE)
 
 # A table with the floors; fails when one is missed. docs/performance.md explains it.
 bench: build
