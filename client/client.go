@@ -21,6 +21,8 @@ import (
 	"net/netip"
 	"net/url"
 	"time"
+
+	"github.com/underseal/underseal/ledger"
 )
 
 // Config says which server to call, and as whom.
@@ -44,6 +46,9 @@ type Config struct {
 	// reached or is not available. Default 5, which takes some 4 s; 1 never
 	// repeats.
 	Tries int
+	// Policy says which keys sign for the server. With one, Receipt gives out only what
+	// holds by it. Get it from elsewhere than the server; ledger.ParsePolicy reads it.
+	Policy *ledger.Policy
 }
 
 // String names the server and hides the key.
@@ -81,6 +86,7 @@ type Client struct {
 	http    *http.Client
 	timeout time.Duration
 	tries   int
+	policy  *ledger.Policy // nil: receipts are not checked
 	idem    string // fixed idempotency key; "": a new one for each change
 }
 
@@ -90,7 +96,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, key: config.Key, timeout: config.Timeout, tries: config.Tries, http: &http.Client{}}
+	c := &Client{base: base, key: config.Key, timeout: config.Timeout, tries: config.Tries, policy: config.Policy, http: &http.Client{}}
 	if config.HTTPClient != nil {
 		*c.http = *config.HTTPClient
 	}

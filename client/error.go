@@ -73,3 +73,8 @@ func IsUnavailable(err error) bool {
 // ErrUnreachable is in the chain of the error of a call that got no answer. A
 // change may have been made nevertheless; repeating it with the same key is safe.
 var ErrUnreachable = errors.New("the server cannot be reached")
+
+// ErrForged is in the chain of the error of a call whose answer is not what a key of
+// Config.Policy signed: the server, or something in between, said something else than it
+// signed.
+var ErrForged = errors.New("the answer is not what the server's keys signed")

@@ -2,8 +2,11 @@ package client
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/ledger"
 )
 
 // CreateLogReader makes a path by which somebody may read the log. It is told this
@@ -57,9 +60,34 @@ func (c *Client) LogAnchoring(ctx context.Context) (api.LogAnchoring, error) {
 }
 
 // Receipt returns the platform's signed receipt for a step of an instance; 0 is the
-// newest.
+// newest. With Config.Policy one that is not signed by a key of the policy, or is of
+// another step than was asked for, is ErrForged. It is the platform's word, which whoever
+// keeps it can hold against the log; that the step is in the log, LogProof and Evidence
+// show.
 func (c *Client) Receipt(ctx context.Context, instance string, step int) (api.SignedReceipt, error) {
-	return call[api.SignedReceipt](ctx, c, get("/v1/instances/{instance}/receipt", instance).with("step", number(step)))
+	r, err := call[api.SignedReceipt](ctx, c, get("/v1/instances/{instance}/receipt", instance).with("step", number(step)))
+	if err == nil && c.policy != nil {
+		err = c.checkReceipt(r, instance, step)
+	}
+	if err != nil {
+		return api.SignedReceipt{}, err
+	}
+	return r, nil
+}
+
+func (c *Client) checkReceipt(r api.SignedReceipt, instance string, step int) error {
+	signed, err := ledger.ParseReceipt([]byte(r.Receipt))
+	var leaf ledger.Leaf
+	if err == nil {
+		leaf, err = c.policy.OpenReceipt(signed)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: the receipt of instance %s: %w", ErrForged, instance, err)
+	case !strings.EqualFold(leaf.Object, instance), step != 0 && leaf.Seq != uint64(step), leaf.Seq != uint64(r.Step), ledger.LeafHash(signed.Leaf).String() != r.Leaf:
+		return fmt.Errorf("%w: the receipt for step %d of instance %s is of step %d of %s", ErrForged, r.Step, instance, leaf.Seq, leaf.Object)
+	}
+	return nil
 }
 
 // Evidence returns the file that proves one step or entry offline. Every call

@@ -254,10 +254,10 @@ func (v *verification) checkTime() error {
 	asked := v.policy != nil && len(v.policy.Authorities) > 0
 	switch {
 	case asked && !stamped:
-		return fault.New(fault.Integrity, "the policy names a time stamping authority, and the bundle has no timestamp").WithCode("timestamp_missing").
+		return fault.New(fault.Integrity, "the policy names a time stamping authority, and there is no timestamp").WithCode("timestamp_missing").
 			WithHint("export the evidence again once the log's head has its timestamp")
 	case !stamped:
-		v.absent("The bundle has no timestamp.")
+		v.absent("There is no timestamp.")
 		return nil
 	case !asked:
 		at, err := claimedTime(v.b.Anchor.Token, []byte(v.anchor.Text()))

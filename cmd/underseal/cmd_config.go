@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/server"
@@ -38,15 +39,36 @@ func (configCheckCmd) Run(e *env) error {
 		return err
 	}
 	return e.result(lines, func(w io.Writer) {
-		rows := make([][]string, len(lines))
-		for i, l := range lines {
-			rows[i] = []string{l.Name, l.Value, l.From, l.Meaning}
-		}
-		table(w, []string{"SETTING", "VALUE", "FROM", "MEANING"}, rows)
+		writeSettings(w, lines, cmp.Or(widthOf(e.stdout), widthWithoutTerminal))
 		if e.settings.file == "" {
 			fmt.Fprintf(w, "no configuration file (%s)\n", defaultConfigFile())
 		}
 	})
+}
+
+// widthWithoutTerminal is how wide what is written to a file or another program is.
+const widthWithoutTerminal = 100
+
+// writeSettings writes each setting on a line and what it means below that, no wider
+// than width unless that is less than a few words.
+func writeSettings(w io.Writer, lines []settingLine, width int) {
+	name, from := len("SETTING"), len("FROM")
+	for _, l := range lines {
+		name, from = max(name, utf8.RuneCountInString(l.Name)), max(from, len(l.From))
+	}
+	row := func(first, second string, value []string) {
+		for _, part := range value {
+			fmt.Fprintf(w, "%-*s  %-*s  %s\n", name, first, from, second, part)
+			first, second = "", ""
+		}
+	}
+	row("SETTING", "FROM", []string{"VALUE"})
+	for _, l := range lines {
+		row(printable(l.Name), l.From, folded(printable(l.Value), width-name-from-4))
+		for _, part := range folded(l.Meaning, width-4) {
+			fmt.Fprintf(w, "    %s\n", part)
+		}
+	}
 }
 
 // warnUnknown tells of UNDERSEAL_ variables that set nothing. They are no error,

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,11 +67,11 @@ func (c *evidenceCmd) Run(ctx context.Context, e *env) error {
 	if c.Receipt {
 		return c.receipt(ctx, e, cl)
 	}
-	if c.Out != "" { // before anything is disclosed
-		if err := notThere(c.Out); err != nil {
-			return err
-		}
+	place, err := c.reserve() // before anything is disclosed, which the log is told
+	if err != nil {
+		return err
 	}
+	defer place.discard()
 	data, err := c.export(ctx, cl)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (c *evidenceCmd) Run(ctx context.Context, e *env) error {
 	if out.File = c.Out; out.File == "" {
 		out.File = c.name(out.Step)
 	}
-	if err := writeNew(out.File, data); err != nil {
+	if err := place.keep(out.File, data); err != nil {
 		return err
 	}
 	return e.result(out, out.write)
@@ -208,24 +208,48 @@ func describeBundle(data []byte) (exported, error) {
 	return out, nil
 }
 
-func notThere(path string) error {
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Conflict, "%s is there already", path).WithCode("file_exists").WithHint("--out FILE writes to another one")
+// reserved is a file beside the one that is to be, which only its owner can read: it
+// may hold what was sealed.
+type reserved struct{ *os.File }
+
+// reserve makes sure that a file can be made where the evidence is to go.
+func (c *evidenceCmd) reserve() (reserved, error) {
+	path := c.Out
+	if path == "" && (c.Step > 0 || c.Entry != "") {
+		path = c.name(uint64(c.Step))
+	}
+	dir := filepath.Dir(path) // "." while it has no name
+	if _, err := os.Lstat(path); err == nil {
+		return reserved{}, fault.New(fault.Conflict, "%s is there already", path).WithCode("file_exists").WithHint("--out FILE writes to another one")
+	}
+	file, err := os.CreateTemp(dir, ".evidence-*")
+	if err != nil {
+		return reserved{}, fault.New(fault.Invalid, "nothing was exported: no file can be made in %s: %w", dir, err).
+			WithHint("make the directory, or name a file in another one by --out FILE")
+	}
+	return reserved{file}, nil
+}
+
+// keep writes the file and gives it its name, which nothing has yet.
+func (r reserved) keep(path string, data []byte) error {
+	_, err := r.Write(data)
+	if err = errors.Join(err, r.Sync(), r.Close()); err != nil {
+		return fault.New(fault.Unavailable, "write %s: %w", path, err)
+	}
+	name, err := newFile(path, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(name.Close(), os.Rename(r.Name(), path)); err != nil {
+		return fault.New(fault.Unavailable, "write %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
 	return nil
 }
 
-// writeNew writes a file that only its owner can read: it may hold what was sealed.
-func writeNew(path string, data []byte) (err error) {
-	if err := notThere(path); err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fault.New(fault.Invalid, "write the evidence: %w", err)
-	}
-	_, err = file.Write(data)
-	return errors.Join(err, file.Sync(), file.Close())
+// discard takes the file away if it was not kept.
+func (r reserved) discard() {
+	r.Close()
+	os.Remove(r.Name())
 }
 
 func (c *evidenceCmd) receipt(ctx context.Context, e *env, cl *client.Client) error {

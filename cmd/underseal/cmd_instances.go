@@ -139,7 +139,9 @@ type instancesStepsCmd struct {
 	pageFlags
 }
 
-func (instancesStepsCmd) Help() string { return talksToServer }
+func (instancesStepsCmd) Help() string {
+	return talksToServer + " ABOUT is the id of the task, job or whatever the step was about: underseal evidence takes it as --task or --job."
+}
 
 func (c *instancesStepsCmd) Run(ctx context.Context, e *env) error {
 	cl, err := e.connect()
@@ -163,9 +165,9 @@ func writeSteps(w io.Writer, steps []api.Step) {
 		if s.Rejected != "" {
 			event += " (rejected: " + s.Rejected + ")"
 		}
-		rows = append(rows, []string{strconv.FormatUint(s.Seq, 10), stamp(s.At), event, s.Element, s.Actor, strings.Join(s.Fields, " "), s.Leaf})
+		rows = append(rows, []string{strconv.FormatUint(s.Seq, 10), stamp(s.At), event, s.Element, s.About, s.Actor, strings.Join(s.Fields, " "), s.Leaf})
 	}
-	table(w, []string{"STEP", "AT", "EVENT", "ELEMENT", "BY", "FIELDS WRITTEN", "LEAF"}, rows)
+	table(w, []string{"STEP", "AT", "EVENT", "ELEMENT", "ABOUT", "BY", "FIELDS WRITTEN", "LEAF"}, rows)
 }
 
 type instancesExportCmd struct{ instanceArg }

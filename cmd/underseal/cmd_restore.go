@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/underseal/underseal/internal/backup"
+	"github.com/underseal/underseal/internal/engine"
 )
 
 type restoreCmd struct {
@@ -25,7 +27,8 @@ type restored struct {
 	Copied     *time.Time `json:"copied,omitempty"` // when the backup of the data began
 	Data       string     `json:"data,omitempty"`
 
-	Logs []backup.Log `json:"logs,omitempty"` // of the backup: what was signed after it is lost
+	Logs     []backup.Log      `json:"logs,omitempty"` // of the backup: what was signed after it is lost
+	Reopened []engine.Reopened `json:"reopened,omitempty"`
 }
 
 func (c *restoreCmd) Run(ctx context.Context, e *env) error {
@@ -50,10 +53,22 @@ func (c *restoreCmd) Run(ctx context.Context, e *env) error {
 	if src.DSN == "" {
 		done.Data = src.Data
 	}
-	if err := goOnRestored(ctx, e); err != nil {
+	if done.Reopened, err = goOnRestored(ctx, e); err != nil {
 		return err
 	}
-	return e.result(done, func(w io.Writer) {
-		pairs(w, append([]string{"restored", done.Data, "deployment", done.Deployment, "as of", stampOf(done.Copied)}, logPairs(done.Logs)...)...)
-	})
+	return e.result(done, done.write)
+}
+
+func (r *restored) write(w io.Writer) {
+	kv := append([]string{"restored", r.Data, "deployment", r.Deployment, "as of", stampOf(r.Copied)}, logPairs(r.Logs)...)
+	for _, log := range r.Reopened {
+		kv = append(kv, "goes on in", log.Log)
+		for _, lost := range log.Lost {
+			kv = append(kv, "lost", fmt.Sprintf("the newest %d of %d entries that were signed of %s", lost.Signed-lost.Restored, lost.Signed, lost.Log))
+		}
+		if len(log.Lost) == 0 {
+			kv = append(kv, "lost", "nothing that the keys know of; those of the backup do not know what was signed after it")
+		}
+	}
+	pairs(w, kv...)
 }

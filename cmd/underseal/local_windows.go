@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -19,4 +20,6 @@ func onlyClient(command string) error {
 
 func (c *fsckCmd) check(context.Context, *env, string, *fsckState) error { return onlyClient("fsck") }
 
-func goOnRestored(context.Context, *env) error { return onlyClient("restore") }
+func goOnRestored(context.Context, *env) ([]engine.Reopened, error) {
+	return nil, onlyClient("restore")
+}

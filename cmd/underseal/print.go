@@ -36,6 +36,27 @@ func table(w io.Writer, header []string, rows [][]string) {
 	t.Flush()
 }
 
+// folded cuts a text into lines of at most width columns, at spaces where there are some.
+func folded(text string, width int) (lines []string) {
+	width = max(width, 20)
+	line := []rune(nil)
+	for _, word := range strings.Fields(text) {
+		rest := []rune(word)
+		if len(line) > 0 && len(line)+1+len(rest) > width {
+			lines, line = append(lines, string(line)), nil
+		}
+		if len(line) > 0 {
+			line = append(line, ' ')
+		}
+		for len(line)+len(rest) > width {
+			n := width - len(line)
+			lines, line, rest = append(lines, string(append(line, rest[:n]...))), nil, rest[n:]
+		}
+		line = append(line, rest...)
+	}
+	return append(lines, string(line))
+}
+
 // pairs writes "name  value" lines and leaves out empty values.
 func pairs(w io.Writer, kv ...string) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -118,6 +118,17 @@ def evidence(c):
     return same((result, code), (c.get("result", ""), c.get("code", "")))
 
 
+def lone(c):
+    result = ""
+    try:
+        policy = v.Policy(c["policy"].encode()) if c.get("policy") else None
+        result = v.verification(c["text"].encode(), policy, v.unhex(c.get("leaf", ""))).run()
+        code = ""
+    except v.Refused as e:
+        code = e.code
+    return same((result, code), (c.get("result", ""), c.get("code", "")))
+
+
 check("internal/canon/testdata/canon_accept.json", canonical)
 check("internal/canon/testdata/canon_refuse.json", not_canonical)
 check("ledger/testdata/leaf.json", leaf)
@@ -128,6 +139,7 @@ check("ledger/testdata/publickey.json", public_key)
 check("ledger/testdata/signature.json", worker)
 check("ledger/testdata/webauthn.json", person)
 check("ledger/testdata/evidence.json", evidence)
+check("ledger/testdata/lone.json", lone)
 for line in wrong[:20]:
     print(line, file=sys.stderr)
 sys.exit(1 if wrong else 0)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks evidence of Underseal, independently of Underseal's own code.
 
-    python3 verify.py BUNDLE.zip [--policy FILE] [--require-policy] [--json]
+    python3 verify.py FILE [--policy FILE] [--leaf HASH|FILE] [--require-policy] [--json]
 
 Written from the formats (docs/design/canon.md, ledger.md, log.md, signatures.md and
 evidence.md, and C2SP's specifications), not from the program. It needs Python 3.11 and
@@ -9,7 +9,8 @@ nothing else; only a bundle with an RFC 3161 timestamp needs the command `openss
 README.md, beside this file, says how it is used and what it does not do.
 
 The order of this file is that of the formats: fields of bytes, canonical values,
-signatures, notes and checkpoints, proofs, leaves, statements, policies, bundles.
+signatures, notes and checkpoints, proofs, leaves, statements, policies, bundles, and
+receipts and proofs that are in none.
 """
 
 import base64
@@ -154,6 +155,30 @@ def encode(value):
                 work += [v[name], (b"," if i else b"") + encode_string(name) + b":"]
             out.append(b"{")
     return b"".join(out)
+
+
+def plain(value):
+    """A value as a person reads it: ordinary JSON, with a number's own digits."""
+    out, work = [], [value]
+    while work:
+        v = work.pop()
+        if isinstance(v, bytes):
+            out.append(v.decode())
+        elif isinstance(v, Tagged):
+            out.append(v.text if v.tag == "n" else '"%s"' % v.text)
+        elif isinstance(v, List):
+            work.append(b"]")
+            for i, item in reversed(list(enumerate(v))):
+                work += [item, b","] if i else [item]
+            out.append("[")
+        elif isinstance(v, dict):
+            work.append(b"}")
+            for i, name in reversed(list(enumerate(sorted(v, key=lambda n: n.encode())))):
+                work += [v[name], (b"," if i else b"") + encode_string(name) + b":"]
+            out.append("{")
+        else:
+            out.append(encode(v).decode())
+    return "".join(out)
 
 
 def encode_items(*values):
@@ -1304,11 +1329,24 @@ def shard(origin):
     return (m[1], (int(m[2]), int(m[3] or 0))) if m else None
 
 
+def leaf_in_file(encoded):
+    try:
+        return Leaf(encoded)
+    except Refused as e:
+        raise Refused("leaf_malformed", str(e)) from None
+
+
+def about(wanted, found):
+    """The file is about the entry that was asked for, if one was."""
+    if wanted is not None and wanted != found:
+        raise Refused("not_included", "the file is about the entry %s, and not about %s" % (found.hex(), wanted.hex()))
+
+
 class Verification:
     """A bundle's checks in their order. Each adds a line to the report or refuses."""
 
-    def __init__(self, data, policy):
-        self.data, self.policy, self.checks, self.before = data, policy, [], None
+    def __init__(self, data, policy, entry=None):
+        self.data, self.policy, self.entry, self.checks, self.before = data, policy, entry, [], None
         self.opened, self.said, self.anchor, self.anchored = {}, None, None, None
 
     def run(self):
@@ -1318,13 +1356,16 @@ class Verification:
             ("anchor", self.check_anchor), ("witnesses", self.check_quorum), ("time", self.check_time), ("signer", self.check_signer),
             ("signature", self.check_signature), ("values", self.check_fields), ("model", self.check_model),
         )  # fmt: skip
+        self.go(steps)
+        return "proven" if self.policy else "consistent with the keys it carries (not pinned)"
+
+    def go(self, steps):
         for self.name, step in steps:
             try:
                 step()
             except Refused:
                 self.checks.append((self.name, "failed", "This does not hold."))
                 raise
-        return "proven" if self.policy else "consistent with the keys it carries (not pinned)"
 
     def ok(self, text, *args):
         self.checks.append((self.name, "ok", text % args))
@@ -1334,13 +1375,14 @@ class Verification:
 
     def read(self):
         self.b = Bundle(self.data)
+        about(self.entry, leaf_hash(self.b.leaf))
         self.ok("The file is whole: %d parts, each with the hash that its manifest gives, and not a byte besides.", self.b.count)
 
     def check_leaf(self):
-        try:
-            self.leaf = Leaf(self.b.leaf)
-        except Refused as e:
-            raise Refused("leaf_malformed", str(e)) from None
+        self.leaf = leaf_in_file(self.b.leaf)
+        self.say_leaf()
+
+    def say_leaf(self):
         place = "as step %d of %s" % (self.leaf.seq, self.leaf.object) if self.leaf.object else "of no object"
         if self.leaf.elem:
             place += ", at element %r of the model" % self.leaf.elem
@@ -1421,8 +1463,8 @@ class Verification:
         asked = bool(self.policy and self.policy.authorities)
         if token is None:
             if asked:
-                raise Refused("timestamp_missing", "the policy names a time stamping authority, and the bundle has no timestamp")
-            return self.absent("The bundle has no timestamp.")
+                raise Refused("timestamp_missing", "the policy names a time stamping authority, and there is no timestamp")
+            return self.absent("There is no timestamp.")
         at = check_timestamp(token, self.anchor.text, [der for _, der in self.policy.authorities] if asked else None)
         if not asked:
             return self.absent("A timestamp says that the entry was there on %s; no policy names its authority.", at)
@@ -1477,7 +1519,7 @@ class Verification:
         for d in self.b.fields:
             d.check(self.leaf)
             seen = self.said is not None and self.said.shows(d.path, d.value, self.b.bindings)
-            self.ok("%s = %s was written by this entry%s.", d.path, encode(d.value).decode(), ", and the signer signed for it" if seen else "")
+            self.ok("%s = %s was written by this entry%s.", d.path, plain(d.value), ", and the signer signed for it" if seen else "")
         if not self.b.fields:
             return self.absent("The bundle discloses no values.")
         if self.leaf.n > len(self.b.fields):
@@ -1489,6 +1531,106 @@ class Verification:
         if sha256(self.b.model).hex() != self.leaf.model:
             raise Refused("model_mismatch", "the process model is not the one that the entry names")
         self.ok("The process model in the file is, to the byte, the one that was executed.")
+
+
+# Receipts and proofs that are in no bundle ---------------------------------------------
+
+
+class Lone(Verification):
+    """What is checked of a receipt, or of a proof with the entry that it is of."""
+
+    def run(self):
+        self.receipt, self.proof, self.given, self.told = None, None, None, None
+        self.go((("file", self.read),))
+        if not self.policy:
+            self.checks = []
+            raise Refused("policy_required", "a receipt or proof carries no keys: without a policy nothing of it can be checked", "invalid")
+        if self.given is None and self.entry is None:
+            self.checks = []
+            raise Refused("leaf_required", "a proof alone does not say of which entry it is: --leaf names it", "invalid")
+        self.leaf = None
+        if self.receipt is not None:
+            self.go((("entry", self.check_entry), ("receipt", self.check_receipt)))
+            return "signed by the platform (a receipt is no proof)"
+        self.go((("entry", self.check_entry), ("log", self.check_proof), ("witnesses", self.check_quorum), ("time", self.check_no_time)))
+        return "proven"
+
+    def read(self):
+        if self.data.startswith(RECEIPT):
+            self.take_receipt(self.data)
+        elif self.data.startswith(b"c2sp.org/tlog-proof@v1\n"):
+            self.proof = LogProof(self.data)
+        else:
+            self.read_answer()
+        self.ok("The file is %s.", "a proof that an entry is in a log" if self.proof else "a receipt, the platform's signed word that it has an entry")
+
+    def take_receipt(self, signed):
+        text, found, _ = signed.partition(b"\n\n")
+        if not found or not text.startswith(RECEIPT):
+            raise Refused("receipt_malformed", "receipt is refused: it is not a signed note of a receipt")
+        self.receipt, self.given = signed, text[len(RECEIPT) :]
+
+    def read_answer(self):
+        """The server's answer: {"step", "leaf", "receipt"} or {"leaf", "proof"}."""
+        none = malformed_bundle("it is JSON, and neither a receipt nor a proof as the server gives them")
+        if len(self.data) > 2 * MAX_NOTE:
+            raise none
+        try:
+            m = strict_json(self.data)
+        except (ValueError, RecursionError):
+            raise none from None
+        if not isinstance(m, dict) or not all(isinstance(v, str) for n, v in m.items() if n != "step"):
+            raise none
+        if set(m) == {"leaf", "proof"} and m["proof"]:
+            self.given = unbase64(m["leaf"])
+            if not self.given:
+                raise none
+            self.proof = LogProof(m["proof"].encode())
+        elif set(m) == {"step", "leaf", "receipt"} and m["receipt"] and type(m["step"]) is int:
+            self.take_receipt(m["receipt"].encode())
+            self.told = m["leaf"], m["step"]
+        else:
+            raise none
+
+    def check_entry(self):
+        if self.given is None:
+            return self.absent("The file does not hold the entry, which is known by its hash alone: %s.", self.entry.hex())
+        about(self.entry, leaf_hash(self.given))
+        self.leaf = leaf_in_file(self.given)
+        self.say_leaf()
+        if self.told and self.told != (self.leaf.hash.hex(), self.leaf.seq):
+            raise Refused("not_included", "the receipt came as one of another entry or step than it is of")
+
+    def check_receipt(self):
+        keys = [key for key, *_ in self.policy.logs]
+        if all(key.name != self.leaf.log for key in keys):
+            raise Refused("log_not_in_policy", "the policy names no key for the log %r" % self.leaf.log)
+        try:
+            check_receipt(self.receipt, keys)
+        except Refused as e:
+            if e.code == "receipt_unsigned":
+                raise Refused("key_not_in_policy", "the receipt is signed by no key that the policy names for this log") from None
+            raise
+        self.ok("A key that the policy names for the log %r has signed that it has the entry.", self.leaf.log)
+        self.absent("Whether the entry is in the log, and when, a receipt does not show.")
+
+    def check_proof(self):
+        self.head, self.cosigned = self.policy.open(self.proof.checkpoint)
+        if self.leaf and self.head.origin != self.leaf.log:
+            raise self.other_log(self.leaf.log, self.head.origin)
+        check_inclusion(self.leaf.hash if self.leaf else self.entry, self.proof.index, self.head.size, self.proof.path, self.head.root)
+        self.ok("The entry is number %d of %d in the log %r, whose head is signed by a key that the policy names.", self.proof.index + 1, self.head.size, self.head.origin)
+
+    def check_no_time(self):
+        if self.policy.authorities:
+            raise Refused("timestamp_missing", "the policy names a time stamping authority, and there is no timestamp")
+        self.absent("There is no timestamp.")
+
+
+def verification(data, policy, entry=None):
+    """The checks of a file of whichever kind it is."""
+    lone = data.startswith((RECEIPT, b"c2sp.org/tlog-proof@v1\n")) or data.lstrip(b" \t\r\n").startswith(b"{")
+    return (Lone if lone else Verification)(data, policy, entry)
 
 
 # Timestamps (RFC 3161), by way of openssl ---------------------------------------------
@@ -1541,11 +1683,11 @@ def check_timestamp(token, message, roots):
 
 # The exit codes of `underseal verify` (docs/exit-codes.md).
 EXIT = {
-    "bundle_malformed": 20, "proof_malformed": 20, "checkpoint_malformed": 20, "leaf_malformed": 20, "bundle_changed": 21,
-    "not_included": 22, "checkpoint_of_other_log": 23, "log_not_in_policy": 23, "checkpoint_unsigned": 24, "checkpoint_forged": 24,
+    "bundle_malformed": 20, "receipt_malformed": 20, "proof_malformed": 20, "checkpoint_malformed": 20, "leaf_malformed": 20, "bundle_changed": 21,
+    "not_included": 22, "checkpoint_of_other_log": 23, "log_not_in_policy": 23, "checkpoint_unsigned": 24, "checkpoint_forged": 24, "receipt_forged": 24,
     "platform_key_revoked": 25, "key_not_in_policy": 26, "key_out_of_range": 26, "quorum_not_met": 27, "timestamp_foreign": 28,
     "timestamp_expired": 29, "timestamp_malformed": 30, "timestamp_other": 30, "timestamp_missing": 30, "disclosure_mismatch": 31,
-    "model_mismatch": 32, "signer_key_revoked": 35, "chain_broken": 36, "chain_missing": 36, "anchor_inclusion": 37, "policy_required": 38,
+    "model_mismatch": 32, "signer_key_revoked": 35, "chain_broken": 36, "chain_missing": 36, "anchor_inclusion": 37, "policy_required": 38, "leaf_required": 39,
 }  # fmt: skip
 FAMILIES = {"statement": 33, "signature": 34, "webauthn": 34}
 KINDS = {"invalid": 10, "integrity": 16, "unavailable": 17}
@@ -1577,9 +1719,10 @@ def report(checks, result, before, refused, as_json):
 def main(args):
     import argparse
 
-    parser = argparse.ArgumentParser(description="Checks an evidence bundle of Underseal, offline.")
-    parser.add_argument("bundle")
-    parser.add_argument("--policy", help="whom to believe: a file that came by another way than the bundle")
+    parser = argparse.ArgumentParser(description="Checks evidence, receipts and proofs of Underseal, offline.")
+    parser.add_argument("file")
+    parser.add_argument("--policy", help="whom to believe: a file that came by another way than the other")
+    parser.add_argument("--leaf", help="the entry that the file has to be about: its hash, or a file that holds it")
     parser.add_argument("--require-policy", action="store_true", help="refuse to check without one")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     given = parser.parse_args(args)
@@ -1591,8 +1734,12 @@ def main(args):
                 policy = Policy(f.read())
         elif given.require_policy:
             raise Refused("policy_required", "there is no policy to check by", "invalid")
-        with open(given.bundle, "rb") as f:
-            v = Verification(f.read(MAX_BUNDLE + 1), policy)
+        entry = unhex(given.leaf or "")
+        if given.leaf and entry is None:
+            with open(given.leaf, "rb") as f:
+                entry = leaf_in_file(f.read(MAX_NOTE)).hash
+        with open(given.file, "rb") as f:
+            v = verification(f.read(MAX_BUNDLE + 1), policy, entry)
         result = v.run()
     except OSError as e:
         refused = Refused("unreadable", str(e), "invalid")

@@ -171,7 +171,11 @@ func Read(ctx context.Context, dir, part string) (Manifest, error) {
 	defer root.Close()
 	text, err := root.ReadFile(manifestName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, fault.New(fault.NotFound, "%s is no finished backup: it has no %s", dir, manifestName)
+		none := fault.New(fault.NotFound, "%s is no finished backup: it has no %s", dir, manifestName)
+		if _, err := os.Stat(filepath.Join(dir, part, manifestName)); err == nil {
+			none = none.WithHint("it has the parts of a backup: name %s", filepath.Join(dir, part))
+		}
+		return m, none
 	}
 	if err != nil {
 		return m, fault.New(fault.Denied, "read the backup: %w", err)

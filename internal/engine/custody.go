@@ -254,12 +254,28 @@ func (e *Engine) openCustody(ctx context.Context, scope store.Scope, id store.ID
 	if err != nil {
 		return nil, err
 	}
+	if e.testingOnlyReading != nil {
+		e.testingOnlyReading()
+	}
 	values, err := e.checkedValues(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	c := &custody{object: *o}
 	return c, c.take(values)
+}
+
+// undisturbed calls read, which reads custodies by more than one statement. What does
+// not fit together may be a step that came in between: then it is called once more,
+// while there can be none. The caller does not hold e.custodies.
+func (e *Engine) undisturbed(read func() error) error {
+	err := read()
+	if !fault.Is(err, fault.Integrity) {
+		return err
+	}
+	e.custodies.Lock()
+	defer e.custodies.Unlock()
+	return read()
 }
 
 // take sets what a custody's fields say.

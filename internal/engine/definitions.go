@@ -124,7 +124,7 @@ func (e *Engine) version(ctx context.Context, scope store.Scope, process string,
 		return nil, err
 	}
 	if !d.equalRow(row.DefinitionRow) {
-		return nil, d.tampered("has a changed row in the list of processes")
+		return nil, d.changedIn("definitions", "has a changed row in the list of processes")
 	}
 	if version == 0 {
 		e.defs.add(d, true)
@@ -234,7 +234,7 @@ func (e *Engine) resource(ctx context.Context, o *object, hash [sha256.Size]byte
 		return nil, err
 	}
 	if err != nil || sha256.Sum256(data) != hash {
-		return nil, o.tampered("has a changed or missing file %x", hash[:8])
+		return nil, o.changedIn("resources", "has a changed or missing file %x", hash[:8])
 	}
 	return data, nil
 }

@@ -87,7 +87,8 @@ type Engine struct {
 	strangers *refusals // of callers who did not prove who they are
 	refused   chan struct{}
 
-	testingOnlyFault func(point string) error // fails what an erasure makes durable
+	testingOnlyFault   func(point string) error // fails what an erasure makes durable
+	testingOnlyReading func()                   // called within the reading of a custody
 }
 
 // Runner keeps instances open and carries out their commands.

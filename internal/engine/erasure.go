@@ -213,10 +213,13 @@ func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, 
 	if err != nil {
 		return api.Erasures{}, err
 	}
-	ends, err := e.epochs(ctx, c.Scope)
-	if err == nil && len(ends.epochs) > 0 {
-		result.Note = ends.epochs[len(ends.epochs)-1].Note
-	}
+	err = e.undisturbed(func() error {
+		ends, err := e.epochs(ctx, c.Scope)
+		if err == nil && len(ends.epochs) > 0 {
+			result.Note = ends.epochs[len(ends.epochs)-1].Note
+		}
+		return err
+	})
 	result.Next = next
 	return result, err
 }
@@ -238,7 +241,11 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 	if err != nil {
 		return api.ErasurePreview{}, err
 	}
-	cu, err := e.custody(ctx, c.Scope, id, aimed)
+	var cu *custody
+	err = e.undisturbed(func() (err error) {
+		cu, err = e.custody(ctx, c.Scope, id, aimed)
+		return err
+	})
 	if err != nil {
 		return api.ErasurePreview{}, err
 	}
@@ -454,7 +461,7 @@ func (e *Engine) listedErased(ctx context.Context, scope store.Scope, row store.
 		return api.Instance{}, err
 	}
 	if !last.equalRow(row.InstanceRow) {
-		return api.Instance{}, o.tampered("has a changed row in the list of instances")
+		return api.Instance{}, o.changedIn("instances", "has a changed row in the list of instances")
 	}
 	return api.Instance{
 		ID: textID(row.ID), Process: last.Process, Version: last.Version, Mode: last.Mode, Status: erasedStatus,
@@ -488,7 +495,7 @@ func (e *Engine) checkStruck(ctx context.Context, scope store.Scope, id store.ID
 		return err
 	}
 	if rows.Instance == nil || !c.outcome.Gone.equalRow(*rows.Instance) {
-		return o.tampered("has a changed row in the list of instances")
+		return o.changedIn("instances", "has a changed row in the list of instances")
 	}
 	if len(rows.Tasks)+len(rows.Jobs)+len(rows.Timers)+len(rows.Incidents) > 0 {
 		return o.tampered("was erased, and rows say that something waits in it")

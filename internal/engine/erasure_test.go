@@ -294,6 +294,53 @@ func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
 	}
 }
 
+// TestAnErasureIsReadWhileAHoldIsPlaced has a step of the custody come between the two
+// statements by which each use case reads it: that looks like tampering only once.
+func TestAnErasureIsReadWhileAHoldIsPlaced(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx := t.Context()
+	env.Deploy("c.bpmn", classified)
+	env.Start("classified", somebody)
+	pending, err := order(t, env, "subject", "p-1", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() error{
+		"its receipt": func() error {
+			r, err := env.Engine.ErasureReceipt(ctx, env.Ann, pending.ID)
+			if err == nil && len(r.Steps) != 1+r.Erasure.Holds {
+				t.Errorf("the receipt has %d steps and %d holds", len(r.Steps), r.Erasure.Holds)
+			}
+			return err
+		},
+		"the list of erasures": func() error { _, err := env.Engine.Erasures(ctx, env.Ann, pageOf(0)); return err },
+		"the list of holds":    func() error { _, err := env.Engine.Holds(ctx, env.Ann, pageOf(0)); return err },
+		"a preview": func() error {
+			_, err := env.Engine.PreviewErasure(ctx, env.Ann, api.ErasureTarget{Kind: "subject", ID: "p-1"})
+			return err
+		},
+		"verifying it": func() error {
+			_, err := env.Engine.VerifyErasure(ctx, env.Ann, pending.ID, api.ErasureCheckRequest{})
+			if fault.CodeOf(err) == "not_erased" {
+				return nil
+			}
+			return fmt.Errorf("want that it is not erased: %w", err)
+		},
+	} {
+		placed := false
+		engine.WhileReading(env.Engine, func() {
+			engine.WhileReading(env.Engine, nil)
+			placed = true
+			if _, err := env.Engine.PlaceHold(ctx, env.Ann, api.HoldRequest{Kind: "subject", ID: "p-1", Reason: name}, name); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		if err := read(); err != nil || !placed {
+			t.Errorf("%s: %v (a hold was placed meanwhile: %v)", name, err, placed)
+		}
+	}
+}
+
 func TestHoldsKeepFromErasing(t *testing.T) { onBoth(t, holdsKeepFromErasing) }
 
 func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {

@@ -17,38 +17,48 @@ import (
 )
 
 // ErasureReceipt says what an erasure did, with the steps that attest it.
-func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.ErasureReceipt, error) {
+func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (r api.ErasureReceipt, err error) {
 	if err := e.may(ctx, c, access.ReadErasure, "erasure", id); err != nil {
 		return api.ErasureReceipt{}, err
 	}
-	cu, err := e.namedCustody(ctx, c.Scope, id)
+	var object store.ID
+	err = e.undisturbed(func() error {
+		r, object, err = e.erasureReceipt(ctx, c.Scope, id)
+		return err
+	})
+	if err == nil {
+		err = e.tellShown(ctx, c, "data.shown", "user", shown{object: object, paths: []string{"$actor", "order", "outcome"}})
+	}
 	if err != nil {
 		return api.ErasureReceipt{}, err
 	}
-	if cu.order.State == orderNone {
-		return api.ErasureReceipt{}, noSuch("erasure", id)
+	return r, nil
+}
+
+// erasureReceipt reads a receipt, which is of the custody with the id that it returns.
+func (e *Engine) erasureReceipt(ctx context.Context, scope store.Scope, id string) (r api.ErasureReceipt, of store.ID, err error) {
+	cu, err := e.namedCustody(ctx, scope, id)
+	if err != nil {
+		return r, of, err
 	}
-	r := api.ErasureReceipt{Erasure: cu.wire(), Keys: []string{}, Instances: cu.outcome.Instances, Tokens: cu.outcome.Tokens, Files: cu.outcome.Files}
+	if cu.order.State == orderNone {
+		return r, of, noSuch("erasure", id)
+	}
+	r = api.ErasureReceipt{Erasure: cu.wire(), Keys: []string{}, Instances: cu.outcome.Instances, Tokens: cu.outcome.Tokens, Files: cu.outcome.Files}
 	for _, key := range cu.keys {
 		r.Keys = append(r.Keys, key.String())
 	}
 	if r.Steps, err = e.history(ctx, &cu.object); err != nil {
-		return api.ErasureReceipt{}, err
+		return r, of, err
 	}
 	if done := cu.outcome.Completed; !done.IsZero() {
 		r.UnreadableFrom, r.EverywhereFrom = &done, timeOrNil(cu.outcome.Until)
 	}
-	ends, err := e.epochs(ctx, c.Scope)
+	ends, err := e.epochs(ctx, scope)
 	if err != nil {
-		return api.ErasureReceipt{}, err
+		return r, of, err
 	}
-	if err := e.sayEnd(ctx, c.Scope, ends, &r); err != nil {
-		return api.ErasureReceipt{}, err
-	}
-	if err := e.tellShown(ctx, c, "data.shown", "user", shown{object: cu.id, paths: []string{"$actor", "order", "outcome"}}); err != nil {
-		return api.ErasureReceipt{}, err
-	}
-	return r, nil
+	return r, cu.id, e.sayEnd(ctx, scope, ends, &r)
 }
 
 // sayEnd tells a receipt of the end of its epoch. One that came late moves the date,
@@ -83,7 +93,11 @@ func (e *Engine) VerifyErasure(ctx context.Context, c Caller, id string, r api.E
 	if err := e.may(ctx, c, access.VerifyErasure, "erasure", id); err != nil {
 		return api.ErasureCheck{}, err
 	}
-	cu, err := e.namedCustody(ctx, c.Scope, id)
+	var cu *custody
+	err := e.undisturbed(func() (err error) {
+		cu, err = e.namedCustody(ctx, c.Scope, id)
+		return err
+	})
 	if err != nil {
 		return api.ErasureCheck{}, err
 	}
@@ -242,7 +256,7 @@ func (e *Engine) tryInstance(ctx context.Context, scope store.Scope, id store.ID
 		}
 		for _, row := range rows {
 			if seq++; row.Seq != seq {
-				return o.tampered("lacks step %d", seq)
+				return o.changedIn("steps", "lacks step %d", seq)
 			}
 			if prev, err = e.tryStep(ctx, o, row, prev, check); err != nil {
 				return err
@@ -253,7 +267,7 @@ func (e *Engine) tryInstance(ctx context.Context, scope store.Scope, id store.ID
 		}
 	}
 	if uint64(check.Leaves) != last.Seq || hex.EncodeToString(prev[:]) != last.Leaf {
-		return o.tampered("had %d steps when it was erased and has %d", last.Seq, check.Leaves)
+		return o.changedIn("steps", "had %d steps when it was erased and has %d", last.Seq, check.Leaves)
 	}
 	return nil
 }
@@ -277,7 +291,7 @@ func (e *Engine) tryStep(ctx context.Context, o *object, row store.StepRow, prev
 		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if ledger.RowsHash(row.Body, sealed) != leaf.Rows {
-		return prev, o.tampered("has changed rows of step %d", row.Seq)
+		return prev, o.changedIn("steps", "has changed rows of step %d", row.Seq)
 	}
 	check.Leaves++
 	return row.Leaf.Hash, nil

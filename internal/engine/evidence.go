@@ -37,7 +37,8 @@ type exhibit struct {
 // those are is told in the log before the bundle is given out.
 //
 // A leaf that has no place under a signed head yet is waited for, some seconds; after
-// that it is Unavailable, code "not_sequenced". One that has to be anchored and is not
+// that it is Unavailable, code "not_sequenced", and at once Integrity, code "log_halted",
+// if nothing is signed any more. One that has to be anchored and is not
 // yet is Unavailable, code "not_anchored". A value that was erased is Sealed.
 func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest) ([]byte, error) {
 	kind, id := "instance", in.Instance

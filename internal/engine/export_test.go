@@ -15,6 +15,10 @@ import (
 // returns for it; nil ends that.
 func FailErasures(e *Engine, fault func(point string) error) { e.testingOnlyFault = fault }
 
+// WhileReading has f called each time a custody was read as far as its head; nil ends
+// that.
+func WhileReading(e *Engine, f func()) { e.testingOnlyReading = f }
+
 // PastEntry is a leaf of no object, opened and checked.
 type PastEntry struct {
 	Leaf   ledger.Leaf

@@ -198,7 +198,7 @@ func (e *Engine) checkFiles(ctx context.Context, l *Live) error {
 		return row.Blob == id && slices.Equal(row.Keys, l.fileRow(id).Keys)
 	})
 	if !same {
-		return l.tampered("has changed, missing or added rows in the list of files")
+		return l.changedIn("files", "has changed, missing or added rows in the list of files")
 	}
 	return nil
 }

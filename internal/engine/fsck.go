@@ -194,11 +194,15 @@ func (c *Check) add(f Finding) {
 	c.found = append(c.found, f)
 }
 
-// object adds what a failed look at an object says, and returns errors that say
-// nothing about the data.
+// object adds what a failed look at an object says, of the table that the error names or
+// of this one, and returns errors that say nothing about the data.
 func (c *Check) object(table string, id store.ID, err error) error {
 	if err == nil || outage(err) {
 		return err
+	}
+	var rows rowsOf
+	if errors.As(err, &rows) {
+		table = rows.table
 	}
 	c.add(Finding{Kind: FoundObject, Object: textID(id), Where: table, What: messageOf(err)})
 	return nil

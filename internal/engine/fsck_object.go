@@ -259,7 +259,7 @@ func (c *Check) definition(ctx context.Context, id store.ID) error {
 		return err
 	}
 	if err != nil || row.ID != id || !d.equalRow(row.DefinitionRow) {
-		return d.tampered("has a changed or missing row in the list of processes")
+		return d.changedIn("definitions", "has a changed or missing row in the list of processes")
 	}
 	return c.requestsOf(ctx, &d.object)
 }
@@ -275,7 +275,7 @@ func (c *Check) custody(ctx context.Context, id store.ID) error {
 		return err
 	}
 	if err != nil || !cu.equalRow(row.CustodyRow) {
-		return cu.tampered("has a changed or missing row in the list of holds and erasures")
+		return cu.changedIn("custodies", "has a changed or missing row in the list of holds and erasures")
 	}
 	if err := c.destroyed(ctx, cu); err != nil {
 		return err
@@ -393,7 +393,7 @@ func (c *Check) bareObject(ctx context.Context, head store.HeadRow) error {
 		}
 		for _, row := range rows {
 			if seq++; row.Seq != seq {
-				return o.tampered("lacks step %d", seq)
+				return o.changedIn("steps", "lacks step %d", seq)
 			}
 			if prev, err = c.bareStep(ctx, o, row, prev); err != nil {
 				return err
@@ -401,7 +401,7 @@ func (c *Check) bareObject(ctx context.Context, head store.HeadRow) error {
 		}
 		if len(rows) < historyBatch {
 			if seq != head.Seq {
-				return o.tampered("has %d steps and a head of step %d", seq, head.Seq)
+				return o.changedIn("steps", "has %d steps and a head of step %d", seq, head.Seq)
 			}
 			return nil
 		}
@@ -422,7 +422,7 @@ func (c *Check) bareStep(ctx context.Context, o *object, row store.StepRow, prev
 		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
 	}
 	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || len(fields) > leaf.N {
-		return prev, o.tampered("has changed rows of step %d", row.Seq)
+		return prev, o.changedIn("steps", "has changed rows of step %d", row.Seq)
 	}
 	return row.Leaf.Hash, nil
 }
@@ -456,7 +456,7 @@ func recordOf(o *object, row store.StepRow) (*canon.Context, error) {
 	value, err := canon.Decode(row.Body)
 	record, ok := value.(*canon.Context)
 	if err != nil || !ok {
-		return nil, o.tampered("has a malformed record of step %d", row.Seq)
+		return nil, o.changedIn("steps", "has a malformed record of step %d", row.Seq)
 	}
 	return record, nil
 }

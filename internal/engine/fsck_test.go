@@ -347,3 +347,50 @@ func TestWhatIsChangedBehindACheckIsNamedByTheNext(t *testing.T) {
 		})
 	}
 }
+
+// TestAFindingNamesTheTableThatWasChanged changes rows of one instance, and of one table
+// at a time.
+func TestAFindingNamesTheTableThatWasChanged(t *testing.T) {
+	w := theWorld(t)
+	object := w.instances[2] // runs, and has a task, jobs and a timer
+	for _, test := range []struct{ where, sql string }{
+		{"heads", `UPDATE heads SET body = zeroblob(length(body)) WHERE object = ?`},
+		{"fields", `UPDATE fields SET value = zeroblob(length(value)) WHERE object = ?`},
+		{"fields", `UPDATE fields SET value = zeroblob(length(value)) WHERE object = ? AND seq = 1`},
+		{"fields", `DELETE FROM fields WHERE object = ?`},
+		{"steps", `UPDATE steps SET body = CAST(replace(CAST(body AS TEXT), '"at":"2', '"at":"3') AS BLOB) WHERE object = ? AND seq = 2`},
+		{"steps", `DELETE FROM steps WHERE object = ? AND seq = 2`},
+		{"leaves", `UPDATE leaves SET body = CAST(replace(CAST(body AS TEXT), '"at":"2', '"at":"3') AS BLOB) WHERE object = ? AND seq = 2`},
+		{"instances", `UPDATE instances SET started = started + 1 WHERE object = ?`},
+		{"tasks", `UPDATE tasks SET element = 'other' WHERE instance = ?`},
+		{"jobs", `UPDATE jobs SET element = 'other' WHERE instance = ?`},
+		{"timers", `UPDATE timers SET element = 'other' WHERE instance = ?`},
+		{"incidents", `UPDATE incidents SET element = 'other' WHERE instance = ?`},
+	} {
+		t.Run(test.where, func(t *testing.T) {
+			dir := w.copy(t, w.config.Data)
+			db := openRaw(t, filepath.Join(dir, "data.db"))
+			done, err := db.Exec(test.sql, idBytes(t, object))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := done.RowsAffected(); err != nil || n == 0 {
+				t.Fatalf("%s changes %d rows, %v", test.sql, n, err)
+			}
+			db.Close()
+			found, err := w.fsck(t, dir, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var tables []string
+			for _, f := range found {
+				if f.Kind == engine.FoundObject && f.Object == object {
+					tables = append(tables, f.Where)
+				}
+			}
+			if !slices.Equal(tables, []string{test.where}) {
+				t.Errorf("%s: found in %v: %v", test.sql, tables, found)
+			}
+		})
+	}
+}

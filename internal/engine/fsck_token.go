@@ -59,7 +59,7 @@ func (c *Check) requestOf(ctx context.Context, o *object, row store.StepRow) err
 	}
 	prefix, err := hex.DecodeString(mark[:32])
 	if err != nil {
-		return o.tampered("has a malformed record of step %d", row.Seq)
+		return o.changedIn("steps", "has a malformed record of step %d", row.Seq)
 	}
 	found, err := c.e.store.RequestsLike(ctx, c.scope, prefix)
 	if err != nil {
@@ -85,7 +85,7 @@ func markOf(o *object, row store.StepRow) (string, error) {
 	value, _ := record.Get(requestName)
 	mark, _ := value.(canon.String)
 	if mark != "" && len(mark) != 48 {
-		return "", o.tampered("has a malformed record of step %d", row.Seq)
+		return "", o.changedIn("steps", "has a malformed record of step %d", row.Seq)
 	}
 	return string(mark), nil
 }

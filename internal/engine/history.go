@@ -146,7 +146,7 @@ func (e *Engine) pastSteps(ctx context.Context, o *object, read func(store.Store
 		}
 		for _, row := range rows {
 			if row.Seq != uint64(len(steps))+1 {
-				return nil, o.tampered("lacks step %d", len(steps)+1)
+				return nil, o.changedIn("steps", "lacks step %d", len(steps)+1)
 			}
 			step, err := e.pastStep(ctx, o, row, prev, read)
 			if err != nil {
@@ -159,7 +159,7 @@ func (e *Engine) pastSteps(ctx context.Context, o *object, read func(store.Store
 		}
 	}
 	if uint64(len(steps)) != o.head.seq || prev != o.head.leaf {
-		return nil, o.tampered("has %d steps and a head of step %d", len(steps), o.head.seq)
+		return nil, o.changedIn("steps", "has %d steps and a head of step %d", len(steps), o.head.seq)
 	}
 	return steps, nil
 }
@@ -192,10 +192,10 @@ func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, pre
 func (o *object) chained(row store.StepRow, prev ledger.Hash) (ledger.Leaf, error) {
 	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
 	if err != nil || ledger.LeafHash(row.Leaf.Body) != row.Leaf.Hash {
-		return leaf, o.tampered("has a changed leaf of step %d", row.Seq)
+		return leaf, o.changedIn("leaves", "has a changed leaf of step %d", row.Seq)
 	}
 	if leaf.Object != textID(o.id) || leaf.Seq != row.Seq || leaf.Prev != prev {
-		return leaf, o.tampered("has a leaf at step %d that does not continue the one before", row.Seq)
+		return leaf, o.changedIn("leaves", "has a leaf at step %d that does not continue the one before", row.Seq)
 	}
 	return leaf, nil
 }
@@ -205,7 +205,9 @@ func (o *object) chained(row store.StepRow, prev ledger.Hash) (ledger.Leaf, erro
 // cannot be made again and is the stored one. It is Sealed when a value is gone that
 // goes only with the whole object.
 func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField, read func(store.StoredField, canon.Value)) (actor string, erased []string, err error) {
-	changed := o.tampered("has changed rows of step %d", row.Seq)
+	changed := func(table string, cause error) error {
+		return o.tampered("has changed rows of step %d", row.Seq).WithCause(rowsOf{table, cause})
+	}
 	var sealed [][]byte
 	var commitments []ledger.Hash
 	for _, f := range fields {
@@ -215,7 +217,7 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 		case fault.Is(err, fault.Sealed) && f.Commitment != nil:
 			erased, commitment = append(erased, f.Path), *f.Commitment
 		case fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed) && aboutPersons(f):
-			return "", nil, changed.WithCause(err)
+			return "", nil, changed("fields", err)
 		case err != nil:
 			return "", nil, err
 		default:
@@ -226,8 +228,11 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 			actor = principalOf(value)
 		}
 	}
-	if ledger.RowsHash(row.Body, sealed) != leaf.Rows || ledger.DataRoot(commitments) != leaf.Data || len(fields) != leaf.N {
-		return "", nil, changed
+	switch {
+	case ledger.DataRoot(commitments) != leaf.Data || len(fields) != leaf.N:
+		return "", nil, changed("fields", nil)
+	case ledger.RowsHash(row.Body, sealed) != leaf.Rows: // and all values are those of the leaf
+		return "", nil, changed("steps", nil)
 	}
 	return actor, erased, nil
 }
@@ -280,7 +285,7 @@ func (o *object) wireStep(row store.StepRow, actor string) (api.Step, error) {
 	value, err := canon.Decode(row.Body)
 	body, ok := value.(*canon.Context)
 	if err != nil || !ok {
-		return api.Step{}, o.tampered("has a malformed record of step %d", row.Seq)
+		return api.Step{}, o.changedIn("steps", "has a malformed record of step %d", row.Seq)
 	}
 	text := func(name string) string {
 		v, _ := body.Get(name)
@@ -289,7 +294,7 @@ func (o *object) wireStep(row store.StepRow, actor string) (api.Step, error) {
 	}
 	at, err := time.Parse(time.RFC3339Nano, text("at"))
 	if err != nil {
-		return api.Step{}, o.tampered("has a malformed time in step %d", row.Seq)
+		return api.Step{}, o.changedIn("steps", "has a malformed time in step %d", row.Seq)
 	}
 	step := api.Step{
 		Seq: row.Seq, At: at, Event: text("event"), Element: text("element"), Rejected: text("rejected"),

@@ -157,14 +157,14 @@ func (e *Engine) eachCustody(ctx context.Context, scope store.Scope, p Page, f f
 }
 
 // listedCustody opens a custody whose row was listed. An order or hold may have come
-// in between; then the row is read again.
+// in between; then both are read again.
 func (e *Engine) listedCustody(ctx context.Context, scope store.Scope, row store.ListedCustody) (*custody, error) {
 	cu, err := e.openCustody(ctx, scope, row.ID)
 	if fault.Is(err, fault.NotFound) {
 		o := object{scope: scope, id: row.ID, kind: store.Custody}
 		return nil, o.tampered("has a row in the list of holds and erasures and no head")
 	}
-	if err != nil || cu.equalRow(row.CustodyRow) {
+	if err == nil && cu.equalRow(row.CustodyRow) || err != nil && !fault.Is(err, fault.Integrity) {
 		return cu, err
 	}
 	e.custodies.Lock()

@@ -410,7 +410,7 @@ func (e *Engine) readField(ctx context.Context, o *object, path string) (canon.V
 		return nil, err
 	}
 	if len(rows) != 1 {
-		return nil, o.tampered("has no row for field %q", path)
+		return nil, o.changedIn("fields", "has no row for field %q", path)
 	}
 	return e.openField(ctx, o, f, rows[0])
 }

@@ -69,7 +69,7 @@ func (e *Engine) Open(ctx context.Context, scope store.Scope, id store.ID) (*Liv
 	live.state, err = process.Decode(def.compiled, o.head.state, func(path string) (canon.Value, error) {
 		value, ok := values[path]
 		if !ok {
-			return nil, o.tampered("has no row for field %q", path)
+			return nil, o.changedIn("fields", "has no row for field %q", path)
 		}
 		return value, nil
 	})
@@ -89,7 +89,7 @@ func (e *Engine) checkRows(ctx context.Context, l *Live) error {
 	}
 	want := l.rows()
 	if rows.Instance == nil || !equalInstance(*rows.Instance, *want.Instance) {
-		return l.tampered("has a changed row in the list of instances")
+		return l.changedIn("instances", "has a changed row in the list of instances")
 	}
 	for _, pair := range []struct {
 		name string
@@ -101,7 +101,7 @@ func (e *Engine) checkRows(ctx context.Context, l *Live) error {
 		{"incidents", slices.EqualFunc(rows.Incidents, want.Incidents, equalIncident)},
 	} {
 		if !pair.same {
-			return l.tampered("has changed, missing or added rows in the list of %s", pair.name)
+			return l.changedIn(pair.name, "has changed, missing or added rows in the list of %s", pair.name)
 		}
 	}
 	return e.checkFiles(ctx, l)

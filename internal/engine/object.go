@@ -286,7 +286,7 @@ func (e *Engine) load(ctx context.Context, scope store.Scope, id store.ID, kind 
 	}
 	leaf, err := ledger.ParseLeaf(row.Leaf.Body)
 	if err != nil {
-		return nil, o.tampered("has a newest leaf that cannot be read")
+		return nil, o.changedIn("leaves", "has a newest leaf that cannot be read")
 	}
 	if len(row.Head) == 0 && kind == store.Instance {
 		return nil, e.struck(ctx, o)
@@ -350,7 +350,7 @@ func (e *Engine) values(ctx context.Context, o *object) (map[string]canon.Value,
 		return nil, err
 	}
 	if len(rows) != len(refs) {
-		return nil, o.tampered("has %d of %d field rows", len(rows), len(refs))
+		return nil, o.changedIn("fields", "has %d of %d field rows", len(rows), len(refs))
 	}
 	values := make(map[string]canon.Value, len(rows))
 	for i, row := range rows {
@@ -378,7 +378,7 @@ func (e *Engine) checkedValues(ctx context.Context, o *object) (map[string]canon
 // Sealed when one of the field's keys was destroyed.
 func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.StoredField) (canon.Value, error) {
 	if row.Path != f.path || row.Seq != f.seq || row.Sealed != f.sealed || sha256.Sum256(row.Value) != f.digest {
-		return nil, o.tampered("has a changed row for field %q of step %d", f.path, f.seq)
+		return nil, o.changedIn("fields", "has a changed row for field %q of step %d", f.path, f.seq)
 	}
 	plain := row.Value
 	if f.sealed {
@@ -421,5 +421,25 @@ func (o *object) tampered(format string, args ...any) *fault.Error {
 	return fault.New(fault.Integrity, "%s %s %s", o.kind, textID(o.id), fmt.Sprintf(format, args...)).
 		WithCode("tampered").WithHint("the database was changed behind our back; compare it with a backup")
 }
+
+// changedIn is tampered with rows of a table that is not that of the heads.
+func (o *object) changedIn(table, format string, args ...any) *fault.Error {
+	return o.tampered(format, args...).WithCause(rowsOf{table: table})
+}
+
+// rowsOf is a cause that says which table's rows are not what they should be.
+type rowsOf struct {
+	table string
+	cause error // may be nil
+}
+
+func (r rowsOf) Error() string {
+	if r.cause == nil {
+		return "rows of " + r.table
+	}
+	return "rows of " + r.table + ": " + r.cause.Error()
+}
+
+func (r rowsOf) Unwrap() error { return r.cause }
 
 func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }

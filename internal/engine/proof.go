@@ -151,20 +151,34 @@ func (e *Engine) awaitSequenced(ctx context.Context, look func() error) error {
 }
 
 func (e *Engine) placeOf(ctx context.Context, scope store.Scope, object store.ID, seq uint64) (place, error) {
-	young := fault.New(fault.Unavailable, "step %d of %s is not under a signed head of the log yet", seq, textID(object)).
-		WithCode("not_sequenced").WithHint("that takes a second or two; try again. --receipt gives the platform's signed word at once")
 	shard, index, err := e.store.LogIndex(ctx, scope, object, seq)
 	if fault.CodeOf(err) == "not_sequenced" {
-		return place{}, young
+		return place{}, e.notSequenced(scope, object, seq)
 	}
 	if err != nil {
 		return place{}, err
 	}
 	size, signed, err := e.store.Checkpoint(ctx, scope, shard)
 	if fault.Is(err, fault.NotFound) || err == nil && index >= size {
-		return place{}, e.uncovered(ctx, scope, shard, index, young)
+		return place{}, e.uncovered(ctx, scope, shard, index, e.notSequenced(scope, object, seq))
 	}
 	return place{shard, index, size, signed}, err
+}
+
+// notSequenced says that a leaf is under no signed head: it is too young, or the log is
+// halted, and then waiting does not help (Integrity, code "log_halted").
+func (e *Engine) notSequenced(scope store.Scope, object store.ID, seq uint64) error {
+	why := e.sequencer.Stopped(scope.Tenant())
+	if why == nil && e.anchors != nil {
+		why = e.anchors.Halted()
+	}
+	if why != nil {
+		return fault.New(fault.Integrity, "step %d of %s is under no signed head of the log, and the log is halted: %s", seq, textID(object), messageOf(why)).
+			WithCode("log_halted").WithCause(why).
+			WithHint("nothing is signed before the server's operator has put that right: underseal fsck names what was changed. --receipt gives the platform's signed word meanwhile")
+	}
+	return fault.New(fault.Unavailable, "step %d of %s is not under a signed head of the log yet", seq, textID(object)).
+		WithCode("not_sequenced").WithHint("that takes a second or two; try again. --receipt gives the platform's signed word at once")
 }
 
 func (e *Engine) proofUnder(ctx context.Context, scope store.Scope, p place, size uint64, signed []byte) (ledger.LogProof, error) {

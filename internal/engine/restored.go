@@ -21,6 +21,19 @@ type restored struct {
 	lost   []behindPin     // objects that lack steps which were done
 }
 
+// Reopened says in which log a tenant goes on after a restore, and what is lost.
+type Reopened struct {
+	Log  string `json:"log"` // origin
+	Lost []Lost `json:"lost"`
+}
+
+// Lost is a log of which more was signed, as the keys know, than the restored data has.
+type Lost struct {
+	Log      string `json:"log"`      // origin
+	Signed   uint64 `json:"signed"`   // leaves
+	Restored uint64 `json:"restored"` // leaves that are there
+}
+
 // OpenShardAfterRestore opens the next log of a tenant whose data was brought back,
 // with the leaf "restore.performed". It names the heads beside the keys that the data
 // does not reach, or, when it reaches all of them, the newest, and others that are
@@ -33,31 +46,34 @@ type restored struct {
 // the restored logs go, and their notes what was lost; a start refuses no longer. It
 // can be called again after a crash at any point.
 //
-// Nobody may use the tenant meanwhile. It returns the origin of the new log, or "" for
-// a tenant that has none yet. Integrity when the data is not older but another than
+// Nobody may use the tenant meanwhile. For a tenant that has no log yet it does nothing,
+// and returns one without a name. Integrity when the data is not older but another than
 // what was signed.
-func (e *Engine) OpenShardAfterRestore(ctx context.Context, scope store.Scope, known ...ledger.Checkpoint) (origin string, err error) {
+func (e *Engine) OpenShardAfterRestore(ctx context.Context, scope store.Scope, known ...ledger.Checkpoint) (now Reopened, err error) {
 	e.restoring = true
 	defer func() { e.restoring = false }()
 	r := restored{scope: scope}
+	now.Lost = []Lost{}
 	if r.lost, err = e.behindPins(ctx, scope); err != nil {
-		return "", err
+		return now, err
 	}
-	if origin, err = e.openNext(ctx, &r, known); err != nil || origin == "" {
-		return origin, err
+	if now.Log, err = e.openNext(ctx, &r, known); err != nil || now.Log == "" {
+		return now, err
 	}
 	if err := e.takeBackAgain(ctx, scope, r.lost); err != nil {
-		return "", err
+		return now, err
 	}
 	if err := e.resetPins(ctx, scope); err != nil {
-		return "", err
+		return now, err
 	}
 	for _, head := range r.behind {
-		if err := e.lowerHead(ctx, &r, head); err != nil {
-			return "", err
+		restored, err := e.lowerHead(ctx, &r, head)
+		if err != nil {
+			return now, err
 		}
+		now.Lost = append(now.Lost, Lost{Log: head.Origin, Signed: head.Size, Restored: restored})
 	}
-	return origin, nil
+	return now, nil
 }
 
 // openNext closes the log that restored data has and opens the next one.
@@ -77,12 +93,16 @@ func (e *Engine) openNext(ctx context.Context, r *restored, known []ledger.Check
 	return e.openRestored(ctx, g, r, known)
 }
 
-// OpenShardsAfterRestore does so for all tenants.
-func (e *Engine) OpenShardsAfterRestore(ctx context.Context) error {
-	return e.eachTenant(ctx, func(scope store.Scope) error {
-		_, err := e.OpenShardAfterRestore(ctx, scope)
+// OpenShardsAfterRestore does so for all tenants, and returns those that have a log.
+func (e *Engine) OpenShardsAfterRestore(ctx context.Context) (all []Reopened, err error) {
+	err = e.eachTenant(ctx, func(scope store.Scope) error {
+		now, err := e.OpenShardAfterRestore(ctx, scope)
+		if now.Log != "" {
+			all = append(all, now)
+		}
 		return err
 	})
+	return all, err
 }
 
 // compareHeads finds the heads that the data does not reach. Heads from elsewhere
@@ -236,16 +256,16 @@ func restorePerformed(r *restored, known []ledger.Checkpoint) (act, error) {
 	return act{kind: restorePerformedKind, act: "engine", fields: []fieldWrite{{path: "$known", value: list}, {path: "$lost", value: lost}}}, nil
 }
 
-// lowerHead sets a head beside the keys to what the restored data has of its log.
-// The note stays: it says what was signed.
-func (e *Engine) lowerHead(ctx context.Context, r *restored, head store.LogHead) error {
+// lowerHead sets a head beside the keys to what the restored data has of its log, and
+// returns how many leaves that are. The note stays: it says what was signed.
+func (e *Engine) lowerHead(ctx context.Context, r *restored, head store.LogHead) (leaves uint64, err error) {
 	lowered := store.LogHead{Origin: head.Origin, Root: ledger.DataRoot(nil), Note: head.Note}
 	if sh := r.shard(head.Origin); sh != nil {
 		root, err := sequencer.Root(ctx, e.store, r.scope, sh.Number, sh.Size)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		lowered.Size, lowered.Root = sh.Size, root
 	}
-	return e.store.PutLogHead(context.WithoutCancel(ctx), r.scope, &head, lowered)
+	return lowered.Size, e.store.PutLogHead(context.WithoutCancel(ctx), r.scope, &head, lowered)
 }

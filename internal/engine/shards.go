@@ -18,6 +18,8 @@ import (
 type Sequencer interface {
 	// Wrote says that leaves of a tenant may have been committed. It does not wait.
 	Wrote(tenant string)
+	// Stopped returns why no head of a tenant's log is signed any more; nil: they are.
+	Stopped(tenant string) error
 	// Finish gives every leaf of a tenant its place and returns size and root of one
 	// of its logs, which then continues what was signed of it. Nobody writes leaves of
 	// the tenant meanwhile.

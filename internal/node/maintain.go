@@ -13,9 +13,13 @@ import (
 // what is stored, so a run that was cut short loses nothing.
 type job struct {
 	name  string
-	every time.Duration // from the end of one run to the next; the first one comes after it too
+	every time.Duration // from the end of one run to the next
 	run   func(ctx context.Context) error
 }
+
+// soon is when at the latest the first run of a job comes, after the start: what became
+// due while no server ran does not wait for another hour, and a start is not slowed down.
+const soon = time.Minute
 
 // jobs lists all of a node's periodic work.
 func (n *Node) jobs() []job {
@@ -112,7 +116,7 @@ func (n *Node) collectFiles(ctx context.Context) error {
 func (n *Node) maintain(ctx context.Context) {
 	for _, j := range n.jobs() {
 		n.done.Go(func() {
-			timer := time.NewTimer(j.every)
+			timer := time.NewTimer(min(j.every, soon))
 			defer timer.Stop()
 			for {
 				select {

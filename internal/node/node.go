@@ -82,6 +82,8 @@ const (
 type Node struct {
 	Engine  *engine.Engine
 	Created bool // the data was made by this Open
+	// Reopened is what Config.Restored led to: the logs that go on, and what is lost.
+	Reopened []engine.Reopened
 
 	db        *store.DB
 	ring      *keyring.Ring
@@ -220,7 +222,8 @@ func (n *Node) openLog(ctx context.Context, cfg Config) error {
 	n.sequencer = sequencer.New(sequencer.Config{Store: n.db, Signing: haltable{n}, Scope: n.Engine.TenantScope, Log: cfg.Log, Now: cfg.Now, Published: n.published})
 	n.Engine.UseSequencer(n.sequencer)
 	if cfg.Restored {
-		if err := n.Engine.OpenShardsAfterRestore(ctx); err != nil {
+		var err error
+		if n.Reopened, err = n.Engine.OpenShardsAfterRestore(ctx); err != nil {
 			return err
 		}
 		if err := n.tellEnded(ctx); err != nil {

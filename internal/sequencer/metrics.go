@@ -14,7 +14,7 @@ type figures struct {
 	size        uint64 // leaves with a place, in all of its logs
 	unsequenced int    // leaves without one, after the last work on it
 	published   time.Time
-	stopped     bool
+	stopped     error // why nothing more is signed; nil: nothing is wrong
 }
 
 // countLimit bounds how many leaves are counted that have no place.
@@ -76,7 +76,7 @@ func (s *Sequencer) Collectors() []prometheus.Collector {
 			return s.cfg.Now().Sub(f.published).Seconds()
 		}, largest),
 		gauge("underseal_log_stopped_tenants", "Tenants whose log is not what was signed, so that nothing more is.", func(f figures) float64 {
-			if f.stopped {
+			if f.stopped != nil {
 				return 1
 			}
 			return 0

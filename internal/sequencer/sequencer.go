@@ -286,6 +286,14 @@ func (t *tenant) wait(all bool) time.Duration {
 	return max(time.Until(t.pulse), time.Until(t.due))
 }
 
+// Stopped returns why nothing more is signed for a tenant; nil: nothing is wrong.
+func (s *Sequencer) Stopped(name string) error {
+	t := s.tenant(name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.figures.stopped
+}
+
 // work gives leaves of a tenant their places and publishes what is new.
 func (s *Sequencer) work(ctx context.Context, name string, t *tenant) error {
 	more, err := s.growSome(ctx, t)
@@ -314,8 +322,12 @@ func (s *Sequencer) work(ctx context.Context, name string, t *tenant) error {
 func (s *Sequencer) noted(ctx context.Context, name string, t *tenant, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	former := t.figures.stopped
-	t.figures.stopped = err != nil && !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Conflict)
+	former := t.figures.stopped != nil
+	t.figures.stopped = err
+	if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Conflict) {
+		t.figures.stopped = nil
+	}
+	stopped := t.figures.stopped != nil
 	if err == nil {
 		if former {
 			s.cfg.Log.Warn("a tenant's log goes on", "tenant", name)
@@ -323,13 +335,13 @@ func (s *Sequencer) noted(ctx context.Context, name string, t *tenant, err error
 		return
 	}
 	t.dirty = true
-	if t.figures.stopped {
+	if stopped {
 		t.due = time.Now().Add(retryStopped)
 	}
-	if t.figures.stopped && !former && ctx.Err() == nil {
+	if stopped && !former && ctx.Err() == nil {
 		s.cfg.Log.Error("a tenant's log is stopped: nothing more is signed for it", "tenant", name, "error", err)
 	}
-	if !t.figures.stopped && ctx.Err() == nil {
+	if !stopped && ctx.Err() == nil {
 		s.cfg.Log.Warn("a tenant's log waits", "tenant", name, "error", err)
 	}
 }
