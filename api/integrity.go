@@ -6,8 +6,8 @@ import "time"
 type Integrity struct {
 	Rate    int             `json:"rate" doc:"rows a second that the server compares by itself; 0: none"`
 	Current *IntegrityCheck `json:"current,omitempty" doc:"the server's own round that is under way"`
-	Last    *IntegrityCheck `json:"last,omitempty" doc:"the last one that is over, since the server began"`
-	Ordered *IntegrityCheck `json:"ordered,omitempty" doc:"the check that was ordered last, since the server began"`
+	Last    *IntegrityCheck `json:"last,omitempty" doc:"the last one that is over"`
+	Ordered *IntegrityCheck `json:"ordered,omitempty" doc:"the check that was ordered last"`
 }
 
 // IntegrityCheck is one check of everything.
@@ -24,7 +24,7 @@ type IntegrityCheck struct {
 // IntegrityFinding is one thing in the database that is not as the log says.
 type IntegrityFinding struct {
 	Kind   string  `json:"kind" doc:"leaf, tree, checkpoint, behind, shard, object, stray, token or keys"`
-	Tenant string  `json:"tenant" doc:"$operator for the anchor log"`
+	Tenant string  `json:"tenant" doc:"whose rows it is about"`
 	Object string  `json:"object,omitempty"`
 	Step   uint64  `json:"step,omitempty"`
 	Shard  string  `json:"shard,omitempty" doc:"origin of a log"`

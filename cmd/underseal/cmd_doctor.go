@@ -57,6 +57,7 @@ func (doctorCmd) Run(ctx context.Context, e *env) error {
 		{"server is ready", func() (string, error) { return "keys and database answer", probe(ctx, s, "/readyz") }},
 		{"API key", func() (string, error) { return "is accepted", tryKey(ctx, e) }},
 		{"key services", func() (string, error) { return tryKeyServices(ctx, e) }},
+		{"integrity", func() (string, error) { return tryIntegrity(ctx, e) }},
 	} {
 		detail, err := check.run()
 		d := diagnose(ctx, check.name, detail, err)
@@ -170,6 +171,27 @@ func tryKeyServices(ctx context.Context, e *env) (string, error) {
 		return detail, nil
 	}
 	return detail, fault.New(fault.Unavailable, "%s cannot open the tenant's keys", counted(len(failing), "key service")).WithDetails(failing...)
+}
+
+// tryIntegrity says when everything was compared with the log last.
+func tryIntegrity(ctx context.Context, e *env) (string, error) {
+	cl, err := e.connect()
+	if err != nil {
+		return "", err
+	}
+	now, err := cl.Integrity(ctx)
+	if err != nil {
+		return "", e.explain(err)
+	}
+	newest, at := newestCheck(now)
+	switch {
+	case len(newest.Findings) > 0:
+		return "", fault.New(fault.Integrity, "the check of %s found %s", stamp(at), counted(len(newest.Findings), "finding")).
+			WithHint("underseal fsck --status lists what was found, and says what to do")
+	case at.IsZero():
+		return "nothing was checked whole yet; underseal fsck --online does so at once", nil
+	}
+	return "everything was compared with the log, and that was over at " + stamp(at), nil
 }
 
 // tryKey makes the cheapest call that needs the key.

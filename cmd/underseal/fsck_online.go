@@ -28,10 +28,14 @@ func (c *fsckCmd) online(ctx context.Context, e *env) error {
 		fmt.Fprintln(e.stderr, "a check is under way: following it")
 		now, err = cl.Integrity(ctx)
 	}
+	var began time.Time
+	if err == nil && now.Ordered != nil {
+		began = now.Ordered.Began
+	}
 	for last := time.Now(); err == nil; now, err = cl.Integrity(ctx) {
 		check := now.Ordered
 		switch {
-		case check == nil:
+		case check == nil || !check.Began.Equal(began): // what was checked before is known again
 			return fault.New(fault.Unavailable, "the server was started anew, and the check with it is gone").WithCode(codeUnfinished).WithHint("order it again")
 		case check.State == "failed":
 			return fault.New(fault.Unavailable, "the server could not finish the check, %s so far: %s", counted(len(check.Findings), "finding"), check.Error).
@@ -77,20 +81,19 @@ func (c *fsckCmd) status(ctx context.Context, e *env) error {
 	if err != nil {
 		return e.explain(err)
 	}
-	newest := newestCheck(now)
+	newest, _ := newestCheck(now)
 	return errors.Join(e.result(now, func(w io.Writer) { writeIntegrity(w, now) }), newest.err())
 }
 
-// newestCheck returns what the check found that was over last.
-func newestCheck(now api.Integrity) fscked {
-	done := fscked{}
-	var ended time.Time
+// newestCheck returns what the check found that was over last, and when that was; zero:
+// there was none.
+func newestCheck(now api.Integrity) (done fscked, ended time.Time) {
 	for _, check := range []*api.IntegrityCheck{now.Last, now.Ordered} {
 		if check != nil && check.Ended != nil && check.Ended.After(ended) {
 			ended, done = *check.Ended, fsckedBy(check)
 		}
 	}
-	return done
+	return done, ended
 }
 
 func writeIntegrity(w io.Writer, now api.Integrity) {
@@ -104,7 +107,7 @@ func writeIntegrity(w io.Writer, now api.Integrity) {
 		*api.IntegrityCheck
 	}{{"last round", now.Last}, {"this round", now.Current}, {"last ordered", now.Ordered}} {
 		if check.IntegrityCheck == nil {
-			fmt.Fprintf(w, "\n%s: none since the server began\n", check.name)
+			fmt.Fprintf(w, "\n%s: none yet\n", check.name)
 			continue
 		}
 		ended := ""

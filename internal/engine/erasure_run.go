@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -532,19 +530,9 @@ func (e *Engine) putPlan(ctx context.Context, scope store.Scope, id store.ID, p 
 	if err != nil {
 		return err
 	}
-	owner, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	sealed, err := e.sealText(ctx, scope, e.planParts(scope, id), text)
 	if err != nil {
 		return err
-	}
-	count := (len(text) + headChunk - 1) / headChunk
-	sealed := binary.AppendUvarint(nil, uint64(count))
-	for i := range count {
-		part, err := envelope.Seal([]envelope.Key{owner}, e.planContext(scope, id, headPath(i, count)), text[i*headChunk:min((i+1)*headChunk, len(text))])
-		if err != nil {
-			return err
-		}
-		sealed = binary.AppendUvarint(sealed, uint64(len(part)))
-		sealed = append(sealed, part...)
 	}
 	if err := e.durable("write the plan"); err != nil {
 		return err
@@ -554,6 +542,10 @@ func (e *Engine) putPlan(ctx context.Context, scope store.Scope, id store.ID, p 
 
 func (e *Engine) planContext(scope store.Scope, id store.ID, path string) envelope.Context {
 	return envelope.Context{Deployment: e.deployment, Tenant: scope.Tenant(), Class: "erasure", Object: textID(id), Path: path}
+}
+
+func (e *Engine) planParts(scope store.Scope, id store.ID) func(path string) envelope.Context {
+	return func(path string) envelope.Context { return e.planContext(scope, id, path) }
 }
 
 // storedPlan returns a custody's plan, nil if there is none.
@@ -568,28 +560,12 @@ func (e *Engine) storedPlan(ctx context.Context, scope store.Scope, id store.ID)
 func (e *Engine) openPlan(ctx context.Context, scope store.Scope, row store.StoredErasure) (*plan, error) {
 	changed := fault.New(fault.Integrity, "the plan of erasure %s, which stands beside the keys, was changed", row.Object).WithCode("tampered").
 		WithHint("the database of the keys was changed behind our back; compare it with a backup")
-	parts, err := splitHead(row.Sealed)
-	if err != nil {
-		return nil, changed.WithCause(err)
-	}
-	ids, err := envelope.KeyIDs(parts[0])
-	if err != nil {
-		return nil, changed.WithCause(err)
-	}
-	owner, err := e.ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, ids[0])
+	text, err := e.openText(ctx, scope, e.planParts(scope, row.Object), row.Sealed)
 	if fault.Is(err, fault.Integrity) {
 		return nil, changed.WithCause(err)
 	}
 	if err != nil {
 		return nil, err
-	}
-	var text []byte
-	for i, part := range parts {
-		opened, err := envelope.Open([]envelope.Key{owner}, e.planContext(scope, row.Object, headPath(i, len(parts))), part)
-		if err != nil {
-			return nil, changed.WithCause(err)
-		}
-		text = append(text, opened...)
 	}
 	p := &plan{}
 	if err := json.Unmarshal(text, p); err != nil {

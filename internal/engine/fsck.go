@@ -122,12 +122,12 @@ func (c *Check) Done() bool { return c.State.Phase == phaseDone }
 // can meet a step that is half way; so what is found must be found twice. An error
 // is an outage: the part can be tried again.
 func (c *Check) Next(ctx context.Context) ([]Finding, error) {
-	before := c.State.clone()
+	before := c.State.Clone()
 	first, err := c.once(ctx)
 	if err != nil || len(first) == 0 {
 		return nil, c.back(before, err)
 	}
-	c.State = before.clone()
+	c.State = before.Clone()
 	second, err := c.once(ctx)
 	if err != nil {
 		return nil, c.back(before, err)
@@ -145,7 +145,8 @@ func (c *Check) back(before CheckState, err error) error {
 	return err
 }
 
-func (s CheckState) clone() CheckState {
+// Clone returns a copy that the check does not change.
+func (s CheckState) Clone() CheckState {
 	if s.Tree != nil {
 		tree := grownTree{Size: s.Tree.Size}
 		for _, level := range s.Tree.Levels {

@@ -249,6 +249,9 @@ func (c *Check) rest(ctx context.Context) error {
 		if err := c.plans(ctx); err != nil {
 			return err
 		}
+		if err := c.kept(ctx); err != nil {
+			return err
+		}
 	}
 	c.State.Phase = phaseDone
 	if c.anchors != nil {
@@ -266,6 +269,16 @@ func (c *Check) pins(ctx context.Context) error {
 		})
 	}
 	return err
+}
+
+// kept requires that what a server kept of its checks is what it wrote.
+func (c *Check) kept(ctx context.Context) error {
+	_, err := c.e.KeptCheck(ctx, c.scope.Tenant())
+	if err == nil || outage(err) {
+		return err
+	}
+	c.add(Finding{Kind: FoundObject, Where: "checks", What: messageOf(err)})
+	return nil
 }
 
 func (c *Check) resources(ctx context.Context) error {

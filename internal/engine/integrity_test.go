@@ -164,10 +164,133 @@ func TestAnOrderedCheckFindsWhatOneWithoutTheServerDoes(t *testing.T) {
 		if len(offline) != 1 || engine.Finding(now.Ordered.Findings[0]).Name() != offline[0].Name() {
 			t.Errorf("the server found %v, a check without it %v", now.Ordered.Findings, offline)
 		}
-		if now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann); err != nil || now.Ordered != nil {
-			t.Errorf("after a restart the check that was ordered is %+v, %v; want none", now.Ordered, err)
+		again, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+		if err != nil || again.Ordered == nil || again.Ordered.State != "done" || !again.Ordered.Began.Equal(now.Ordered.Began) || len(again.Ordered.Findings) != 1 {
+			t.Errorf("after a restart the check that was ordered is %+v, %v; want %+v", again.Ordered, err, now.Ordered)
+		}
+		if n := findings(t, env); n != 1 {
+			t.Errorf("after a restart the metric says %v, want 1", n)
+		}
+		if err := env.Engine.Ready(t.Context())["integrity"]; fault.CodeOf(err) != api.CodeDegraded {
+			t.Errorf("after a restart readiness says %v, want degraded", err)
+		}
+		ordered(1)
+		if n := alarms(t, env); n != 1 {
+			t.Errorf("after a restart the log has %d alarms, want 1: it was told of the finding before", n)
 		}
 	})
+}
+
+// TestTheServersOwnCheckGoesOnAfterARestart restarts again and again, more often than a
+// check takes: it comes to its end all the same, and what it found stays known.
+func TestTheServersOwnCheckGoesOnAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, func(c *node.Config) { c.CheckRate = 1 })
+		env.Deploy("all.bpmn", everything)
+		for i := range 8 {
+			if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "everything", Variables: []byte(`{"note": "a"}`)}, fmt.Sprint("key-", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		execRaw(t, env, `DELETE FROM unique_tokens WHERE token = (SELECT max(token) FROM unique_tokens)`)
+		status := func() api.Integrity {
+			t.Helper()
+			now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return now
+		}
+		began, restarts := time.Time{}, 0
+		for now := status(); now.Last == nil; now = status() {
+			if now.Current != nil && !began.IsZero() && !now.Current.Began.Equal(began) {
+				t.Fatalf("after %d restarts the check began anew", restarts)
+			}
+			if now.Current != nil {
+				began = now.Current.Began
+			}
+			if at := figure(t, env, "underseal_integrity_checked_timestamp_seconds"); at != 0 {
+				t.Errorf("before anything was checked whole the metric says %v", at)
+			}
+			time.Sleep(11 * time.Second) // one turn of the check
+			env.Restart(nil)
+			if restarts++; restarts > 100 {
+				t.Fatal("it does not come to its end")
+			}
+		}
+		now := status()
+		if restarts < 3 || !now.Last.Began.Equal(began) || now.Last.State != "done" || len(now.Last.Findings) != 1 {
+			t.Errorf("after %d restarts: %+v, want the check that began at %v with one finding", restarts, now.Last, began)
+		}
+		synctest.Wait()
+		if at := figure(t, env, "underseal_integrity_checked_timestamp_seconds"); at != float64(now.Last.Ended.Unix()) {
+			t.Errorf("the metric says %v, want %v", at, now.Last.Ended.Unix())
+		}
+		if n, a := findings(t, env), alarms(t, env); n != 1 || a != 1 {
+			t.Errorf("%v findings and %d alarms, want 1 and 1", n, a)
+		}
+	})
+}
+
+// TestACheckCannotBePretended puts rows of others, and none, where the server keeps what
+// it checked.
+func TestACheckCannotBePretended(t *testing.T) {
+	for name, spoil := range map[string]string{
+		"changed":      `UPDATE checks SET sealed = zeroblob(length(sealed))`,
+		"another kind": `UPDATE checks SET sealed = (SELECT body FROM heads WHERE kind = 'instance')`,
+		"empty":        `UPDATE checks SET sealed = x''`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				env := testenv.New(t, nil)
+				env.Deploy("all.bpmn", everything)
+				env.Start("everything", `{"note": "a"}`)
+				time.Sleep(time.Minute)
+				checkedWhole(t, env)
+				if at := figure(t, env, "underseal_integrity_checked_timestamp_seconds"); at == 0 {
+					t.Error("the metric says that nothing was checked")
+				}
+				env.Restart(func() {
+					db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+					defer db.Close()
+					if _, err := db.Exec(spoil); err != nil {
+						t.Fatal(err)
+					}
+				})
+				synctest.Wait()
+				now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+				if err != nil || now.Ordered != nil || now.Last == nil || now.Last.State != "failed" || len(now.Last.Findings) != 1 || now.Last.Findings[0].Where != "checks" {
+					t.Errorf("%+v, %v: want a finding in place of the check", now, err)
+				}
+				if at := figure(t, env, "underseal_integrity_checked_timestamp_seconds"); at != 0 {
+					t.Errorf("the metric says that everything was checked at %v", at)
+				}
+				if n, a := findings(t, env), alarms(t, env); n != 1 || a != 1 {
+					t.Errorf("%v findings and %d alarms, want 1 and 1", n, a)
+				}
+			})
+		})
+	}
+}
+
+// checkedWhole orders a check of everything and waits for its end. What it found is not
+// asked.
+func checkedWhole(t *testing.T, env *testenv.Env) api.IntegrityCheck {
+	t.Helper()
+	if _, err := env.Engine.StartCheck(t.Context(), env.Ann); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann)
+		if err != nil || now.Ordered == nil || now.Ordered.State == "failed" {
+			t.Fatalf("%+v, %v", now.Ordered, err)
+		}
+		if now.Ordered.State == "done" {
+			return *now.Ordered
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // TestOneCheckIsOrderedAtATime orders another while one is under way, and one that the
@@ -194,6 +317,11 @@ func TestOneCheckIsOrderedAtATime(t *testing.T) {
 // findings returns the metric of findings.
 func findings(t *testing.T, env *testenv.Env) float64 {
 	t.Helper()
+	return figure(t, env, "underseal_integrity_findings")
+}
+
+func figure(t *testing.T, env *testenv.Env, name string) float64 {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	for _, c := range env.Node.Collectors() {
 		if err := registry.Register(c); err != nil {
@@ -205,11 +333,11 @@ func findings(t *testing.T, env *testenv.Env) float64 {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "underseal_integrity_findings" {
+		if f.GetName() == name {
 			return f.GetMetric()[0].GetGauge().GetValue()
 		}
 	}
-	t.Fatal("no metric underseal_integrity_findings")
+	t.Fatalf("no metric %s", name)
 	return 0
 }
 

@@ -55,6 +55,7 @@ var free = map[string]string{
 	"erasures/delete":          "written again at start, from the erasure's custody",
 	"data_keys/set back":       "destroyed again at start: TestAKeyPutBackIsDestroyedAgain",
 	"subjects/set back":        "deleted again at start, with the key",
+	"checks":                   "only says what was checked; the check names what no server wrote",
 	"readers.tenant":           "as good as deleted",
 	"deployment.manifest_key":  "of backups: those that were made before are refused",
 	"pinned_leaves/delete":     "of a first step; it is pinned again when it is read",
@@ -188,6 +189,7 @@ func fill(t *testing.T, env *testenv.Env, older func(*world)) *world {
 	register(t, env, "scorer", newKey(t))
 	register(t, env, "reader", newKey(t))
 	signerAt(t, env, "underseal/x/main/2026", 1) // makes the platform's, if the sequencer has not
+	checkedWhole(t, env)
 	env.Restart(func() { older(w) })
 	newIndexKey(t, env)
 
@@ -223,6 +225,7 @@ func fill(t *testing.T, env *testenv.Env, older func(*world)) *world {
 	if _, err := env.Engine.SetMode(ctx, env.Ann, "everything", "confidential", ""); err != nil {
 		t.Fatal(err)
 	}
+	checkedWhole(t, env)
 	env.Restart(nil)
 	if err := env.Node.Close(); err != nil { // so that the files are whole
 		t.Fatal(err)

@@ -211,6 +211,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.maintain(run)
+	n.done.Go(func() { n.readKept(run) })
 	n.done.Go(func() { n.runOrders(run) })
 	n.done.Go(func() { n.tellRefusals(run) })
 	return n.runner.Start(ctx)

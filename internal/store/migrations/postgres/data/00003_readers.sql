@@ -14,3 +14,15 @@ GRANT SELECT, INSERT ON readers TO underseal_app;
 GRANT UPDATE (sealed) ON readers TO underseal_app;
 ALTER TABLE readers ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON readers TO underseal_app USING (tenant = current_setting('app.tenant', true));
+
+-- How far the server's check of a tenant against its log has come and what it found,
+-- sealed.
+CREATE TABLE checks (
+    tenant text COLLATE "C" PRIMARY KEY CHECK (tenant <> ''),
+    sealed bytea NOT NULL
+);
+
+GRANT SELECT, INSERT ON checks TO underseal_app;
+GRANT UPDATE (sealed) ON checks TO underseal_app;
+ALTER TABLE checks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON checks TO underseal_app USING (tenant = current_setting('app.tenant', true));

@@ -9,3 +9,10 @@ CREATE TABLE readers (
     PRIMARY KEY (tenant, id)
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX readers_by_token ON readers (tenant, token);
+
+-- How far the server's check of a tenant against its log has come and what it found,
+-- sealed.
+CREATE TABLE checks (
+    tenant TEXT NOT NULL PRIMARY KEY CHECK (tenant <> ''),
+    sealed BLOB NOT NULL
+) STRICT;

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// keptChecks is what is known of the checks of a tenant after a restart.
+type keptChecks struct {
+	Place   engine.CheckState `json:"place"`
+	Current keptCheck         `json:"current"`
+	Last    keptCheck         `json:"last"`
+	Ordered *keptCheck        `json:"ordered,omitempty"` // one that is over
+}
+
+type keptCheck struct {
+	Began time.Time        `json:"began"`
+	Ended time.Time        `json:"ended"`
+	Phase string           `json:"phase"`
+	Rows  uint64           `json:"rows"`
+	Error string           `json:"error,omitempty"`
+	Found []engine.Finding `json:"found"`
+}
+
+func (c *checked) kept() keptCheck {
+	return keptCheck{Began: c.began, Ended: c.ended, Phase: c.phase, Rows: c.rows, Error: c.err, Found: c.found}
+}
+
+func (k keptCheck) checked() checked {
+	c := checked{began: k.Began, ended: k.Ended, phase: k.Phase, rows: k.Rows, err: k.Error}
+	c.add(k.Found)
+	return c
+}
+
+// keepChecks stores what is known of a tenant. The operator without keys of its own,
+// which it has once there is an anchor log, keeps nothing.
+func (n *Node) keepChecks(ctx context.Context, tenant string) error {
+	if tenant == operator {
+		tenants, err := n.db.Keys().Tenants(ctx)
+		if err != nil || !slices.Contains(tenants, operator) {
+			return err
+		}
+	}
+	n.integrity.mu.Lock()
+	c := n.integrity.of(tenant)
+	k := keptChecks{Place: c.place, Current: c.current.kept(), Last: c.last.kept()}
+	if c.ordered != nil && !c.ordered.ended.IsZero() {
+		ordered := c.ordered.kept()
+		k.Ordered = &ordered
+	}
+	text, err := json.Marshal(k) // before anything in it is changed
+	n.integrity.mu.Unlock()
+	if err != nil {
+		return fault.New(fault.Internal, "write down the checks of a tenant: %w", err)
+	}
+	return n.Engine.KeepCheck(ctx, tenant, text)
+}
+
+// readKept has what was kept of all tenants read, so that findings that are open show,
+// also when a key service is away at first.
+func (n *Node) readKept(ctx context.Context) {
+	for {
+		_, err := n.loadAllChecks(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.log.Warn("what was kept of checks cannot be read yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(checkEvery):
+		}
+	}
+}
+
+// loadAllChecks reads what was kept of all tenants, once, and returns them.
+func (n *Node) loadAllChecks(ctx context.Context) ([]string, error) {
+	tenants, err := n.checked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, tenant := range tenants {
+		errs = append(errs, n.loadChecks(ctx, tenant))
+	}
+	return tenants, errors.Join(errs...)
+}
+
+// loadChecks reads what was kept of a tenant, once. What no server wrote is a finding,
+// and then nothing was checked yet.
+func (n *Node) loadChecks(ctx context.Context, tenant string) error {
+	i := &n.integrity
+	i.loading.Lock()
+	defer i.loading.Unlock()
+	if i.knows(tenant) {
+		return nil
+	}
+	text, err := n.Engine.KeptCheck(ctx, tenant)
+	var k keptChecks
+	if err == nil && text != nil {
+		err = json.Unmarshal(text, &k)
+	}
+	if err != nil && !fault.Is(err, fault.Integrity) {
+		return err
+	}
+	if err == nil {
+		i.take(tenant, k)
+		return nil
+	}
+	f := engine.Finding{Kind: engine.FoundObject, Tenant: tenant, Where: "checks", What: err.Error(), Do: "check everything: underseal fsck --online"}
+	if err := n.alarm(ctx, []engine.Finding{f}); err != nil {
+		return err
+	}
+	i.take(tenant, keptChecks{Last: keptCheck{Began: n.now(), Ended: n.now(), Error: "what was kept of it is not what the server wrote", Found: []engine.Finding{f}}})
+	return nil
+}
+
+func (i *integrity) knows(tenant string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.of(tenant).loaded
+}
+
+func (i *integrity) take(tenant string, k keptChecks) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.of(tenant)
+	c.loaded, c.place, c.current, c.last = true, k.Place, k.Current.checked(), k.Last.checked()
+	all := slices.Concat(c.current.found, c.last.found)
+	if k.Ordered != nil {
+		ordered := k.Ordered.checked()
+		c.ordered = &ordered
+		all = append(all, ordered.found...)
+	}
+	for _, f := range all {
+		c.told[f.Name()] = true
+	}
+}
