@@ -87,7 +87,7 @@ type Client struct {
 	timeout time.Duration
 	tries   int
 	policy  *ledger.Policy // nil: receipts are not checked
-	idem    string // fixed idempotency key; "": a new one for each change
+	idem    string         // fixed idempotency key; "": a new one for each change
 }
 
 // New returns a client. It connects when it is used.
