@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -68,12 +69,9 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	if r.empty != "" { // the path would be another route's
 		return nil, fmt.Errorf("%s: %s id is empty", r.name(), r.empty)
 	}
-	var body []byte
-	if r.body != nil {
-		var err error
-		if body, err = json.Marshal(r.body); err != nil {
-			return nil, fmt.Errorf("%s: encode: %w", r.name(), err)
-		}
+	body, err := r.encode()
+	if err != nil {
+		return nil, err
 	}
 	key := c.idem
 	if key == "" && r.method != http.MethodGet {
@@ -91,6 +89,22 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// encode returns the body that is sent, nil for none. Text that is not UTF-8 is refused:
+// what would arrive is not what was given.
+func (r *request) encode() ([]byte, error) {
+	if r.body == nil {
+		return nil, nil
+	}
+	body, err := json.Marshal(r.body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: encode: %w", r.name(), err)
+	}
+	if bad := badText(reflect.ValueOf(r.body), 0); bad != nil {
+		body = bad
+	}
+	return body, refuseText(r, body)
 }
 
 // repeatable reports whether the same call may succeed later.

@@ -7,7 +7,8 @@ import (
 	"github.com/underseal/underseal/api"
 )
 
-// Error is an answer by which the server refused a call.
+// Error is an answer by which the server refused a call. One with Status 0 was refused
+// before it was sent: the server would have taken something else for what was given.
 type Error struct {
 	api.Problem
 	Operation string // what was asked, for instance "POST /v1/instances"

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -265,10 +266,10 @@ func outcomeRequest(job api.Job, result Result, outcome error) (request, error) 
 	var fail Fail
 	switch {
 	case outcome == nil:
-		variables, err := encode(result)
+		variables, err := encodeResult(result)
 		return send("POST", "/v1/jobs/{job}/complete", api.CompleteJobRequest{Lease: job.Lease, Variables: variables}, job.ID), err
 	case as(outcome, &thrown):
-		variables, err := encode(thrown.Variables)
+		variables, err := encodeResult(thrown.Variables)
 		return send("POST", "/v1/jobs/{job}/error", api.ErrorJobRequest{
 			Lease: job.Lease, Code: thrown.Code, Message: cut(thrown.Message), Variables: variables,
 		}, job.ID), err
@@ -287,12 +288,12 @@ func failRequest(job api.Job, in api.FailJobRequest) request {
 	return send("POST", "/v1/jobs/{job}/fail", in, job.ID)
 }
 
-// encode returns no variables for no result.
-func encode(result Result) (json.RawMessage, error) {
+// encodeResult returns no variables for no result.
+func encodeResult(result Result) (json.RawMessage, error) {
 	if len(result) == 0 {
 		return nil, nil
 	}
-	return json.Marshal(result)
+	return encode(result)
 }
 
 // isEncoding reports whether a result is nothing that JSON can hold.
@@ -322,7 +323,10 @@ func as[T error, P interface {
 // maxMessage is how many characters of a message the server takes.
 const maxMessage = 10_000
 
+// cut returns as much of a message as the server takes, and as text: of a failure
+// more matters than its last byte, and a signature must be of what arrives.
 func cut(message string) string {
+	message = strings.ToValidUTF8(message, "\ufffd")
 	if utf8.RuneCountInString(message) <= maxMessage {
 		return message
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +16,28 @@ import (
 
 // Variables returns v, a map or struct, as the JSON object that calls take. It
 // panics on what JSON cannot hold (channels, functions, NaN), which is a defect
-// of the program. Use json.Number for numbers of more than 15 digits.
+// of the program. The call that takes variables with text that is not UTF-8 sends
+// nothing and returns an error that names its place (IsInvalid). Use json.Number for
+// numbers of more than 15 digits.
 func Variables(v any) json.RawMessage {
-	data, err := json.Marshal(v)
+	data, err := encode(v)
 	if err != nil {
 		panic(fmt.Sprintf("client: variables of type %T: %v", v, err))
 	}
 	return data
+}
+
+// encode returns v as JSON. Of one with text that is not UTF-8 that is left, which no
+// call sends.
+func encode(v any) (json.RawMessage, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	if bad := badText(reflect.ValueOf(v), 0); bad != nil {
+		return bad, nil
+	}
+	return data, nil
 }
 
 // get, send make the requests of a route: its values go into the braces.

@@ -69,11 +69,8 @@ func isKeyRefused(err error) bool {
 	return errors.As(err, &e) && slices.Contains([]string{"signer_unknown", "signer_revoked", "signer_other_principal", "signature_required"}, e.Code)
 }
 
-// sign signs what the worker says of a job; nil without a key.
+// sign signs what the worker says of a job.
 func (w *Worker) sign(kind string, job api.Job, result []ledger.Bound) (*api.Signed, error) {
-	if w.config.Key == nil {
-		return nil, nil
-	}
 	var nonce ledger.Hash
 	rand.Read(nonce[:]) // never fails
 	values, err := ledger.Bind(nonce, result)
@@ -91,8 +88,14 @@ func (w *Worker) sign(kind string, job api.Job, result []ledger.Bound) (*api.Sig
 	return &api.Signed{Envelope: string(envelope), Nonce: nonce.String()}, nil
 }
 
-// signRequest signs what a request is about to report.
+// signRequest signs what a request is about to report, if the worker has a key.
 func (w *Worker) signRequest(job api.Job, r request) (request, error) {
+	if w.config.Key == nil {
+		return r, nil
+	}
+	if _, err := r.encode(); err != nil { // what cannot be sent is not signed either
+		return r, err
+	}
 	var err error
 	switch in := r.body.(type) {
 	case api.CompleteJobRequest:
@@ -115,9 +118,6 @@ func (w *Worker) signRequest(job api.Job, r request) (request, error) {
 
 // signResult signs variables as the server will read them.
 func (w *Worker) signResult(kind string, job api.Job, variables json.RawMessage, bound func(*canon.Context) []ledger.Bound) (*api.Signed, error) {
-	if w.config.Key == nil {
-		return nil, nil
-	}
 	result := &canon.Context{}
 	if len(variables) > 0 {
 		v, err := canon.DecodeJSON(variables)

@@ -103,6 +103,16 @@ func TestWorkerSigns(t *testing.T) {
 		{"a BPMN error", func(context.Context, client.Job) (client.Result, error) {
 			return nil, client.BPMNError{Code: "NO", Message: "too low", Variables: client.Result{"score": 3}}
 		}, ledger.JobErrored, func(v *canon.Context, _ map[string]any) []ledger.Bound { return ledger.Thrown("NO", "too low", v) }},
+		{"a failure that is not UTF-8", func(context.Context, client.Job) (client.Result, error) {
+			return nil, client.Fail{Message: "no\xff\xfe"}
+		}, ledger.JobFailed, func(_ *canon.Context, body map[string]any) []ledger.Bound {
+			return ledger.Failure(body["message"].(string))
+		}},
+		{"a result that is not UTF-8", func(context.Context, client.Job) (client.Result, error) {
+			return client.Result{"note": "\xff"}, nil
+		}, ledger.JobFailed, func(_ *canon.Context, body map[string]any) []ledger.Bound {
+			return ledger.Failure(body["message"].(string))
+		}},
 		{"a result that cannot be signed", func(context.Context, client.Job) (client.Result, error) {
 			return client.Result{"score": json.Number("1e999999999999")}, nil
 		}, ledger.JobFailed, func(_ *canon.Context, body map[string]any) []ledger.Bound {

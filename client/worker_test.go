@@ -209,6 +209,17 @@ func TestWorkerReportsWhatHandlersReturn(t *testing.T) {
 		{"a result that JSON cannot hold", func(context.Context, client.Job) (client.Result, error) {
 			return client.Result{"x": math.NaN()}, nil
 		}, "fail", `{"message":"the result was not accepted: json: unsupported value: NaN"}`},
+		{"a result that is not UTF-8", func(context.Context, client.Job) (client.Result, error) {
+			return client.Result{"a": 1, "x": []any{map[string]any{"b/c": "secret\xff"}}}, nil
+		}, "fail", notUTF8("complete", "/variables/x/0/b~1c")},
+		{"a BPMN error's variables that are not UTF-8", func(context.Context, client.Job) (client.Result, error) {
+			return nil, client.BPMNError{Code: "NO", Variables: client.Result{"x": map[string]int{"secret\xff": 1}}}
+		}, "fail", notUTF8("error", "/variables/x")},
+		{"a BPMN error's code that is not UTF-8", func(context.Context, client.Job) (client.Result, error) {
+			return nil, client.BPMNError{Code: "NO\xff"}
+		}, "fail", notUTF8("error", "/code")},
+		{"an error that is not UTF-8", func(context.Context, client.Job) (client.Result, error) { return nil, errors.New("no\xff\xfe") },
+			"fail", "{\"message\":\"no\ufffd\"}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -396,6 +407,11 @@ func TestReportOutlivesALongOutage(t *testing.T) {
 			t.Errorf("reports %v after %d leases", got, b.jobs[0].epoch)
 		}
 	})
+}
+
+// notUTF8 is the report of a job whose outcome was not sent.
+func notUTF8(what, place string) string {
+	return fmt.Sprintf(`{"message":"the result was not accepted: POST /v1/jobs/{job}/%s: the body was not sent: text in it is not UTF-8\n  %s: a text or name here is not UTF-8"}`, what, place)
 }
 
 func TestResultThatIsRefusedShowsAsAFailure(t *testing.T) {
