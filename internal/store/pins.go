@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"slices"
 
 	"github.com/underseal/underseal/internal/fault"
 )
@@ -81,14 +83,16 @@ type Standing struct {
 	Seq    uint64
 }
 
-// Standings lists a tenant's objects that are no instances, by object.
+// Standings lists a tenant's objects that are no instances, by object. It sorts them
+// itself: asked to, SQLite takes the index that has the order, with all instances.
 func (db *DB) Standings(ctx context.Context, s Scope) ([]Standing, error) {
-	return collect(ctx, db.data, s.tenant, `
-		SELECT object, kind, seq FROM heads WHERE tenant = $1 AND kind <> 'instance'
-		ORDER BY object`, []any{s.tenant}, func(r row, st *Standing) error {
-		var kind string
-		err := r.scan(&st.Object, &kind, &st.Seq)
-		st.Kind = Kind(kind)
-		return err
-	})
+	all, err := collect(ctx, db.data, s.tenant, `SELECT object, kind, seq FROM heads WHERE tenant = $1 AND kind <> 'instance'`,
+		[]any{s.tenant}, func(r row, st *Standing) error {
+			var kind string
+			err := r.scan(&st.Object, &kind, &st.Seq)
+			st.Kind = Kind(kind)
+			return err
+		})
+	slices.SortFunc(all, func(a, b Standing) int { return bytes.Compare(a.Object[:], b.Object[:]) })
+	return all, err
 }
