@@ -56,28 +56,37 @@ func (db *DB) OnWriter(ctx context.Context, text string) error {
 	})
 }
 
-// Plans returns how SQLite finds the rows of each query that was used so far.
+// Plans returns how SQLite finds the rows of each query that was used so far, of
+// either file.
 func (db *DB) Plans(ctx context.Context) (map[string]string, error) {
-	data := db.data.(*sqliteDB)
 	plans := map[string]string{}
-	for text := range data.stmts {
-		rows, err := data.readers.QueryContext(ctx, "EXPLAIN QUERY PLAN "+numbered(text), make([]any, 9)...)
-		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+	for _, file := range []*sqliteDB{db.data.(*sqliteDB), db.keys.(*sqliteDB)} {
+		for text := range file.stmts {
+			plan, err := file.plan(ctx, text)
+			if err != nil {
 				return nil, err
 			}
-			plans[text] += detail + "\n"
-		}
-		if err := rows.Err(); err != nil {
-			return nil, err
+			plans[text] = plan
 		}
 	}
 	return plans, nil
+}
+
+func (db *sqliteDB) plan(ctx context.Context, text string) (plan string, err error) {
+	rows, err := db.readers.QueryContext(ctx, "EXPLAIN QUERY PLAN "+numbered(text), make([]any, 9)...)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			return "", err
+		}
+		plan += detail + "\n"
+	}
+	return plan, rows.Err()
 }
 
 // CheckpointPages is when the WAL is copied.
