@@ -75,8 +75,8 @@ func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Dow
 		err = fault.New(fault.Integrity, "it has %d bytes", opener.Size())
 	}
 	if err != nil {
-		_ = b.Close() // nothing was read of it that counts
-		if fault.Is(err, fault.Integrity) {
+		_ = b.Close()                                                        // nothing was read of it that counts
+		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) { // or a piece of it is missing
 			return nil, tampered.WithCause(err)
 		}
 		return nil, err

@@ -20,8 +20,8 @@ import (
 
 // unnamedOnPostgres adds to unnamed what only Postgres has.
 var unnamedOnPostgres = map[string]string{
-	"lease":       "which server writes; every start takes it anew",
-	"blobs":       "sealed streams, kept elsewhere here; TestAChangedBlobIsRefused",
+	"lease":       "which server writes: with another epoch none does, and every start raises it; store has TestAServerThatWasReplacedCannotWrite",
+	"blobs":       "sealed streams, kept elsewhere here; TestFilesInChangedRowsAreRefused",
 	"blob_chunks": "likewise",
 }
 
@@ -40,15 +40,7 @@ type postgresWorld struct {
 func newPostgresWorld(t *testing.T) *postgresWorld {
 	t.Helper()
 	dsn := pgtest.Database(t)
-	w := &postgresWorld{admin: map[string]*sql.DB{}, saved: map[string][]string{}, old: map[string]map[string]*table{}}
-	for file, schema := range schemas {
-		db, err := sql.Open("pgx", dsn+" search_path="+schema+" options='-c session_replication_role=replica'")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { db.Close() })
-		w.admin[file] = db
-	}
+	w := administered(t, dsn)
 	env := testenv.New(t, func(c *node.Config) { c.DSN = dsn })
 	w.world = fill(t, env, func(*world) {
 		for file := range schemas {
@@ -69,6 +61,21 @@ func newPostgresWorld(t *testing.T) *postgresWorld {
 	return w
 }
 
+// administered is a database with its administrator alone.
+func administered(t *testing.T, dsn string) *postgresWorld {
+	t.Helper()
+	w := &postgresWorld{admin: map[string]*sql.DB{}, saved: map[string][]string{}, old: map[string]map[string]*table{}}
+	for file, schema := range schemas {
+		db, err := sql.Open("pgx", dsn+" search_path="+schema+" options='-c session_replication_role=replica'")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		w.admin[file] = db
+	}
+	return w
+}
+
 // tables reads the tables of a schema that mutations are made of.
 func (w *postgresWorld) tables(t *testing.T, file string) map[string]*table {
 	t.Helper()
@@ -79,29 +86,35 @@ func (w *postgresWorld) tables(t *testing.T, file string) map[string]*table {
 		if free || freeHere {
 			continue
 		}
-		tab := &table{name: name, file: file, insert: "INSERT"}
-		// Of xid, by which leaves come in an order, only the database makes values.
-		tab.columns = column(t, w.admin[file], `
-			SELECT column_name FROM information_schema.columns
-			WHERE table_schema = $1 AND table_name = $2 AND column_name <> 'xid' ORDER BY ordinal_position`, schemas[file], name)
-		key := column(t, w.admin[file], `
-			SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-			WHERE i.indrelid = $1::regclass AND i.indisprimary`, schemas[file]+"."+name)
-		var set []string
-		for i, c := range tab.columns {
-			if slices.Contains(key, c) {
-				tab.key = append(tab.key, i)
-			}
-			set = append(set, c+" = excluded."+c)
-		}
-		tab.conflict = fmt.Sprintf("ON CONFLICT (%s) DO UPDATE SET %s", strings.Join(key, ", "), strings.Join(set, ", "))
-		tab.readRows(t, w.admin[file], fmt.Sprintf(`SELECT %s FROM %s ORDER BY %s`, strings.Join(tab.columns, ", "), name, strings.Join(key, ", ")))
-		found[name] = tab
+		found[name] = w.table(t, file, name)
 	}
 	if len(found) == 0 {
 		t.Fatalf("schema %s has no tables", schemas[file])
 	}
 	return found
+}
+
+// table reads one table.
+func (w *postgresWorld) table(t *testing.T, file, name string) *table {
+	t.Helper()
+	tab := &table{name: name, file: file, insert: "INSERT"}
+	// Of xid, by which leaves come in an order, only the database makes values.
+	tab.columns = column(t, w.admin[file], `
+		SELECT column_name FROM information_schema.columns
+		WHERE table_schema = $1 AND table_name = $2 AND column_name <> 'xid' ORDER BY ordinal_position`, schemas[file], name)
+	key := column(t, w.admin[file], `
+		SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+		WHERE i.indrelid = $1::regclass AND i.indisprimary`, schemas[file]+"."+name)
+	var set []string
+	for i, c := range tab.columns {
+		if slices.Contains(key, c) {
+			tab.key = append(tab.key, i)
+		}
+		set = append(set, c+" = excluded."+c)
+	}
+	tab.conflict = fmt.Sprintf("ON CONFLICT (%s) DO UPDATE SET %s", strings.Join(key, ", "), strings.Join(set, ", "))
+	tab.readRows(t, w.admin[file], fmt.Sprintf(`SELECT %s FROM %s ORDER BY %s`, strings.Join(tab.columns, ", "), name, strings.Join(key, ", ")))
+	return tab
 }
 
 // column returns the one column of what a query finds.

@@ -622,7 +622,7 @@ func (tab *table) where(row []any) (string, []any) {
 
 // shuffled are the tables whose rows stand in an order by chance, that of keyed
 // hashes or of random ids. All others are ordered by what was made first.
-var shuffled = []string{"tokens", "unique_tokens", "subjects", "uploads", "files", "file_keys"}
+var shuffled = []string{"tokens", "unique_tokens", "subjects", "uploads", "files", "file_keys", "blobs", "blob_chunks"}
 
 // changes changes each column: to another value, and to the value of another row. It
 // does so in the first and the last row, and in every one where it is chance which

@@ -91,6 +91,10 @@ func (l *lease) begin(ctx context.Context) error {
 			UPDATE lease SET epoch = epoch + 1, holder = $1, since = $2
 			RETURNING epoch`, holder(), time.Now().UnixMicro()).Scan(&l.epoch)
 	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.New(fault.Integrity, "begin to write: the row of table lease is missing, by which a former server knows that it is replaced").
+			WithCode("lease_missing").WithHint("somebody deleted it; restore the database from a backup")
+	}
 	if err != nil {
 		return err
 	}

@@ -122,18 +122,36 @@ func settled(t *testing.T, db *store.DB, id store.ID) (store.Loaded, error) {
 }
 
 // TestAServerThatWasReplacedCannotWrite takes the lease away behind its back,
-// as after a pause in which another server began.
+// as after a pause in which another server began, or as an administrator can.
 func TestAServerThatWasReplacedCannotWrite(t *testing.T) {
 	t.Parallel()
-	dsn := pgtest.Database(t)
-	db := openDB(t, store.Config{DSN: dsn})
-	ok(t, db.Commit(t.Context(), main, minimal(store.ID{1}, 0)))
-	admin(t, dsn, `UPDATE underseal.lease SET epoch = epoch + 1, holder = 'process 1 on elsewhere'`)
-	is(t, "Commit", db.Commit(t.Context(), main, minimal(store.ID{1}, 1)), fault.Unavailable, "database_failed")
-	failed(t, db)
-	if err := db.Err(); !strings.Contains(err.Error(), "another server has taken over") {
-		t.Errorf("Err is %v", err)
+	for name, change := range map[string]string{
+		"another's":    `UPDATE underseal.lease SET epoch = epoch + 1, holder = 'process 1 on elsewhere'`,
+		"an older one": `UPDATE underseal.lease SET epoch = epoch - 1`,
+		"none":         `DELETE FROM underseal.lease`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := pgtest.Database(t)
+			db := openDB(t, store.Config{DSN: dsn})
+			ok(t, db.Commit(t.Context(), main, minimal(store.ID{1}, 0)))
+			admin(t, dsn, change)
+			is(t, "Commit", db.Commit(t.Context(), main, minimal(store.ID{1}, 1)), fault.Unavailable, "database_failed")
+			failed(t, db)
+			if err := db.Err(); !strings.Contains(err.Error(), "another server has taken over") {
+				t.Errorf("Err is %v", err)
+			}
+		})
 	}
+}
+
+// TestALeaseThatIsGoneIsNamed deletes the row that every start raises.
+func TestALeaseThatIsGoneIsNamed(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.Database(t)
+	ok(t, must[*store.DB](t)(store.Open(t.Context(), store.Config{DSN: dsn})).Close())
+	admin(t, dsn, `DELETE FROM underseal.lease`)
+	_, err := store.Open(t.Context(), store.Config{DSN: dsn})
+	is(t, "Open", err, fault.Integrity, "lease_missing")
 }
 
 // TestALostLockIsTakenAgain ends the connection that holds the lock, as a

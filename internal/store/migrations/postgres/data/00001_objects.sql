@@ -291,7 +291,7 @@ INSERT INTO lease VALUES (1, 0, '', 0);
 CREATE FUNCTION enter(tenant text, believed bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(1970168947, 2);
-    IF (SELECT epoch FROM lease) <> believed THEN
+    IF (SELECT epoch FROM lease) IS DISTINCT FROM believed THEN
         RAISE EXCEPTION 'another server has taken over' USING ERRCODE = 'US002';
     END IF;
     PERFORM set_config('app.tenant', tenant, true);
