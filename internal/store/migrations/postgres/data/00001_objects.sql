@@ -1,5 +1,3 @@
--- +goose Up
-
 -- One row: which deployment this data belongs to, and which key file opens it.
 CREATE TABLE deployment (
     one        integer PRIMARY KEY CHECK (one = 1),
@@ -287,7 +285,6 @@ INSERT INTO lease VALUES (1, 0, '', 0);
 -- enter begins a unit of one tenant: it opens the tenant's rows to the role and
 -- refuses a server that was replaced. The shared lock makes a server that takes
 -- over wait for the units that were let in before. SQLSTATE US002.
--- +goose StatementBegin
 CREATE FUNCTION enter(tenant text, believed bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(1970168947, 2);
@@ -296,29 +293,24 @@ BEGIN
     END IF;
     PERFORM set_config('app.tenant', tenant, true);
 END $$;
--- +goose StatementEnd
 
 -- exactly_one ends a unit whose compare-and-swap found nothing to swap, without
 -- a round trip to ask. SQLSTATE US001.
--- +goose StatementBegin
 CREATE FUNCTION exactly_one(changed bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF changed <> 1 THEN
         RAISE EXCEPTION '% rows changed instead of one', changed USING ERRCODE = 'US001';
     END IF;
 END $$;
--- +goose StatementEnd
 
 -- erase_clear deletes the clear values of an erased instance, which is all that may
 -- ever be taken out of the past. It acts as the owner, whom row-level security does
 -- not bind, so it asks for the tenant itself.
--- +goose StatementBegin
 CREATE FUNCTION erase_clear(instance bytea) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = underseal AS $$
     DELETE FROM fields f
     WHERE f.tenant = current_setting('app.tenant') AND f.object = $1 AND NOT f.sealed AND EXISTS (
         SELECT FROM instances i WHERE i.tenant = f.tenant AND i.object = f.object AND i.status = 'erased')
 $$;
--- +goose StatementEnd
 
 -- Roles. underseal_app serves tenants: it sees the rows of the tenant that
 -- app.tenant names and no others, and of the past it can only add to it.

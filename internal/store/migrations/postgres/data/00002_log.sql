@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The logs of a tenant, one behind the other. size is how many leaves have a place
 -- in it, cursor the xid of the last of them: what came in a later one has none yet.
 CREATE TABLE log_shards (

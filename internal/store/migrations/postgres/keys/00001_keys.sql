@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The same row as beside the data, so that the two cannot be mixed up. manifest_key
 -- makes the MACs of backups' manifests: who has only a copy of the data cannot change it.
 CREATE TABLE deployment (

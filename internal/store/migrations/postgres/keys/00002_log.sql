@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The newest signed checkpoint of each log, here so that a data database that was
 -- set back is noticed. Written before the checkpoint is published. After a restore the
 -- size is that of the restored log, and the note still that of what was signed.

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The newest signed checkpoint of each anchor log, here so that a data database that
 -- was set back is noticed. Written before anybody else sees it. halted says why
 -- nothing more is signed; empty: nothing is wrong.

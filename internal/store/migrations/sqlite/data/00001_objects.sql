@@ -1,5 +1,3 @@
--- +goose Up
-
 -- One row: which deployment this data belongs to, and which key file opens it.
 CREATE TABLE deployment (
     one        INTEGER PRIMARY KEY CHECK (one = 1),

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The logs of a tenant, one behind the other. size is how many leaves have a place
 -- in it, cursor the pos of the last of them: what stands behind it has none yet.
 CREATE TABLE log_shards (

@@ -1,4 +1,3 @@
--- +goose Up
 -- Who may read the log without other credentials. The token is a keyed hash of the
 -- secret in the reader's path; rows are replaced when a reader is revoked, and stay.
 CREATE TABLE readers (

@@ -1,5 +1,3 @@
--- +goose Up
-
 -- The operator's anchor log, of no tenant: the hashes of its tree, each written once,
 -- leaves and inner nodes in the order in which they come to be. log tells the log
 -- of before a restore from the one of after it.
