@@ -42,9 +42,12 @@ type Config struct {
 
 	// Deployment is the id of the installation, so that several share a bucket.
 	Deployment string
-	// PartSize is how much of an upload is held in memory, in bytes. Default 8 MiB,
-	// at least 5 MiB, which S3 demands; an upload has at most 10,000 parts.
+	// PartSize is how much of an upload is held in memory, in bytes. Default 5 MiB,
+	// the least that S3 allows.
 	PartSize int
+	// Growth is after how many parts their size doubles, three times in all. S3 takes
+	// 10,000 parts; with the default, 2,500, they hold 183 GiB.
+	Growth int
 	// Transport reaches the service. Default: HTTP with TLS 1.2 or newer.
 	Transport http.RoundTripper
 }
@@ -57,12 +60,17 @@ const requestTries = 4
 // part: a service that hangs must not hold an upload for ever.
 const callTimeout = 2 * time.Minute
 
+// doublings is how often the size of parts doubles.
+const doublings = 3
+
 // Store is a bucket of blobs.
 type Store struct {
 	core     *minio.Core
 	bucket   string
 	prefix   string // of all blobs, with a slash at its end
 	partSize int
+	growth   int
+	rooms    rooms // for the parts of uploads
 
 	mu   sync.Mutex      // guards live
 	live map[string]bool // names that are being written
@@ -97,7 +105,8 @@ func Open(cfg Config) (*Store, error) {
 	}
 	core.SetAppInfo("underseal", "1")
 	return &Store{
-		core: core, bucket: cfg.Bucket, partSize: cfg.PartSize, live: map[string]bool{},
+		core: core, bucket: cfg.Bucket, partSize: cfg.PartSize, growth: cfg.Growth, live: map[string]bool{},
+		rooms:  rooms{size: cfg.PartSize << doublings},
 		prefix: strings.TrimPrefix(path.Join(cfg.Prefix, cfg.Deployment)+"/", "/"),
 	}, nil
 }
@@ -108,7 +117,10 @@ func (cfg *Config) check() (*url.URL, error) {
 		cfg.Region = "us-east-1"
 	}
 	if cfg.PartSize == 0 {
-		cfg.PartSize = 8 << 20
+		cfg.PartSize = 5 << 20
+	}
+	if cfg.Growth == 0 {
+		cfg.Growth = 2500
 	}
 	u, err := url.Parse(cfg.Endpoint)
 	switch {
@@ -124,8 +136,8 @@ func (cfg *Config) check() (*url.URL, error) {
 		return nil, fault.New(fault.Invalid, "s3: access_key or secret_key is missing")
 	case cfg.Deployment == "" || strings.Contains(cfg.Deployment, "/"):
 		return nil, fault.New(fault.Internal, "s3: the deployment's id is missing")
-	case cfg.PartSize < 5<<20:
-		return nil, fault.New(fault.Internal, "s3: parts of %d bytes are too small", cfg.PartSize)
+	case cfg.PartSize < 5<<20 || cfg.Growth < 0:
+		return nil, fault.New(fault.Internal, "s3: parts of %d bytes that grow after %d cannot be", cfg.PartSize, cfg.Growth)
 	}
 	return u, nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -206,6 +207,74 @@ func TestReadingOnIsOneRequest(t *testing.T) {
 	}
 	if n := requests.Load(); n != 3 {
 		t.Errorf("%d requests, want 3", n)
+	}
+}
+
+// S3 takes 10,000 parts of an object: those of a very large one are larger.
+func TestPartsGrow(t *testing.T) {
+	var sizes []int64 // of the parts, which come one after the other
+	service := &s3test.Fake{AccessKey: "AKIDEXAMPLE"}
+	cfg := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("partNumber") {
+			sizes = append(sizes, r.ContentLength>>20)
+		}
+		service.ServeHTTP(w, r)
+	}))
+	cfg.Growth = 1
+	s, err := s3.Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []int64{5, 10, 20, 40, 40, 3}
+	id, megabyte, size := blob.NewID(), make([]byte, 1<<20), int64(0)
+	w, err := s.Create(t.Context(), "main", id)
+	for _, part := range want {
+		for range part {
+			if err == nil {
+				_, err = w.Write(megabyte)
+			}
+		}
+		size += part << 20
+	}
+	if err == nil {
+		err = w.Commit()
+	}
+	if err != nil || !slices.Equal(sizes, want) {
+		t.Fatalf("parts of %d MiB, %v; want %d", sizes, err, want)
+	}
+	r, err := s.Open(t.Context(), "main", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if r.Size() != size {
+		t.Errorf("the blob has %d bytes, %d were written", r.Size(), size)
+	}
+}
+
+// What one upload leaves in memory is no part of the next.
+func TestUploadsShareNoBytes(t *testing.T) {
+	s := newBucket(t, false).Open(t)
+	for _, content := range []string{strings.Repeat("a", 3*s3test.PartSize), "b", "", strings.Repeat("c", s3test.PartSize+1)} {
+		id := blob.NewID()
+		w, err := s.Create(t.Context(), "main", id)
+		if err == nil {
+			_, err = io.WriteString(w, content)
+		}
+		if err == nil {
+			err = w.Commit()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Open(t.Context(), "main", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+		if r.Close(); err != nil || string(got) != content {
+			t.Errorf("%d bytes written, %d others read, %v", len(content), len(got), err)
+		}
 	}
 }
 

@@ -38,14 +38,11 @@ type writer struct {
 	name   string
 	upload string // id of the multipart upload; empty: there is none yet
 	parts  []minio.CompletePart
-	part   []byte // the next one
+	part   []byte // the next one, in a room of the store; nil: it has none
 	size   int64
 	ended  bool
 	err    error // the first failure
 }
-
-// Most files are small: they are not given the memory of a part.
-const firstPart = 256 << 10
 
 // Write implements blob.Writer.
 func (w *writer) Write(p []byte) (n int, err error) {
@@ -53,26 +50,33 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		if err := w.usable(); err != nil {
 			return n, err
 		}
-		if len(w.part) == w.store.partSize {
+		switch room := w.partSize() - len(w.part); {
+		case w.part == nil:
+			w.begin()
+		case room == 0:
 			w.flush()
-			continue
+		default:
+			part := min(len(p)-n, room)
+			w.part = append(w.part, p[n:n+part]...)
+			n += part
 		}
-		w.grow()
-		part := min(len(p)-n, cap(w.part)-len(w.part))
-		w.part = append(w.part, p[n:n+part]...)
-		n += part
 	}
 	return n, w.err
 }
 
-// grow makes room for more of the part.
-func (w *writer) grow() {
-	switch {
-	case w.part == nil:
-		w.part = make([]byte, 0, firstPart)
-	case len(w.part) == cap(w.part):
-		w.part = append(make([]byte, 0, w.store.partSize), w.part...)
+// begin makes room for the first part.
+func (w *writer) begin() {
+	room, err := w.store.rooms.lend()
+	if err != nil {
+		w.err = fault.New(fault.Unavailable, "write blob %s: there is no memory for a part of it: %w", w.id, err)
+		return
 	}
+	w.part = room[:0]
+}
+
+// partSize is how large the next part is, unless it is the last one.
+func (w *writer) partSize() int {
+	return w.store.partSize << min(len(w.parts)/w.store.growth, doublings)
 }
 
 func (w *writer) usable() error {
@@ -123,6 +127,7 @@ func (w *writer) Commit() error {
 	} else {
 		w.complete()
 	}
+	w.release()
 	if w.err == nil {
 		w.end()
 	}
@@ -156,8 +161,17 @@ func (w *writer) complete() {
 
 // end releases what the writer holds.
 func (w *writer) end() {
-	w.ended, w.part = true, nil
+	w.ended = true
+	w.release()
 	w.store.end(w.name)
+}
+
+// release gives back the memory of the part.
+func (w *writer) release() {
+	if w.part != nil {
+		w.store.rooms.takeBack(w.part[:cap(w.part)])
+		w.part = nil
+	}
 }
 
 // Abort implements blob.Writer.
