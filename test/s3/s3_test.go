@@ -4,29 +4,17 @@
 package s3_test
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"testing"
-	"time"
-
-	"github.com/versity/versitygw/backend/meta"
-	"github.com/versity/versitygw/backend/posix"
-	"github.com/versity/versitygw/embedgw"
 
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/blob/blobtest"
 	"github.com/underseal/underseal/internal/blob/s3"
 	"github.com/underseal/underseal/internal/blob/s3/s3test"
 	"github.com/underseal/underseal/internal/fault"
-)
-
-const (
-	accessKey = "underseal"
-	secretKey = "only-for-this-test"
+	"github.com/underseal/underseal/test/s3/gateway"
 )
 
 // endpoint is where the one service of this test binary listens.
@@ -47,71 +35,17 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	data, side := filepath.Join(dir, "data"), filepath.Join(dir, "attributes")
-	for _, d := range []string{data, side} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			return 1, err
-		}
-	}
-	attributes, err := meta.NewSideCar(side)
-	if err != nil {
-		return 1, err
-	}
-	service, err := posix.New(data, attributes, posix.PosixOpts{SideCarDir: side})
-	if err != nil {
-		return 1, err
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return 1, err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() {
-		stopped <- embedgw.RunVersityGW(ctx, service, &embedgw.Config{
-			RootUserAccess: accessKey, RootUserSecret: secretKey, Region: "us-east-1", Ports: []string{address},
-			MaxConnections: 100, MaxRequests: 100, MultipartMaxParts: 10_000, Quiet: true, KeepAlive: true,
-		})
-	}()
-	defer func() {
-		cancel()
-		<-stopped
-	}()
-	endpoint = "http://" + address
-	if err := await(stopped); err != nil {
-		return 1, err
-	}
-	return m.Run(), nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// await asks until the service answers.
-func await(stopped <-chan error) error {
-	deadline := time.After(30 * time.Second)
-	for {
-		if resp, err := http.Get(endpoint); err == nil {
-			return resp.Body.Close()
-		}
-		select {
-		case err := <-stopped:
-			return fmt.Errorf("the service has ended: %w", err)
-		case <-deadline:
-			return fmt.Errorf("the service does not answer at %s", endpoint)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	err = gateway.Run(dir, func(at string) error {
+		endpoint = at
+		code = m.Run()
+		return nil
+	})
+	return code, err
 }
 
 func config() s3.Config {
 	return s3.Config{
-		Endpoint: endpoint, Bucket: "underseal-files", AccessKey: accessKey, SecretKey: secretKey, Deployment: "d1",
+		Endpoint: endpoint, Bucket: "underseal-files", AccessKey: gateway.AccessKey, SecretKey: gateway.SecretKey, Deployment: "d1",
 		Transport: http.DefaultTransport,
 	}
 }

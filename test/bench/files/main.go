@@ -2,7 +2,7 @@
 // instance and comes down again, over loopback HTTP with the public client, and
 // how much memory the server has at most meanwhile. The server is "underseal
 // serve" as a child process, with a fresh data directory (or on the Postgres of
-// -database).
+// -database), and with -s3 a bucket for the files.
 package main
 
 import (
@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	binary := f.String("binary", "bin/underseal", "the server's binary")
 	parent := f.String("dir", "", "where the temporary data directory is made: a real disk")
 	database := f.String("database", "", "Postgres instead of SQLite: env:NAME or file:PATH of a connection string to an empty database")
+	inBucket := f.Bool("s3", false, "files in a bucket of the S3 service of test/s3, another child process (run from the top directory)")
 	size := f.Int64("size", 1<<30, "bytes of the file")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -56,7 +57,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	b := bench{home: load.Home{Binary: *binary, Dir: dir, Database: *database}, size: *size}
 	b.table.Section(table.Machine())
-	err = errors.Join(b.run(ctx), os.RemoveAll(dir))
+	measure := b.run
+	if *inBucket {
+		measure = b.withBucket
+	}
+	err = errors.Join(measure(ctx), os.RemoveAll(dir))
 	if err == nil {
 		err = b.table.Missed()
 	}
@@ -67,6 +72,19 @@ type bench struct {
 	home  load.Home
 	size  int64
 	table table.Table
+}
+
+// withBucket measures a server that keeps its files in a bucket.
+func (b *bench) withBucket(ctx context.Context) (err error) {
+	service, err := startBucket(b.home.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, service.stop()) }()
+	if b.home.Settings, err = service.settings(b.home.Dir); err != nil {
+		return err
+	}
+	return b.run(ctx)
 }
 
 func (b *bench) run(ctx context.Context) (err error) {
@@ -88,11 +106,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	after, err := highest(server.PID())
-	if b.home.Database == "" {
-		b.table.Below("afterwards", after, memoryBound, "MB")
-	} else { // the driver's garbage fills the headroom that every load on Postgres fills
-		b.table.Show("afterwards", after, "MB")
-	}
+	b.table.Below("afterwards", after, memoryBound, "MB")
 	return err
 }
 

@@ -22,6 +22,7 @@ type Home struct {
 	Binary   string // of the server
 	Dir      string
 	Database string // reference to a Postgres; "": SQLite in Dir
+	Settings string // contents of the configuration file
 }
 
 // Data is the data directory.
@@ -60,7 +61,7 @@ const (
 
 // Start returns when the server is ready. Stop it.
 func (h Home) Start(s Shape) (*Server, error) {
-	if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), []byte(h.Settings), 0o600); err != nil {
 		return nil, err
 	}
 	server := &Server{cmd: exec.Command(h.Binary, h.args()...)}
