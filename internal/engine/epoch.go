@@ -135,14 +135,14 @@ func (c *custody) endOf(moment time.Time) *epoch {
 // What an earlier try left undone comes first: while that fails, no further keys are
 // made.
 func (e *Engine) renewTenant(ctx context.Context, scope store.Scope, ends *custody) (note string, kept map[string]bool, err error) {
-	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, nil); err != nil {
+	if err := e.rewrapAll(ctx, scope); err != nil {
 		return "", nil, err
 	}
 	version, err := e.rotateTenantKey(ctx, scope, byEngine, "")
 	if err != nil {
 		return "", nil, err
 	}
-	if err := e.ring.Rewrap(ctx, scope.Tenant(), 0, func(int, int) {}); err != nil {
+	if err := e.rewrapAll(ctx, scope); err != nil {
 		return "", nil, err
 	}
 	if _, err := e.retireTenantKey(ctx, scope, byEngine, version-1); err != nil {
@@ -171,6 +171,14 @@ func (e *Engine) renewTenant(ctx context.Context, scope store.Scope, ends *custo
 	return strings.Join(notes, "; "), kept, nil
 }
 
+// rewrapAll wraps everything alive by the tenant's newest key.
+func (e *Engine) rewrapAll(ctx context.Context, scope store.Scope) error {
+	if err := e.durable("rewrap the data keys"); err != nil {
+		return err
+	}
+	return e.ring.Rewrap(ctx, scope.Tenant(), 0, nil)
+}
+
 func keepsRoot(service string, err error) string {
 	return "key service " + service + " does not let us replace its root key, so who may use the old version of it there opens backups: " + oneLine(err)
 }
@@ -197,6 +205,9 @@ func (e *Engine) serviceOf(ctx context.Context, scope store.Scope) (string, erro
 // versions that an earlier try left are destroyed first. Invalid when the service makes
 // no version for us, or destroys none.
 func (e *Engine) renewRoot(ctx context.Context, scope store.Scope, service string) error {
+	if err := e.durable("rewrap the tenant keys"); err != nil {
+		return err
+	}
 	if _, err := e.ring.RewrapRoot(ctx, service); err != nil {
 		return err
 	}

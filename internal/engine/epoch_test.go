@@ -2,12 +2,16 @@ package engine_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/kmstest"
@@ -197,4 +201,94 @@ func TestTheDateOfAReceiptStands(t *testing.T) {
 	if r := receipt(); r.EpochEnded == nil || !r.EverywhereFrom.Equal(*r.EpochEnded) || r.Note != "" {
 		t.Errorf("after a late end: %v, ended %v, note %q, want the date of the end", r.EverywhereFrom, r.EpochEnded, r.Note)
 	}
+}
+
+// endWrites are what the end of an epoch makes durable, of which each must be seen to fail.
+var endWrites = []string{
+	"rewrap the data keys", "rotate a key", "retire a key", "rewrap the tenant keys",
+	"commit tenant_key.rotation_ordered", "commit tenant_key.rotated", "commit tenant_key.retirement_ordered", "commit tenant_key.retired",
+	"commit root_key.rotation_ordered", "commit root_key.rotated", "commit root_key.retirement_ordered", "commit root_key.retired",
+	"commit epoch.ended",
+}
+
+// TestAnEndOfAnEpochThatIsCutOffIsDoneAnew lets each write of an end fail in turn: with
+// all that follow and a restart, as in a crash, and alone.
+func TestAnEndOfAnEpochThatIsCutOffIsDoneAnew(t *testing.T) {
+	for _, crash := range []bool{true, false} {
+		if !crash && testing.Short() {
+			continue
+		}
+		var failed []string
+		for n := 1; n == len(failed)+1; n++ {
+			t.Run(fmt.Sprintf("write %d, crash %t", n, crash), func(t *testing.T) {
+				if at := endCutOff(t, n, crash); at != "" {
+					failed = append(failed, at)
+				}
+			})
+		}
+		for _, write := range endWrites {
+			if !slices.Contains(failed, write) {
+				t.Errorf("with crash %t %q did not fail; failed: %q", crash, write, failed)
+			}
+		}
+	}
+}
+
+// endCutOff lets the n-th write of an end fail and returns which it was, "" if there are
+// fewer.
+func endCutOff(t *testing.T, n int, crash bool) (at string) {
+	env, now := clocked(t)
+	env.Deploy("c.bpmn", classified)
+	id, other := env.Start("classified", somebody), env.Start("classified", strings.Replace(somebody, "p-1", "p-2", 1))
+	before, lives := env.Instance(id), string(env.Instance(other).Variables)
+	var restore func()
+	env.Restart(func() { restore = snapshot(t, env, "data.db", "keys.db") })
+	done := erase(t, env, "subject", "p-1")
+	*now = now.Add(31 * 24 * time.Hour)
+	boom, points := errors.New("the power went"), 0
+	engine.FailErasures(env.Engine, func(point string) error {
+		switch points++; {
+		case points == n:
+			at = point
+			return boom
+		case points > n && crash:
+			return boom
+		}
+		return nil
+	})
+	err := env.Engine.EndEpochs(t.Context())
+	if errors.Is(err, boom) != (at != "") || err != nil && at == "" {
+		t.Fatalf("with write %d (%q) failing: %v", n, at, err)
+	}
+	engine.FailErasures(env.Engine, nil)
+	ended := func() bool {
+		t.Helper()
+		receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, done.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return receipt.EpochEnded != nil
+	}
+	if ended() != (at == "") {
+		t.Errorf("after %q failed the receipt says that the epoch has ended: %t", at, ended())
+	}
+	if crash {
+		env.Restart(nil)
+	}
+	if err := env.Engine.EndEpochs(t.Context()); err != nil {
+		t.Fatalf("after %q failed: %v", at, err)
+	}
+	if !ended() {
+		t.Errorf("after %q failed the epoch does not end", at)
+	}
+	keys, err := env.Engine.Keys(t.Context(), env.Ann)
+	if err != nil || len(keys.TenantKeys) != 1 || len(keys.RootKeys) != 1 {
+		t.Errorf("after %q failed the keys are %+v, %v, want one version of each", at, keys, err)
+	}
+	if got := string(env.Instance(other).Variables); got != lives {
+		t.Errorf("after %q failed what lives is %s, want %s", at, got, lives)
+	}
+	verified(t, env, done.ID)
+	oldest(t, env, restore, before)
+	return at
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/underseal/underseal/ledger"
 )
 
-// FailErasures lets what an erasure makes durable fail with the error that fault
-// returns for it; nil ends that.
+// FailErasures lets what an erasure, or the end of its epoch, makes durable fail with
+// the error that fault returns for it; nil ends that.
 func FailErasures(e *Engine, fault func(point string) error) { e.testingOnlyFault = fault }
 
 // WhileReading has f called each time a custody was read as far as its head; nil ends
