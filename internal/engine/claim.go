@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/canon"
@@ -372,9 +371,8 @@ func (e *Engine) refile(ctx context.Context, l *Live, s *step, persons []string)
 // routeFiles adds the rows of the files whose own fields a step wrote.
 func (l *Live) routeFiles(set *store.WriteSet, files []*arrival) {
 	for _, f := range set.Fields {
-		text, ok := strings.CutPrefix(f.Path, heldPrefix)
-		id, named := parseFileName(text)
-		if !ok || !named {
+		id, ok := heldFile(f.Path)
+		if !ok {
 			continue
 		}
 		row := l.fileRow(id)

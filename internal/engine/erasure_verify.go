@@ -11,6 +11,7 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
@@ -228,6 +229,15 @@ func (e *Engine) tryRest(ctx context.Context, scope store.Scope, c *custody, che
 	if owned {
 		check.Findings = append(check.Findings, "a destroyed key is called the person's")
 	}
+	files, err := e.filesUnder(ctx, scope, c.keys)
+	if err != nil {
+		return err
+	}
+	for _, id := range files {
+		if err := e.tryFile(ctx, scope, id, check); err != nil {
+			return err
+		}
+	}
 	if c.target.Kind != targetInstance || c.outcome.Gone == nil {
 		return nil
 	}
@@ -237,7 +247,43 @@ func (e *Engine) tryRest(ctx context.Context, scope store.Scope, c *custody, che
 	return e.tryInstance(ctx, scope, instance, c.outcome.Gone, check)
 }
 
-// tryInstance checks what is left of an erased instance: no clear value, no head, and
+// tryFile looks for what is left of an erased file: its bytes, and the upload that it came
+// from, with the key that these were sealed under first.
+func (e *Engine) tryFile(ctx context.Context, scope store.Scope, id store.ID, check *api.ErasureCheck) error {
+	find := func(text string) {
+		finding := fmt.Sprintf(text, fileName(id))
+		if !slices.Contains(check.Findings, finding) { // several steps may write about one file
+			check.Findings = append(check.Findings, finding)
+		}
+	}
+	switch reader, err := e.blobs.Open(ctx, scope.Tenant(), blob.ID(id)); {
+	case err == nil:
+		if err := reader.Close(); err != nil {
+			return err
+		}
+		find("the bytes of file %s are there")
+	case !fault.Is(err, fault.NotFound):
+		return err
+	}
+	row, err := e.store.Upload(ctx, scope, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	switch _, err := e.ring.Key(ctx, scope.Tenant(), envelope.KeyID(row.Key)); {
+	case err == nil:
+		find("the upload of file %s is there, with its key")
+	case fault.Is(err, fault.Sealed) || fault.Is(err, fault.NotFound):
+		find("the upload of file %s is there")
+	default:
+		return err
+	}
+	return nil
+}
+
+// tryInstance checks what is left of an erased instance: no clear value, no head, no file, and
 // a chain of leaves that agrees with the sealed bytes and ends where it did.
 func (e *Engine) tryInstance(ctx context.Context, scope store.Scope, id store.ID, last *lastState, check *api.ErasureCheck) error {
 	o := &object{scope: scope, id: id, kind: store.Instance}
@@ -289,6 +335,11 @@ func (e *Engine) tryStep(ctx context.Context, o *object, row store.StepRow, prev
 			check.Findings = append(check.Findings, fmt.Sprintf("field %s of step %d of %s is there in clear", f.Path, f.Seq, textID(o.id)))
 		}
 		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
+		if id, ok := heldFile(f.Path); ok {
+			if err := e.tryFile(ctx, o.scope, id, check); err != nil {
+				return prev, err
+			}
+		}
 	}
 	if ledger.RowsHash(row.Body, sealed) != leaf.Rows {
 		return prev, o.changedIn("steps", "has changed rows of step %d", row.Seq)

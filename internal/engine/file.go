@@ -47,6 +47,15 @@ func parseFileName(text string) (id store.ID, ok bool) {
 	return store.ID(data), true
 }
 
+// heldFile returns the file whose own field has a path; false when it is another's.
+func heldFile(path string) (id store.ID, ok bool) {
+	text, ok := strings.CutPrefix(path, heldPrefix)
+	if !ok {
+		return id, false
+	}
+	return parseFileName(text)
+}
+
 // reference is what variables hold of a file.
 func (f *file) reference() *canon.Context {
 	return newContext(

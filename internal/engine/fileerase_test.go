@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/underseal/underseal/api"
@@ -75,6 +76,51 @@ func erasedFiles(t *testing.T, env *testenv.Env) {
 			t.Errorf("with the blob from a backup: %v; want it to be erased", err)
 		}
 	}
+}
+
+// TestAVerificationFindsWhatIsLeftOfAFile puts the bytes of erased files back, then their
+// uploads, and then the keys of these.
+func TestAVerificationFindsWhatIsLeftOfAFile(t *testing.T) {
+	for _, kind := range []string{"subject", "instance"} {
+		t.Run(kind, func(t *testing.T) { foundFile(t, kind) })
+	}
+}
+
+func foundFile(t *testing.T, kind string) {
+	env := testenv.New(t, nil)
+	tenant := env.Ann.Scope.Tenant()
+	env.Deploy("c.bpmn", classified)
+	file := put(t, env, env.Ann, content(1000)).File
+	env.Restart(func() {
+		execRaw(t, env, `CREATE TABLE saved AS SELECT * FROM uploads`)
+		execKeys(t, env, `CREATE TABLE saved AS SELECT * FROM data_keys`)
+	})
+	stored := env.Blobs.Get(tenant, blobID(t, file))
+	id, err := startWith(t, env, env.Ann, `{"shoe": `+named(file)+`, "person": {"id": "p-1"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, target := ofKind(t, env, kind, id)
+	done := erase(t, env, kind, target)
+	verified(t, env, done.ID)
+	finds := func(want ...string) {
+		t.Helper()
+		check, err := env.Engine.VerifyErasure(t.Context(), env.Ann, done.ID, api.ErasureCheckRequest{})
+		if err != nil || !slices.Equal(check.Findings, want) {
+			t.Errorf("the verification finds %q, %v, want %q", check.Findings, err, want)
+		}
+	}
+	env.Blobs.Put(tenant, blobID(t, file), stored)
+	bytesThere := "the bytes of file " + file + " are there"
+	finds(bytesThere)
+	env.Restart(func() { execSQL(t, env, `INSERT INTO uploads SELECT * FROM saved`) })
+	finds(bytesThere, "the upload of file "+file+" is there")
+	env.Restart(func() { execKeys(t, env, `INSERT OR REPLACE INTO data_keys SELECT * FROM saved`) })
+	finds(bytesThere, "the upload of file "+file+" is there, with its key")
+	if err := env.Blobs.Delete(t.Context(), tenant, blobID(t, file)); err != nil {
+		t.Fatal(err)
+	}
+	finds("the upload of file " + file + " is there, with its key")
 }
 
 // hasFile requires that a file and its blob are there, or that both are gone.
