@@ -40,14 +40,20 @@ type under struct {
 	refused  map[string]int // codes of Unavailable answers since the last look
 }
 
+// newUnder starts a node with nothing to do.
+func newUnder(t *testing.T) *under {
+	u := &under{t: t, service: kmstest.New(t), stop: make(chan struct{}), refused: map[string]int{}}
+	u.Env = testenv.New(t, func(c *node.Config) {
+		c.KeyServices, c.KeyService = map[string]kms.Service{"faulty": u.service}, "faulty"
+		c.Log = slog.New(slog.NewTextHandler(&u.log, nil))
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(u.ahead.Load())) }
+	})
+	return u
+}
+
 func underLoad(t *testing.T, f func(t *testing.T, u *under)) {
 	synctest.Test(t, func(t *testing.T) {
-		u := &under{t: t, service: kmstest.New(t), stop: make(chan struct{}), refused: map[string]int{}}
-		u.Env = testenv.New(t, func(c *node.Config) {
-			c.KeyServices, c.KeyService = map[string]kms.Service{"faulty": u.service}, "faulty"
-			c.Log = slog.New(slog.NewTextHandler(&u.log, nil))
-			c.Now = func() time.Time { return time.Now().Add(time.Duration(u.ahead.Load())) }
-		})
+		u := newUnder(t)
 		u.Deploy("one.bpmn", strings.Replace(oneTask, "THE_MODE", "confidential", 1))
 		u.Deploy("timed.bpmn", withTimer)
 		for range 2 {
@@ -207,6 +213,44 @@ func (u *under) failing() string {
 
 // alarms counts the errors in the log that are about the key service itself.
 func (u *under) alarms() int { return strings.Count(u.log.String(), `level=ERROR msg="key service `) }
+
+// TestAnIdleServerTellsOfAnOutage asks for no readiness and does nothing: figures and log
+// tell of an outage all the same, and of its end.
+func TestAnIdleServerTellsOfAnOutage(t *testing.T) {
+	for name, c := range map[string]struct {
+		fails func(*kmstest.Faulty)
+		want  string
+	}{
+		"connections refused":      {(*kmstest.Faulty).Unreachable, "unreachable"},
+		"no answers":               {(*kmstest.Faulty).Hang, "unreachable"},
+		"answers that ask to wait": {(*kmstest.Faulty).Throttle, "throttled"},
+		"the right is taken away":  {(*kmstest.Faulty).Deny, "denied"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				u := newUnder(t)
+				time.Sleep(10 * time.Minute)
+				if got := u.failing(); got != "" || u.alarms() != 0 {
+					t.Fatalf("before the outage: failing %q, %d alarms", got, u.alarms())
+				}
+				c.fails(u.service)
+				time.Sleep(40 * time.Second) // three tries of 5 seconds, and as long between them
+				if got := u.failing(); got != c.want || u.alarms() != 1 {
+					t.Errorf("in the outage: failing %q, %d alarms, want %q and 1", got, u.alarms(), c.want)
+				}
+				time.Sleep(10 * time.Minute)
+				if got := strings.Count(u.log.String(), "level=ERROR"); got != 1 {
+					t.Errorf("after 10 minutes the log has %d errors, want the alarm alone", got)
+				}
+				u.service.Restore()
+				time.Sleep(90 * time.Second) // it may have been told to wait for a minute
+				if got := u.failing(); got != "" {
+					t.Errorf("after the outage: failing %q", got)
+				}
+			})
+		})
+	}
+}
 
 // TestAnOutagePausesWorkAndFailsNothing is promise P7.
 func TestAnOutagePausesWorkAndFailsNothing(t *testing.T) {

@@ -24,8 +24,10 @@ type health struct {
 }
 
 // Check has the key services unwrap a key and returns the error that keeps the
-// server from being ready. The answer is at most 5 seconds old. It takes one
-// stored tenant key per service if there is one, and says nothing about the others.
+// server from being ready. The answer is of a try that began at most 5 seconds before
+// this call: who waits for somebody else's try takes its answer, however long that took.
+// It takes one stored tenant key per service if there is one, and says nothing about the
+// others.
 func (r *Ring) Check(ctx context.Context) error {
 	_, err := r.CheckServices(ctx)
 	return err
@@ -34,6 +36,7 @@ func (r *Ring) Check(ctx context.Context) error {
 // CheckServices is Check, and says of each service in use by its name what it
 // answered.
 func (r *Ring) CheckServices(ctx context.Context) (map[string]error, error) {
+	asked := r.config.Now()
 	select {
 	case r.health.turn <- struct{}{}:
 		defer func() { <-r.health.turn }()
@@ -44,7 +47,7 @@ func (r *Ring) CheckServices(ctx context.Context) (map[string]error, error) {
 		return nil, err
 	}
 	began := r.config.Now()
-	if age := began.Sub(r.health.at); age >= 0 && age < checkAge {
+	if !r.health.at.After(began) && asked.Sub(r.health.at) < checkAge { // not After: the clock was set back
 		return maps.Clone(r.health.answers), r.health.err
 	}
 	// Under the ring's life: the answer is for others too, and must not be that

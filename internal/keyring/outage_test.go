@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -336,6 +337,31 @@ func TestReadinessIsARealUnwrapOfTheLastSeconds(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if err := check(); err != nil {
 			t.Errorf("in the end: %v", err)
+		}
+	})
+}
+
+// Who asks while somebody else's try hangs waits for that one, not for one more.
+func TestReadinessAskedAtOnceIsOneTry(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		e := setup(t, func(c *keyring.Config) { c.CallTimeout = 5 * time.Second })
+		e.warm()
+		time.Sleep(10 * time.Second)
+		e.service.Hang()
+		began := time.Now()
+		var (
+			asked   sync.WaitGroup
+			answers [3]error
+		)
+		for i := range answers {
+			asked.Go(func() { answers[i] = e.Check(t.Context()) })
+		}
+		asked.Wait()
+		for _, err := range answers {
+			want(t, "Check", err, fault.Unavailable)
+		}
+		if waited := time.Since(began); waited != 5*time.Second {
+			t.Errorf("three who asked at once waited %s, want one timeout of 5s", waited)
 		}
 	})
 }

@@ -103,14 +103,14 @@ func (m *meter) collectors(b *breaker) []prometheus.Collector {
 		m.calls, m.took,
 		m.gauge("breaker", "0: the service is asked; 1: one call finds out whether it answers again; 2: it is left alone.", nil,
 			func() float64 { state, _ := b.view(); return float64(state) }),
-		m.gauge("success_age_seconds", "Seconds since a call of the key service succeeded.", nil, m.sinceSuccess),
+		m.gauge("success_age_seconds", "Seconds since a call of the key service succeeded. One is made every 5 seconds, also when there is nothing to do.", nil, m.sinceSuccess),
 	}
 	for reason, failing := range map[string]func() bool{
 		"denied":      m.refused,
 		"unreachable": func() bool { state, throttled := b.view(); return state != closed && !throttled },
 		"throttled":   func() bool { state, throttled := b.view(); return state != closed && throttled },
 	} {
-		all = append(all, m.gauge("failing", "1 while the key service cannot be used, and why.", prometheus.Labels{"reason": reason},
+		all = append(all, m.gauge("failing", "1 while the key service cannot be used, and why. It is tried every 5 seconds, also when there is nothing to do; 1 after three failures or a refusal.", prometheus.Labels{"reason": reason},
 			func() float64 { return map[bool]float64{true: 1}[failing()] }))
 	}
 	return all

@@ -28,6 +28,7 @@ func (n *Node) jobs() []job {
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
+		{"check key services", keysEvery, n.checkKeys},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 		{"end erasure epochs", epochsEvery(n.epoch), n.Engine.EndEpochs},
 		{"check integrity", checkEvery, n.checkIntegrity},
@@ -77,6 +78,17 @@ func (n *Node) tellRefusals(ctx context.Context) {
 
 // replayEvery is the pause between tries to replay erasures that wait for a key service.
 const replayEvery = 5 * time.Second
+
+// keysEvery is the pause between tries of the key services.
+const keysEvery = 5 * time.Second
+
+// checkKeys has the key services unwrap a key unless somebody just asked for readiness,
+// so that their figures and the log tell of an outage also where nothing is done. What
+// it answers is told by these alone.
+func (n *Node) checkKeys(ctx context.Context) error {
+	_ = n.ring.Check(ctx)
+	return nil
+}
 
 // tellWaiting says once of each tenant that it is not served, and when it is again.
 func (n *Node) tellWaiting() {
