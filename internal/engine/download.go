@@ -75,8 +75,9 @@ func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Dow
 		err = fault.New(fault.Integrity, "it has %d bytes", opener.Size())
 	}
 	if err != nil {
-		_ = b.Close()                                                        // nothing was read of it that counts
-		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) { // or a piece of it is missing
+		_ = b.Close() // nothing was read of it that counts
+		// NotFound: it is there, but a piece of it is missing.
+		if fault.Is(err, fault.Integrity) || fault.Is(err, fault.NotFound) {
 			return nil, tampered.WithCause(err)
 		}
 		return nil, err
