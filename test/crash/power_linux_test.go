@@ -28,6 +28,7 @@ import (
 const (
 	rareMoments  = 75 // around syncs and changes of names outside the hot path
 	syncMoments  = 55 // around syncs of the write-ahead log
+	eraseMoments = 30 // while somebody is erased
 	otherMoments = 40 // anywhere
 )
 
@@ -48,6 +49,9 @@ func TestPowerLostAtAnyMomentLosesNothing(t *testing.T) {
 	crashes.report(len(moments))
 	if d.fileSyncs == 0 {
 		t.Error("no sync was recorded")
+	}
+	if crashes.erased == 0 || crashes.cut == 0 {
+		t.Errorf("%d erasures acknowledged and %d cut off were looked at, want some of each", crashes.erased, crashes.cut)
 	}
 }
 
@@ -92,10 +96,22 @@ func recordWith(t *testing.T, inject []string, args ...string) (marks []mark, ba
 
 // choose returns sorted moments: indexes of marks after which the power goes.
 func choose(marks []mark, rng *rand.Rand) []int {
-	var rare, syncs, all []int
+	var rare, syncs, erasing, all []int
+	under := 0 // erasures under way
 	for i, m := range marks {
 		all = append(all, i)
+		if under > 0 {
+			erasing = append(erasing, i)
+		}
 		switch m.call.name {
+		case "write":
+			switch text := m.call.args[1]; {
+			case !m.end:
+			case strings.HasPrefix(text, `"erasing `):
+				under++
+			case strings.HasPrefix(text, `"erased `):
+				under--
+			}
 		case "unlink", "unlinkat", "rename", "renameat", "ftruncate", "mkdirat":
 			rare = append(rare, i)
 		case "fsync", "fdatasync":
@@ -106,7 +122,7 @@ func choose(marks []mark, rng *rand.Rand) []int {
 			}
 		}
 	}
-	moments := slices.Concat(sample(rng, rare, rareMoments), sample(rng, syncs, syncMoments), sample(rng, all, otherMoments))
+	moments := slices.Concat(sample(rng, rare, rareMoments), sample(rng, syncs, syncMoments), sample(rng, erasing, eraseMoments), sample(rng, all, otherMoments))
 	slices.Sort(moments)
 	return slices.Compact(moments)
 }
@@ -133,6 +149,8 @@ type crashes struct {
 	count   map[loss]int
 	acks    int // acknowledgments that were looked for
 	refused int // directories without anything acknowledged that are not opened
+	erased  int // erasures that were acknowledged
+	cut     int // erasures that were begun or ordered, and not acknowledged
 
 	// syncsFail says that a sync failed before. If that was while the files were
 	// made, the first start ended with an error, having promised nothing, and what
@@ -196,9 +214,11 @@ type promised struct {
 	key      string
 	deployed bool
 	receipts []ack
+	erased   map[string]string // instances of erased persons by erasure
 }
 
 func parseAcks(lines []string) (p promised, err error) {
+	p.erased = map[string]string{}
 	for _, line := range lines {
 		word := strings.Fields(line)
 		switch {
@@ -206,6 +226,9 @@ func parseAcks(lines []string) (p promised, err error) {
 			p.key = word[1]
 		case len(word) == 1 && word[0] == "deployed":
 			p.deployed = true
+		case len(word) == 2 && word[0] == "erasing": // promises nothing
+		case len(word) == 3 && word[0] == "erased":
+			p.erased[word[2]] = word[1]
 		case len(word) == 4 && word[0] == "receipt":
 			seq, err := strconv.ParseUint(word[2], 10, 64)
 			if err != nil {
@@ -278,7 +301,66 @@ func (c *crashes) checkNode(n *node.Node, p promised) error {
 	if err := checkReceipts(c.ctx, n.Engine, ann, p.receipts); err != nil {
 		return err
 	}
+	if err := c.checkErasures(n.Engine, ann, p.erased); err != nil {
+		return err
+	}
 	return goOn(c.ctx, n.Engine, ann)
+}
+
+// checkErasures requires that the erasures are done that were acknowledged, that the
+// others are or wait to be, and that nothing opens of those that are done.
+func (c *crashes) checkErasures(e *engine.Engine, ann engine.Caller, acknowledged map[string]string) error {
+	list, err := e.Erasures(c.ctx, ann, engine.Page{Limit: 1000})
+	if err != nil {
+		return err
+	}
+	states := map[string]string{}
+	for _, erasure := range list.Items {
+		if states[erasure.ID] = erasure.State; erasure.State != "done" && erasure.State != "pending" {
+			return fmt.Errorf("erasure %s is %s", erasure.ID, erasure.State)
+		}
+	}
+	for id, instance := range acknowledged {
+		if states[id] != "done" {
+			return fmt.Errorf("lost: erasure %s, which is %q", id, states[id])
+		}
+		shown, err := e.Instance(c.ctx, ann, instance)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(shown.Variables), "Name of") || len(shown.Erased) == 0 {
+			return fmt.Errorf("an erased person reads as %s, erased %v", shown.Variables, shown.Erased)
+		}
+	}
+	if err := e.EraseDue(c.ctx); err != nil {
+		return err
+	}
+	for id := range states {
+		if err := c.unreadable(e, ann, id); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.erased, c.cut = c.erased+len(acknowledged), c.cut+len(states)-len(acknowledged)
+	return nil
+}
+
+// unreadable requires that an erasure is done and that nothing of it can be read.
+func (c *crashes) unreadable(e *engine.Engine, ann engine.Caller, id string) error {
+	receipt, err := e.ErasureReceipt(c.ctx, ann, id)
+	if err != nil || receipt.Erasure.State != "done" {
+		return fmt.Errorf("erasure %s is %q in the end: %w", id, receipt.Erasure.State, err)
+	}
+	for after := ""; ; {
+		part, err := e.VerifyErasure(c.ctx, ann, id, api.ErasureCheckRequest{After: after})
+		if err != nil || len(part.Findings) > 0 {
+			return fmt.Errorf("verifying erasure %s: %q, %w", id, part.Findings, err)
+		}
+		if after = part.Next; after == "" {
+			return nil
+		}
+	}
 }
 
 // checkReceipts reads the steps of all instances, whose chains the engine

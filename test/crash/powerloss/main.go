@@ -5,6 +5,8 @@
 //	key TEXT                  an administrator's API key was made
 //	deployed                  the process is there
 //	receipt INSTANCE SEQ LEAF a step is durable
+//	erasing INSTANCE          the erasure of whom it is about is ordered next
+//	erased INSTANCE ERASURE   and is done
 //
 // It opens and closes the node a few times, so that what happens then is part of
 // the record. When the database fails, it ends with exit code 3.
@@ -25,6 +27,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 )
 
@@ -142,9 +145,30 @@ func (u *user) work(ctx context.Context, instances int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i := range instances {
+		if i == instances/2 {
+			group.Go(func() error { return u.erase(ctx) })
+		}
 		group.Go(func() error { return u.instance(ctx, i) })
 	}
 	return group.Wait()
+}
+
+// erase starts an instance about a person and erases the person at once.
+func (u *user) erase(ctx context.Context) error {
+	person, now := fmt.Sprintf("gone-%d", u.opening), 0
+	variables := fmt.Sprintf(`{"n": 0, "person": {"id": %q, "name": "Name of %s"}}`, person, person)
+	started, err := u.node.Engine.Start(ctx, u.caller, api.StartRequest{Process: "crash", Variables: []byte(variables)}, u.once())
+	if err := u.acknowledge(started, err); err != nil {
+		return err
+	}
+	if err := say("erasing %s", started.Instance); err != nil {
+		return err
+	}
+	done, err := u.node.Engine.OrderErasure(ctx, u.caller, api.ErasureRequest{Kind: "subject", ID: person, Reason: "they asked", DelayMS: &now}, u.once())
+	if err != nil {
+		return err
+	}
+	return say("erased %s %s", started.Instance, done.ID)
 }
 
 // instance starts one instance and does as much of it as i says, so that some of
@@ -177,7 +201,11 @@ func (u *user) job(ctx context.Context, kind, result string) error {
 	}
 	for _, job := range jobs.Items {
 		r := api.CompleteJobRequest{Lease: job.Lease, Variables: []byte(result)}
-		if err := u.acknowledge(u.node.Engine.CompleteJob(ctx, u.caller, job.ID, r, u.once())); err != nil {
+		done, err := u.node.Engine.CompleteJob(ctx, u.caller, job.ID, r, u.once())
+		if fault.CodeOf(err) == "lease_lost" { // whom it is about was erased meanwhile
+			continue
+		}
+		if err := u.acknowledge(done, err); err != nil {
 			return err
 		}
 	}
