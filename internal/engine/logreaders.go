@@ -157,7 +157,7 @@ func (e *Engine) checkRevocation(ctx context.Context, scope store.Scope, r ident
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	if revoked := err == nil || pin != nil; revoked == r.Revoked.IsZero() || pin != nil && pin.Kind != entryKind {
+	if revoked := err == nil || pin != nil; revoked == r.Revoked.IsZero() || pin != nil && *pin != (store.Pin{Object: id, Kind: entryKind, Hash: leaf.Hash}) {
 		return fault.New(fault.Integrity, "reader %s of the log: its row and the log do not agree on whether it was revoked", textID(r.ID)).
 			WithCode("tampered").WithHint("the database was changed behind our back; underseal fsck says what else was")
 	}

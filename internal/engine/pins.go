@@ -129,11 +129,12 @@ func (e *Engine) behindPins(ctx context.Context, scope store.Scope) (behind []be
 	return behind, nil
 }
 
-// lacksEntry reports whether a pinned leaf of no object is gone, or is another.
+// lacksEntry reports whether a pinned leaf of no object, which is number 0, is gone or
+// is another.
 func (e *Engine) lacksEntry(ctx context.Context, scope store.Scope, pin store.Pin) (bool, error) {
 	leaf, err := e.store.Leaf(ctx, scope, pin.Object, 0)
 	if fault.Is(err, fault.NotFound) {
 		return true, nil
 	}
-	return leaf.Hash != pin.Hash, err
+	return leaf.Hash != pin.Hash || pin.Seq != 0, err
 }

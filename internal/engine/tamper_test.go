@@ -61,6 +61,7 @@ var free = map[string]string{
 	"pinned_leaves/delete":     "of a first step; it is pinned again when it is read",
 	"pinned_leaves/set back":   "by one step, as a crash does; it is pinned again when it is read",
 	"pinned_leaves.tenant":     "as good as deleted",
+	"pinned_leaves.object":     "likewise; the check names what is pinned and not there",
 	"readers/delete":           "that reader is refused",
 }
 
@@ -622,7 +623,7 @@ func (tab *table) where(row []any) (string, []any) {
 
 // shuffled are the tables whose rows stand in an order by chance, that of keyed
 // hashes or of random ids. All others are ordered by what was made first.
-var shuffled = []string{"tokens", "unique_tokens", "subjects", "uploads", "files", "file_keys", "blobs", "blob_chunks"}
+var shuffled = []string{"tokens", "unique_tokens", "subjects", "uploads", "files", "file_keys", "blobs", "blob_chunks", "pinned_leaves"}
 
 // changes changes each column: to another value, and to the value of another row. It
 // does so in the first and the last row, and in every one where it is chance which
