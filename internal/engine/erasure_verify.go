@@ -256,14 +256,10 @@ func (e *Engine) tryFile(ctx context.Context, scope store.Scope, id store.ID, ch
 			check.Findings = append(check.Findings, finding)
 		}
 	}
-	switch reader, err := e.blobs.Open(ctx, scope.Tenant(), blob.ID(id)); {
-	case err == nil:
-		if err := reader.Close(); err != nil {
-			return err
-		}
-		find("the bytes of file %s are there")
-	case !fault.Is(err, fault.NotFound):
+	if there, err := e.hasBlob(ctx, scope, id); err != nil {
 		return err
+	} else if there {
+		find("the bytes of file %s are there")
 	}
 	row, err := e.store.Upload(ctx, scope, id)
 	if fault.Is(err, fault.NotFound) {
@@ -281,6 +277,22 @@ func (e *Engine) tryFile(ctx context.Context, scope store.Scope, id store.ID, ch
 		return err
 	}
 	return nil
+}
+
+// hasBlob reports whether the bytes of a file are there. A check of a database alone has
+// no store to look into.
+func (e *Engine) hasBlob(ctx context.Context, scope store.Scope, id store.ID) (bool, error) {
+	if e.blobs == nil {
+		return false, nil
+	}
+	reader, err := e.blobs.Open(ctx, scope.Tenant(), blob.ID(id))
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, reader.Close()
 }
 
 // tryInstance checks what is left of an erased instance: no clear value, no head, no file, and
