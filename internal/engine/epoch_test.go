@@ -261,14 +261,7 @@ func endCutOff(t *testing.T, n int, crash bool) (at string) {
 		t.Fatalf("with write %d (%q) failing: %v", n, at, err)
 	}
 	engine.FailErasures(env.Engine, nil)
-	ended := func() bool {
-		t.Helper()
-		receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, done.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return receipt.EpochEnded != nil
-	}
+	ended := func() bool { t.Helper(); return epochEnded(t, env, done.ID) }
 	if ended() != (at == "") {
 		t.Errorf("after %q failed the receipt says that the epoch has ended: %t", at, ended())
 	}
@@ -291,4 +284,14 @@ func endCutOff(t *testing.T, n int, crash bool) (at string) {
 	verified(t, env, done.ID)
 	oldest(t, env, restore, before)
 	return at
+}
+
+// epochEnded reports whether the receipt of an erasure says that its epoch has ended.
+func epochEnded(t *testing.T, env *testenv.Env, erasure string) bool {
+	t.Helper()
+	receipt, err := env.Engine.ErasureReceipt(t.Context(), env.Ann, erasure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return receipt.EpochEnded != nil
 }

@@ -73,26 +73,12 @@ var rulers = []ruler{
 			return env.Deploy("timed.bpmn", strings.Replace(withTimer, "targetNamespace", `name="two" targetNamespace`, 1)).Processes[0].Definition
 		}, startTimed},
 	{"a hold", func(*testing.T, *testenv.Env) {},
-		func(t *testing.T, env *testenv.Env) string {
-			h, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{Kind: "subject", ID: "p-1"}, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			object, _, _ := strings.Cut(h.ID, ".")
-			return object
-		}, func(t *testing.T, env *testenv.Env) error {
+		holdPerson, func(t *testing.T, env *testenv.Env) error {
 			_, err := order(t, env, "subject", "p-1", time.Hour)
 			return err
 		}},
 	{"a hold around what is to be erased", func(*testing.T, *testenv.Env) {},
-		func(t *testing.T, env *testenv.Env) string {
-			h, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{Kind: "subject", ID: "p-1"}, "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			object, _, _ := strings.Cut(h.ID, ".")
-			return object
-		}, func(t *testing.T, env *testenv.Env) error {
+		holdPerson, func(t *testing.T, env *testenv.Env) error {
 			_, err := order(t, env, "subject", "p-2", time.Hour)
 			return err
 		}},
@@ -352,4 +338,15 @@ func TestAPolicyTakesNoPlaceUnproven(t *testing.T) {
 	if p, err := env.Engine.LogPolicy(t.Context(), env.Ann); !fault.Is(err, fault.Integrity) {
 		t.Errorf("a policy with a place that is not the leaf's: %v\n%s", err, p.Policy)
 	}
+}
+
+// holdPerson places a hold on p-1 and returns the object that has it.
+func holdPerson(t *testing.T, env *testenv.Env) string {
+	t.Helper()
+	h, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{Kind: "subject", ID: "p-1"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, _, _ := strings.Cut(h.ID, ".")
+	return object
 }
