@@ -90,7 +90,7 @@ func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer
 }
 
 func (o options) onSQLite(ctx context.Context, t *table.Table, progress io.Writer) error {
-	if err := o.oneTask(ctx, t, progress, "SQLite", "", 1000); err != nil {
+	if err := o.oneTask(ctx, t, progress, "SQLite", "", oneTaskFloors{rate: 1000, p99: 100}); err != nil {
 		return err
 	}
 	return o.logCost(ctx, t, progress, "SQLite", [2]string{}, 0.15)
@@ -187,22 +187,33 @@ func (o options) onPostgres(ctx context.Context, t *table.Table, progress io.Wri
 		}
 		references[i] = "env:" + name
 	}
-	if err := o.oneTask(ctx, t, progress, "Postgres", references[0], 700); err != nil {
+	if err := o.oneTask(ctx, t, progress, "Postgres", references[0], oneTaskFloors{rate: 700}); err != nil {
 		return err
 	}
 	return o.logCost(ctx, t, progress, "Postgres", [2]string(references[1:]), 0.25)
 }
 
-func (o options) oneTask(ctx context.Context, t *table.Table, progress io.Writer, name, database string, floor float64) error {
+// oneTaskFloors are what one database must reach.
+type oneTaskFloors struct {
+	rate float64 // completed instances per second
+	p99  float64 // milliseconds at half of the rate reached; 0: none
+}
+
+func (o options) oneTask(ctx context.Context, t *table.Table, progress io.Writer, name, database string, floors oneTaskFloors) error {
 	fmt.Fprintln(progress, "one_task on", name)
 	r, err := o.comparison.Run(ctx, o.binary, o.dir, database, progress)
 	if err != nil {
 		return err
 	}
 	t.Section("one_task on " + name + ": start, one job, end, over HTTP; confidential")
-	t.AtLeast("completed instances", r.Confidential.Rate, floor, "/s")
+	t.AtLeast("completed instances", r.Confidential.Rate, floors.rate, "/s")
 	if r.Half != nil {
-		t.Below(fmt.Sprintf("p99 at half of that (%.0f /s)", r.Half.Rate), r.Half.P99, 100, "ms")
+		label := fmt.Sprintf("p99 at half of that (%.0f /s)", r.Half.Rate)
+		if floors.p99 > 0 {
+			t.Below(label, r.Half.P99, floors.p99, "ms")
+		} else {
+			t.Show(label, r.Half.P99, "ms")
+		}
 		t.Show("median at half of that", r.Half.P50, "ms")
 	}
 	t.Show("completed instances, standard mode", r.Standard.Rate, "/s")
