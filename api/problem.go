@@ -35,6 +35,8 @@ const (
 	CodeInvalidQuery          = "invalid_query"           // unknown, repeated or malformed query parameters
 	CodeInvalidIdempotencyKey = "invalid_idempotency_key" // the header is malformed or there twice
 	CodeUnauthenticated       = "unauthenticated"         // 401: no credential, or none that is accepted
+	CodeMisdirected           = "misdirected_request"     // 421: the server is not reached by this name
+	CodeCrossOrigin           = "cross_origin"            // a browser sends this from the page of another site
 	CodeTooLarge              = "too_large"               // 413: the body or file is over the limit
 	CodeUnsupportedMediaType  = "unsupported_media_type"  // 415: the body is not application/json
 	CodeMethodNotAllowed      = "method_not_allowed"      // 405: the Allow header names the methods

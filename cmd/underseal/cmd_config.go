@@ -8,6 +8,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/underseal/underseal/internal/certificate"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/server"
 )
@@ -112,9 +113,15 @@ func (s *settings) check() error {
 		{"rotate_tenant_keys", checkSpan(s.RotateTenantKeys)},
 		{"rotate_root_keys", checkSpan(s.RotateRootKeys)},
 		{"rewrap_rate", checkNotNegative(s.RewrapRate)},
-		{"listen", server.CheckListen(s.Listen, s.TLSCert != "", s.BehindProxy)},
+		{"listen", server.CheckListen(s.Listen, s.withTLS(), s.BehindProxy)},
 		{"metrics_listen", s.checkMetricsListen()},
 		{"tls_cert", s.checkTLS()},
+		{"tls_min", checkOneOf(s.TLSMin, certificate.Versions...)},
+		{"acme_hosts", s.checkACME()},
+		{"hosts", checkHosts(s.Hosts)},
+		{"limit_key", checkRate(s.LimitKey)},
+		{"limit_tenant", checkRate(s.LimitTenant)},
+		{"limit_address", checkRate(s.LimitAddress)},
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"check_rate", checkNotNegative(s.CheckRate)},

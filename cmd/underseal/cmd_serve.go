@@ -7,6 +7,10 @@ type serveCmd struct {
 	MetricsListen  string `conf:"metrics_listen" help:"${doc_metrics_listen}" placeholder:"HOST:PORT"`
 	TLSCert        string `name:"tls-cert" conf:"tls_cert" help:"${doc_tls_cert}" placeholder:"FILE"`
 	TLSKey         string `name:"tls-key" conf:"tls_key" help:"${doc_tls_key}" placeholder:"FILE"`
+	TLSMin         string `name:"tls-min" conf:"tls_min" help:"${doc_tls_min}" placeholder:"VERSION"`
+	TLSDev         bool   `name:"tls-dev" conf:"tls_dev" help:"${doc_tls_dev}"`
+	ACMEHosts      string `name:"acme-hosts" conf:"acme_hosts" help:"${doc_acme_hosts}" placeholder:"NAME,.."`
+	Hosts          string `conf:"hosts" help:"${doc_hosts}" placeholder:"NAME,.."`
 	BehindProxy    bool   `conf:"behind_proxy" help:"${doc_behind_proxy}"`
 	TrustedProxies string `conf:"trusted_proxies" help:"${doc_trusted_proxies}" placeholder:"CIDR,.."`
 	HotInstances   int    `conf:"hot_instances" help:"${doc_hot_instances}" placeholder:"N"`
@@ -26,6 +30,7 @@ func (serveCmd) Help() string {
 type ready struct {
 	URL     string `json:"url"`
 	Metrics string `json:"metrics,omitempty"` // URL
+	CAFile  string `json:"ca_file,omitempty"` // with --tls-dev: what clients are to trust
 	Made    *made  `json:"made,omitempty"`    // when the data are new
 }
 

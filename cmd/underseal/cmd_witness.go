@@ -50,11 +50,11 @@ type witnessing struct {
 }
 
 func (c *witnessServeCmd) Run(ctx context.Context, e *env) (err error) {
-	certificate, err := e.settings.tls()
+	log := e.logger()
+	certificate, _, err := e.settings.tls(log)
 	if err != nil {
 		return err
 	}
-	log := e.logger()
 	at := server.ListenConfig{Address: c.Listen, TLS: certificate, BehindProxy: e.settings.BehindProxy, Log: log}
 	if err := at.Open("--listen"); err != nil {
 		return err

@@ -45,6 +45,17 @@ type config struct {
 	MetricsListen     string `koanf:"metrics_listen" default:"127.0.0.1:8701" doc:"address to serve /metrics at, or off"`
 	TLSCert           string `koanf:"tls_cert" doc:"PEM file with the server's certificate chain"`
 	TLSKey            string `koanf:"tls_key" doc:"PEM file with the certificate's private key"`
+	TLSMin            string `koanf:"tls_min" default:"1.3" doc:"oldest version of TLS that is spoken: 1.3 or 1.2"`
+	TLSDev            bool   `koanf:"tls_dev" default:"false" doc:"for development: certificates of an authority of this machine's own, made in the configuration directory"`
+	ACMEHosts         string `koanf:"acme_hosts" doc:"names that an ACME authority signs certificates for, such as seal.example.org; its terms are agreed to by that"`
+	ACMEDirectory     string `koanf:"acme_directory" default:"https://acme-v02.api.letsencrypt.org/directory" doc:"address of the ACME authority"`
+	ACMECAFile        string `koanf:"acme_ca_file" doc:"PEM file of who signed the ACME authority's own certificate, if it is not a public one"`
+	ACMEEmail         string `koanf:"acme_email" doc:"whom the ACME authority tells of trouble"`
+	ACMECache         string `koanf:"acme_cache" default:"{config}/acme" doc:"directory for the keys and certificates that came by ACME"`
+	Hosts             string `koanf:"hosts" doc:"names by which the server is reached, such as seal.example.org; others are refused. If not said: on loopback those of loopback, else any"`
+	LimitKey          string `koanf:"limit_key" default:"0" doc:"calls of one API key, such as 100/s; 0: no limit"`
+	LimitTenant       string `koanf:"limit_tenant" default:"0" doc:"calls of a tenant, all together; 0: no limit"`
+	LimitAddress      string `koanf:"limit_address" default:"1000/h" doc:"calls from one address without a good credential; 0: no limit"`
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -95,27 +93,6 @@ func absolute(path string) string {
 	return filepath.Join(absolute(parent), filepath.Base(path))
 }
 
-// checkTLS loads the certificate, since a server without it would not start.
-func (s *settings) checkTLS() error {
-	if (s.TLSCert == "") != (s.TLSKey == "") {
-		return errors.New("tls_cert and tls_key go together")
-	}
-	_, err := s.tls()
-	return err
-}
-
-// tls is the server's certificate, nil for none.
-func (s *settings) tls() (*tls.Config, error) {
-	if s.TLSCert == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "load the certificate: %w", err).WithCode("config_invalid")
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, nil
-}
-
 func (s *settings) checkMetricsListen() error {
 	if s.MetricsListen == "off" {
 		return nil
@@ -126,10 +103,7 @@ func (s *settings) checkMetricsListen() error {
 // proxies are the networks of trusted_proxies.
 func (s *settings) proxies() ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
-	for text := range strings.SplitSeq(s.TrustedProxies, ",") {
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
+	for _, text := range listed(s.TrustedProxies) {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "%q is no network such as 10.0.0.0/8", text).WithCode("config_invalid")
@@ -137,6 +111,11 @@ func (s *settings) proxies() ([]netip.Prefix, error) {
 		prefixes = append(prefixes, p)
 	}
 	return prefixes, nil
+}
+
+// listed are the parts of a setting that holds several, with commas between them.
+func listed(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 func (s *settings) checkProxies() error {

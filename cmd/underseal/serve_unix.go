@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/limit"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/server"
 	"github.com/underseal/underseal/internal/tracing"
@@ -27,7 +28,10 @@ func serve(ctx context.Context, e *env) (err error) {
 	for _, w := range e.settings.unknown {
 		log.Warn(w)
 	}
-	api, figures, err := e.settings.addresses(log)
+	if e.settings.BehindProxy && e.settings.TrustedProxies == "" {
+		log.Warn("behind a proxy that is not named in trusted_proxies all callers have the proxy's address")
+	}
+	api, figures, caFile, err := e.settings.addresses(log)
 	if err != nil {
 		return err
 	}
@@ -47,7 +51,7 @@ func serve(ctx context.Context, e *env) (err error) {
 		}
 	}
 	e.missKey(n, log)
-	return errors.Join(e.answer(ctx, n, *api, figures, log), n.Close())
+	return errors.Join(e.answer(ctx, n, *api, figures, caFile, log), n.Close())
 }
 
 // missKey tells of an API key file that is missing or empty: a first start that
@@ -60,24 +64,25 @@ func (e *env) missKey(n *node.Node, log *slog.Logger) {
 	log.Warn("no API key in the key file; if nobody has one, stop the server and make one: underseal init --new-api-key --key-file FILE", "file", path)
 }
 
-// addresses opens what will be listened on; figures is nil when metrics are off.
-func (s *settings) addresses(log *slog.Logger) (api, figures *server.ListenConfig, err error) {
-	certificate, err := s.tls()
+// addresses opens what will be listened on; figures is nil when metrics are off. caFile is
+// what clients are to trust, if the certificate is one for development.
+func (s *settings) addresses(log *slog.Logger) (api, figures *server.ListenConfig, caFile string, err error) {
+	certificate, caFile, err := s.tls(log)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	api = &server.ListenConfig{Address: s.Listen, TLS: certificate, BehindProxy: s.BehindProxy, Log: log}
 	if err := api.Open("--listen"); err != nil {
-		return nil, nil, err
+		return nil, nil, "", err
 	}
 	if s.MetricsListen == "off" {
-		return api, nil, nil
+		return api, nil, caFile, nil
 	}
 	figures = &server.ListenConfig{Address: s.MetricsListen, BehindProxy: s.BehindProxy, Log: log}
 	if err := figures.Open("--metrics-listen"); err != nil {
-		return nil, nil, errors.Join(err, closeSocket(api))
+		return nil, nil, "", errors.Join(err, closeSocket(api))
 	}
-	return api, figures, nil
+	return api, figures, caFile, nil
 }
 
 // makeFirstKey makes the API key of new data and says what was made, before
@@ -90,16 +95,12 @@ func (e *env) makeFirstKey(ctx context.Context, n *node.Node) error {
 }
 
 // answer serves the API and the metrics over a node.
-func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, figuresAt *server.ListenConfig, log *slog.Logger) error {
+func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, figuresAt *server.ListenConfig, caFile string, log *slog.Logger) error {
 	metrics, err := server.NewMetrics(n.Collectors()...)
 	if err != nil {
 		return err
 	}
-	proxies, err := e.settings.proxies()
-	if err != nil {
-		return err
-	}
-	handler, err := server.New(server.Config{Engine: n.Engine, Log: log, Metrics: metrics, Version: buildVersion().Version, TrustedProxies: proxies})
+	handler, err := e.handler(n, metrics, log)
 	if err != nil {
 		return err
 	}
@@ -107,15 +108,33 @@ func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, 
 	if err != nil {
 		return err
 	}
-	figures, err := startMetrics(figuresAt, metrics.Handler())
+	figures, err := startMetrics(figuresAt, server.OnlyHosts(e.settings.metricsHosts(), metrics.Handler()))
 	if err != nil {
 		return err
 	}
 	if err := api.Start(); err != nil {
 		return errors.Join(err, stop(figures))
 	}
-	err = errors.Join(e.announce(n, api, figures), wait(ctx, n, api))
+	err = errors.Join(e.announce(n, api, figures, caFile), wait(ctx, n, api))
 	return errors.Join(err, stop(api), stop(figures))
+}
+
+// handler is the API over a node.
+func (e *env) handler(n *node.Node, metrics *server.Metrics, log *slog.Logger) (*server.Server, error) {
+	s := e.settings
+	proxies, err := s.proxies()
+	if err != nil {
+		return nil, err
+	}
+	rates, err := s.rates()
+	if err != nil {
+		return nil, err
+	}
+	return server.New(server.Config{
+		Engine: n.Engine, Log: log, Metrics: metrics, Version: buildVersion().Version,
+		TrustedProxies: proxies, Limits: limit.New(limit.Config{Rates: rates}), Hosts: s.apiHosts(),
+		StrictTransport: (s.withTLS() || s.BehindProxy) && !s.TLSDev, // for the name localhost it would bind other programs here
+	})
 }
 
 // startMetrics serves the metrics on an address of their own, or not at all: nil.
@@ -133,12 +152,12 @@ func startMetrics(at *server.ListenConfig, handler http.Handler) (*server.Listen
 }
 
 // announce writes the line on stdout that says where the server answers.
-func (e *env) announce(n *node.Node, api, figures *server.Listener) error {
+func (e *env) announce(n *node.Node, api, figures *server.Listener, caFile string) error {
 	scheme := "http"
-	if e.settings.TLSCert != "" {
+	if e.settings.withTLS() {
 		scheme = "https"
 	}
-	r := ready{URL: scheme + "://" + api.Addr().String()}
+	r := ready{URL: scheme + "://" + api.Addr().String(), CAFile: caFile}
 	if figures != nil {
 		r.Metrics = "http://" + figures.Addr().String() + "/metrics"
 	}
@@ -150,6 +169,9 @@ func (e *env) announce(n *node.Node, api, figures *server.Listener) error {
 		return writeJSON(e.stdout, r, "")
 	}
 	_, err := fmt.Fprintln(e.stdout, "underseal answers at "+r.URL)
+	if err == nil && caFile != "" {
+		_, err = fmt.Fprintf(e.stdout, "for development only: clients trust it with --ca-file %[1]s (curl --cacert %[1]s), browsers when you import that file as an authority\n", caFile)
+	}
 	return err
 }
 

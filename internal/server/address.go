@@ -10,14 +10,15 @@ import (
 // address returns where a request came from: the peer of the connection or, if
 // that is a trusted proxy, the last address in X-Forwarded-For that is not one.
 // What stands further left was written by the caller and proves nothing.
-func (s *Server) address(r *http.Request) string {
+// An address that cannot be read is the zero one.
+func (s *Server) address(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return ""
+		return netip.Addr{}
 	}
-	address := peer.Addr().Unmap()
+	address := peer.Addr().Unmap().WithZone("")
 	if !s.trusts(address) {
-		return address.String()
+		return address
 	}
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -25,12 +26,19 @@ func (s *Server) address(r *http.Request) string {
 		if err != nil {
 			break
 		}
-		address = next.Unmap()
+		address = next.Unmap().WithZone("")
 		if !s.trusts(address) {
 			break
 		}
 	}
-	return address.String()
+	return address
+}
+
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 func (s *Server) trusts(address netip.Addr) bool {

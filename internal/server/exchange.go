@@ -36,10 +36,8 @@ type exchange struct {
 func (x *exchange) run() error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.server.config.Timeout)
 	defer cancel()
-	if !x.op.public {
-		if err := x.authenticate(ctx); err != nil {
-			return err
-		}
+	if err := x.enter(ctx); err != nil {
+		return err
 	}
 	if err := x.readHead(); err != nil {
 		return err
@@ -48,16 +46,6 @@ func (x *exchange) run() error {
 		return x.op.serve(x.r.Context(), x)
 	}
 	return x.op.serve(ctx, x)
-}
-
-// authenticate finds the caller before anything else is looked at.
-func (x *exchange) authenticate(ctx context.Context) error {
-	key, err := bearer(x.r.Header["Authorization"])
-	if err != nil {
-		return err
-	}
-	x.caller, err = x.server.engine.Authenticate(ctx, key, x.server.address(x.r))
-	return err
 }
 
 // bearer returns the token of the one Authorization header (RFC 6750).

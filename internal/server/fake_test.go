@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/underseal/underseal/api"
@@ -28,6 +29,8 @@ type fakeEngine struct {
 	activate func(ctx context.Context, in api.ActivateRequest) (api.Jobs, error)
 	ready    map[string]error
 	damaged  int64 // where files cannot be read any further; 0: nowhere
+
+	asked atomic.Int64 // how often for a credential
 
 	mu    sync.Mutex // guards what follows
 	calls []call
@@ -61,6 +64,7 @@ func (e *fakeEngine) last(t *testing.T) call {
 }
 
 func (e *fakeEngine) Authenticate(_ context.Context, key, address string) (identity.Caller, error) {
+	e.asked.Add(1)
 	if key != goodKey {
 		return identity.Caller{}, fault.New(fault.Denied, "this key is not accepted").WithCode("unauthenticated")
 	}

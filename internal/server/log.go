@@ -33,7 +33,7 @@ func (s *Server) observe(o *operation, w http.ResponseWriter, r *http.Request) {
 		ctx, span = tracer.Start(ctx, o.method+" "+o.path, trace.WithSpanKind(trace.SpanKindServer))
 	}
 	x := &exchange{server: s, op: o, w: w, r: r.WithContext(ctx), request: s.requests.next()}
-	setHeaders(w.Header(), r, x.request)
+	s.setHeaders(w.Header(), x.request)
 	s.metrics.inFlight.Inc()
 	defer func() {
 		s.metrics.inFlight.Dec()
@@ -119,17 +119,19 @@ var (
 	headerPolicy   = []string{"default-src 'none'; frame-ancestors 'none'"}
 	headerReferrer = []string{"no-referrer"}
 	headerResource = []string{"same-origin"}
-	headerHSTS     = []string{"max-age=31536000"}
+	headerOpener   = []string{"same-origin"}
+	headerHSTS     = []string{"max-age=31536000; includeSubDomains"}
 )
 
-func setHeaders(h http.Header, r *http.Request, request string) {
+func (s *Server) setHeaders(h http.Header, request string) {
 	h["X-Request-Id"] = []string{request}
 	h["Cache-Control"] = headerNoStore
 	h["X-Content-Type-Options"] = headerNoSniff
 	h["Content-Security-Policy"] = headerPolicy
 	h["Referrer-Policy"] = headerReferrer
 	h["Cross-Origin-Resource-Policy"] = headerResource
-	if r.TLS != nil {
+	h["Cross-Origin-Opener-Policy"] = headerOpener
+	if s.config.StrictTransport {
 		h["Strict-Transport-Security"] = headerHSTS
 	}
 }

@@ -19,6 +19,7 @@ type Metrics struct {
 	requests  *prometheus.CounterVec
 	durations *prometheus.HistogramVec
 	inFlight  prometheus.Gauge
+	tooMany   *prometheus.CounterVec
 }
 
 // NewMetrics makes the figures of one server. It fails when two collectors
@@ -36,9 +37,12 @@ func NewMetrics(others ...prometheus.Collector) (*Metrics, error) {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "underseal_http_requests_in_flight", Help: "Requests being answered.",
 		}),
+		tooMany: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "underseal_limited_requests_total", Help: "Requests refused since there were too many of a person, API key, tenant or address.",
+		}, []string{"limit"}),
 	}
 	all := append([]prometheus.Collector{
-		m.requests, m.durations, m.inFlight, collectors.NewGoCollector(),
+		m.requests, m.durations, m.inFlight, m.tooMany, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}, others...)
 	for _, c := range all {
@@ -54,6 +58,8 @@ func NewMetrics(others ...prometheus.Collector) (*Metrics, error) {
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
+
+func (m *Metrics) refused(limit string) { m.tooMany.WithLabelValues(limit).Inc() }
 
 // series are the figures of one operation.
 type series struct {

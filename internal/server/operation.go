@@ -18,6 +18,7 @@ type operation struct {
 	serve        func(ctx context.Context, x *exchange) error
 
 	public  bool  // answers without credentials
+	free    bool  // public, and not counted as a call of a stranger
 	unkeyed bool  // takes no idempotency key though it is no GET
 	streams bool  // its body or answer may be of any size
 	limit   int64 // bytes of the body; 0: the general limit

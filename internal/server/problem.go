@@ -17,6 +17,7 @@ import (
 // statuses are the codes whose HTTP status is not that of their kind.
 var statuses = map[string]int{
 	api.CodeUnauthenticated:      http.StatusUnauthorized,
+	api.CodeMisdirected:          http.StatusMisdirectedRequest,
 	api.CodeTooLarge:             http.StatusRequestEntityTooLarge,
 	api.CodeUnsupportedMediaType: http.StatusUnsupportedMediaType,
 	api.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
@@ -71,7 +72,7 @@ func (x *exchange) fail(err error) {
 	switch {
 	case p.Status == http.StatusUnauthorized:
 		x.w.Header().Set("WWW-Authenticate", "Bearer")
-	case f.Kind == fault.Unavailable:
+	case f.Kind == fault.Unavailable && x.w.Header().Get("Retry-After") == "":
 		x.w.Header().Set("Retry-After", "1")
 	}
 	if err := x.writeJSON(p.Status, api.ProblemType, p); err != nil {

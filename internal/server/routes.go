@@ -277,6 +277,7 @@ func (s *Server) ownRoutes() []*operation {
 	for _, o := range routes {
 		o.public = true
 	}
+	routes[0].free, routes[1].free = true, true // somebody asks every few seconds
 	routes[1].serve = s.ready
 	routes[2].serve = func(_ context.Context, x *exchange) error {
 		x.write(http.StatusOK, "application/json", s.openapi)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 // logRoutes are about who may read the log.
@@ -88,18 +89,28 @@ const (
 // handleLogFiles registers them.
 func (s *Server) handleLogFiles() {
 	for _, path := range []string{logFilePath, logShardPath} {
-		o := &operation{method: "GET", path: path, id: "getLogFile", public: true, serve: s.logFile}
+		o := &operation{method: "GET", path: path, id: "getLogFile", public: true, free: true, serve: s.logFile}
 		s.handle("GET "+path, o)
 		s.handle(path, methodNotAllowed(path, []string{"GET"}))
 	}
 }
 
-// logFile serves a file of a log to whoever knows a reader's path.
+// logFile serves a file of a log to whoever knows a reader's path. A reader asks for
+// many files, and for some that are not there yet, so only what leads nowhere counts,
+// and nothing counts against a secret that led somewhere.
 func (s *Server) logFile(ctx context.Context, x *exchange) error {
-	f, err := s.engine.LogFile(ctx, x.r.PathValue("reader"), x.r.PathValue("shard"), x.r.PathValue("file"))
+	limits, secret, address := s.config.Limits, x.r.PathValue("reader"), s.address(x.r)
+	if refused := limits.Stranger(address, secret); refused.Wait > 0 {
+		return x.tooMany(refused)
+	}
+	f, err := s.engine.LogFile(ctx, secret, x.r.PathValue("shard"), x.r.PathValue("file"))
+	if fault.Is(err, fault.NotFound) {
+		limits.Failed(address, "")
+	}
 	if err != nil {
 		return err
 	}
+	limits.Good(secret)
 	kind, keep := "application/octet-stream", "private, max-age=31536000, immutable"
 	if f.Text {
 		kind = "text/plain; charset=utf-8"

@@ -23,6 +23,8 @@ import (
 	"net/netip"
 	"path"
 	"time"
+
+	"github.com/underseal/underseal/internal/limit"
 )
 
 // Config says how to serve.
@@ -42,6 +44,13 @@ type Config struct {
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header
 	// is believed. Default none: the caller's address is the connection's.
 	TrustedProxies []netip.Prefix
+	// Limits bound how often somebody may call. Default: nothing is bounded.
+	Limits *limit.Limiter
+	// Hosts are the names and addresses by which the API is reached, without ports; a
+	// request for another one is refused. Default: any.
+	Hosts []string
+	// StrictTransport tells browsers to come over TLS alone from now on (HSTS).
+	StrictTransport bool
 }
 
 func (c *Config) validate() error {
@@ -61,6 +70,9 @@ func (c *Config) setDefaults() (err error) {
 	c.MaxDeployment = orDefault(c.MaxDeployment, 16<<20)
 	c.Timeout = orDefault(c.Timeout, 30*time.Second)
 	c.Log = orDefault(c.Log, slog.New(slog.DiscardHandler))
+	if c.Limits == nil {
+		c.Limits = limit.New(limit.Config{})
+	}
 	if c.Metrics == nil {
 		c.Metrics, err = NewMetrics()
 	}

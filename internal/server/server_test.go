@@ -203,6 +203,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 		for name, want := range map[string]string{
 			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
 			"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
+			"Cross-Origin-Opener-Policy": "same-origin", "Strict-Transport-Security": "",
 		} {
 			if got := h.Get(name); got != want {
 				t.Errorf("GET %s: %s = %q; want %q", path, name, got, want)
@@ -210,6 +211,15 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 		}
 		if got := h.Get("Access-Control-Allow-Origin"); got != "" {
 			t.Errorf("GET %s allows the origin %q", path, got)
+		}
+	}
+}
+
+func TestBrowsersAreToldToComeOverTLS(t *testing.T) {
+	s := newServer(t, &fakeEngine{}, func(c *server.Config) { c.StrictTransport = true })
+	for _, path := range []string{"/healthz", "/v1/tasks", "/nowhere"} {
+		if got := serve(s, request("GET", path, "")).Header().Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
+			t.Errorf("GET %s: %q", path, got)
 		}
 	}
 }
@@ -279,8 +289,16 @@ func TestClientThatHungUp(t *testing.T) {
 	}
 }
 
+// trusting makes proxies of networks trusted.
+func trusting(networks ...string) func(*server.Config) {
+	return func(c *server.Config) {
+		for _, n := range networks {
+			c.TrustedProxies = append(c.TrustedProxies, netip.MustParsePrefix(n))
+		}
+	}
+}
+
 func TestAddressIsOnlyTakenFromTrustedProxies(t *testing.T) {
-	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	for _, c := range []struct {
 		name, peer string
 		forwarded  []string
@@ -293,13 +311,30 @@ func TestAddressIsOnlyTakenFromTrustedProxies(t *testing.T) {
 		{"a chain of trusted proxies", "[::1]:999", []string{"6.6.6.6", "198.51.100.1, 10.2.2.2"}, "198.51.100.1"},
 		{"a trusted proxy that says nothing", "10.1.1.1:999", nil, "10.1.1.1"},
 		{"a malformed hop", "10.1.1.1:999", []string{"198.51.100.1, unknown, 10.2.2.2"}, "10.2.2.2"},
+		{"many headers, the last of which is the proxy's", "10.1.1.1:999", []string{"6.6.6.6", "6.6.6.7,6.6.6.8", "198.51.100.1"}, "198.51.100.1"},
+		{"an empty last header", "10.1.1.1:999", []string{"6.6.6.6", ""}, "10.1.1.1"},
+		{"an empty hop at the end", "10.1.1.1:999", []string{"6.6.6.6, "}, "10.1.1.1"},
+		{"a hop with a port", "10.1.1.1:999", []string{"6.6.6.6, 198.51.100.1:8080"}, "10.1.1.1"},
+		{"a hop in brackets", "10.1.1.1:999", []string{"[2001:db8::1]"}, "10.1.1.1"},
+		{"a hop in quotes", "10.1.1.1:999", []string{`"198.51.100.1"`}, "10.1.1.1"},
+		{"a number that other programs take for an address", "10.1.1.1:999", []string{"0306.0063.0144.1"}, "10.1.1.1"},
+		{"a trusted address that somebody pretends to be", "192.0.2.7:999", []string{"10.9.9.9"}, "192.0.2.7"},
+		{"nothing but trusted addresses", "10.1.1.1:999", []string{"10.3.3.3, 10.2.2.2"}, "10.3.3.3"},
+		{"a trusted address with a zone", "[::1%eth0]:999", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"a hop with a zone", "10.1.1.1:999", []string{"fe80::1%eth0"}, "fe80::1"},
+		{"spaces around", "10.1.1.1:999", []string{" 6.6.6.6 ,\t198.51.100.1 "}, "198.51.100.1"},
+		{"a socket of this machine", "@", []string{"198.51.100.1"}, ""},
 		{"an address of version 4 in 6", "[::ffff:10.1.1.1]:999", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := &fakeEngine{}
-			s := newServer(t, e, func(config *server.Config) { config.TrustedProxies = trusted })
+			s := newServer(t, e, trusting("10.0.0.0/8", "::1/128"))
 			r := request("GET", "/v1/tasks", "")
 			r.RemoteAddr, r.Header["X-Forwarded-For"] = c.peer, c.forwarded
+			// Headers that other proxies use; whoever calls may have set them.
+			r.Header.Set("Forwarded", "for=6.6.6.9")
+			r.Header.Set("X-Real-Ip", "6.6.6.9")
+			r.Header.Set("True-Client-Ip", "6.6.6.9")
 			serve(s, r)
 			if got := e.last(t).caller.Address; got != c.want {
 				t.Errorf("address = %q; want %q", got, c.want)

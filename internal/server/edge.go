@@ -1,0 +1,118 @@
+package server
+
+import (
+	"context"
+	"math"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/limit"
+)
+
+// origins tells what a browser sends from a page of this very server, or a program, from
+// what it sends from the page of another site: by Sec-Fetch-Site, else by Origin.
+var origins = http.NewCrossOriginProtection()
+
+// enter finds the caller, before anything else of the request is looked at but where it
+// is sent to and where it comes from.
+func (x *exchange) enter(ctx context.Context) error {
+	if !x.op.free && !names(x.server.config.Hosts, x.r.Host) {
+		return fault.New(fault.Invalid, "this server is not reached by the name in the request's Host header").
+			WithCode(api.CodeMisdirected).WithHint("its operator names those it has with --hosts")
+	}
+	if err := origins.Check(x.r); err != nil {
+		return fault.New(fault.Denied, "a browser sends this from the page of another site").WithCode(api.CodeCrossOrigin)
+	}
+	address := x.server.address(x.r)
+	switch {
+	case x.op.free:
+		return nil
+	case x.op.public:
+		return x.unknown(address)
+	}
+	return x.authenticate(ctx, address)
+}
+
+// names reports whether one of hosts is what a Host header (RFC 9110 section 7.2) asks
+// for, whatever its port. Clients older than browsers with scripts send none.
+func names(hosts []string, header string) bool {
+	if len(hosts) == 0 || header == "" {
+		return true
+	}
+	host := header
+	if name, _, err := net.SplitHostPort(header); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	for _, h := range hosts {
+		if strings.EqualFold(h, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// OnlyHosts refuses requests for other hosts, so that a page whose name leads to this
+// machine for a moment (DNS rebinding) reads nothing. Without hosts it refuses none.
+func OnlyHosts(hosts []string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !names(hosts, r.Host) {
+			http.Error(w, "this server is not reached by that name", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// authenticate finds the caller, and refuses who calls too often.
+func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
+	limits := x.server.config.Limits
+	key, err := bearer(x.r.Header["Authorization"])
+	if refused := limits.Stranger(address, key); refused.Wait > 0 {
+		return x.tooMany(refused)
+	}
+	if err == nil {
+		x.caller, err = x.server.engine.Authenticate(ctx, key, addressText(address))
+	}
+	switch {
+	case fault.CodeOf(err) == api.CodeUnauthenticated:
+		limits.Failed(address, key)
+		return err
+	case err != nil:
+		return err
+	}
+	limits.Good(key)
+	refused := limits.Admit(limit.Call{Tenant: x.caller.Scope.Tenant(), Principal: x.caller.Principal, Key: x.caller.Key})
+	if refused.Wait > 0 {
+		return x.tooMany(refused)
+	}
+	return nil
+}
+
+// unknown refuses an address that calls too often where no credential is asked for.
+func (x *exchange) unknown(address netip.Addr) error {
+	limits := x.server.config.Limits
+	if refused := limits.Stranger(address, ""); refused.Wait > 0 {
+		return x.tooMany(refused)
+	}
+	limits.Failed(address, "")
+	return nil
+}
+
+// tooMany says which limit refuses the call, and when it will not.
+func (x *exchange) tooMany(refused limit.Refused) error {
+	seconds := int(math.Ceil(refused.Wait.Seconds()))
+	x.w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	x.server.metrics.refused(refused.Limit)
+	return fault.New(fault.Unavailable, "too many calls of this %s", limited[refused.Limit]).WithCode(api.CodeTooMany).
+		WithHint("wait %v before the next one", time.Duration(seconds)*time.Second)
+}
+
+// limited says what each limit is for.
+var limited = map[string]string{"user": "person", "key": "API key", "tenant": "tenant", "address": "address without a good credential"}
