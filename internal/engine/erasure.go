@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
 )
 
 // maxErasureDelay bounds how long an erasure may wait.
@@ -134,23 +135,29 @@ func (c *custody) refuseHeld(holds []api.Hold) error {
 	return refusal
 }
 
-// holdsAround returns the holds on other targets that an erasure would reach into.
+// holdsAround returns the holds on other targets that an erasure would reach into. What
+// the list says of holds anybody who writes to the database can change, so every custody
+// is opened that may have one.
 func (e *Engine) holdsAround(ctx context.Context, c *custody, s survey) (holds []api.Hold, err error) {
-	if err := e.checkCustodiesListed(ctx, c.scope); err != nil {
+	pins, err := e.custodyPins(ctx, c.scope)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkCustodiesListed(ctx, c.scope); err != nil { // all that is pinned is there
 		return nil, err
 	}
 	const page = 1000
 	var after store.ID
 	for {
-		rows, err := e.store.Custodies(ctx, c.scope, after, page)
+		leaves, err := e.store.CustodyLeaves(ctx, c.scope, after, page)
 		if err != nil {
 			return nil, err
 		}
-		for _, row := range rows {
-			if after = row.ID; row.Holds == 0 || row.ID == c.id {
+		for _, l := range leaves {
+			if after = l.ID; l.ID == c.id || holdsNothing(l, pins[l.ID]) {
 				continue
 			}
-			other, err := e.openCustody(ctx, c.scope, row.ID)
+			other, err := e.openCustody(ctx, c.scope, l.ID)
 			if err != nil {
 				return nil, err
 			}
@@ -158,10 +165,36 @@ func (e *Engine) holdsAround(ctx context.Context, c *custody, s survey) (holds [
 				holds = append(holds, other.wireHolds()...)
 			}
 		}
-		if len(rows) < page {
+		if len(leaves) < page {
 			return holds, nil
 		}
 	}
+}
+
+// custodyPins returns what is pinned of custodies.
+func (e *Engine) custodyPins(ctx context.Context, scope store.Scope) (map[store.ID]store.Pin, error) {
+	all, err := e.store.Pins(ctx, scope)
+	pins := map[store.ID]store.Pin{}
+	for _, pin := range all {
+		if pin.Kind == store.Custody {
+			pins[pin.Object] = pin
+		}
+	}
+	return pins, err
+}
+
+// unheldAfter are the steps after which a custody has no hold: what is held is not
+// ordered to be erased, and nothing is held that was erased.
+var unheldAfter = []string{"erasure.ordered", "key.destroyed", "erasure.replayed", "erasure.completed"}
+
+// holdsNothing reports whether a custody has no hold by its newest leaf, which must be
+// the one that is pinned beside the keys.
+func holdsNothing(l store.CustodyLeaf, pin store.Pin) bool {
+	if l.Seq == 0 || l.Seq != pin.Seq || ledger.LeafHash(l.Body) != pin.Hash {
+		return false
+	}
+	leaf, err := ledger.ParseLeaf(l.Body)
+	return err == nil && slices.Contains(unheldAfter, leaf.Kind)
 }
 
 // CancelErasure takes an order back before it is due.
@@ -253,7 +286,11 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 	if err != nil {
 		return api.ErasurePreview{}, err
 	}
-	around, err := e.holdsAround(ctx, cu, s)
+	var around []api.Hold
+	err = e.undisturbed(func() (err error) {
+		around, err = e.holdsAround(ctx, cu, s)
+		return err
+	})
 	if err != nil {
 		return api.ErasurePreview{}, err
 	}

@@ -331,10 +331,11 @@ func (e *Engine) destroy(ctx context.Context, scope store.Scope, keys []envelope
 }
 
 // strike takes away what is not sealed, and says in the custody that the keys are
-// destroyed.
+// destroyed. What is held is not planned to be erased, so a hold that is there is one of
+// restored data, and was released since.
 func (e *Engine) strike(ctx context.Context, c *custody, p *plan, kind string, erase *store.Erase) error {
 	c.order, c.keys, c.outcome = p.Order, p.keys, p.Result
-	c.order.State = orderExecuting
+	c.order.State, c.holds = orderExecuting, nil
 	return e.recordCustody(ctx, c, custodyStep{kind: kind, act: "engine", actor: engineActor, erase: erase})
 }
 

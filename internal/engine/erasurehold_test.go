@@ -11,6 +11,8 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/pgtest"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -69,6 +71,67 @@ func TestAHoldCoversWhatIsPartOfAnother(t *testing.T) {
 				t.Errorf("erasures = %+v, %v", p, err)
 			}
 		})
+	}
+}
+
+// TestAHoldThatTheListHidesIsSeen has SQL say that nothing is held, before an order and
+// after one.
+func TestAHoldThatTheListHidesIsSeen(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) { hiddenHold(t, "") })
+	t.Run("Postgres", func(t *testing.T) { hiddenHold(t, pgtest.Database(t)) })
+}
+
+func hiddenHold(t *testing.T, dsn string) {
+	now := time.Now()
+	env := testenv.New(t, func(c *node.Config) { c.DSN, c.Now = dsn, func() time.Time { return now } })
+	env.Deploy("c.bpmn", classified)
+	early, late := env.Start("classified", somebody), env.Start("classified", strings.Replace(somebody, "p-1", "p-2", 1))
+	hidden := func(instance string) string {
+		t.Helper()
+		h, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{Kind: "instance", ID: instance}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changeData(t, env, `UPDATE custodies SET holds = 0`)
+		return h.ID
+	}
+	h := hidden(early)
+	if p := preview(t, env, "subject", "p-1"); len(p.Holds) != 1 || p.Holds[0].ID != h {
+		t.Errorf("preview = %+v, want the hold %s", p.Holds, h)
+	}
+	if _, err := order(t, env, "subject", "p-1", 0); fault.CodeOf(err) != "on_hold" || !strings.Contains(err.Error(), h) {
+		t.Errorf("erasing a person of a held instance: %v, want that %s holds it", err, h)
+	}
+	if _, err := order(t, env, "subject", "p-2", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	hidden(late)
+	now = now.Add(2 * time.Hour)
+	if err := env.Engine.EraseDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if i := env.Instance(late); len(i.Erased) > 0 {
+		t.Errorf("erased in spite of a hold placed after the order: %v", i.Erased)
+	}
+	change := `UPDATE leaves SET body = CAST(replace(CAST(body AS TEXT), 'hold.placed', 'erasure.ordered') AS BLOB)`
+	if dsn != "" {
+		change = `UPDATE leaves SET body = convert_to(replace(convert_from(body, 'UTF8'), 'hold.placed', 'erasure.ordered'), 'UTF8')`
+	}
+	changeData(t, env, change)
+	if _, err := order(t, env, "subject", "p-1", 0); fault.CodeOf(err) != "tampered" {
+		t.Errorf("a hold whose leaf says that it is none: %v, want that it is tampered with", err)
+	}
+}
+
+// changeData changes rows behind the back of a server that works.
+func changeData(t *testing.T, env *testenv.Env, text string) {
+	t.Helper()
+	if env.Config.DSN == "" {
+		execRaw(t, env, text)
+		return
+	}
+	if _, err := administered(t, env.Config.DSN).admin["data.db"].Exec(text); err != nil {
+		t.Fatal(err)
 	}
 }
 

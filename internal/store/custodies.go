@@ -49,6 +49,26 @@ func (db *DB) custodies(ctx context.Context, s Scope, text string, args ...any) 
 	})
 }
 
+// CustodyLeaf is what the newest step of a custody left in the log.
+type CustodyLeaf struct {
+	ID   ID
+	Seq  uint64 // 0: it has no head
+	Body []byte // of the leaf; empty when its row is missing
+}
+
+// CustodyLeaves lists the newest leaves of custodies, by custody, after one.
+func (db *DB) CustodyLeaves(ctx context.Context, s Scope, after ID, limit int) ([]CustodyLeaf, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT c.object, coalesce(h.seq, 0), l.body
+		FROM custodies c
+		LEFT JOIN heads h ON h.tenant = c.tenant AND h.object = c.object
+		LEFT JOIN leaves l ON l.tenant = h.tenant AND l.object = h.object AND l.seq = h.seq
+		WHERE c.tenant = $1 AND c.object > $2
+		ORDER BY c.object
+		LIMIT $3`,
+		[]any{s.tenant, after, limit}, func(r row, c *CustodyLeaf) error { return r.scan(&c.ID, &c.Seq, &c.Body) })
+}
+
 // UnlistedCustody returns a custody that has a head and no row, if there is one:
 // its row was deleted behind our back, and an order could be forgotten.
 func (db *DB) UnlistedCustody(ctx context.Context, s Scope) (found ID, ok bool, err error) {
