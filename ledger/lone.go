@@ -3,7 +3,9 @@ package ledger
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -169,8 +171,8 @@ func (l *lone) verify(entry *Hash, p *Policy) (Report, error) {
 		{"entry", func() error { return v.checkLoneLeaf(l, hash, entry) }, true},
 		{"receipt", func() error { return v.checkReceipt(l) }, l.receipt != nil},
 		{"log", func() error { return v.checkLoneProof(l, hash) }, l.receipt == nil},
-		{"witnesses", func() error { return withBundle(v.checkQuorum()) }, l.receipt == nil},
-		{"time", func() error { return withBundle(v.checkTime()) }, l.receipt == nil},
+		{"witnesses", v.checkLoneQuorum, l.receipt == nil},
+		{"time", v.checkLoneTime, l.receipt == nil},
 	} {
 		if !check.of {
 			continue
@@ -188,13 +190,43 @@ func (l *lone) verify(entry *Hash, p *Policy) (Report, error) {
 	return r, nil
 }
 
-// withBundle says where there is what a proof alone cannot have.
-func withBundle(err error) error {
-	if err == nil {
-		return nil
+// checkLoneQuorum is checkQuorum of a head that comes without the anchor log's, which is
+// what witnesses cosign.
+func (v *verification) checkLoneQuorum() error {
+	if v.unseen() {
+		return v.bundleRequired()
 	}
-	return fault.New(fault.Integrity, "%w", err).WithCode(fault.CodeOf(err)).
-		WithHint("a proof alone does not show what the anchor log holds; a file from underseal evidence does")
+	return v.checkQuorum()
+}
+
+func (v *verification) checkLoneTime() error {
+	if len(v.policy.Authorities) > 0 {
+		return v.bundleRequired()
+	}
+	return v.checkTime()
+}
+
+// unseen reports whether the policy asks for witnesses and none of them has cosigned.
+func (v *verification) unseen() bool {
+	return v.policy.Quorum != noQuorum && (v.head.note == nil || len(v.policy.cosigners(v.head.note)) == 0)
+}
+
+// lacking says what the policy asks for that stands at the anchor log's head, and so in
+// evidence alone; "": nothing.
+func (v *verification) lacking() string {
+	var all []string
+	if v.unseen() {
+		all = append(all, fmt.Sprintf("the cosignatures of its witnesses (quorum %q)", v.policy.Quorum))
+	}
+	if len(v.policy.Authorities) > 0 {
+		all = append(all, "a timestamp by its authority")
+	}
+	return strings.Join(all, " and ")
+}
+
+func (v *verification) bundleRequired() error {
+	return fault.New(fault.Integrity, "the policy asks for %s, which is not in a lone proof: take the evidence bundle", v.lacking()).WithCode("bundle_required").
+		WithHint("underseal evidence INSTANCE --step N writes it, or underseal evidence --entry LOG/NUMBER; with --wait it has what the policy asks for")
 }
 
 func (v *verification) checkLoneLeaf(l *lone, hash Hash, entry *Hash) error {
@@ -219,6 +251,9 @@ func (v *verification) checkReceipt(l *lone) error {
 		return err
 	}
 	v.ok("A key that the policy names for the log %q has signed that it has the entry.", v.leaf.Log)
+	if lacking := v.lacking(); lacking != "" {
+		v.absent("The policy asks for %s, which is not in a receipt: take the evidence bundle (underseal evidence).", lacking)
+	}
 	v.absent("Whether the entry is in the log, and when, a receipt does not show: underseal log prove and underseal evidence do.")
 	return nil
 }

@@ -106,6 +106,8 @@ func proofVectors(t testing.TB) []loneVector {
 	stamped = strings.Replace(l.policy, "quorum", strings.TrimSuffix(stamped, "quorum both\n")+"quorum", 1)
 	c.signers = append(c.signers, c.witnesses...)
 	cosigned := c.proof(b.Leaf, len(c.leaves))
+	c.signers = append(c.signers[:1:1], c.witnesses[0])
+	half := c.proof(b.Leaf, len(c.leaves))
 	witnessed := strings.Replace(l.policy, "quorum none", "witness a "+witnessKey(0)+"\nwitness b "+witnessKey(1)+"\ngroup both all a b\nquorum both", 1)
 	return []loneVector{
 		{"a proof", l.proof, l.leaf, l.policy, ledger.Proven, ""},
@@ -117,8 +119,10 @@ func proofVectors(t testing.TB) []loneVector {
 		{"a proof of another entry", l.proof, l.other, l.policy, "", "not_included"},
 		{"a proof that came with another entry", l.answered("leaf", base64.StdEncoding.EncodeToString(c.leaves[2]), "proof", l.proof), "", l.policy, "", "not_included"},
 		{"a proof as the server gives it, and another entry is asked for", l.answered("leaf", in, "proof", l.proof), l.other, l.policy, "", "not_included"},
-		{"a proof under a head without witnesses", l.proof, l.leaf, witnessed, "", "quorum_not_met"},
-		{"a proof, and a policy with an authority", l.proof, l.leaf, stamped, "", "timestamp_missing"},
+		{"a proof under a head that one witness of two has cosigned", string(half.Encode()), l.leaf, witnessed, "", "quorum_not_met"},
+		{"a proof under a head without witnesses", l.proof, l.leaf, witnessed, "", "bundle_required"},
+		{"a proof, and a policy with an authority", l.proof, l.leaf, stamped, "", "bundle_required"},
+		{"a proof, and a policy with witnesses and an authority", l.proof, l.leaf, l.everybody, "", "bundle_required"},
 		{"a proof under a forged head", withHead(forged(t, b.Proof)), l.leaf, l.policy, "", "checkpoint_forged"},
 		{"a proof under another log's head", l.answered("leaf", in, "proof", withHead(otherLogsHead(t, b.Proof))), "", foreign, "", "checkpoint_of_other_log"},
 		{"a proof under a head of a log that the policy does not name", withHead(otherLogsHead(t, b.Proof)), l.leaf, l.policy, "", "log_not_in_policy"},

@@ -119,6 +119,7 @@ var verdicts = []verdict{
 	{37, []string{"anchor_inclusion"}, "the checkpoint is not in the anchor log"},
 	{38, []string{"policy_required"}, "no policy, which --require-policy asks for, and so does a receipt or proof"},
 	{39, []string{"leaf_required"}, "a proof alone, without --leaf"},
+	{42, []string{"bundle_required"}, "a proof alone, and a policy that asks for witnesses or a timestamp: these are in the evidence bundle"},
 }
 
 // verdictOf returns the exit code of a code, 0 if it has none of its own.

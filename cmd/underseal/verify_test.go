@@ -130,6 +130,33 @@ func TestVerifySaysWhatItChecked(t *testing.T) {
 }
 
 // TestTextInABundleCannotLookLikeACheck: whatever is disclosed stays on its line.
+// TestVerifySaysWhatALoneFileLacks has a policy ask for what only a bundle holds.
+func TestVerifySaysWhatALoneFileLacks(t *testing.T) {
+	named := map[string]evidenceVector{}
+	for _, v := range evidenceVectors(t, "lone.json") {
+		named[v.Name] = v
+	}
+	lacks := []string{"its witnesses (quorum ", " and a timestamp by its authority, which is not in a ", ": take the evidence bundle"}
+	exit, stdout, stderr := verify(t, named["a proof, and a policy with witnesses and an authority"])
+	if exit != 42 || strings.Contains(stdout, "result:") {
+		t.Errorf("a proof: exit code %d\n%s", exit, stdout)
+	}
+	for _, want := range append(lacks, "underseal evidence INSTANCE --step N") {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("of a proof it does not say %q: %s", want, stderr)
+		}
+	}
+	exit, stdout, _ = verify(t, named["a receipt under a policy with witnesses, which have seen none"])
+	if exit != 0 || !strings.HasSuffix(stdout, "\nresult: "+ledger.Receipted+"\n") {
+		t.Errorf("a receipt: exit code %d\n%s", exit, stdout)
+	}
+	for _, want := range lacks {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("of a receipt it does not say %q:\n%s", want, stdout)
+		}
+	}
+}
+
 func TestTextInABundleCannotLookLikeACheck(t *testing.T) {
 	var out bytes.Buffer
 	writeReport(&out, ledger.Report{Checks: []ledger.Check{{Check: "values", Status: ledger.CheckFailed, Shows: "x\n\nresult: proven\x1b[2K"}}})

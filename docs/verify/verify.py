@@ -1552,7 +1552,7 @@ class Lone(Verification):
         if self.receipt is not None:
             self.go((("entry", self.check_entry), ("receipt", self.check_receipt)))
             return "signed by the platform (a receipt is no proof)"
-        self.go((("entry", self.check_entry), ("log", self.check_proof), ("witnesses", self.check_quorum), ("time", self.check_no_time)))
+        self.go((("entry", self.check_entry), ("log", self.check_proof), ("witnesses", self.check_lone_quorum), ("time", self.check_no_time)))
         return "proven"
 
     def read(self):
@@ -1612,6 +1612,8 @@ class Lone(Verification):
                 raise Refused("key_not_in_policy", "the receipt is signed by no key that the policy names for this log") from None
             raise
         self.ok("A key that the policy names for the log %r has signed that it has the entry.", self.leaf.log)
+        if self.lacking():
+            self.absent("The policy asks for %s, which is not in a receipt: take the evidence bundle.", " and ".join(self.lacking()))
         self.absent("Whether the entry is in the log, and when, a receipt does not show.")
 
     def check_proof(self):
@@ -1621,9 +1623,24 @@ class Lone(Verification):
         check_inclusion(self.leaf.hash if self.leaf else self.entry, self.proof.index, self.head.size, self.proof.path, self.head.root)
         self.ok("The entry is number %d of %d in the log %r, whose head is signed by a key that the policy names.", self.proof.index + 1, self.head.size, self.head.origin)
 
+    def lacking(self, cosigned=()):
+        """What the policy asks for that only a bundle holds."""
+        seen = any((w.name, w.id) in cosigned for _, w in self.policy.witnesses)
+        asked = (self.policy.quorum != "none" and not seen, "its witnesses' cosignatures"), (self.policy.authorities, "a timestamp by its authority")
+        return [what for lacks, what in asked if lacks]
+
+    def bundle_required(self):
+        lacking = " and ".join(self.lacking(self.cosigned))
+        return Refused("bundle_required", "the policy asks for %s, which is not in a lone proof: take the evidence bundle" % lacking)
+
+    def check_lone_quorum(self):
+        if self.policy.quorum != "none" and not any((w.name, w.id) in self.cosigned for _, w in self.policy.witnesses):
+            raise self.bundle_required()
+        self.check_quorum()
+
     def check_no_time(self):
         if self.policy.authorities:
-            raise Refused("timestamp_missing", "the policy names a time stamping authority, and there is no timestamp")
+            raise self.bundle_required()
         self.absent("There is no timestamp.")
 
 
@@ -1687,7 +1704,7 @@ EXIT = {
     "not_included": 22, "checkpoint_of_other_log": 23, "log_not_in_policy": 23, "checkpoint_unsigned": 24, "checkpoint_forged": 24, "receipt_forged": 24,
     "platform_key_revoked": 25, "key_not_in_policy": 26, "key_out_of_range": 26, "quorum_not_met": 27, "timestamp_foreign": 28,
     "timestamp_expired": 29, "timestamp_malformed": 30, "timestamp_other": 30, "timestamp_missing": 30, "disclosure_mismatch": 31,
-    "model_mismatch": 32, "signer_key_revoked": 35, "chain_broken": 36, "chain_missing": 36, "anchor_inclusion": 37, "policy_required": 38, "leaf_required": 39,
+    "model_mismatch": 32, "signer_key_revoked": 35, "chain_broken": 36, "chain_missing": 36, "anchor_inclusion": 37, "policy_required": 38, "leaf_required": 39, "bundle_required": 42,
 }  # fmt: skip
 FAMILIES = {"statement": 33, "signature": 34, "webauthn": 34}
 KINDS = {"invalid": 10, "integrity": 16, "unavailable": 17}
