@@ -26,37 +26,45 @@ var edits = []struct{ file, old, new string }{
 // buildWithoutLog builds the server without its log into dir and returns the
 // binary's path. It must run in the root of the checkout.
 func buildWithoutLog(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "underseal-without-log")
+	return binary, goWithoutLog(ctx, ".", dir, "build", "-ldflags", "-s -w", "-o", binary, "./cmd/underseal")
+}
+
+// goWithoutLog runs a command of go with the sources below root as they are without the
+// log. What takes their place is written into dir.
+func goWithoutLog(ctx context.Context, root, dir, command string, args ...string) error {
 	replace := map[string]string{}
 	for i, e := range edits {
-		path, err := filepath.Abs(e.file)
+		path, err := filepath.Abs(filepath.Join(root, e.file))
 		if err != nil {
-			return "", err
+			return err
 		}
 		source, err := os.ReadFile(path)
 		if err != nil {
-			return "", err
+			return err
 		}
 		if strings.Count(string(source), e.old) != 1 {
-			return "", fmt.Errorf("%s is not as the measurement without the log knows it: it has no %q", e.file, e.old)
+			return fmt.Errorf("%s is not as the measurement without the log knows it: it has no %q", e.file, e.old)
 		}
 		replace[path] = filepath.Join(dir, fmt.Sprintf("%d.go", i))
 		if err := os.WriteFile(replace[path], []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600); err != nil {
-			return "", err
+			return err
 		}
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
-		return "", err
+		return err
 	}
-	list, binary := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "underseal-without-log")
+	list := filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		return "", err
+		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-ldflags", "-s -w", "-o", binary, "./cmd/underseal")
+	cmd := exec.CommandContext(ctx, "go", append([]string{command, "-overlay", list}, args...)...)
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the server without its log: %w\n%s", err, out)
+		return fmt.Errorf("build the server without its log: %w\n%s", err, out)
 	}
-	return binary, nil
+	return nil
 }
 
 // LogCost is what the log costs: completed instances with it and without, of one
