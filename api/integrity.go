@@ -19,6 +19,8 @@ type IntegrityCheck struct {
 	Rows     uint64             `json:"rows" doc:"leaves, objects and tokens looked at so far"`
 	Error    string             `json:"error,omitempty" doc:"why it could not go on"`
 	Findings []IntegrityFinding `json:"findings" doc:"the first thousand"`
+	// Uncovered is no finding: see docs/design/sequencer.md.
+	Uncovered uint64 `json:"uncovered,omitempty" doc:"leaves without proof: of logs that a restore has ended, behind their last signed heads"`
 }
 
 // IntegrityFinding is one thing in the database that is not as the log says.

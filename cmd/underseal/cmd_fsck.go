@@ -104,11 +104,16 @@ func (d fscked) write(w io.Writer) {
 			"table", f.Where, "what", f.What, "do", f.Do)
 	}
 	if d.Uncovered > 0 {
-		fmt.Fprintf(w, "leaves without proof: %d, of logs that a restore has ended, behind their last signed heads\n", d.Uncovered)
+		fmt.Fprintln(w, "leaves without proof: "+withoutProof(d.Uncovered))
 	}
 	if d.NotChecked != "" {
 		fmt.Fprintln(w, "not checked: "+d.NotChecked)
 	}
+}
+
+// withoutProof says which leaves no signed head will ever cover.
+func withoutProof(n uint64) string {
+	return fmt.Sprintf("%d, of logs that a restore has ended, behind their last signed heads", n)
 }
 
 // Codes of how a check ends, which have exit codes of their own.

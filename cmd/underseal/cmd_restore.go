@@ -63,6 +63,9 @@ func (r *restored) write(w io.Writer) {
 	kv := append([]string{"restored", r.Data, "deployment", r.Deployment, "as of", stampOf(r.Copied)}, logPairs(r.Logs)...)
 	for _, log := range r.Reopened {
 		kv = append(kv, "goes on in", log.Log)
+		if log.Uncovered > 0 {
+			kv = append(kv, "without proof", withoutProof(log.Uncovered))
+		}
 		for _, lost := range log.Lost {
 			kv = append(kv, "lost", fmt.Sprintf("the newest %d of %d entries that were signed of %s", lost.Signed-lost.Restored, lost.Signed, lost.Log))
 		}

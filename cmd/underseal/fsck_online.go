@@ -64,7 +64,7 @@ func isRunning(err error) bool {
 
 // fsckedBy is what the server's check found.
 func fsckedBy(check *api.IntegrityCheck) fscked {
-	done := fscked{Rows: check.Rows, Findings: []engine.Finding{}}
+	done := fscked{Rows: check.Rows, Uncovered: check.Uncovered, Findings: []engine.Finding{}}
 	for _, f := range check.Findings {
 		done.Findings = append(done.Findings, engine.Finding(f))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
 )
@@ -16,7 +17,7 @@ import (
 // Kinds of the leaves that stand at the ends of a log.
 const (
 	logOpened = "log.opened"
-	logClosed = "log.closed"
+	logClosed = sequencer.ClosedKind
 )
 
 // logPart grows the tree of one log by some entries, and holds what is stored of the
@@ -32,7 +33,8 @@ func (c *Check) logPart(ctx context.Context) error {
 	}
 	if i < 0 {
 		c.State.Phase, c.State.Shard, c.State.Tree = phaseObjects, 0, nil
-		if err := c.countUncovered(ctx); err != nil {
+		var err error
+		if c.State.Uncovered, err = c.e.countUncovered(ctx, c.scope); err != nil {
 			return err
 		}
 		return c.looseShards(ctx, shards)
@@ -415,15 +417,6 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 		c.add(Finding{Kind: FoundCheckpoint, Shard: shard.Origin, Where: "log_checkpoints", What: "a checkpoint is kept beside the keys, and none was published"})
 	}
 	return nil
-}
-
-func (c *Check) countUncovered(ctx context.Context) error {
-	ended, err := c.e.endedLogs(ctx, c.scope)
-	c.State.Uncovered = 0
-	for _, l := range ended {
-		c.State.Uncovered += l.Size - l.Signed
-	}
-	return err
 }
 
 // looseShards names what belongs to no log.

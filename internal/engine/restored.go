@@ -25,6 +25,9 @@ type restored struct {
 type Reopened struct {
 	Log  string `json:"log"` // origin
 	Lost []Lost `json:"lost"`
+	// Uncovered counts the leaves of the tenant's ended logs of which there will be no
+	// proof; see EndedLog.
+	Uncovered uint64 `json:"uncovered,omitempty"`
 }
 
 // Lost is a log of which more was signed, as the keys know, than the restored data has.
@@ -73,7 +76,8 @@ func (e *Engine) OpenShardAfterRestore(ctx context.Context, scope store.Scope, k
 		}
 		now.Lost = append(now.Lost, Lost{Log: head.Origin, Signed: head.Size, Restored: restored})
 	}
-	return now, nil
+	now.Uncovered, err = e.countUncovered(ctx, scope)
+	return now, err
 }
 
 // openNext closes the log that restored data has and opens the next one.

@@ -151,7 +151,7 @@ func (e *Engine) closeShard(ctx context.Context, scope store.Scope, sh store.Sha
 	if _, _, err := e.sequencer.Finish(ctx, scope, sh.Number); err != nil {
 		return err
 	}
-	entry, err := e.entryAt(ctx, scope, act{kind: "log.closed", act: "engine"}, sh.Origin, e.moment())
+	entry, err := e.entryAt(ctx, scope, act{kind: logClosed, act: "engine"}, sh.Origin, e.moment())
 	if err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@ type checked struct {
 	due          bool      // ordered, and nobody carries it out yet
 	phase        string
 	rows         uint64
+	uncovered    uint64 // leaves of which there will be no proof
 	err          string // why it could not go on
 	found        []engine.Finding
 	names        map[string]bool // of what was found
@@ -194,7 +195,7 @@ func (i *integrity) progress(tenant string, place engine.CheckState, rows uint64
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	c := i.of(tenant)
-	c.place, c.current.rows, c.current.phase = place, c.current.rows+rows, place.Phase
+	c.place, c.current.rows, c.current.phase, c.current.uncovered = place, c.current.rows+rows, place.Phase, place.Uncovered
 	c.current.add(found)
 }
 
@@ -419,7 +420,7 @@ func (n *Node) orderedPart(ctx context.Context, check *engine.Check, of *checked
 	}
 	n.integrity.mu.Lock()
 	defer n.integrity.mu.Unlock()
-	of.rows, of.phase = of.rows+check.State.Rows-before, check.State.Phase
+	of.rows, of.phase, of.uncovered = of.rows+check.State.Rows-before, check.State.Phase, check.State.Uncovered
 	of.add(found)
 	return nil
 }
@@ -446,7 +447,7 @@ func (c *checked) wire() *api.IntegrityCheck {
 	if c.began.IsZero() {
 		return nil
 	}
-	out := &api.IntegrityCheck{State: "running", Began: c.began, Phase: c.phase, Rows: c.rows, Findings: []api.IntegrityFinding{}}
+	out := &api.IntegrityCheck{State: "running", Began: c.began, Phase: c.phase, Rows: c.rows, Uncovered: c.uncovered, Findings: []api.IntegrityFinding{}}
 	for _, f := range c.found {
 		out.Findings = append(out.Findings, api.IntegrityFinding(f))
 	}

@@ -20,20 +20,21 @@ type keptChecks struct {
 }
 
 type keptCheck struct {
-	Began time.Time        `json:"began"`
-	Ended time.Time        `json:"ended"`
-	Phase string           `json:"phase"`
-	Rows  uint64           `json:"rows"`
-	Error string           `json:"error,omitempty"`
-	Found []engine.Finding `json:"found"`
+	Began     time.Time        `json:"began"`
+	Ended     time.Time        `json:"ended"`
+	Phase     string           `json:"phase"`
+	Rows      uint64           `json:"rows"`
+	Uncovered uint64           `json:"uncovered,omitempty"`
+	Error     string           `json:"error,omitempty"`
+	Found     []engine.Finding `json:"found"`
 }
 
 func (c *checked) kept() keptCheck {
-	return keptCheck{Began: c.began, Ended: c.ended, Phase: c.phase, Rows: c.rows, Error: c.err, Found: c.found}
+	return keptCheck{Began: c.began, Ended: c.ended, Phase: c.phase, Rows: c.rows, Uncovered: c.uncovered, Error: c.err, Found: c.found}
 }
 
 func (k keptCheck) checked() checked {
-	c := checked{began: k.Began, ended: k.Ended, phase: k.Phase, rows: k.Rows, err: k.Error}
+	c := checked{began: k.Began, ended: k.Ended, phase: k.Phase, rows: k.Rows, uncovered: k.Uncovered, err: k.Error}
 	c.add(k.Found)
 	return c
 }

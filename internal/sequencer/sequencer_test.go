@@ -605,6 +605,61 @@ func TestALeafOfAFormerLogIsRefused(t *testing.T) {
 	}
 }
 
+// TestALogThatARestoreEndedIsSignedWhereItsOrderIsKnown closes a log without its last
+// leaf, as a restore does, whose newest leaves no head covers.
+func TestALogThatARestoreEndedIsSignedWhereItsOrderIsKnown(t *testing.T) {
+	for _, c := range []struct {
+		database, last string
+		signed         uint64
+	}{{"SQLite", "", 7}, {"Postgres", "", 3}, {"Postgres", sequencer.ClosedKind, 8}} {
+		t.Run(c.database+" "+c.last, func(t *testing.T) {
+			ctx, w := t.Context(), newWorld(t)
+			if c.database == "Postgres" {
+				if testing.Short() {
+					t.Skip("needs Postgres: left out by -short")
+				}
+				ok(t, w.db.Close())
+				w.openAs(store.Config{DSN: pgtest.Database(t)})
+			}
+			s, seq := w.tenant("main"), sequencer.New(w.cfg)
+			w.write(s, 3)
+			w.sequence(seq, s, 1, 3)
+			ok(t, seq.Work(ctx, "main"))
+			w.write(s, 4)
+			w.sequence(seq, s, 1, 7)
+			var last []*store.Entry
+			if c.last != "" {
+				last = append(last, w.leaf(s, 1, c.last))
+			}
+			ok(t, w.db.CloseShard(ctx, s, 1, last...))
+			w.sequence(seq, s, 1, 7+uint64(len(last)))
+			ok(t, w.db.OpenShard(ctx, s, store.Shard{Number: 2, Origin: origin("main", 2)}, w.leaf(s, 2, "log.opened")))
+			w.sequence(seq, s, 2, 1)
+			ok(t, seq.Work(ctx, "main"))
+			for number, want := range []uint64{c.signed, 1} {
+				if size, _, err := w.db.Checkpoint(ctx, s, number+1); err != nil || size != want {
+					t.Errorf("log %d has a checkpoint at size %d, %v, want %d", number+1, size, err, want)
+				}
+			}
+			heads, err := w.db.LogHeads(ctx, s)
+			ok(t, err)
+			if len(heads) != 2 || heads[0].Size != c.signed {
+				t.Errorf("heads beside the keys are %+v, want one of %d leaves", heads, c.signed)
+			}
+		})
+	}
+}
+
+// sequence waits until all leaves have places, and requires that a log has so many.
+func (w *world) sequence(seq *sequencer.Sequencer, s store.Scope, shard int, want uint64) {
+	w.t.Helper()
+	size, _, err := seq.Finish(context.Background(), s, shard)
+	ok(w.t, err)
+	if size != want {
+		w.t.Fatalf("log %d has %d leaves, want %d", shard, size, want)
+	}
+}
+
 // TestACheckpointGivesWayToTheNext publishes five, of which the second was anchored.
 func TestACheckpointGivesWayToTheNext(t *testing.T) {
 	w := newWorld(t)

@@ -19,11 +19,36 @@ func (s *Sequencer) sign(ctx context.Context, name string, t *tenant, shard stor
 		return err
 	}
 	if head == nil || head.Size < shard.Size {
-		if head, err = s.renewHead(ctx, name, t, shard, head); err != nil {
+		cut, err := Cut(ctx, s.cfg.Store, t.scope, shard)
+		if err != nil {
+			return err
+		}
+		if !cut {
+			head, err = s.renewHead(ctx, name, t, shard, head)
+		}
+		if err != nil || head == nil {
 			return err
 		}
 	}
 	return s.publish(ctx, name, t, shard, head)
+}
+
+// ClosedKind is the kind of the last leaf of a log that was closed, and not cut short.
+const ClosedKind = "log.closed"
+
+// Cut reports whether a restore has ended a log, whose last leaves may have other places
+// where the data come from. No further head of it is signed: there may be one, of that
+// size and over other leaves, that nobody here knows.
+func Cut(ctx context.Context, db *store.DB, scope store.Scope, shard store.Shard) (bool, error) {
+	if shard.Open || shard.Size == 0 || db.CopiesKeepOrder() {
+		return false, nil
+	}
+	last, err := db.LogEntries(ctx, scope, shard.Number, shard.Size-1, 1)
+	if err != nil || len(last) == 0 {
+		return true, err
+	}
+	leaf, err := ledger.ParseLeaf(last[0].Body)
+	return err != nil || leaf.Kind != ClosedKind, nil
 }
 
 // head returns the last signed checkpoint of a log, nil if there is none.

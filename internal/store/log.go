@@ -173,6 +173,15 @@ func (db *DB) LostOrder(ctx context.Context, s Scope) (lost bool, cursor uint64,
 	return lost, cursor, err
 }
 
+// CopiesKeepOrder reports whether a copy of the database, made at whatever moment, has
+// all leaves that come before any which it has: then they get the places that they got,
+// or would have got, in the original. With one writer that is so. In Postgres a
+// transaction that began first may end after the copy was made.
+func (db *DB) CopiesKeepOrder() bool {
+	_, postgres := db.data.(*postgresDB)
+	return !postgres
+}
+
 // dialect returns the text for the database of the data.
 func (db *DB) dialect(sqlite, postgres string) string {
 	if _, ok := db.data.(*postgresDB); ok {
