@@ -21,7 +21,9 @@ func TestALogThatARestoreEndedIsToldOf(t *testing.T) {
 		t.Skip("starts a server four times")
 	}
 	c := newCompany(t)
-	begun := func() string { return strings.TrimSpace(c.run(0, "start", "loan", "--data", filepath.Join(c.folder, "small.json"))) }
+	begun := func() string {
+		return strings.TrimSpace(c.run(0, "start", "loan", "--data", filepath.Join(c.folder, "small.json")))
+	}
 	c.serve("")
 	c.run(0, "deploy", filepath.Join(c.folder, "loan.bpmn"), filepath.Join(c.folder, "decide.schema.json"))
 	covered := begun()
