@@ -1,87 +1,41 @@
 // Package access decides whether a principal may do something, and says why.
 //
-// It is pure: who asks, what for and on what are given as data, the policies
-// are built in, and the answer names the policies that led to it.
+// It is pure: who asks, what for, on what and in which circumstances are given as
+// data, and the answer names the policies that led to it. Which grants match is found
+// here, since somebody may have a thousand; what follows from that, from roles and
+// from circumstances is decided by the policies in policies.cedar and those of the
+// tenant, which can but forbid.
 package access
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
+	"slices"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 //go:embed policies.cedar
 var builtin []byte
 
-// Action is one thing that somebody may or may not do.
-type Action string
-
-// The actions, one per use case.
-const (
-	Deploy         Action = "process:deploy"
-	ReadProcess    Action = "process:read"
-	SetMode        Action = "process:set-mode"
-	Start          Action = "instance:start"
-	ReadInstance   Action = "instance:read"
-	ExportInstance Action = "instance:export"
-	CancelInstance Action = "instance:cancel"
-	SetVariables   Action = "instance:set-variables"
-	ReadTask       Action = "task:read"
-	ClaimTask      Action = "task:claim"
-	SaveTask       Action = "task:save"
-	CompleteTask   Action = "task:complete"
-	WorkJobs       Action = "job:work"
-	ReadIncident   Action = "incident:read"
-	RetryIncident  Action = "incident:retry"
-	OrderErasure   Action = "erasure:order"
-	CancelErasure  Action = "erasure:cancel"
-	ReadErasure    Action = "erasure:read"
-	VerifyErasure  Action = "erasure:verify"
-	PlaceHold      Action = "hold:place"
-	ReleaseHold    Action = "hold:release"
-	ReadHold       Action = "hold:read"
-	ReadKey        Action = "key:read"
-	RotateKey      Action = "key:rotate"
-	RetireKey      Action = "key:retire"
-	RegisterSigner Action = "signer:register"
-	RotateSigner   Action = "signer:rotate"
-	RevokeSigner   Action = "signer:revoke"
-	ReadSigner     Action = "signer:read"
-	PutFile        Action = "file:put"
-	ReadFile       Action = "file:read"
-
-	ReadLog          Action = "log:read"
-	ManageLogReaders Action = "log:manage-readers"
-	CheckIntegrity   Action = "integrity:check"
-	ReadIntegrity    Action = "integrity:read"
-	ExportEvidence   Action = "evidence:export"
-)
-
-// Principal is who asks.
-type Principal struct {
-	ID     string
-	Tenant string
-	Roles  []string // "Admin" alone has rights for now
-}
-
-// Resource is what is asked for. Kind is "process", "instance", "task", "job",
-// "incident", "key" or "log"; ID may be empty for all of them.
-type Resource struct {
-	Kind   string
-	ID     string
-	Tenant string
-}
-
 // Decision is an answer with its reasons.
 type Decision struct {
 	Allowed  bool
 	Policies []string // ids of the policies that decided; none: denied by default
+	Failed   []string // ids of policies that could not be evaluated, for which it is denied
+	Purpose  string   // of RevealValue, if a grant allowed it: the request's, or the grant's
 }
 
 // Policies is a set of policies. It is immutable and safe for concurrent use.
-type Policies struct{ list policyList }
+type Policies struct {
+	list    policyList
+	reasons map[string]string     // texts by id
+	rights  map[Action][]Right    // that permit an action
+	byAct   map[Action]policyList // those of list that can apply to an action
+}
 
 // Builtin returns the built-in policies.
 func Builtin() (*Policies, error) {
@@ -97,22 +51,102 @@ func Builtin() (*Policies, error) {
 		}
 		list = append(list, policy{cedar.PolicyID(id), p})
 	}
-	return &Policies{list}, nil
+	return newPolicies(list), nil
 }
 
-// Decide answers whether the principal may do the action on the resource. What
-// no policy permits is denied, and so is everything when a policy cannot be
-// evaluated.
-func (p *Policies) Decide(who Principal, action Action, on Resource) Decision {
-	entities := newWorld(who, on)
-	verdict, diagnostic := cedar.Authorize(p.list, entities, cedar.Request{
-		Principal: entities.principal.UID,
-		Action:    types.NewEntityUID("Action", types.String(action)),
-		Resource:  entities.resource.UID,
-	})
+func newPolicies(list policyList) *Policies {
+	p := &Policies{list: list, reasons: map[string]string{}, rights: map[Action][]Right{}, byAct: map[Action]policyList{}}
+	for _, one := range list {
+		notes := one.body.Annotations()
+		p.reasons[string(one.id)] = string(notes["reason"])
+		right := Right(notes["right"])
+		for _, a := range actions {
+			if !appliesTo(one.body, a) {
+				continue
+			}
+			p.byAct[a] = append(p.byAct[a], one)
+			if right != "" && !slices.Contains(p.rights[a], right) {
+				p.rights[a] = append(p.rights[a], right)
+			}
+		}
+	}
+	return p
+}
+
+// appliesTo reports whether a policy's scope can hold for an action. Those for which it
+// cannot are not evaluated: it changes no decision and no reason.
+func appliesTo(p *cedar.Policy, a Action) bool {
+	uid := actionUID(a)
+	switch scope := (*ast.Policy)(p.AST()).Action.(type) {
+	case ast.ScopeTypeEq:
+		return scope.Entity == uid
+	case ast.ScopeTypeIn:
+		return scope.Entity == uid
+	case ast.ScopeTypeInSet:
+		return slices.Contains(scope.Entities, uid)
+	}
+	return true
+}
+
+func actionUID(a Action) types.EntityUID { return types.NewEntityUID("Action", types.String(a)) }
+
+// Decide answers whether the principal may do the action on the resource. What no
+// policy permits is denied, and so is everything when a policy cannot be evaluated.
+func (p *Policies) Decide(who *Effective, action Action, on Resource, in Circumstances) Decision {
+	q := p.question(who, action, &on, in)
+	d := q.decide(p.byAct[action])
+	if d.Allowed {
+		d.Purpose = q.purpose
+	}
+	return d
+}
+
+func (q question) decide(list policyList) Decision {
+	verdict, diagnostic := cedar.Authorize(list, q.world, q.request)
 	d := Decision{Allowed: verdict == cedar.Allow && len(diagnostic.Errors) == 0}
 	for _, reason := range diagnostic.Reasons {
 		d.Policies = append(d.Policies, string(reason.PolicyID))
 	}
+	for _, failed := range diagnostic.Errors {
+		d.Failed = append(d.Failed, string(failed.PolicyID))
+	}
 	return d
+}
+
+// question is what policies are evaluated with.
+type question struct {
+	world
+	request cedar.Request
+	purpose string // of the grant to reveal that matched
+}
+
+func (p *Policies) question(who *Effective, action Action, on *Resource, in Circumstances) question {
+	f := facts{Circumstances: in, scope: who.inScope(action), candidate: who.isCandidate(on)}
+	q := question{}
+	var rights []types.Value
+	for _, right := range p.rights[action] {
+		g := who.matching(right, on, &in)
+		if g == nil {
+			continue
+		}
+		rights = append(rights, types.String(right))
+		if right == ToReveal {
+			q.purpose = cmp.Or(in.Purpose, g.Purpose)
+		}
+	}
+	f.rights = types.NewSet(rights...)
+	q.world = world{who.entity, resourceEntity(on)}
+	q.request = cedar.Request{Principal: who.entity.UID, Action: actionUID(action), Resource: q.resource.UID, Context: f.record()}
+	return q
+}
+
+// inScope reports whether the credential that was used is for an action.
+func (e *Effective) inScope(a Action) bool {
+	return len(e.principal.Scopes) == 0 || slices.ContainsFunc(e.principal.Scopes, func(s Scope) bool { return s.Covers(a) })
+}
+
+// isCandidate reports whether a task may be claimed by the principal.
+func (e *Effective) isCandidate(on *Resource) bool {
+	return slices.Contains(on.Users, e.principal.Name) ||
+		slices.ContainsFunc(on.Groups, func(g string) bool { return slices.Contains(e.principal.Groups, g) })
 }

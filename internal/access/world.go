@@ -30,26 +30,6 @@ type world struct{ principal, resource types.Entity }
 
 var _ types.EntityGetter = world{}
 
-func newWorld(who Principal, on Resource) world {
-	roles := make([]types.Value, len(who.Roles))
-	for i, role := range who.Roles {
-		roles[i] = types.String(role)
-	}
-	return world{
-		principal: types.Entity{
-			UID: types.NewEntityUID("Principal", types.String(who.ID)),
-			Attributes: types.NewRecord(types.RecordMap{
-				"tenant": types.String(who.Tenant),
-				"roles":  types.NewSet(roles...),
-			}),
-		},
-		resource: types.Entity{
-			UID:        types.NewEntityUID(types.EntityType(on.Kind), types.String(on.ID)),
-			Attributes: types.NewRecord(types.RecordMap{"tenant": types.String(on.Tenant)}),
-		},
-	}
-}
-
 // Get returns the entity with the given id.
 func (w world) Get(id types.EntityUID) (types.Entity, bool) {
 	switch id {
@@ -59,4 +39,70 @@ func (w world) Get(id types.EntityUID) (types.Entity, bool) {
 		return w.resource, true
 	}
 	return types.Entity{}, false
+}
+
+// All of the following attributes are always there, so that no policy fails because
+// one is missing; those that tenants' policies may name are listed in vocabulary.
+
+func principalEntity(p Principal) types.Entity {
+	kind := p.Kind
+	if kind == "" {
+		kind = User
+	}
+	return types.Entity{
+		UID: types.NewEntityUID(types.EntityType(kind), types.String(p.Name)),
+		Attributes: types.NewRecord(types.RecordMap{
+			"name":     types.String(p.Name),
+			"tenant":   types.String(p.Tenant),
+			"roles":    setOf(p.Roles),
+			"groups":   setOf(p.Groups),
+			"disabled": types.Boolean(p.Disabled || p.TenantDisabled),
+		}),
+	}
+}
+
+func resourceEntity(r *Resource) types.Entity {
+	return types.Entity{
+		UID: types.NewEntityUID(types.EntityType(r.Kind), types.String(r.ID)),
+		Attributes: types.NewRecord(types.RecordMap{
+			"tenant":       types.String(r.Tenant),
+			"process":      types.String(r.Process),
+			"element":      types.String(r.Element),
+			"assignee":     types.String(r.Assignee),
+			"field":        types.String(r.Field),
+			"in_form":      types.Boolean(r.InForm),
+			"given":        types.Boolean(r.Given),
+			"name":         types.String(r.Name),
+			"owner":        types.String(r.Owner),
+			"confidential": types.Boolean(r.Confidential),
+		}),
+	}
+}
+
+// facts are what a decision knows besides principal and resource.
+type facts struct {
+	Circumstances
+	scope, candidate bool
+	rights           types.Set
+}
+
+func (f *facts) record() types.Record {
+	return types.NewRecord(types.RecordMap{
+		"network":   types.Boolean(f.Network),
+		"scope":     types.Boolean(f.scope),
+		"held":      types.Boolean(f.Held),
+		"four_eyes": types.Boolean(f.FourEyes),
+		"approved":  types.Boolean(f.Approved),
+		"purpose":   types.String(f.Purpose),
+		"candidate": types.Boolean(f.candidate),
+		"rights":    f.rights,
+	})
+}
+
+func setOf[T ~string](names []T) types.Set {
+	values := make([]types.Value, len(names))
+	for i, n := range names {
+		values[i] = types.String(n)
+	}
+	return types.NewSet(values...)
 }

@@ -1,0 +1,173 @@
+package access
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// Action is one thing that somebody may or may not do: a family, a colon and what is
+// done.
+type Action string
+
+// The actions, one per use case or a few of the same weight. Those that end in list
+// are everybody's: a list holds what its reader may see.
+const (
+	ListProcesses Action = "process:list"
+	ReadProcess   Action = "process:read"
+	Deploy        Action = "process:deploy"
+	SetMode       Action = "process:set-mode"
+
+	Start          Action = "instance:start"
+	ListInstances  Action = "instance:list"
+	ReadInstance   Action = "instance:read"
+	ExportInstance Action = "instance:export"
+	CancelInstance Action = "instance:cancel"
+	SetVariables   Action = "instance:set-variables"
+
+	ListTasks    Action = "task:list"
+	ReadTask     Action = "task:read"
+	ClaimTask    Action = "task:claim"  // for oneself, and giving it back
+	AssignTask   Action = "task:assign" // to somebody else
+	SaveTask     Action = "task:save"
+	CompleteTask Action = "task:complete"
+
+	TakeJobs Action = "job:take" // asking for any; each is decided by WorkJobs
+	WorkJobs Action = "job:work"
+
+	ListIncidents Action = "incident:list"
+	ReadIncident  Action = "incident:read"
+	RetryIncident Action = "incident:retry"
+
+	ReadValue   Action = "value:read"   // masked, if it is sensitive
+	RevealValue Action = "value:reveal" // in clear
+	PutFile     Action = "file:put"
+	ReadFile    Action = "file:read"
+
+	UseSecret    Action = "secret:use"
+	UseConnector Action = "connector:use"
+
+	OrderErasure   Action = "erasure:order"
+	CancelErasure  Action = "erasure:cancel"
+	ReadErasure    Action = "erasure:read"
+	VerifyErasure  Action = "erasure:verify"
+	PlaceHold      Action = "hold:place"
+	ReleaseHold    Action = "hold:release"
+	ReadHold       Action = "hold:read"
+	ReadKey        Action = "key:read"
+	RotateKey      Action = "key:rotate"
+	RetireKey      Action = "key:retire"
+	RegisterSigner Action = "signer:register"
+	RotateSigner   Action = "signer:rotate"
+	RevokeSigner   Action = "signer:revoke"
+	ReadSigner     Action = "signer:read"
+
+	ReadLog          Action = "log:read"
+	ManageLogReaders Action = "log:manage-readers"
+	CheckIntegrity   Action = "integrity:check"
+	ReadIntegrity    Action = "integrity:read"
+	ExportEvidence   Action = "evidence:export"
+	ReadAudit        Action = "audit:read"
+	ExportAudit      Action = "audit:export"
+
+	InvitePrincipal  Action = "principal:invite"
+	ReadPrincipal    Action = "principal:read"
+	ChangePrincipal  Action = "principal:change"
+	DisablePrincipal Action = "principal:disable" // and enabling again
+	GiveRole         Action = "role:give"         // and taking
+	ReadGroup        Action = "group:read"
+	CreateGroup      Action = "group:create"
+	ChangeGroup      Action = "group:change" // its members, too
+	DeleteGroup      Action = "group:delete"
+	GiveGrant        Action = "grant:give"
+	RevokeGrant      Action = "grant:revoke"
+	ReadGrant        Action = "grant:read"
+	CreateAPIKey     Action = "apikey:create"
+	RotateAPIKey     Action = "apikey:rotate"
+	RevokeAPIKey     Action = "apikey:revoke"
+	ReadAPIKey       Action = "apikey:read"
+	ReadSession      Action = "session:read"
+	RevokeSession    Action = "session:revoke"
+	ReadPolicy       Action = "policy:read"
+	SetPolicy        Action = "policy:set"
+	AskExplain       Action = "explain:ask"
+
+	CreateTenant  Action = "tenant:create"
+	ReadTenant    Action = "tenant:read"
+	ChangeTenant  Action = "tenant:change"
+	DisableTenant Action = "tenant:disable" // and enabling again
+)
+
+var actions = []Action{
+	ListProcesses, ReadProcess, Deploy, SetMode,
+	Start, ListInstances, ReadInstance, ExportInstance, CancelInstance, SetVariables,
+	ListTasks, ReadTask, ClaimTask, AssignTask, SaveTask, CompleteTask, TakeJobs, WorkJobs,
+	ListIncidents, ReadIncident, RetryIncident, ReadValue, RevealValue, PutFile, ReadFile, UseSecret, UseConnector,
+	OrderErasure, CancelErasure, ReadErasure, VerifyErasure, PlaceHold, ReleaseHold, ReadHold,
+	ReadKey, RotateKey, RetireKey, RegisterSigner, RotateSigner, RevokeSigner, ReadSigner,
+	ReadLog, ManageLogReaders, CheckIntegrity, ReadIntegrity, ExportEvidence, ReadAudit, ExportAudit,
+	InvitePrincipal, ReadPrincipal, ChangePrincipal, DisablePrincipal, GiveRole,
+	ReadGroup, CreateGroup, ChangeGroup, DeleteGroup, GiveGrant, RevokeGrant, ReadGrant,
+	CreateAPIKey, RotateAPIKey, RevokeAPIKey, ReadAPIKey, ReadSession, RevokeSession, ReadPolicy, SetPolicy, AskExplain,
+	CreateTenant, ReadTenant, ChangeTenant, DisableTenant,
+}
+
+// Actions returns all actions.
+func Actions() []Action { return slices.Clone(actions) }
+
+func (a Action) family() string {
+	family, _, _ := strings.Cut(string(a), ":")
+	return family
+}
+
+// ParseAction returns the action of a name; any other text is Invalid.
+func ParseAction(name string) (Action, error) {
+	if slices.Contains(actions, Action(name)) {
+		return Action(name), nil
+	}
+	return "", fault.New(fault.Invalid, "there is no action %q", name).WithCode("unknown_action").
+		WithHint("actions of this family are %s", listed(ofFamily(Action(name).family())))
+}
+
+func ofFamily(family string) []Action {
+	var found []Action
+	for _, a := range actions {
+		if a.family() == family {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// Scope is what an API key may be used for: an action, or a family of them ("task:*").
+type Scope string
+
+// ParseScope returns the scope of a text; one that covers no action is Invalid.
+func ParseScope(text string) (Scope, error) {
+	for _, a := range actions {
+		if Scope(text).Covers(a) {
+			return Scope(text), nil
+		}
+	}
+	return "", fault.New(fault.Invalid, "scope %q covers no action", text).WithCode("unknown_scope").
+		WithHint("a scope is an action, such as job:work, or a family of actions, such as task:*")
+}
+
+// Covers reports whether a is in the scope.
+func (s Scope) Covers(a Action) bool {
+	family, all := strings.CutSuffix(string(s), ":*")
+	return string(s) == string(a) || all && family == a.family()
+}
+
+// listed joins names for a message.
+func listed[T ~string](names []T) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(names))
+	for i, n := range names {
+		texts[i] = string(n)
+	}
+	return strings.Join(texts, ", ")
+}

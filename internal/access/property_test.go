@@ -1,0 +1,205 @@
+package access_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/underseal/underseal/internal/access"
+)
+
+// A second implementation of docs/design/access.md, as plain as can be, to compare with:
+// it walks over all grants and knows no policies.
+
+func plainly(who access.Principal, action access.Action, on access.Resource, in access.Circumstances) bool {
+	if who.Tenant != on.Tenant || who.Disabled || who.TenantDisabled || !in.Network {
+		return false
+	}
+	if len(who.Scopes) > 0 && !slices.ContainsFunc(who.Scopes, func(s access.Scope) bool { return inScope(string(s), string(action)) }) {
+		return false
+	}
+	if action == access.OrderErasure && in.Held || action == access.Deploy && in.FourEyes && on.Confidential && !in.Approved {
+		return false
+	}
+	return strings.HasSuffix(string(action), ":list") || action == access.TakeJobs ||
+		byRole(who, action, on) || byTheirWork(who, action, on) || own(who, action, on) || byGrant(who, action, on, in)
+}
+
+func inScope(scope, action string) bool {
+	return scope == action || strings.HasSuffix(scope, ":*") && strings.HasPrefix(action, strings.TrimSuffix(scope, "*"))
+}
+
+func byRole(who access.Principal, action access.Action, on access.Resource) bool {
+	for _, role := range who.Roles {
+		if !slices.Contains(strings.Fields(ofRoles[action]), string(role)) {
+			continue
+		}
+		ofTenants := action == access.ReadTenant || action == access.ChangeTenant
+		if role == access.Operator && who.Tenant != "main" || role == access.Admin && ofTenants && on.Name != who.Tenant {
+			continue
+		}
+		return true
+	}
+	return false
+}
+
+func byTheirWork(who access.Principal, action access.Action, on access.Resource) bool {
+	executor := slices.Contains(who.Roles, access.Executor)
+	works := executor && on.Assignee == who.Name
+	candidate := executor && slices.Contains(on.Users, who.Name)
+	for _, g := range on.Groups {
+		candidate = candidate || executor && slices.Contains(who.Groups, g)
+	}
+	switch action {
+	case access.ReadTask, access.ReadValue:
+		return candidate || works
+	case access.ClaimTask, access.SaveTask, access.CompleteTask:
+		return candidate && on.Assignee == "" || works
+	case access.RevealValue:
+		return on.InForm && (candidate && on.Assignee == "" || works) || on.Given && executor
+	}
+	return false
+}
+
+func own(who access.Principal, action access.Action, on access.Resource) bool {
+	switch action {
+	case access.ReadPrincipal, access.ReadGrant, access.ReadAPIKey, access.RevokeAPIKey, access.ReadSession, access.RevokeSession:
+		return on.Owner == who.Name
+	}
+	return false
+}
+
+func byGrant(who access.Principal, action access.Action, on access.Resource, in access.Circumstances) bool {
+	for _, g := range who.Grants {
+		if !g.Expires.IsZero() && !g.Expires.After(in.Now) {
+			continue
+		}
+		allows := slices.Contains(strings.Fields(ofRights[g.Right]), string(action)) ||
+			g.Right == access.ToWork && action == access.RevealValue && (on.InForm || on.Given)
+		if allows && isOn(g, on) && (g.Right != access.ToReveal || g.Purpose != "" || in.Purpose != "") {
+			return true
+		}
+	}
+	return false
+}
+
+func isOn(g access.Grant, on access.Resource) bool {
+	whole := on.Kind == access.Process || on.Kind == access.File
+	value, has := "", false
+	if g.Where != nil {
+		value, has = on.Values[g.Where.Path]
+	}
+	switch {
+	case g.Right == access.ToUse:
+		return g.Name == "*" || g.Name == on.Name
+	case g.Process != "*" && g.Process != on.Process && on.Kind != access.File,
+		g.Task != "" && g.Task != on.Element && !whole,
+		g.Where != nil && !whole && !(has && value == g.Where.Value):
+		return false
+	}
+	return on.Kind != access.Field || len(g.Fields) == 0 || slices.ContainsFunc(g.Fields, func(f string) bool {
+		return f == "*" || f == on.Field || strings.HasPrefix(on.Field, f+".") || strings.HasPrefix(on.Field, f+"[")
+	})
+}
+
+func aPrincipal() *rapid.Generator[access.Principal] {
+	return rapid.Custom(func(t *rapid.T) access.Principal {
+		return access.Principal{
+			Name:           rapid.SampledFrom([]string{"ann", "bob"}).Draw(t, "name"),
+			Tenant:         rapid.SampledFrom([]string{"main", "acme"}).Draw(t, "tenant"),
+			Kind:           rapid.SampledFrom([]string{access.User, access.Service}).Draw(t, "kind"),
+			Roles:          rapid.SliceOfNDistinct(rapid.SampledFrom(access.Roles()), 0, 2, rapid.ID).Draw(t, "roles"),
+			Groups:         rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"clerks", "night"}), 0, 2, rapid.ID).Draw(t, "groups"),
+			Grants:         rapid.SliceOfN(aGrant(), 0, 8).Draw(t, "grants"),
+			Scopes:         rapid.SampledFrom([][]access.Scope{nil, nil, nil, {"task:*"}, {"instance:read", "value:*"}}).Draw(t, "scopes"),
+			Disabled:       rare(t, "disabled"),
+			TenantDisabled: rare(t, "tenant disabled"),
+		}
+	})
+}
+
+func rare(t *rapid.T, label string) bool { return rapid.IntRange(0, 9).Draw(t, label) == 0 }
+
+func aResource() *rapid.Generator[access.Resource] {
+	names := rapid.SampledFrom([]string{"", "ann", "bob"})
+	return rapid.Custom(func(t *rapid.T) access.Resource {
+		r := access.Resource{
+			Kind:         rapid.SampledFrom([]access.Kind{access.Process, access.Instance, access.Task, access.Field, access.File, access.Secret}).Draw(t, "kind"),
+			ID:           rapid.SampledFrom([]string{"", "1"}).Draw(t, "id"),
+			Tenant:       rapid.SampledFrom([]string{"main", "main", "acme"}).Draw(t, "tenant"),
+			Process:      rapid.SampledFrom([]string{"loan", "travel"}).Draw(t, "process"),
+			Element:      rapid.SampledFrom([]string{"", "approve", "pay"}).Draw(t, "element"),
+			Assignee:     names.Draw(t, "assignee"),
+			Users:        rapid.SliceOfN(rapid.SampledFrom([]string{"ann", "bob"}), 0, 1).Draw(t, "users"),
+			Groups:       rapid.SliceOfN(rapid.SampledFrom([]string{"clerks", "day"}), 0, 2).Draw(t, "candidate groups"),
+			Field:        rapid.SampledFrom([]string{"name", "card", "card.number", "cards[0].number", "amount"}).Draw(t, "field"),
+			InForm:       rapid.Bool().Draw(t, "in form"),
+			Given:        rare(t, "given"),
+			Name:         rapid.SampledFrom([]string{"", "mail", "main", "acme"}).Draw(t, "its name"),
+			Owner:        names.Draw(t, "owner"),
+			Confidential: rapid.Bool().Draw(t, "confidential"),
+		}
+		if r.Kind == access.File {
+			r.Process = ""
+		}
+		if rapid.Bool().Draw(t, "has a value") {
+			r.Values = map[string]string{"company": rapid.SampledFrom([]string{"A", "B", "C"}).Draw(t, "value")}
+		}
+		return r
+	})
+}
+
+func someCircumstances() *rapid.Generator[access.Circumstances] {
+	return rapid.Custom(func(t *rapid.T) access.Circumstances {
+		return access.Circumstances{
+			Now: noon, Network: !rare(t, "no network"), Held: rapid.Bool().Draw(t, "held"), FourEyes: rapid.Bool().Draw(t, "four eyes"),
+			Approved: rapid.Bool().Draw(t, "approved"), Purpose: rapid.SampledFrom([]string{"", "fraud"}).Draw(t, "purpose"),
+		}
+	})
+}
+
+func TestDecisionsAreThoseOfAPlainImplementation(t *testing.T) {
+	policies := builtin(t)
+	rapid.Check(t, func(t *rapid.T) {
+		who, action := aPrincipal().Draw(t, "who"), rapid.SampledFrom(access.Actions()).Draw(t, "action")
+		on, in := aResource().Draw(t, "on"), someCircumstances().Draw(t, "in")
+		got, want := policies.Decide(who.Effective(), action, on, in), plainly(who, action, on, in)
+		if got.Allowed != want || len(got.Failed) > 0 || got.Allowed && len(got.Policies) == 0 {
+			t.Fatalf("Decide = %+v, want allowed: %t", got, want)
+		}
+		if x := policies.Explain(who.Effective(), action, on, in); x.Allowed != want || len(x.Reasons) != len(got.Policies) {
+			t.Fatalf("Explain = %+v, Decide = %+v", x, got)
+		}
+	})
+}
+
+// reaches is what a list does with a reach.
+func reaches(r access.Reach, who access.Principal, on access.Resource) bool {
+	mine := on.Assignee == who.Name || slices.Contains(on.Users, who.Name) ||
+		slices.ContainsFunc(on.Groups, func(g string) bool { return slices.Contains(who.Groups, g) })
+	return r.All || r.Candidate && mine || slices.Contains(r.Processes, on.Process) ||
+		slices.Contains(r.Tasks, access.Part{Process: on.Process, Element: on.Element}) ||
+		slices.ContainsFunc(r.Where, func(c access.Condition) bool {
+			value, ok := on.Values[c.Path]
+			return c.Process == on.Process && ok && value == c.Value
+		})
+}
+
+func TestNothingThatMayBeSeenIsOutOfReach(t *testing.T) {
+	policies := builtin(t)
+	kinds := map[access.Action]access.Kind{
+		access.ReadProcess: access.Process, access.ReadInstance: access.Instance, access.ReadTask: access.Task, access.WorkJobs: access.Job,
+		access.ReadIncident: access.Incident,
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		action := rapid.SampledFrom([]access.Action{access.ReadProcess, access.ReadInstance, access.ReadTask, access.WorkJobs, access.ReadIncident}).Draw(t, "action")
+		who, on, in := aPrincipal().Draw(t, "who"), aResource().Draw(t, "on"), someCircumstances().Draw(t, "in")
+		on.Kind = kinds[action]
+		r := policies.Reach(who.Effective(), action, on.Kind, in)
+		if policies.Decide(who.Effective(), action, on, in).Allowed && !reaches(r, who, on) {
+			t.Fatalf("%+v leaves out what may be seen", r)
+		}
+	})
+}

@@ -1,0 +1,170 @@
+package access
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// Limits of a tenant's own policies.
+const (
+	MaxPolicies    = 50
+	MaxPolicyBytes = 16 << 10
+)
+
+// TenantPolicies are the policies of a tenant's own: forbids in Cedar. They are
+// immutable.
+type TenantPolicies struct {
+	text string
+	list policyList
+}
+
+// Text returns the policies as they were given.
+func (t *TenantPolicies) Text() string { return t.text }
+
+// IDs returns the ids of the policies, in order.
+func (t *TenantPolicies) IDs() []string {
+	ids := make([]string, len(t.list))
+	for i, p := range t.list {
+		ids[i] = string(p.id)
+	}
+	return ids
+}
+
+// With returns the policies together with those of a tenant; nil adds none.
+func (p *Policies) With(t *TenantPolicies) *Policies {
+	if t == nil || len(t.list) == 0 {
+		return p
+	}
+	return newPolicies(slices.Concat(p.list, t.list))
+}
+
+// LocksOut reports whether none of these could read and set the tenant's policies any
+// more, asking from an allowed network.
+func (p *Policies) LocksOut(admins []*Effective, now time.Time) bool {
+	return !slices.ContainsFunc(admins, func(a *Effective) bool {
+		on, in := Resource{Kind: Policy, Tenant: a.principal.Tenant}, Circumstances{Now: now, Network: true}
+		return p.Decide(a, SetPolicy, on, in).Allowed && p.Decide(a, ReadPolicy, on, in).Allowed
+	})
+}
+
+// ParseTenantPolicies parses a tenant's own policies and tries them. Each is a forbid
+// with an @id that no other has, may have a @reason, and names only entities, actions
+// and attributes that there are. Anything else is Invalid ("invalid_policies"); the
+// place of each detail is "line:column" in the text.
+func (p *Policies) ParseTenantPolicies(text string) (*TenantPolicies, error) {
+	if len(text) > MaxPolicyBytes {
+		return nil, refusedPolicies(fault.Detail{Place: "1:1", Message: fmt.Sprintf("has more than %d bytes in all; say less", MaxPolicyBytes)})
+	}
+	parsed, err := cedar.NewPolicyListFromBytes("", []byte(text))
+	if err != nil {
+		return nil, refusedPolicies(syntaxDetail(err))
+	}
+	if len(parsed) > MaxPolicies {
+		return nil, refusedPolicies(detailAt(parsed[MaxPolicies], fmt.Sprintf("is one of more than %d policies; join some", MaxPolicies)))
+	}
+	t := &TenantPolicies{text: text}
+	var wrong []fault.Detail
+	for _, one := range parsed {
+		id := string(one.Annotations()["id"])
+		messages := slices.Concat(p.checkHead(one, id, t), newWalk(one).wrong)
+		if len(messages) == 0 {
+			messages = try(one)
+		}
+		for _, message := range messages {
+			wrong = append(wrong, detailAt(one, message))
+		}
+		t.list = append(t.list, policy{cedar.PolicyID(id), one})
+	}
+	if len(wrong) > 0 {
+		return nil, refusedPolicies(wrong...)
+	}
+	return t, nil
+}
+
+func refusedPolicies(details ...fault.Detail) error {
+	return fault.New(fault.Invalid, "the policies cannot be used").WithCode("invalid_policies").WithDetails(details...)
+}
+
+func detailAt(p *cedar.Policy, message string) fault.Detail {
+	at := p.Position()
+	return fault.Detail{Place: fmt.Sprintf("%d:%d", at.Line, at.Column), Message: message}
+}
+
+var position = regexp.MustCompile(`\b(\d+):(\d+)\b:?`)
+
+// syntaxDetail takes the place out of the parser's message.
+func syntaxDetail(err error) fault.Detail {
+	text := strings.TrimPrefix(err.Error(), "parser error: ")
+	at := position.FindStringSubmatch(text)
+	if at == nil {
+		return fault.Detail{Place: "1:1", Message: "is no Cedar: " + text}
+	}
+	return fault.Detail{Place: at[1] + ":" + at[2], Message: "is no Cedar: " + text}
+}
+
+var policyID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+
+// maxReason bounds the bytes of a reason.
+const maxReason = 255
+
+// checkHead returns what is wrong with a policy's effect and annotations.
+func (p *Policies) checkHead(one *cedar.Policy, id string, before *TenantPolicies) []string {
+	var wrong []string
+	if one.Effect() != cedar.Forbid {
+		wrong = append(wrong, "is a permit; policies can only forbid, give a role or a grant instead")
+	}
+	_, taken := p.reasons[id]
+	switch {
+	case !policyID.MatchString(id):
+		wrong = append(wrong, fmt.Sprintf("has the id %q; give it an @id of a-z, 0-9 and -, at most 64", id))
+	case taken:
+		wrong = append(wrong, fmt.Sprintf("has the id %q of a built-in policy; give it another", id))
+	case slices.Contains(before.IDs(), id):
+		wrong = append(wrong, fmt.Sprintf("has the id %q of another one; give it another", id))
+	}
+	for _, note := range (*ast.Policy)(one.AST()).Annotations {
+		name, value := note.Key, note.Value
+		if name != "id" && name != "reason" {
+			wrong = append(wrong, fmt.Sprintf("has an annotation @%s; there are @id and @reason", name))
+		}
+		if name == "reason" && (len(value) > maxReason || !oneLine(string(value), false)) {
+			wrong = append(wrong, fmt.Sprintf("has a long reason; write one line of at most %d bytes", maxReason))
+		}
+	}
+	return wrong
+}
+
+// trials are questions of each action on each kind of resources.
+var trials = sync.OnceValue(func() []question {
+	var none Policies
+	var list []question
+	for _, kind := range []string{User, Service} {
+		who := Principal{Name: "ann", Kind: kind, Tenant: MainTenant, Roles: []Role{Admin}, Groups: []string{"clerks"}}.Effective()
+		for _, a := range actions {
+			for _, k := range Kinds() {
+				list = append(list, none.question(who, a, &Resource{Kind: k, Tenant: MainTenant}, Circumstances{Network: true}))
+			}
+		}
+	}
+	return list
+})
+
+// try evaluates a policy for every action and kind of resources, and returns why it
+// fails, if it does: what fails would deny everything that it applies to.
+func try(one *cedar.Policy) []string {
+	for _, q := range trials() {
+		if _, d := cedar.Authorize(policyList{{body: one}}, q.world, q.request); len(d.Errors) > 0 {
+			return []string{fmt.Sprintf("cannot be evaluated for %s on a %s: %s", q.request.Action.ID, q.request.Resource.Type, d.Errors[0].Message)}
+		}
+	}
+	return nil
+}
