@@ -11,7 +11,7 @@ import (
 )
 
 // biteAlone has each of the patches built alone. Each slot has a copy of the tree.
-func biteAlone(ctx context.Context, patches []patch, r *report) error {
+func (s *shared) biteAlone(ctx context.Context, patches []patch) error {
 	if len(patches) == 0 {
 		return nil
 	}
@@ -22,26 +22,27 @@ func biteAlone(ctx context.Context, patches []patch, r *report) error {
 	}
 	inParallel(patches, func(slot int, p patch) {
 		start := time.Now()
-		where, err := bite(ctx, tree(slot), p)
-		r.verdict(p, start, where, err)
+		o, err := bite(ctx, tree(slot), p)
+		s.report.verdict(p, start, o.place(), err)
+		s.groupOf(p).note(p, o, err)
 	})
 	return nil
 }
 
 // bite applies the patch, runs its test, takes the patch back, and returns an
 // error unless the test ran and failed.
-func bite(ctx context.Context, dir string, p patch) (where string, err error) {
+func bite(ctx context.Context, dir string, p patch) (o outcome, err error) {
 	if err := ctx.Err(); err != nil {
-		return "", err
+		return o, err
 	}
 	if out, err := apply(dir, p.path); err != nil {
-		return "", errors.New("does not apply: " + lastLine(out))
+		return o, errors.New("does not apply: " + lastLine(out))
 	}
-	where, err = runTest(ctx, filepath.Join(dir, p.module), p)
-	return where, errors.Join(takeBack(dir, p.path), err)
+	o, err = runTest(ctx, filepath.Join(dir, p.module), p)
+	return o, errors.Join(takeBack(dir, p.path), err)
 }
 
-func runTest(ctx context.Context, dir string, p patch) (where string, err error) {
+func runTest(ctx context.Context, dir string, p patch) (o outcome, err error) {
 	args := []string{"test", "-json", "-count=1", "-timeout", limit.String()}
 	if p.timeout != "" {
 		args = append(args, "-timeout", p.timeout)
@@ -53,8 +54,8 @@ func runTest(ctx context.Context, dir string, p patch) (where string, err error)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), cgo(dir)...)
 	out, err := output(ctx, cmd, p.name, limit)
-	o := outcomeOfJSON(out)
-	return o.place(), o.verdict(err)
+	o = outcomeOfJSON(out)
+	return o, o.verdict(err)
 }
 
 // cgo is the environment of a module whose go.mod says that it needs a C compiler.

@@ -7,7 +7,7 @@
 //
 // The Test line holds a package and the arguments -run, -short and -timeout of "go
 // test". A line "Module: DIR" before it has the test run in a nested module, with cgo
-// if its go.mod says so. Without any patch the named tests must pass. A patch that no
+// if its go.mod says so. What failed with a patch must pass without any. A patch that no
 // longer applies, one that does not compile, a test that does not exist or that still
 // passes: all are failures, and so is a folder without patches. Arguments select
 // patches by name.
@@ -37,7 +37,7 @@ const (
 	folder   = "test/bite"
 	parallel = 2                // each test run uses several cores by itself
 	limit    = 5 * time.Minute  // for the test of one patch
-	longest  = 15 * time.Minute // for all tests of a package that patches name
+	longest  = 15 * time.Minute // for all tests of a package that failed
 )
 
 func main() {
@@ -69,9 +69,10 @@ func run(ctx context.Context, names []string, out io.Writer) error {
 		return err
 	}
 	s.bite(ctx)
-	if err := biteAlone(ctx, s.left(), r); err != nil {
+	if err := s.biteAlone(ctx, s.left()); err != nil {
 		return err
 	}
+	s.passUnpatched(ctx)
 	return r.end(len(patches))
 }
 
@@ -143,6 +144,7 @@ func (r *report) end(patches int) error {
 	}
 	r.note("%d patches, %d of them built alone, %d failures", patches, len(names), len(r.failed))
 	if len(r.failed) > 0 {
+		slices.Sort(r.failed)
 		return fmt.Errorf("these do not bite: %s", strings.Join(r.failed, ", "))
 	}
 	return nil

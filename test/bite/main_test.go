@@ -68,6 +68,7 @@ func First[T any](_ int, items []T) (T, bool) {
 	"p_test.go": `package p
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -122,6 +123,15 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// The name of the subtest is another one in each run.
+func TestChance(t *testing.T) {
+	t.Run(fmt.Sprint("process/", os.Getpid()), func(t *testing.T) {
+		if Safe(0) {
+			t.Error("0 accepted")
+		}
+	})
+}
+
 func TestBroken(t *testing.T) { t.Skip("replaced in a test") }
 `,
 	"cmd/main.go":      "package main\n\nimport \"example.org/p\"\n\nfunc main() {\n\tprintln(p.Safe(0))\n}\n",
@@ -149,6 +159,7 @@ var patchCases = []patchCase{
 	{"receiver", "Test: . -run TestList", "p.go", `return "list"`, `return "tsil"`, "bites", ""},
 	{"generic", "Test: . -run TestFirst", "p.go", "return none, false", "return none, true", "bites", ""},
 	{"import", test, "p.go", safe, "func Safe(n int) bool {\n\treturn errors.Join() == nil || accept()\n}\n\nfunc accept() bool { return true }\n", "bites", ""},
+	{"chance", "Test: . -run TestChance", "p.go", "return n > 0", "return true", "TestChance/process/", ""},
 	{"program", "Test: . -run TestPrograms", "p.go", "return n > 0", "return n >= 0", "bites", ""},
 
 	{"constant", "Test: . -run TestSteps", "p.go", "most = 3", "most = 4", "bites", "it changes a declaration or directive of p.go"},
@@ -196,14 +207,18 @@ func TestOnlyATestThatRanAndFailedBites(t *testing.T) {
 
 func TestATestThatFailsWithoutAnyPatchProvesNothing(t *testing.T) {
 	makeProject(t)
-	put(t, "p_test.go", strings.Replace(files["p_test.go"], `t.Skip("replaced in a test")`, `t.Error("always")`, 1))
+	put(t, "p_test.go", strings.NewReplacer(`t.Skip("replaced in a test")`, `t.Error("always")`,
+		`os.Getpid()), func(t *testing.T) {`, `os.Getpid()), func(t *testing.T) { t.Error("always")`).Replace(files["p_test.go"]))
 	git(t, "commit", "-qam", "broken")
 	makePatch(t, patchCase{name: "woven", header: "Test: . -run TestBroken", file: "p.go", old: "n > 0", new: "true"})
 	makePatch(t, patchCase{name: "alone", header: "Test: . -run TestBroken", file: "p.go", old: "most = 3", new: "most = 4"})
-	out := runBite(t, "these do not bite: alone, woven")
-	for _, name := range []string{"woven", "alone"} {
-		if line := lineAbout(out, "FAIL", name); !strings.Contains(line, "TestBroken fails without any patch") {
-			t.Errorf("%s: %q", name, line)
+	makePatch(t, patchCase{name: "chance", header: "Test: . -run TestChance", file: "p.go", old: "n > 0", new: "true"})
+	for test, names := range map[string][]string{"TestBroken": {"alone", "woven"}, "TestChance/process/": {"chance"}} {
+		out := runBite(t, "these do not bite: "+strings.Join(names, ", "), names...)
+		for _, name := range names {
+			if line := lineAbout(out, "FAIL", name); !strings.Contains(line, test) || !strings.Contains(line, "fails without any patch") {
+				t.Errorf("%s: %q", name, line)
+			}
 		}
 	}
 }

@@ -46,10 +46,10 @@ func output(ctx context.Context, cmd *exec.Cmd, name string, limit time.Duration
 // An outcome is what the output of a test run says.
 type outcome struct {
 	unbuilt bool
-	ran     int    // tests and subtests
-	where   string // the innermost test that failed
-	crash   string // the first line of a panic or fatal error
-	missing string // what the package's tests lack on this machine
+	ran     []string // tests and subtests
+	where   string   // the innermost test that failed
+	crash   string   // the first line of a panic or fatal error
+	missing string   // what the package's tests lack on this machine
 }
 
 // outcomeOfJSON reads the output of "go test -json".
@@ -80,8 +80,8 @@ func outcomeOf(out []byte) (o outcome) {
 }
 
 func (o *outcome) line(text string) {
-	if strings.HasPrefix(text, "=== RUN ") {
-		o.ran++
+	if name, ok := strings.CutPrefix(text, "=== RUN "); ok {
+		o.ran = append(o.ran, strings.TrimSpace(name))
 	}
 	if name, ok := strings.CutPrefix(strings.TrimLeft(text, " "), "--- FAIL: "); ok {
 		name, _, _ = strings.Cut(name, " ")
@@ -109,7 +109,7 @@ func (o outcome) verdict(err error) error {
 		return err
 	case o.unbuilt:
 		return errors.New("the patched code does not compile, which proves nothing")
-	case o.ran == 0:
+	case len(o.ran) == 0:
 		return errors.New("no test ran" + o.missing)
 	case err == nil:
 		return errors.New("the test passes without the safety")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,7 +30,10 @@ type group struct {
 	module, pkg string
 	patches     []patch
 	binary      string
-	err         error // why its tests prove nothing
+	err         error // why its test cannot be run
+
+	mu     sync.Mutex
+	failed map[patch]outcome // the patches that bite; guarded by mu
 }
 
 func newShared(dir string, r *report) (*shared, error) {
@@ -58,27 +61,30 @@ func (s *shared) add(p patch) {
 	if err := s.weave.add(p.name, changes); err != nil {
 		s.report.setApart(p.name, err)
 	}
+	g := s.groupOf(p)
+	g.patches = append(g.patches, p)
+}
+
+// groupOf returns the group of a patch, a new one for the first.
+func (s *shared) groupOf(p patch) *group {
 	at := slices.IndexFunc(s.groups, func(g *group) bool { return g.module == p.module && g.pkg == p.pkg })
 	if at < 0 {
 		at = len(s.groups)
 		binary := filepath.Join(s.home, "tests", strings.NewReplacer("/", "_", ".", "").Replace(p.module+"/"+p.pkg)+".test")
-		s.groups = append(s.groups, &group{module: p.module, pkg: p.pkg, binary: binary})
+		s.groups = append(s.groups, &group{module: p.module, pkg: p.pkg, binary: binary, failed: map[patch]outcome{}})
 	}
-	s.groups[at].patches = append(s.groups[at].patches, p)
+	return s.groups[at]
 }
 
-// build makes the test binaries, the largest groups' first, and runs each without any patch.
+// build makes the test binaries.
 func (s *shared) build(ctx context.Context) error {
 	if err := s.compile(ctx); err != nil {
 		return err
 	}
-	slices.SortStableFunc(s.groups, func(a, b *group) int { return len(b.patches) - len(a.patches) })
 	inParallel(s.groups, func(_ int, g *group) {
 		start := time.Now()
-		if g.err = s.link(ctx, g); g.err == nil {
-			g.err = s.pass(ctx, g)
-		}
-		s.report.note("built %-40s %5.1fs  passes without any patch: %v", path.Join(g.module, g.pkg), time.Since(start).Seconds(), g.err == nil)
+		g.err = s.link(ctx, g)
+		s.report.note("built %-40s %5.1fs", path.Join(g.module, g.pkg), time.Since(start).Seconds())
 	})
 	return ctx.Err()
 }
@@ -187,31 +193,6 @@ func (s *shared) link(ctx context.Context, g *group) error {
 	return nil
 }
 
-// pass returns an error unless the group's tests pass without any patch: a test that
-// fails anyway, or in the time that it is given, proves nothing. Patches that are built
-// alone need that too.
-func (s *shared) pass(ctx context.Context, g *group) error {
-	runs := map[patch][]string{} // the tests' names by what else the Test lines say
-	for _, p := range g.patches {
-		as := patch{short: p.short, timeout: cmp.Or(p.timeout, longest.String())}
-		runs[as] = append(runs[as], p.run)
-	}
-	for all, names := range runs {
-		slices.Sort(names)
-		if !slices.Contains(names, "") {
-			all.run = strings.Join(slices.Compact(names), "|")
-		}
-		out, err := s.start(ctx, g, all, "unpatched"+filepath.Base(g.binary))
-		switch o := outcomeOf(out); {
-		case err != nil:
-			return fmt.Errorf("its test %s fails without any patch: %w", o.place(), err)
-		case o.ran == 0:
-			return errors.New("no test ran" + o.missing)
-		}
-	}
-	return nil
-}
-
 // start runs the group's binary as the patch wants it; without a name no variant is chosen.
 func (s *shared) start(ctx context.Context, g *group, p patch, log string) ([]byte, error) {
 	args := []string{"-test.v", "-test.paniconexit0", "-test.count=1", "-test.run=" + p.run, "-test.timeout=" + limit.String()}
@@ -258,6 +239,7 @@ func (s *shared) bite(ctx context.Context) {
 			return
 		}
 		s.report.verdict(j.p, start, o.place(), nil)
+		j.g.note(j.p, o, nil)
 	})
 }
 
