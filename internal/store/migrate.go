@@ -49,6 +49,27 @@ func readMigrations(folder string) ([]*goose.Migration, error) {
 	return all, nil
 }
 
+// lastMigration is the version that the migrations of a folder lead to.
+func lastMigration(folder string) (int64, error) {
+	entries, err := migrations.ReadDir(folder)
+	if err != nil {
+		return 0, err
+	}
+	return goose.NumericComponent(entries[len(entries)-1].Name())
+}
+
+// schemaVersion asks for the newest migration that was applied.
+const schemaVersion = `SELECT max(version_id) FROM goose_db_version`
+
+// hasSchema reports whether the file has all migrations of a folder, and none that we
+// do not know. What else there may be, also an error, migrate finds out.
+func (c *sqliteConn) hasSchema(folder string) bool {
+	var current int64
+	err := c.query(schemaVersion, nil, func(r row) error { return r.scan(&current) })
+	last, unknown := lastMigration(folder)
+	return err == nil && unknown == nil && current == last
+}
+
 // migrate applies the migrations of a folder that the database does not have
 // yet, each in a transaction of its own.
 func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, folder, where string) error {

@@ -59,10 +59,33 @@ func prepareSchema(ctx context.Context, dsn string, schema postgresSchema) error
 	if _, err := conn.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+schema.name); err != nil {
 		return postgresOpenError(err)
 	}
+	folder := "migrations/postgres/" + schema.folder
+	if upToDate, err := hasSchema(ctx, conn, folder); upToDate || err != nil {
+		return err
+	}
 	db := stdlib.OpenDB(*conn.Config())
 	defer db.Close()
 	where := fmt.Sprintf("%s (schema %s)", conn.Config().Database, schema.name)
-	return migrate(ctx, goose.DialectPostgres, db, "migrations/postgres/"+schema.folder, where)
+	return migrate(ctx, goose.DialectPostgres, db, folder, where)
+}
+
+// hasSchema reports whether the schema has all migrations of a folder, and none that we
+// do not know.
+func hasSchema(ctx context.Context, conn *pgx.Conn, folder string) (bool, error) {
+	var begun bool
+	var current *int64
+	err := conn.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&begun)
+	if err == nil && begun {
+		err = conn.QueryRow(ctx, schemaVersion).Scan(&current)
+	}
+	if err != nil {
+		return false, postgresOpenError(err)
+	}
+	last, err := lastMigration(folder)
+	if err != nil {
+		return false, fault.New(fault.Internal, "migrations %s: %w", folder, err)
+	}
+	return current != nil && *current == last, nil
 }
 
 // checkServer refuses a server that does not keep what it acknowledges.

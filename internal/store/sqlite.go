@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -70,25 +71,38 @@ func openFile(ctx context.Context, h *health, dir, name string, sizes caches, pr
 	if err := createFile(path); err != nil {
 		return nil, fault.New(fault.Unavailable, "open the database %s: %w", path, err)
 	}
-	if err := migrateSQLite(ctx, path, name, pragmas); err != nil {
+	file := sqliteFile{path: path, pragmas: append([]string{cacheSize(sizes.writer), "journal_size_limit = 67108864"}, pragmas...)}
+	conn, err := file.migrated(ctx, name, pragmas)
+	if err != nil {
 		return nil, err
 	}
-	db, err := startSQLite(h, path, sizes, pragmas)
+	return startSQLite(h, conn, path, sizes, pragmas), nil
+}
+
+// migrated returns the writing connection to a file whose schema it has brought up to
+// date. Mostly it is: the connection itself finds out.
+func (f sqliteFile) migrated(ctx context.Context, name string, pragmas []string) (*sqliteConn, error) {
+	conn, err := f.writer()
+	if err == nil && conn.hasSchema("migrations/sqlite/"+name) {
+		return conn, nil
+	}
+	if err == nil {
+		err = conn.Close()
+	}
 	if err != nil {
 		return nil, fault.New(fault.Unavailable, "open the database: %w", err)
 	}
-	return db, nil
-}
-
-func startSQLite(h *health, path string, sizes caches, pragmas []string) (*sqliteDB, error) {
-	conn, err := sqliteFile{path: path, pragmas: append([]string{cacheSize(sizes.writer), "journal_size_limit = 67108864"}, pragmas...)}.writer()
-	if err != nil {
+	if err := migrateSQLite(ctx, f.path, name, pragmas); err != nil {
 		return nil, err
 	}
-	background, err := sqliteFile{path: path, pragmas: append(pragmas, cacheSize(sizes.reader))}.writer()
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+	if conn, err = f.writer(); err != nil {
+		return nil, fault.New(fault.Unavailable, "open the database: %w", err)
 	}
+	return conn, nil
+}
+
+func startSQLite(h *health, conn *sqliteConn, path string, sizes caches, pragmas []string) *sqliteDB {
+	background := sqliteFile{path: path, pragmas: append(slices.Clip(pragmas), cacheSize(sizes.reader))}
 	db := &sqliteDB{
 		readers: sql.OpenDB(sqliteFile{path: path, pragmas: []string{cacheSize(sizes.reader), "query_only = ON"}}),
 		health:  h,
@@ -98,7 +112,7 @@ func startSQLite(h *health, path string, sizes caches, pragmas []string) (*sqlit
 	db.readers.SetMaxOpenConns(sqliteReaders)
 	db.readers.SetMaxIdleConns(sqliteReaders)
 	db.writer = startWriter(conn, h, db.points)
-	return db, nil
+	return db
 }
 
 func (db *sqliteDB) close() error {

@@ -20,7 +20,8 @@ const checkpointPages = 8192
 // An error of a checkpoint is fatal: an fsync that failed once must not be
 // believed the second time.
 type checkpointer struct {
-	conn   *sqliteConn // of the background checkpoint
+	file   sqliteFile  // of the background checkpoint
+	conn   *sqliteConn // nil before the first; owned by who runs it
 	health *health
 
 	pages   int // since the WAL last started anew; owned by the writer
@@ -29,8 +30,8 @@ type checkpointer struct {
 	ready   chan struct{} // one value when the background part is done
 }
 
-func newCheckpointer(conn *sqliteConn, h *health) *checkpointer {
-	return &checkpointer{conn: conn, health: h, ready: make(chan struct{}, 1)}
+func newCheckpointer(file sqliteFile, h *health) *checkpointer {
+	return &checkpointer{file: file, health: h, ready: make(chan struct{}, 1)}
 }
 
 // committed is called by the writer after each commit with its connection.
@@ -55,16 +56,32 @@ func (c *checkpointer) committed(writer *sqliteConn, pages int) error {
 func (c *checkpointer) start() {
 	c.started = true
 	c.running.Go(func() {
-		if err := checkpoint(c.conn, "PASSIVE"); err != nil {
+		if err := c.copyMost(); err != nil {
 			c.health.fail(err)
 		}
 		c.ready <- struct{}{}
 	})
 }
 
+// copyMost is the background part. Most databases never get there, so it opens its
+// connection when it is first needed. Without one, the writer copies all of it.
+func (c *checkpointer) copyMost() error {
+	if c.conn == nil {
+		conn, err := c.file.writer()
+		if err != nil {
+			return nil
+		}
+		c.conn = conn
+	}
+	return checkpoint(c.conn, "PASSIVE")
+}
+
 // stop waits for the background part.
 func (c *checkpointer) stop() error {
 	c.running.Wait()
+	if c.conn == nil {
+		return nil
+	}
 	return c.conn.Close()
 }
 

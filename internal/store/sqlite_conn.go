@@ -88,9 +88,13 @@ func (c *sqliteConn) Close() error {
 	return errors.Join(append(errs, c.Conn.Close())...)
 }
 
-// numbered turns the placeholders that Postgres takes, $1, into those that
-// SQLite counts alike, ?1. No statement of ours has a dollar sign elsewhere.
-func numbered(text string) string { return strings.ReplaceAll(text, "$", "?") }
+// forSQLite turns the placeholders that Postgres takes, $1, into those that
+// SQLite counts alike, ?1. No statement of ours has a dollar sign elsewhere. The
+// value of a placeholder that is all of a LIMIT is looked at to plan the query, so that
+// each use would compile it anew; that of a sum is not.
+var forSQLite = strings.NewReplacer("LIMIT $", "LIMIT 0 + ?", "$", "?")
+
+func numbered(text string) string { return forSQLite.Replace(text) }
 
 func (c *sqliteConn) stmt(text string) (driver.Stmt, error) {
 	if stmt, ok := c.prepared[text]; ok {
