@@ -6,8 +6,7 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
-
-	"github.com/underseal/underseal/internal/canon"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 // Words are the attributes that a tenant's policy may read of a variable.
@@ -34,169 +33,123 @@ func wordsOf(variable string, attributes types.Record) Words {
 	return w
 }
 
-// walk goes through a policy's JSON form, whose nodes are objects with the operator's
-// name, and collects what is not in the vocabulary.
-type walk struct{ wrong []string }
+// maxNodes bounds the nodes of a policy's conditions: what they cost at each decision.
+const maxNodes = 500
 
-func newWalk(p *cedar.Policy) walk {
+// walk goes through a policy and collects what is not in the vocabulary.
+type walk struct {
+	nodes int
+	wrong []string
+}
+
+func newWalk(one *cedar.Policy) walk {
 	var w walk
-	data, err := p.MarshalJSON()
-	if err != nil {
-		w.add("is too deep; make it simpler")
-		return w
-	}
-	body, err := canon.DecodeJSON(data)
-	if err != nil {
-		w.add("has a number that is too large, or is too deep; make it simpler")
-		return w
-	}
-	for _, variable := range []string{"principal", "action", "resource"} {
-		w.scope(variable, part(body, variable))
-	}
-	conditions, _ := part(body, "conditions").(canon.List)
-	for _, c := range conditions {
-		w.node(part(c, "body"))
+	p := (*ast.Policy)(one.AST())
+	w.scope("principal", p.Principal)
+	w.scope("action", p.Action)
+	w.scope("resource", p.Resource)
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), w.node)
 	}
 	slices.Sort(w.wrong)
 	w.wrong = slices.Compact(w.wrong)
 	return w
 }
 
-// part returns what an object has of a name, nil if there is nothing or it is none.
-func part(v canon.Value, name string) canon.Value {
-	object, _ := v.(*canon.Context)
-	value, _ := object.Get(name)
-	return value
-}
-
-func textPart(v canon.Value, name string) string {
-	s, _ := part(v, name).(canon.String)
-	return string(s)
-}
-
 func (w *walk) add(format string, args ...any) {
 	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
 
-func (w *walk) scope(variable string, s canon.Value) {
-	if one := part(s, "entity"); one != nil {
-		w.entity(variable, one)
-	}
-	several, _ := part(s, "entities").(canon.List)
-	for _, one := range several {
-		w.entity(variable, one)
-	}
-	if kind := textPart(s, "entity_type"); kind != "" {
-		w.kind(variable, kind)
-	}
-	if variable != "action" && (textPart(s, "op") == "in" || part(s, "in") != nil) {
-		w.in()
+func (w *walk) scope(variable string, s ast.IsScopeNode) {
+	switch s := s.(type) {
+	case ast.ScopeTypeEq:
+		w.entity(variable, s.Entity)
+	case ast.ScopeTypeIn:
+		w.in(variable)
+		w.entity(variable, s.Entity)
+	case ast.ScopeTypeInSet:
+		for _, one := range s.Entities {
+			w.entity(variable, one)
+		}
+	case ast.ScopeTypeIs:
+		w.kind(variable, s.Type)
+	case ast.ScopeTypeIsIn:
+		w.kind(variable, s.Type)
+		w.in(variable)
 	}
 }
 
-func (w *walk) in() {
-	w.add("asks whether an entity is in another, which only actions are; use principal.groups.contains(..) or resource.process == ..")
+func (w *walk) in(variable string) {
+	if variable != "action" {
+		w.add("asks whether an entity is in another, which only actions are; use principal.groups.contains(..) or resource.process == ..")
+	}
 }
 
 // entity checks one that is named where a variable stands; "" is anywhere.
-func (w *walk) entity(variable string, e canon.Value) {
-	kind, id := textPart(e, "type"), textPart(e, "id")
-	if kind != "Action" {
-		w.kind(variable, kind)
+func (w *walk) entity(variable string, e types.EntityUID) {
+	if e.Type != "Action" {
+		w.kind(variable, e.Type)
 		return
 	}
-	if _, err := ParseAction(id); err != nil || variable != "action" && variable != "" {
-		w.add("names Action::%q, which is no action", id)
+	if _, err := ParseAction(string(e.ID)); err != nil || variable != "action" && variable != "" {
+		w.add("names Action::%q, which is no action", string(e.ID))
 	}
 }
 
-func (w *walk) kind(variable, kind string) {
+func (w *walk) kind(variable string, kind types.EntityType) {
 	principal, resource := kind == User || kind == Service, slices.Contains(Kinds(), Kind(kind))
 	switch {
 	case variable == "principal" && principal, variable == "resource" && resource, variable == "" && (principal || resource):
 	default:
-		w.add("names an entity of type %q; there are %s, %s, and of resources %s", kind, User, Service, listed(Kinds()))
+		w.add("names an entity of type %q; there are %s, %s, and of resources %s", string(kind), User, Service, listed(Kinds()))
 	}
 }
 
-// operators have nodes below them and need no look themselves.
-var operators = []string{
-	"==", "!=", "<", "<=", ">", ">=", "&&", "||", "+", "-", "*", "!", "neg", "in", "contains", "containsAll", "containsAny", "isEmpty",
-	"if-then-else", "Set",
+// node looks at one node, and reports whether to look below it.
+func (w *walk) node(n ast.IsNode) bool {
+	if w.nodes++; w.nodes > maxNodes {
+		w.add("has more than %d nodes; make it simpler", maxNodes)
+		return false
+	}
+	switch n := n.(type) {
+	case ast.NodeTypeAccess:
+		w.attribute(n)
+	case ast.NodeValue:
+		w.value(n.Value)
+	case ast.NodeTypeIs:
+		w.kind("", n.EntityType)
+	case ast.NodeTypeIsIn:
+		w.kind("", n.EntityType)
+		w.in("")
+	case ast.NodeTypeIn:
+		v, _ := n.Left.(ast.NodeTypeVariable)
+		w.in(string(v.Name))
+	case ast.NodeTypeHas, ast.NodeTypeHasTag, ast.NodeTypeGetTag, ast.NodeTypeExtensionCall, ast.NodeTypeRecord:
+		w.add("uses has, a tag, an extension or a record, which are not available")
+	}
+	return true
 }
 
-func (w *walk) node(n canon.Value) {
-	object, _ := n.(*canon.Context)
-	for i := range object.Len() {
-		w.operator(object.At(i).Name, object.At(i).Value)
-	}
-}
-
-func (w *walk) operator(name string, operand canon.Value) {
-	switch {
-	case name == ".":
-		w.attribute(operand)
-	case name == "Value":
-		w.value(operand)
-	case name == "Var":
-	case name == "is":
-		w.kind("", textPart(operand, "entity_type"))
-		if part(operand, "in") != nil {
-			w.in()
-		}
-		w.node(part(operand, "left"))
-	case name == "like":
-		w.node(part(operand, "left"))
-	case !slices.Contains(operators, name):
-		w.add("uses %s, which is not available", name)
-	default:
-		w.below(name, operand)
-	}
-}
-
-// below goes through what an operator is applied to.
-func (w *walk) below(name string, operand canon.Value) {
-	if name == "in" && textPart(part(operand, "left"), "Var") != "action" {
-		w.in()
-	}
-	switch operand := operand.(type) {
-	case canon.List:
-		for _, n := range operand {
-			w.node(n)
-		}
-	case *canon.Context:
-		for i := range operand.Len() {
-			w.node(operand.At(i).Value)
-		}
-	}
-}
-
-func (w *walk) attribute(operand canon.Value) {
-	variable, name := textPart(part(operand, "left"), "Var"), textPart(operand, "attr")
+func (w *walk) attribute(n ast.NodeTypeAccess) {
+	v, _ := n.Arg.(ast.NodeTypeVariable)
 	for _, words := range Vocabulary() {
-		if words.Variable != variable {
+		if words.Variable != string(v.Name) {
 			continue
 		}
-		if !slices.Contains(words.Attributes, name) {
-			w.add("reads %s.%s; there are %s", variable, name, listed(words.Attributes))
+		if !slices.Contains(words.Attributes, string(n.Value)) {
+			w.add("reads %s.%s; there are %s", v.Name, n.Value, listed(words.Attributes))
 		}
 		return
 	}
-	w.add("reads .%s of something else than principal, resource and context", name)
+	w.add("reads .%s of something else than principal, resource and context", n.Value)
 }
 
-func (w *walk) value(v canon.Value) {
+func (w *walk) value(v types.Value) {
 	switch v := v.(type) {
-	case canon.List:
-		for _, item := range v {
-			w.value(item)
-		}
-	case *canon.Context:
-		entity := part(v, "__entity")
-		if entity == nil {
-			w.add("uses a record or an extension, which are not available")
-			return
-		}
-		w.entity("", entity)
+	case types.EntityUID:
+		w.entity("", v)
+	case types.Boolean, types.Long, types.String:
+	default:
+		w.add("uses has, a tag, an extension or a record, which are not available")
 	}
 }
