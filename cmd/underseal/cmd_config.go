@@ -122,6 +122,7 @@ func (s *settings) check() error {
 		{"limit_key", checkRate(s.LimitKey)},
 		{"limit_tenant", checkRate(s.LimitTenant)},
 		{"limit_address", checkRate(s.LimitAddress)},
+		{"limit_connections", checkNotNegative(s.LimitConnections)},
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"check_rate", checkNotNegative(s.CheckRate)},

@@ -56,6 +56,7 @@ type config struct {
 	LimitKey          string `koanf:"limit_key" default:"0" doc:"calls of one API key, such as 100/s; 0: no limit"`
 	LimitTenant       string `koanf:"limit_tenant" default:"0" doc:"calls of a tenant, all together; 0: no limit"`
 	LimitAddress      string `koanf:"limit_address" default:"1000/h" doc:"calls from one address without a good credential; 0: no limit"`
+	LimitConnections  int    `koanf:"limit_connections" default:"1000" doc:"connections that one address has open at once, but for loopback; 0: no limit"`
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`

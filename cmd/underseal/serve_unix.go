@@ -71,7 +71,7 @@ func (s *settings) addresses(log *slog.Logger) (api, figures *server.ListenConfi
 	if err != nil {
 		return nil, nil, "", err
 	}
-	api = &server.ListenConfig{Address: s.Listen, TLS: certificate, BehindProxy: s.BehindProxy, Log: log}
+	api = &server.ListenConfig{Address: s.Listen, TLS: certificate, BehindProxy: s.BehindProxy, PerAddress: s.LimitConnections, Log: log}
 	if err := api.Open("--listen"); err != nil {
 		return nil, nil, "", err
 	}

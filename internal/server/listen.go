@@ -42,6 +42,9 @@ type ListenConfig struct {
 	// ReadTimeout bounds the time for a whole request to arrive, IdleTimeout
 	// how long a connection may rest. Defaults 60 s and 120 s.
 	ReadTimeout, IdleTimeout time.Duration
+	// PerAddress bounds the connections that one IPv4 address or IPv6 /64 has open at
+	// once, but for those of this machine. 0: no bound. It means nothing behind a proxy.
+	PerAddress int
 }
 
 // Open opens the address, so that it is known to be free before anything is made
@@ -80,7 +83,11 @@ func NewListener(config ListenConfig, handler http.Handler) (*Listener, error) {
 	config.ReadTimeout = orDefault(config.ReadTimeout, time.Minute)
 	config.IdleTimeout = orDefault(config.IdleTimeout, 2*time.Minute)
 	log := orDefault(config.Log, slog.New(slog.DiscardHandler))
+	if config.BehindProxy {
+		config.PerAddress = 0
+	}
 	return &Listener{config: config, handler: handler, http: &http.Server{
+		ConnState:         (&crowd{most: config.PerAddress, open: map[netip.Prefix]int{}}).note,
 		Handler:           handler,
 		TLSConfig:         config.TLS,
 		ReadHeaderTimeout: 10 * time.Second,
