@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"reflect"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/network"
 	"github.com/underseal/underseal/internal/server"
 )
 
@@ -101,16 +101,12 @@ func (s *settings) checkMetricsListen() error {
 }
 
 // proxies are the networks of trusted_proxies.
-func (s *settings) proxies() ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	for _, text := range listed(s.TrustedProxies) {
-		p, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fault.New(fault.Invalid, "%q is no network such as 10.0.0.0/8", text).WithCode("config_invalid")
-		}
-		prefixes = append(prefixes, p)
+func (s *settings) proxies() (network.List, error) {
+	l, err := network.Parse(listed(s.TrustedProxies))
+	if err != nil {
+		return l, fault.New(fault.Invalid, "%s", err.Error()).WithCode("config_invalid")
 	}
-	return prefixes, nil
+	return l, nil
 }
 
 // listed are the parts of a setting that holds several, with commas between them.

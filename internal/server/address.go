@@ -42,5 +42,6 @@ func addressText(a netip.Addr) string {
 }
 
 func (s *Server) trusts(address netip.Addr) bool {
-	return slices.ContainsFunc(s.config.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(address) })
+	_, ok := s.config.TrustedProxies.Match(address)
+	return ok
 }

@@ -20,11 +20,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"path"
 	"time"
 
 	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/network"
 )
 
 // Config says how to serve.
@@ -43,7 +43,7 @@ type Config struct {
 	Timeout time.Duration
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For header
 	// is believed. Default none: the caller's address is the connection's.
-	TrustedProxies []netip.Prefix
+	TrustedProxies network.List
 	// Limits bound how often somebody may call. Default: nothing is bounded.
 	Limits *limit.Limiter
 	// Hosts are the names and addresses by which the API is reached, without ports; a

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -16,6 +15,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/network"
 	"github.com/underseal/underseal/internal/server"
 )
 
@@ -291,11 +291,11 @@ func TestClientThatHungUp(t *testing.T) {
 
 // trusting makes proxies of networks trusted.
 func trusting(networks ...string) func(*server.Config) {
-	return func(c *server.Config) {
-		for _, n := range networks {
-			c.TrustedProxies = append(c.TrustedProxies, netip.MustParsePrefix(n))
-		}
+	list, err := network.Parse(networks)
+	if err != nil {
+		panic(err)
 	}
+	return func(c *server.Config) { c.TrustedProxies = list }
 }
 
 func TestAddressIsOnlyTakenFromTrustedProxies(t *testing.T) {
