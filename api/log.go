@@ -76,32 +76,6 @@ type LogPolicy struct {
 	Policy string `json:"policy" doc:"a file of C2SP tlog-policy, with lines platform and tsa"`
 }
 
-// EntryQuery selects entries of a log.
-type EntryQuery struct {
-	Page
-	Shard string `query:"shard" doc:"of this log; the newest if it is left out" maxLength:"255"`
-	Kind  string `query:"kind" doc:"of this kind, or, with a point at the end, of all kinds that begin so" maxLength:"255"`
-}
-
-// LogEntry is what an entry of a log says in clear.
-type LogEntry struct {
-	Entry   string    `json:"entry" doc:"LOG/NUMBER, by which evidence of it is asked for"`
-	Kind    string    `json:"kind" doc:"what was done"`
-	At      time.Time `json:"at"`
-	Act     string    `json:"act" doc:"user, worker, engine or admin"`
-	Object  string    `json:"object,omitempty" doc:"whose step it is"`
-	Step    uint64    `json:"step,omitempty" doc:"number of the object's step"`
-	Element string    `json:"element,omitempty"`
-	Leaf    string    `json:"leaf" doc:"hash of the leaf, hex"`
-}
-
-// LogEntries is a page of entries, oldest first. A page may hold none and still have
-// a next one.
-type LogEntries struct {
-	Items []LogEntry `json:"items"`
-	Next  string     `json:"next,omitempty"`
-}
-
 // LogAnchoring says who is to see the heads of the logs, and when that happens next.
 type LogAnchoring struct {
 	Configured bool       `json:"configured" doc:"there is an anchor log"`

@@ -49,11 +49,6 @@ func (c *Client) LogPolicy(ctx context.Context) (api.LogPolicy, error) {
 	return call[api.LogPolicy](ctx, c, get("/v1/log/policy"))
 }
 
-// LogEntries lists what stands in a log, oldest first.
-func (c *Client) LogEntries(ctx context.Context, q api.EntryQuery) (api.LogEntries, error) {
-	return call[api.LogEntries](ctx, c, get("/v1/log/entries").with("shard", q.Shard, "kind", q.Kind, "after", q.After, "limit", number(q.Limit)))
-}
-
 // LogAnchoring says who is to see the heads of logs, and when that happens next.
 func (c *Client) LogAnchoring(ctx context.Context) (api.LogAnchoring, error) {
 	return call[api.LogAnchoring](ctx, c, get("/v1/log/anchoring"))

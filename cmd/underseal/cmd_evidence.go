@@ -18,7 +18,7 @@ import (
 
 type evidenceCmd struct {
 	Instance  string        `arg:"" optional:"" help:"Id of the instance."`
-	Entry     string        `help:"Of this entry of a log instead, LOG/NUMBER as underseal log entries lists it." placeholder:"ENTRY" xor:"step"`
+	Entry     string        `help:"Of this entry of a log instead, LOG/NUMBER as underseal audit lists it." placeholder:"ENTRY" xor:"step"`
 	Step      int           `help:"Of this step (default: the newest)." placeholder:"N" xor:"step"`
 	Task      string        `help:"Of the step that completed this task." placeholder:"ID" xor:"step"`
 	Job       string        `help:"Of the step that ended this job." placeholder:"ID" xor:"step"`

@@ -12,7 +12,6 @@ import (
 )
 
 type logCmd struct {
-	Entries    logEntriesCmd    `cmd:"" help:"List what stands in a log: what was done when, without values."`
 	Checkpoint logCheckpointCmd `cmd:"" help:"Print the newest signed head of a log."`
 	Prove      logProveCmd      `cmd:"" help:"Prove that a step is in its log, or that a log continues itself."`
 	Policy     logPolicyCmd     `cmd:"" help:"Print a policy for whoever checks evidence."`

@@ -41,6 +41,7 @@ type cli struct {
 	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
 	Evidence  evidenceCmd  `cmd:"" group:"client" help:"Write a file that proves a step to a stranger, offline."`
 	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
+	Audit     auditCmd     `cmd:"" group:"client" help:"Who did what, saw what and was refused what."`
 	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`
 
 	Witness    witnessCmd    `cmd:"" group:"other" help:"Be a witness of other people's logs."`

@@ -330,8 +330,22 @@ func auditedActs(key, key2 string) []audited {
 			}
 			return r, err
 		}},
-		{name: "LogEntries", do: func(ctx context.Context, a *auditor) (any, error) {
-			return a.Engine.LogEntries(ctx, a.Ann, api.EntryQuery{})
+		{name: "Audit", leaves: []string{"audit.read"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Audit(ctx, a.Ann, api.AuditQuery{})
+		}},
+		{name: "ExportAudit", leaves: []string{"audit.exported"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			entries, err := a.Engine.ExportAudit(ctx, a.Ann, api.AuditExportQuery{})
+			if err != nil {
+				return nil, err
+			}
+			var all []api.AuditEntry
+			for x, err := range entries {
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, x)
+			}
+			return all, nil
 		}},
 		{name: "LogAnchoring", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.LogAnchoring(ctx, a.Ann) }},
 		{name: "StartCheck", leaves: []string{"integrity.check_ordered", "integrity.checked"}, do: func(ctx context.Context, a *auditor) (any, error) {
@@ -434,12 +448,12 @@ func pathsShown(past engine.PastEntry) (paths []string) {
 }
 
 // state is all that an act could change, but for what is made ahead or by the log
-// itself.
+// itself, and how far checks have come, which is kept after they are over.
 func (a *auditor) state() map[string][][]any {
 	state := map[string][][]any{}
 	for _, file := range []string{"data.db", "keys.db"} {
 		for name, tab := range tables(a.t, filepath.Join(a.Config.Data, file), file) {
-			if name != "data_keys" && name != "subjects" && name != "uploads" && !strings.HasPrefix(name, "log_") && !strings.HasPrefix(name, "anchor") {
+			if name != "data_keys" && name != "subjects" && name != "uploads" && name != "checks" && !strings.HasPrefix(name, "log_") && !strings.HasPrefix(name, "anchor") {
 				state[name] = tab.rows
 			}
 		}

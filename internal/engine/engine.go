@@ -159,7 +159,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)
-	e.denials, e.strangers = newRefusals(e, "access.denied", e.refused), newRefusals(e, "sign_in.failed", e.refused)
+	e.denials, e.strangers = newRefusals(e, accessDenied, e.refused), newRefusals(e, signInFailed, e.refused)
 	return e, nil
 }
 

@@ -70,7 +70,8 @@ func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard st
 	entry := &store.Entry{ID: o.id}
 	var commitments []ledger.Hash
 	var sealed [][]byte
-	for _, f := range a.written() {
+	fields := a.written()
+	for _, f := range fields {
 		row, commitment, err := e.entryField(o, f, shard)
 		if err != nil {
 			return nil, err
@@ -81,7 +82,7 @@ func (e *Engine) entryAt(ctx context.Context, scope store.Scope, a act, shard st
 		Kind: a.kind, Log: shard, Elem: a.elem, At: formatTime(at), Act: a.act,
 		Data: ledger.DataRoot(commitments), N: len(commitments), Rows: ledger.RowsHash(nil, sealed),
 	}
-	entry.Leaf, err = e.storedLeaf(ctx, scope, entry.ID, leaf)
+	entry.Leaf, err = e.storedLeaf(ctx, scope, entry.ID, leaf, fields)
 	return entry, err
 }
 

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,13 +15,19 @@ import (
 	"github.com/underseal/underseal/ledger"
 )
 
-// entriesIn lists all entries of the newest log, of a kind or of all.
-func entriesIn(t *testing.T, env *testenv.Env, kind string) []api.LogEntry {
+// entriesIn lists all entries of the logs, of a kind or of all, oldest first.
+func entriesIn(t *testing.T, env *testenv.Env, kind string) []api.AuditEntry {
 	t.Helper()
-	var all []api.LogEntry
-	q := api.EntryQuery{Page: api.Page{Limit: 3}, Kind: kind}
+	return audit(t, env, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: kind}, OldestFirst: true})
+}
+
+// audit lists all that a search finds, in pages of 3.
+func audit(t *testing.T, env *testenv.Env, q api.AuditQuery) []api.AuditEntry {
+	t.Helper()
+	var all []api.AuditEntry
+	q.Limit = 3
 	for {
-		page, err := env.Engine.LogEntries(t.Context(), env.Ann, q)
+		page, err := env.Engine.Audit(t.Context(), env.Ann, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,36 +121,6 @@ func parsedPolicy(t *testing.T, text string) *ledger.Policy {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func TestEntriesAreListedByKind(t *testing.T) {
-	t.Parallel()
-	env := testenv.New(t, nil)
-	auditable(t, env)
-	all := entriesIn(t, env, "")
-	for _, kind := range []string{"data.", "data.shown", "data", "nothing", "instance.started"} {
-		var want []api.LogEntry
-		for _, x := range all {
-			if x.Kind == kind || kind == "data." && strings.HasPrefix(x.Kind, kind) {
-				want = append(want, x)
-			}
-		}
-		if got := entriesIn(t, env, kind); !slices.EqualFunc(got[:min(len(got), len(want))], want, func(a, b api.LogEntry) bool { return a.Entry == b.Entry }) || len(got) < len(want) {
-			t.Errorf("of kind %q there are %d, want %d", kind, len(got), len(want))
-		}
-	}
-	for _, c := range []struct {
-		q    api.EntryQuery
-		kind fault.Kind
-	}{
-		{api.EntryQuery{Shard: "1999"}, fault.NotFound},
-		{api.EntryQuery{Page: api.Page{After: "x"}}, fault.Invalid},
-		{api.EntryQuery{Page: api.Page{Limit: 1001}}, fault.Invalid},
-	} {
-		if _, err := env.Engine.LogEntries(t.Context(), env.Ann, c.q); !fault.Is(err, c.kind) {
-			t.Errorf("%+v: %v, want %s", c.q, err, c.kind)
-		}
-	}
 }
 
 func TestEvidenceOfEntriesRefusesWhatItCannotShow(t *testing.T) {

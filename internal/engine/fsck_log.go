@@ -79,6 +79,9 @@ func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err
 			p.check(c, shard, tree.root())
 		}
 	}
+	if err := c.checkTerms(ctx, shard, from, entries); err != nil {
+		return false, err
+	}
 	c.State.Rows += uint64(len(entries))
 	return len(entries) == c.part, nil
 }
@@ -126,8 +129,8 @@ func (c *Check) checkEntryLeaf(shard store.Shard, e *store.LogEntry, genuine fun
 		f.What = "the leaf is gone: its place in the log is there"
 	case ledger.LeafHash(e.Body) != ledger.Hash(e.Hash):
 		f.What = "the leaf is not the one that has this place in the log"
-	case !genuine(e.Object, e.Seq, store.Leaf{Body: e.Body, Hash: e.Hash, MAC: e.MAC}):
-		f.What = "the leaf was made by no server: somebody put it there, or changed its mac"
+	case !genuine(e.Object, e.Seq, e.Leaf()):
+		f.What = "the leaf was made by no server: somebody put it there, or changed its mac or terms"
 	default:
 		f.What = c.saysOtherwise(shard, e)
 	}

@@ -269,16 +269,7 @@ func (e *Engine) openPast(ctx context.Context, o *object, leaf ledger.Leaf, f st
 	return e.openNamed(ctx, o, leaf.Log, f.Path, f.Seq, f.Value)
 }
 
-func principalOf(actor canon.Value) string {
-	if c, ok := actor.(*canon.Context); ok {
-		if name, ok := c.Get("principal"); ok {
-			if text, ok := name.(canon.String); ok {
-				return string(text)
-			}
-		}
-	}
-	return ""
-}
+func principalOf(actor canon.Value) string { return stringIn(actor, "principal") }
 
 // wireStep reads a step's clear record.
 func (o *object) wireStep(row store.StepRow, actor string) (api.Step, error) {

@@ -22,24 +22,27 @@ const leafLabel = "underseal/v1/leaf\x00"
 
 // storedLeaf returns the row of a leaf of an object's step; seq is 0 of a leaf of no
 // object, and object the id of its row.
-func (e *Engine) storedLeaf(ctx context.Context, scope store.Scope, object store.ID, leaf ledger.Leaf) (store.Leaf, error) {
+func (e *Engine) storedLeaf(ctx context.Context, scope store.Scope, object store.ID, leaf ledger.Leaf, fields []fieldWrite) (store.Leaf, error) {
 	key, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
 	if err != nil {
 		return store.Leaf{}, err
 	}
 	row := store.Leaf{Body: leaf.Encode()}
 	row.Hash = ledger.LeafHash(row.Body)
-	row.MAC, err = leafMAC(key, object, leaf.Seq, row.Hash)
+	if row.Terms, err = e.leafTerms(ctx, scope, fields); err != nil {
+		return store.Leaf{}, err
+	}
+	row.MAC, err = leafMAC(key, object, leaf.Seq, row)
 	return row, err
 }
 
 // leafMAC is HKDF-Expand of one block.
-func leafMAC(key envelope.Key, object store.ID, seq uint64, hash [32]byte) ([32]byte, error) {
+func leafMAC(key envelope.Key, object store.ID, seq uint64, row store.Leaf) ([32]byte, error) {
 	prk, err := envelope.DeriveSecret([]envelope.Key{key})
 	if err != nil {
 		return [32]byte{}, err
 	}
-	info := canon.AppendTuple([]byte(leafLabel), string(object[:]), canon.Uint64(seq), string(hash[:]))
+	info := canon.AppendTuple([]byte(leafLabel), string(object[:]), canon.Uint64(seq), string(row.Hash[:]), string(row.Terms))
 	return envelope.MAC(prk, append(info, 1)), nil
 }
 
@@ -52,7 +55,7 @@ func (e *Engine) Genuine(ctx context.Context, tenant string) (func(object store.
 	}
 	return func(object store.ID, seq uint64, leaf store.Leaf) bool {
 		return slices.ContainsFunc(keys, func(k envelope.Key) bool {
-			mac, err := leafMAC(k, object, seq, leaf.Hash)
+			mac, err := leafMAC(k, object, seq, leaf)
 			return err == nil && hmac.Equal(mac[:], leaf.MAC[:])
 		})
 	}, nil

@@ -45,7 +45,7 @@ func TestAnInventedLeafComesUnderNoHead(t *testing.T) {
 		for i, leaf := range []ledger.Leaf{registered, done} {
 			body := leaf.Encode()
 			hash := ledger.LeafHash(body)
-			if _, err := db.Exec(`INSERT INTO leaves (tenant, object, seq, hash, body, mac) SELECT 'main', ?, 1, ?, ?, mac FROM leaves ORDER BY pos LIMIT 1`,
+			if _, err := db.Exec(`INSERT INTO leaves (tenant, object, seq, hash, body, mac, terms) SELECT 'main', ?, 1, ?, ?, mac, terms FROM leaves ORDER BY pos LIMIT 1`,
 				objects[i][:], hash[:], body); err != nil {
 				t.Fatal(err)
 			}

@@ -115,7 +115,7 @@ func (e *Engine) write(ctx context.Context, o *object, s step) (*store.WriteSet,
 		leaf.Stmt, leaf.Key = s.signed.hash.String(), s.signed.key.String()
 	}
 	var err error
-	if set.Leaf, err = e.storedLeaf(ctx, o.scope, o.id, leaf); err != nil {
+	if set.Leaf, err = e.storedLeaf(ctx, o.scope, o.id, leaf, s.fields); err != nil {
 		return nil, err
 	}
 	o.head.leaf = set.Leaf.Hash

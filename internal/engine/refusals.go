@@ -17,6 +17,12 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
+// Kinds of the entries about who was refused.
+const (
+	accessDenied = "access.denied"
+	signInFailed = "sign_in.failed"
+)
+
 // refusalTimes is how long refusals are counted before the log is told of them: of
 // somebody's first ones, of those after, and from then on. A kill loses no more than
 // what came in that time.
@@ -37,7 +43,7 @@ const (
 // again, with or without a credential, makes the log no longer than that.
 type refusals struct {
 	engine *Engine
-	kind   string // leaf's kind, "access.denied"
+	kind   string // leaf's kind, such as accessDenied
 
 	mu   sync.Mutex // guards open
 	open map[refusedBy]*refusal

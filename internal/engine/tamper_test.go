@@ -35,6 +35,8 @@ var free = map[string]string{
 	"log_heads":                "the tree: not read here",
 	"leaves.pos":               "the order in which leaves get their places in a log",
 	"leaves.mac":               "asked for when the leaf gets its place, and by the check",
+	"leaves.terms":             "likewise, under the same MAC",
+	"log_terms":                "finding only: what is found is compared with the leaf; the check names what is missing",
 	"anchor_hashes":            "not read here; filled and changed in TestWhatIsDoneToTheAnchorLogIsNamed",
 	"anchor_checkpoints":       "likewise",
 	"anchor_openings":          "likewise",

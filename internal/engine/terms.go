@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/blindindex"
@@ -18,7 +20,7 @@ import (
 // and of workers. They are under the first key.
 //
 // Terms are what a person might be known by or have said: they are written under the
-// newest key, and looked for under all.
+// newest key, and looked for under all. So is what entries of the log are found by.
 
 // indexToken returns the keyed hash by which a name of this tenant is found again. The
 // purpose keeps the uses apart.
@@ -102,4 +104,66 @@ func (e *Engine) terms(ctx context.Context, l *Live, keys []envelope.Key) (terms
 		}
 	}
 	return terms, nil
+}
+
+// What entries of the log are found by, besides what leaves say in clear.
+const (
+	principalTerm = "audit principal"
+	addressTerm   = "audit address"
+	objectTerm    = "audit object" // that was shown or refused; whose step a leaf is stands in it
+)
+
+// leafTerms returns the keyed hashes by which a leaf that commits to these fields is
+// found, ascending.
+func (e *Engine) leafTerms(ctx context.Context, scope store.Scope, fields []fieldWrite) ([]byte, error) {
+	keys, err := e.ring.IndexKeys(ctx, scope.Tenant())
+	if err != nil {
+		return nil, err
+	}
+	var tokens [][]byte
+	for _, t := range termsOf(fields) {
+		tokens = append(tokens, shortToken(blindindex.Token(keys[0], t.purpose, t.text)))
+	}
+	slices.SortFunc(tokens, bytes.Compare)
+	return bytes.Join(slices.CompactFunc(tokens, bytes.Equal), nil), nil
+}
+
+func shortToken(token [32]byte) []byte { return token[:store.TermSize] }
+
+// auditTerm is what a leaf is found by, and what that is.
+type auditTerm struct{ purpose, text string }
+
+// termsOf returns what a leaf with these fields is found by.
+func termsOf(fields []fieldWrite) (terms []auditTerm) {
+	for _, f := range fields {
+		switch {
+		case f.path == "$actor":
+			terms = append(terms, auditTerm{principalTerm, principalOf(f.value)}, auditTerm{addressTerm, stringIn(f.value, "address")})
+		case f.path == "$resource":
+			_, id, _ := strings.Cut(stringOf(f.value), " ")
+			object, _, _ := strings.Cut(id, ".") // a task or job is named by its instance and a number
+			terms = append(terms, auditTerm{objectTerm, object})
+		case f.path == "$shown" || strings.HasPrefix(f.path, "$shown/"):
+			list, _ := f.value.(canon.List)
+			for _, item := range list {
+				terms = append(terms, auditTerm{objectTerm, stringIn(item, "object")})
+			}
+		}
+	}
+	return terms
+}
+
+// textIn returns a text of a context, "" if it has none of that name.
+func stringIn(v canon.Value, name string) string {
+	c, ok := v.(*canon.Context)
+	if !ok {
+		return ""
+	}
+	value, _ := c.Get(name)
+	return stringOf(value)
+}
+
+func stringOf(v canon.Value) string {
+	text, _ := v.(canon.String)
+	return string(text)
 }

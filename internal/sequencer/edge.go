@@ -112,9 +112,8 @@ func (s *Sequencer) regrow(ctx context.Context, scope store.Scope, e *edge, size
 
 // appendEntry appends a leaf that has its place, which must be the next one.
 func (e *edge) appendEntry(entry *store.LogEntry, genuine genuine) error {
-	leaf := store.Leaf{Body: entry.Body, Hash: entry.Hash, MAC: entry.MAC}
-	origin, err := logOf(&store.Unsequenced{Object: entry.Object, Seq: entry.Seq, Leaf: leaf}, genuine)
-	if err == nil && (origin != e.origin || entry.Index != e.size) {
+	leaf, err := leafOf(&store.Unsequenced{Object: entry.Object, Seq: entry.Seq, Leaf: entry.Leaf()}, genuine)
+	if err == nil && (leaf.Log != e.origin || entry.Index != e.size) {
 		err = tampered("log %s has the leaf of %s, step %d, at index %d, where it is not its own", e.origin, entry.Object, entry.Seq, entry.Index)
 	}
 	if err == nil {

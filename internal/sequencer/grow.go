@@ -65,56 +65,56 @@ func (s *Sequencer) place(ctx context.Context, t *tenant, leaves []store.Unseque
 		return err
 	}
 	for len(leaves) > 0 {
-		n, origin, err := run(leaves, genuine)
+		read, err := run(leaves, genuine)
 		if err == nil {
-			err = s.enter(ctx, t, origin)
+			err = s.enter(ctx, t, read[0].Log)
 		}
 		if err == nil {
-			err = s.placeRun(ctx, t, leaves[:n], cursor)
+			err = s.placeRun(ctx, t, leaves[:len(read)], read, cursor)
 		}
 		if err != nil {
 			t.edge = nil // what is stored counts
 			return err
 		}
-		leaves = leaves[n:]
+		leaves = leaves[len(read):]
 	}
 	return nil
 }
 
-// run returns how many of the leaves, from the first on, are of the same log.
-func run(leaves []store.Unsequenced, genuine genuine) (n int, origin string, err error) {
-	for ; n < len(leaves); n++ {
-		log, err := logOf(&leaves[n], genuine)
+// run reads the leaves, of which there is one at least, as far as they are of the
+// same log as the first.
+func run(leaves []store.Unsequenced, genuine genuine) (read []ledger.Leaf, err error) {
+	for i := range leaves {
+		leaf, err := leafOf(&leaves[i], genuine)
 		if err != nil {
-			return 0, "", err
+			return nil, err
 		}
-		if n > 0 && log != origin {
+		if i > 0 && leaf.Log != read[0].Log {
 			break
 		}
-		origin = log
+		read = append(read, leaf)
 	}
-	return n, origin, nil
+	return read, nil
 }
 
 // genuine reports whether a server made a leaf; see Signing.
 type genuine func(object store.ID, seq uint64, leaf store.Leaf) bool
 
-// logOf returns the origin of the log that a leaf is of. Its row must be what the
-// leaf says, and a server must have made it: whatever is in a tree under a signed
-// head counts as the platform's word.
-func logOf(u *store.Unsequenced, genuine genuine) (string, error) {
+// leafOf reads a leaf. Its row must be what the leaf says, and a server must have
+// made it: whatever is in a tree under a signed head counts as the platform's word.
+func leafOf(u *store.Unsequenced, genuine genuine) (ledger.Leaf, error) {
 	leaf, err := ledger.ParseLeaf(u.Leaf.Body)
 	object := ""
 	if u.Seq > 0 {
 		object = uuid.UUID(u.Object).String()
 	}
 	if err != nil || ledger.LeafHash(u.Leaf.Body) != u.Leaf.Hash || leaf.Object != object || leaf.Seq != u.Seq {
-		return "", tampered("the leaf of %s, step %d, was changed before it got its place", u.Object, u.Seq)
+		return leaf, tampered("the leaf of %s, step %d, was changed before it got its place", u.Object, u.Seq)
 	}
 	if !genuine(u.Object, u.Seq, u.Leaf) {
-		return "", tampered("the leaf of %s, step %d, was made by no server: somebody put it into the database", u.Object, u.Seq)
+		return leaf, tampered("the leaf of %s, step %d, was made by no server: somebody put it into the database", u.Object, u.Seq)
 	}
-	return leaf.Log, nil
+	return leaf, nil
 }
 
 // enter makes a log the one that grows. The tree must be what was signed of it.
@@ -149,19 +149,21 @@ func (s *Sequencer) enter(ctx context.Context, t *tenant, origin string) error {
 	return err
 }
 
-// placeRun appends leaves to the log that grows.
-func (s *Sequencer) placeRun(ctx context.Context, t *tenant, leaves []store.Unsequenced, cursor *uint64) error {
+// placeRun appends leaves, which were read, to the log that grows.
+func (s *Sequencer) placeRun(ctx context.Context, t *tenant, leaves []store.Unsequenced, read []ledger.Leaf, cursor *uint64) error {
 	e := t.edge
 	g := store.Growth{Shard: e.number, From: e.size, Entries: make([]store.LogEntry, len(leaves)), Cursor: leaves[len(leaves)-1].Pos}
 	if cursor != nil {
 		g.Cursor = *cursor
 	}
+	found := postings{}
 	for i := range leaves {
 		u := &leaves[i]
+		found.add(e.size, Terms(read[i], u.Leaf.Terms))
 		g.Entries[i] = store.LogEntry{Index: e.size, Object: u.Object, Seq: u.Seq, Hash: u.Leaf.Hash}
 		e.append(u.Leaf.Hash)
 	}
-	g.Tiles = e.take()
+	g.Terms, g.Tiles = found.rows(), e.take()
 	if err := s.durable("grow"); err != nil {
 		return err
 	}

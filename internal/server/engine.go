@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"iter"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
@@ -79,10 +80,11 @@ type Engine interface {
 	LogProof(ctx context.Context, c identity.Caller, instance string, step int) (api.LogProof, error)
 	LogConsistency(ctx context.Context, c identity.Caller, q api.ConsistencyQuery) (api.LogConsistency, error)
 	LogPolicy(ctx context.Context, c identity.Caller) (api.LogPolicy, error)
-	LogEntries(ctx context.Context, c identity.Caller, q api.EntryQuery) (api.LogEntries, error)
 	LogAnchoring(ctx context.Context, c identity.Caller) (api.LogAnchoring, error)
 	Receipt(ctx context.Context, c identity.Caller, instance string, step int) (api.SignedReceipt, error)
 	Evidence(ctx context.Context, c identity.Caller, in api.EvidenceRequest) ([]byte, error)
+	Audit(ctx context.Context, c identity.Caller, q api.AuditQuery) (api.AuditEntries, error)
+	ExportAudit(ctx context.Context, c identity.Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error)
 	// LogFile returns a file of a log to whoever knows the secret of a reader's path.
 	// Everybody else gets NotFound, whatever it is that does not exist.
 	LogFile(ctx context.Context, secret, shard, name string) (engine.LogFile, error)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,7 +32,9 @@ type fakeEngine struct {
 	ready    map[string]error
 	damaged  int64 // where files cannot be read any further; 0: nowhere
 
-	asked atomic.Int64 // how often for a credential
+	asked     atomic.Int64 // how often for a credential
+	exported  int          // how many entries an export of the audit has
+	exportErr error        // what it ends with
 
 	mu    sync.Mutex // guards what follows
 	calls []call
@@ -345,9 +349,23 @@ func (e *fakeEngine) IntegrityStatus(_ context.Context, c identity.Caller) (api.
 	return api.Integrity{}, err
 }
 
-func (e *fakeEngine) LogEntries(_ context.Context, c identity.Caller, q api.EntryQuery) (api.LogEntries, error) {
-	_, err := e.note("LogEntries", c, "", "", q)
-	return api.LogEntries{}, err
+func (e *fakeEngine) Audit(_ context.Context, c identity.Caller, q api.AuditQuery) (api.AuditEntries, error) {
+	_, err := e.note("Audit", c, "", "", q)
+	return api.AuditEntries{}, err
+}
+
+func (e *fakeEngine) ExportAudit(_ context.Context, c identity.Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error) {
+	_, err := e.note("ExportAudit", c, "", "", q)
+	return func(yield func(api.AuditEntry, error) bool) {
+		for i := range e.exported {
+			if !yield(api.AuditEntry{Entry: fmt.Sprintf("2026/%d", i), Kind: "data.shown"}, nil) {
+				return
+			}
+		}
+		if e.exportErr != nil {
+			yield(api.AuditEntry{}, e.exportErr)
+		}
+	}, err
 }
 
 func (e *fakeEngine) LogAnchoring(_ context.Context, c identity.Caller) (api.LogAnchoring, error) {

@@ -69,6 +69,8 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 		answer = content("application/json", &huma.Schema{Type: "object"})
 	case o.out == reflect.TypeFor[archive]():
 		answer = content("application/zip", &huma.Schema{Type: "string", Format: "binary"})
+	case o.out == reflect.TypeFor[lines]():
+		answer = content("application/x-ndjson", &huma.Schema{Type: "string", Format: "binary"})
 	case o.out != reflect.TypeFor[document]() && o.out != reflect.TypeFor[fileBytes]():
 		answer = content("application/json", registry.Schema(o.out, true, ""))
 	}

@@ -43,12 +43,6 @@ func (s *Server) logRoutes() []*operation {
 			func(ctx context.Context, x *exchange, _ none) (api.LogPolicy, error) {
 				return e.LogPolicy(ctx, x.caller)
 			}),
-		newOperation("GET", "/v1/log/entries", "listLogEntries", tag, "List what stands in a log, oldest first",
-			func(ctx context.Context, x *exchange, in api.EntryQuery) (api.LogEntries, error) {
-				out, err := e.LogEntries(ctx, x.caller, in)
-				out.Items = list(out.Items)
-				return out, err
-			}),
 		newOperation("GET", "/v1/log/anchoring", "getLogAnchoring", tag, "Say who sees the heads of logs, and when next",
 			func(ctx context.Context, x *exchange, _ none) (api.LogAnchoring, error) {
 				out, err := e.LogAnchoring(ctx, x.caller)

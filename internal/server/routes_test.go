@@ -72,7 +72,8 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/log/policy", "", "LogPolicy", "", nil},
 		{"POST", "/v1/integrity/checks", "", "StartCheck", "", nil},
 		{"GET", "/v1/integrity", "", "IntegrityStatus", "", nil},
-		{"GET", "/v1/log/entries?shard=2026&kind=data.&after=5&limit=3", "", "LogEntries", "", api.EntryQuery{Page: api.Page{After: "5", Limit: 3}, Shard: "2026", Kind: "data."}},
+		{"GET", "/v1/audit?" + auditQuery + "&oldest_first=true&after=5&limit=3", "", "Audit", "", api.AuditQuery{AuditFilter: audited, OldestFirst: true, Page: api.Page{After: "5", Limit: 3}}},
+		{"GET", "/v1/audit/export?" + auditQuery + "&format=cef", "", "ExportAudit", "", api.AuditExportQuery{AuditFilter: audited, Format: "cef"}},
 		{"GET", "/v1/log/anchoring", "", "LogAnchoring", "", nil},
 		{"GET", "/v1/instances/1/receipt?step=3", "", "Receipt", "1", 3},
 		{"POST", "/v1/evidence", `{"instance":"1","task":"1.2","fields":["a"],"no_model":true}`, "Evidence", "", api.EvidenceRequest{Instance: "1", Task: "1.2", Fields: []string{"a"}, NoModel: true}},
@@ -231,3 +232,10 @@ func TestHeadIsAnsweredLikeGet(t *testing.T) {
 		t.Errorf("HEAD /healthz = %d", w.Code)
 	}
 }
+
+// audited is what auditQuery asks for.
+var audited = api.AuditFilter{
+	From: "2026-01-01T00:00:00Z", To: "2027-01-01T00:00:00Z", Kind: "data.", Principal: "ann", Address: "192.0.2.9", Object: "i-1", Process: "loan", Result: "done",
+}
+
+const auditQuery = "from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z&kind=data.&principal=ann&address=192.0.2.9&object=i-1&process=loan&result=done"

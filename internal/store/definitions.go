@@ -73,3 +73,10 @@ func putDefinition(s Scope, object ID, d *DefinitionRow) statement {
 			WithCode("version_taken"),
 	}
 }
+
+// Models lists the hashes of the models of a process's versions, oldest first.
+func (db *DB) Models(ctx context.Context, s Scope, process string) ([][32]byte, error) {
+	return collect(ctx, db.data, s.tenant, `
+		SELECT resource FROM definitions WHERE tenant = $1 AND process = $2 ORDER BY version`,
+		[]any{s.tenant, process}, func(r row, hash *[32]byte) error { return r.scan(hash) })
+}

@@ -29,8 +29,8 @@ func (db *DB) Shards(ctx context.Context, s Scope) ([]Shard, error) {
 // when there is none.
 func (db *DB) Leaf(ctx context.Context, s Scope, object ID, seq uint64) (Leaf, error) {
 	found, err := collect(ctx, db.data, s.tenant, `
-		SELECT hash, body, mac FROM leaves WHERE tenant = $1 AND object = $2 AND seq = $3`,
-		[]any{s.tenant, object, seq}, func(r row, l *Leaf) error { return r.scan(&l.Hash, &l.Body, &l.MAC) })
+		SELECT hash, body, mac, terms FROM leaves WHERE tenant = $1 AND object = $2 AND seq = $3`,
+		[]any{s.tenant, object, seq}, func(r row, l *Leaf) error { return r.scan(&l.Hash, &l.Body, &l.MAC, &l.Terms) })
 	if err == nil && len(found) == 0 {
 		err = fault.New(fault.NotFound, "%s has no leaf of step %d", object, seq)
 	}
@@ -48,7 +48,11 @@ type LogEntry struct {
 	Hash   [32]byte
 	Body   []byte   // of the leaf; empty when its row is missing
 	MAC    [32]byte // of the leaf
+	Terms  []byte   // of the leaf
 }
+
+// Leaf returns the entry's leaf.
+func (e *LogEntry) Leaf() Leaf { return Leaf{Body: e.Body, Hash: e.Hash, MAC: e.MAC, Terms: e.Terms} }
 
 // LogIndex returns the place of a leaf. NotFound (code "not_sequenced") when it
 // has none (yet).
@@ -66,14 +70,14 @@ func (db *DB) LogIndex(ctx context.Context, s Scope, object ID, seq uint64) (sha
 // LogEntries returns up to n entries of a log, from an index on, with their leaves.
 func (db *DB) LogEntries(ctx context.Context, s Scope, shard int, from uint64, n int) ([]LogEntry, error) {
 	return collect(ctx, db.data, s.tenant, `
-		SELECT e.idx, e.object, e.seq, e.hash, l.body, l.mac
+		SELECT e.idx, e.object, e.seq, e.hash, l.body, l.mac, l.terms
 		FROM log_entries e
 		LEFT JOIN leaves l ON l.tenant = e.tenant AND l.object = e.object AND l.seq = e.seq
 		WHERE e.tenant = $1 AND e.shard = $2 AND e.idx >= $3
 		ORDER BY e.idx
 		LIMIT $4`,
 		[]any{s.tenant, shard, from, n}, func(r row, e *LogEntry) error {
-			return r.scan(&e.Index, &e.Object, &e.Seq, &e.Hash, &e.Body, (*optionalHash)(&e.MAC))
+			return r.scan(&e.Index, &e.Object, &e.Seq, &e.Hash, &e.Body, (*optionalHash)(&e.MAC), &e.Terms)
 		})
 }
 
@@ -141,9 +145,9 @@ func (db *DB) LostLeaves(ctx context.Context, s Scope, limit int) ([]Unsequenced
 
 func (db *DB) unsequenced(ctx context.Context, s Scope, limit int, sqlite, postgres string) ([]Unsequenced, error) {
 	return collect(ctx, db.data, s.tenant,
-		db.dialect(`SELECT l.pos, l.object, l.seq, l.hash, l.body, l.mac `+sqlite, `SELECT l.xid::text::bigint, l.object, l.seq, l.hash, l.body, l.mac `+postgres),
+		db.dialect(`SELECT l.pos, l.object, l.seq, l.hash, l.body, l.mac, l.terms `+sqlite, `SELECT l.xid::text::bigint, l.object, l.seq, l.hash, l.body, l.mac, l.terms `+postgres),
 		[]any{s.tenant, limit}, func(r row, u *Unsequenced) error {
-			return r.scan(&u.Pos, &u.Object, &u.Seq, &u.Leaf.Hash, &u.Leaf.Body, &u.Leaf.MAC)
+			return r.scan(&u.Pos, &u.Object, &u.Seq, &u.Leaf.Hash, &u.Leaf.Body, &u.Leaf.MAC, &u.Leaf.Terms)
 		})
 }
 
@@ -202,6 +206,7 @@ type Growth struct {
 	Shard   int
 	From    uint64     // size before
 	Entries []LogEntry // from index From on; their leaves are not used
+	Terms   []LogTerm  // what the entries are found by; Shard is not used
 	Tiles   []Tile     // those that are new or have grown
 	Cursor  uint64     // Pos of the last leaf
 }
@@ -220,6 +225,7 @@ func (db *DB) Grow(ctx context.Context, s Scope, g Growth) error {
 			WithCode("stale"),
 	}}
 	unit = insertEntries(unit, s, g.Shard, g.Entries)
+	unit = insertTerms(unit, s, g.Shard, g.Terms)
 	for _, t := range g.Tiles {
 		unit = append(unit, statement{
 			text: `

@@ -22,7 +22,7 @@ func committed(t *testing.T, db *store.DB, s store.Scope, from, n int) []store.U
 	var all []store.Unsequenced
 	for i := from; i < from+n; i++ {
 		set := minimal(store.ID{0xf0 - byte(i)}, 0) // so that ids and commits have different orders
-		set.Leaf = store.Leaf{Body: fmt.Appendf(nil, "leaf %d", i), Hash: [32]byte{byte(i)}}
+		set.Leaf = store.Leaf{Body: fmt.Appendf(nil, "leaf %d", i), Hash: [32]byte{byte(i)}, Terms: bytes.Repeat([]byte{byte(i)}, store.TermSize)}
 		ok(t, db.Commit(t.Context(), s, set))
 		all = append(all, store.Unsequenced{Object: set.Object, Seq: 1, Leaf: set.Leaf})
 	}
@@ -88,8 +88,8 @@ func TestLeavesGetPlacesInTheOrderOfTheirCommits(t *testing.T) {
 		same(t, "Shards", must[[]store.Shard](t)(db.Shards(ctx, main)), []store.Shard{{Number: 1, Origin: shard1.Origin, Open: true, Size: 40}})
 		entries := must[[]store.LogEntry](t)(db.LogEntries(ctx, main, 1, 38, 9))
 		same(t, "LogEntries", entries, []store.LogEntry{
-			{Index: 38, Object: leaves[38].Object, Seq: 1, Hash: leaves[38].Leaf.Hash, Body: leaves[38].Leaf.Body},
-			{Index: 39, Object: leaves[39].Object, Seq: 1, Hash: leaves[39].Leaf.Hash, Body: leaves[39].Leaf.Body},
+			{Index: 38, Object: leaves[38].Object, Seq: 1, Hash: leaves[38].Leaf.Hash, Body: leaves[38].Leaf.Body, Terms: leaves[38].Leaf.Terms},
+			{Index: 39, Object: leaves[39].Object, Seq: 1, Hash: leaves[39].Leaf.Hash, Body: leaves[39].Leaf.Body, Terms: leaves[39].Leaf.Terms},
 		})
 		number, index, err := db.LogIndex(ctx, main, leaves[7].Object, 1)
 		if number != 1 || index != 7 || err != nil {
@@ -230,7 +230,7 @@ func TestALeafWaitsForEarlierTransactions(t *testing.T) {
 	conn := must[*pgx.Conn](t)(pgx.Connect(ctx, dsn))
 	t.Cleanup(func() { conn.Close(context.Background()) })
 	early := must[pgx.Tx](t)(conn.Begin(ctx))
-	_, err := early.Exec(ctx, `INSERT INTO underseal.leaves (tenant, object, seq, hash, body, mac) VALUES ('main', $1, 1, $2, 'early', $2)`,
+	_, err := early.Exec(ctx, `INSERT INTO underseal.leaves (tenant, object, seq, hash, body, mac, terms) VALUES ('main', $1, 1, $2, 'early', $2, '')`,
 		make([]byte, 16), make([]byte, 32))
 	ok(t, err)
 	late := committed(t, db, main, 0, 2)
@@ -238,7 +238,7 @@ func TestALeafWaitsForEarlierTransactions(t *testing.T) {
 	same(t, "leaves while an earlier transaction runs", len(found), 0)
 	ok(t, early.Commit(ctx))
 	found, _ = awaited(t, db, 3, 9)
-	want := append([]store.Unsequenced{{Seq: 1, Leaf: store.Leaf{Body: []byte("early")}}}, late...)
+	want := append([]store.Unsequenced{{Seq: 1, Leaf: store.Leaf{Body: []byte("early"), Terms: []byte{}}}}, late...)
 	same(t, "leaves after it", found, want)
 }
 

@@ -42,6 +42,16 @@ func (db *DB) Rows(ctx context.Context, s Scope, instance ID) (rows Rows, err er
 	return rows, nil
 }
 
+// ProcessOf returns the id of an instance's process, "" when there is no such
+// instance.
+func (db *DB) ProcessOf(ctx context.Context, s Scope, instance ID) (string, error) {
+	found, err := db.instanceRow(ctx, s, instance)
+	if err != nil || found == nil {
+		return "", err
+	}
+	return found.Process, nil
+}
+
 // instanceRow returns nil when there is none.
 func (db *DB) instanceRow(ctx context.Context, s Scope, instance ID) (*InstanceRow, error) {
 	found, err := collect(ctx, db.data, s.tenant,

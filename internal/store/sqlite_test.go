@@ -264,6 +264,14 @@ func TestNoListScansATable(t *testing.T) {
 	for _, f := range []store.TaskFilter{{}, {Process: "p"}, {Assignee: "a"}, {Group: "g"}, {User: "u"}, {Unassigned: true}} {
 		_, _ = db.Tasks(ctx, main, f)
 	}
+	for _, backward := range []bool{false, true} {
+		_, _ = db.TermBlocks(ctx, main, []byte("k1"), store.LogBlock{Shard: 1}, backward, 1)
+	}
+	_, _ = db.NextTerm(ctx, main, []byte("k1"), []byte("k1"))
+	_, _ = db.BlockTerms(ctx, main, store.LogBlock{Shard: 1})
+	_, _ = db.ObjectPlaces(ctx, main, object)
+	_, _ = db.Models(ctx, main, "p")
+	_, _ = db.LogEntries(ctx, main, 1, 0, 1)
 	_, _ = db.Standings(ctx, main)
 	_, _ = db.Signers(ctx, main)
 	_, _, _ = db.Unlisted(ctx, main)

@@ -26,7 +26,7 @@ func (db *DB) Steps(ctx context.Context, s Scope, object ID, after uint64, limit
 
 var (
 	stepRows = &insert{into: `INSERT INTO steps (tenant, object, seq, body)`, columns: 4}
-	leafRows = &insert{into: `INSERT INTO leaves (tenant, object, seq, hash, body, mac)`, columns: 6}
+	leafRows = &insert{into: `INSERT INTO leaves (tenant, object, seq, hash, body, mac, terms)`, columns: 7}
 )
 
 func insertStep(s Scope, object ID, seq uint64, body []byte) statement {
@@ -34,5 +34,5 @@ func insertStep(s Scope, object ID, seq uint64, body []byte) statement {
 }
 
 func insertLeaf(s Scope, object ID, seq uint64, leaf *Leaf) statement {
-	return leafRows.one(s.tenant, object, seq, leaf.Hash, leaf.Body, leaf.MAC)
+	return leafRows.one(s.tenant, object, seq, leaf.Hash, leaf.Body, leaf.MAC, leaf.Terms)
 }

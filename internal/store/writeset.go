@@ -85,11 +85,13 @@ type FieldRef struct {
 }
 
 // Leaf is one entry of the tenant's log, encoded, with its RFC 6962 hash and the
-// MAC by which the sequencer knows that a server made it.
+// MAC by which the sequencer knows that a server made it and its terms.
 type Leaf struct {
 	Body []byte
 	Hash [32]byte
 	MAC  [32]byte
+	// Terms are what it is found by besides what it says in clear, TermSize bytes each.
+	Terms []byte
 }
 
 // InstanceRow routes to an instance. Key is the id of its data key, so that

@@ -45,7 +45,8 @@ CREATE TABLE fields (
 
 -- The entries of the tenant's log. Only appended. A leaf of no object has an id
 -- of its own and the seq 0. mac shows that a server made it, and nobody else who
--- can write rows.
+-- can write rows. terms are what the leaf is found by besides what it says in
+-- clear: keyed hashes of 16 bytes each, ascending, under the same mac.
 -- xid orders them: once no
 -- transaction with a smaller one runs, no leaf comes before it any more.
 CREATE TABLE leaves (
@@ -55,6 +56,7 @@ CREATE TABLE leaves (
     hash   bytea    NOT NULL CHECK (octet_length(hash) = 32),
     body   bytea    NOT NULL,
     mac    bytea    NOT NULL CHECK (octet_length(mac) = 32),
+    terms  bytea    NOT NULL CHECK (octet_length(terms) % 16 = 0),
     xid    xid8     NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (tenant, object, seq)
 );

@@ -24,6 +24,18 @@ CREATE TABLE log_entries (
 );
 CREATE UNIQUE INDEX log_entries_by_leaf ON log_entries (tenant, object, seq);
 
+-- By what an entry is found: in which of 64 entries that begin at 64 * block it is
+-- bit by bit. Filled together with log_entries.
+CREATE TABLE log_terms (
+    tenant text COLLATE "C" NOT NULL,
+    term   bytea  NOT NULL CHECK (octet_length(term) BETWEEN 2 AND 255),
+    shard  bigint NOT NULL CHECK (shard >= 1),
+    block  bigint NOT NULL CHECK (block >= 0),
+    bits   bigint NOT NULL CHECK (bits <> 0),
+    PRIMARY KEY (tenant, term, shard, block)
+);
+CREATE INDEX log_terms_by_block ON log_terms (tenant, shard, block);
+
 -- The tree over the entries: up to 256 hashes of level 8 * level, as in C2SP's
 -- tlog-tiles. One that is not full is overwritten as it grows.
 CREATE TABLE log_tiles (
@@ -48,7 +60,8 @@ CREATE TABLE log_checkpoints (
     PRIMARY KEY (tenant, shard, size)
 );
 
-GRANT SELECT, INSERT ON log_shards, log_entries, log_tiles, log_checkpoints TO underseal_app;
+GRANT SELECT, INSERT ON log_shards, log_entries, log_terms, log_tiles, log_checkpoints TO underseal_app;
+GRANT UPDATE (bits) ON log_terms TO underseal_app;
 GRANT UPDATE (open, size, cursor) ON log_shards TO underseal_app;
 GRANT UPDATE (hashes) ON log_tiles TO underseal_app;
 GRANT UPDATE (published, signed), DELETE ON log_checkpoints TO underseal_app;
@@ -57,6 +70,8 @@ ALTER TABLE log_shards ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON log_shards TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE log_entries ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON log_entries TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE log_terms ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON log_terms TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE log_tiles ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON log_tiles TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE log_checkpoints ENABLE ROW LEVEL SECURITY;

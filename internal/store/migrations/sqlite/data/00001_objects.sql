@@ -50,7 +50,8 @@ CREATE TABLE fields (
 
 -- The entries of the tenant's log. Only appended. A leaf of no object has an id
 -- of its own and the seq 0. mac shows that a server made it, and nobody else who
--- can write rows.
+-- can write rows. terms are what the leaf is found by besides what it says in
+-- clear: keyed hashes of 16 bytes each, ascending, under the same mac.
 -- pos is the rowid, named so that
 -- VACUUM does not change it: with one writer, it is the order of the commits.
 CREATE TABLE leaves (
@@ -61,6 +62,7 @@ CREATE TABLE leaves (
     hash   BLOB    NOT NULL CHECK (length(hash) = 32),
     body   BLOB    NOT NULL,
     mac    BLOB    NOT NULL CHECK (length(mac) = 32),
+    terms  BLOB    NOT NULL CHECK (length(terms) % 16 = 0),
     UNIQUE (tenant, object, seq)
 ) STRICT;
 

@@ -24,6 +24,18 @@ CREATE TABLE log_entries (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX log_entries_by_leaf ON log_entries (tenant, object, seq);
 
+-- By what an entry is found: in which of 64 entries that begin at 64 * block it is
+-- bit by bit. Filled together with log_entries.
+CREATE TABLE log_terms (
+    tenant TEXT    NOT NULL,
+    term   BLOB    NOT NULL CHECK (length(term) BETWEEN 2 AND 255),
+    shard  INTEGER NOT NULL CHECK (shard >= 1),
+    block  INTEGER NOT NULL CHECK (block >= 0),
+    bits   INTEGER NOT NULL CHECK (bits <> 0),
+    PRIMARY KEY (tenant, term, shard, block)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX log_terms_by_block ON log_terms (tenant, shard, block);
+
 -- The tree over the entries: up to 256 hashes of level 8 * level, as in C2SP's
 -- tlog-tiles. One that is not full is overwritten as it grows.
 CREATE TABLE log_tiles (
