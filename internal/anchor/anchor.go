@@ -110,6 +110,7 @@ type Log struct {
 	halted  error           // why nothing more is signed; nil: nothing is wrong
 	taken   time.Time       // when checkpoints of tenants were taken last
 	delayed error           // how the last round ended; nil: nothing was left to do
+	signs   bool            // since the start, whoever is asked has confirmed what was there, if anything was
 
 	// Owned by the goroutine that runs rounds.
 	loaded    bool             // what follows was read
@@ -172,6 +173,30 @@ func (l *Log) Halted() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.halted
+}
+
+// CodeNotConfirmed is the code of the error that says why nothing is signed yet.
+const CodeNotConfirmed = "not_confirmed"
+
+// MaySign returns nil when logs of the deployment may be signed; else why not: Halted, or
+// Unavailable with the code CodeNotConfirmed as long as no quorum of witnesses has said,
+// since the start, that the newest checkpoint of this log is theirs too. Until then data
+// and keys may have been set back together, and what is signed may be a fork.
+func (l *Log) MaySign() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.halted != nil || l.signs {
+		return l.halted
+	}
+	return fault.New(fault.Unavailable, "no log is signed before a quorum of witnesses has confirmed what was signed before the start").
+		WithCode(CodeNotConfirmed).WithCause(l.delayed).
+		WithHint("nothing is lost: steps go on, and get their places and heads when enough witnesses answer")
+}
+
+func (l *Log) opened() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.signs = true
 }
 
 // Schedule says when checkpoints of tenants are taken next, and what the newest
@@ -295,6 +320,7 @@ func (l *Log) confirm(ctx context.Context) error {
 	err := l.show(ctx)
 	l.confirmed = l.Halted() == nil && len(l.shown.lines) >= l.config.Quorum
 	if l.confirmed {
+		l.opened()
 		return nil // what else is missing is asked for again
 	}
 	return err
@@ -327,6 +353,9 @@ func (l *Log) load(ctx context.Context) error {
 		return err
 	}
 	l.complete, l.loaded = newest.Size, true
+	if head.Size == 0 || l.config.Quorum == 0 { // there is nothing to confirm, or nobody who could
+		l.opened()
+	}
 	for _, w := range l.witnesses {
 		w.remember(newest)
 	}

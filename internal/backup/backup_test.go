@@ -109,6 +109,58 @@ func TestABackupOfARunningServerIsRestored(t *testing.T) {
 	}
 }
 
+// TestAnUnfinishedRestoreIsNotServed has what comes after the copy fail, as without the key
+// service: what is in place then would go on in the old log.
+func TestAnUnfinishedRestoreIsNotServed(t *testing.T) {
+	env, dir, _ := copied(t)
+	config := env.Config
+	config.Data, config.Create, config.Restored = filepath.Join(t.TempDir(), "data"), false, false
+	if _, err := backup.Restore(t.Context(), backup.Target{Data: config.Data}, filepath.Join(dir, "data"), filepath.Join(dir, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	refused := func() {
+		t.Helper()
+		n, err := node.Open(t.Context(), config)
+		if err == nil {
+			n.Close()
+		}
+		if fault.CodeOf(err) != "restore_unfinished" || !fault.Is(err, fault.Conflict) {
+			t.Errorf("data of a restore that is not finished: %v", err)
+		}
+	}
+	refused()
+	failing := config
+	failing.Restored, failing.KeyFile = true, filepath.Join(t.TempDir(), "none")
+	if n, err := node.Open(t.Context(), failing); err == nil {
+		n.Close()
+		t.Fatal("without its key file the restore goes on")
+	}
+	refused()
+	for _, restored := range []bool{true, false} {
+		config.Restored = restored
+		n, err := node.Open(t.Context(), config)
+		if err != nil {
+			t.Fatalf("restored %v: %v", restored, err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// What somebody put into place by other means is marked as soon as it is gone on with.
+	inPlace := env.Config
+	env.Restart(func() {
+		inPlace.Restored, inPlace.KeyFile = true, failing.KeyFile
+		if n, err := node.Open(t.Context(), inPlace); err == nil {
+			n.Close()
+			t.Fatal("without its key file the restore goes on")
+		}
+		config = env.Config
+		refused()
+		env.Config.Restored = true
+	})
+}
+
 func TestADamagedBackupIsNotRestored(t *testing.T) {
 	_, dir, _ := copied(t)
 	tests := []struct {

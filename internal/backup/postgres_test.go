@@ -38,7 +38,16 @@ func TestPostgresIsCopiedAndRestored(t *testing.T) {
 	if err := restore(empty); err != nil {
 		t.Fatal(err)
 	}
-	env.Restart(func() { env.Config.DSN, env.Config.Restored = empty, true })
+	env.Restart(func() {
+		env.Config.DSN = empty
+		if n, err := node.Open(t.Context(), env.Config); fault.CodeOf(err) != "restore_unfinished" {
+			if err == nil {
+				n.Close()
+			}
+			t.Errorf("serving what is restored and not gone on with: %v", err)
+		}
+		env.Config.Restored = true
+	})
 	if i := env.Instance(id); i.Seq != 1 {
 		t.Errorf("the restored instance is at step %d", i.Seq)
 	}

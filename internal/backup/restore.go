@@ -123,7 +123,7 @@ func (to Target) restoreFiles(ctx context.Context, parts []part) error {
 		return err
 	}
 	for _, p := range parts {
-		if err := p.moveIn(ctx, to.Data); err != nil {
+		if err := to.place(ctx, p, func() error { return p.moveIn(ctx, to.Data) }); err != nil {
 			return err
 		}
 		if err := syncTree(ctx, to.Data); err != nil {
@@ -131,6 +131,31 @@ func (to Target) restoreFiles(ctx context.Context, parts []part) error {
 		}
 	}
 	return nil
+}
+
+// place puts the database of a part into place, wholly or not at all. Before that of the
+// data it marks beside the keys that the restore is not finished: no server starts with
+// what is there before its logs go on.
+func (to Target) place(ctx context.Context, p part, put func() error) error {
+	if p.Part != Data {
+		return put()
+	}
+	if err := to.mark(ctx, true); err != nil {
+		return err
+	}
+	err := put()
+	if err != nil {
+		err = errors.Join(err, to.mark(context.WithoutCancel(ctx), false))
+	}
+	return err
+}
+
+func (to Target) mark(ctx context.Context, under bool) error {
+	if to.DSN == "" {
+		return store.MarkSQLite(ctx, filepath.Join(to.Data, "keys.db"), under)
+	}
+	dsn, _ := Source{DSN: to.DSN, KeysDSN: to.KeysDSN}.schema(Keys)
+	return store.MarkPostgres(ctx, dsn, under)
 }
 
 // checkEmpty requires that nothing can be overwritten, or taken for a part of what
@@ -250,8 +275,11 @@ func (to Target) restorePostgres(ctx context.Context, parts []part) error {
 		if err := store.PrepareRestore(ctx, dsn, schema); err != nil {
 			return err
 		}
-		if err := postgresTool(ctx, "pg_restore", dsn, "--exit-on-error", "--single-transaction", "--no-owner", "--no-password",
-			filepath.Join(p.dir, p.Part+".dump")); err != nil {
+		err := to.place(ctx, p, func() error {
+			return postgresTool(ctx, "pg_restore", dsn, "--exit-on-error", "--single-transaction", "--no-owner", "--no-password",
+				filepath.Join(p.dir, p.Part+".dump"))
+		})
+		if err != nil {
 			return err
 		}
 		logs, err := src.logs(ctx, p.Part)

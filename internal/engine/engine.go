@@ -202,8 +202,8 @@ func (e *Engine) Ready(ctx context.Context) map[string]error {
 	}
 	if e.anchors != nil {
 		checks["log"] = nil
-		if err := e.anchors.Halted(); err != nil {
-			checks["log"] = fault.New(fault.Integrity, "%w", err).WithCode(api.CodeDegraded)
+		if err := e.anchors.MaySign(); err != nil {
+			checks["log"] = fault.New(fault.KindOf(err), "%w", err).WithCode(api.CodeDegraded)
 		}
 	}
 	if e.integrity != nil {

@@ -188,6 +188,7 @@ func (a *anchors) Policy(_ context.Context, p *ledger.Policy) error {
 
 func (a *anchors) Schedule() (time.Time, error) { return a.next, a.delayed }
 func (a *anchors) Halted() error                { return a.halted }
+func (a *anchors) MaySign() error               { return a.halted }
 
 // Evidence that has to be anchored is given out when it is, and discloses nothing
 // before; when that will be is said.

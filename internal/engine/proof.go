@@ -26,6 +26,9 @@ type Anchors interface {
 	Schedule() (next time.Time, delayed error)
 	// Halted returns why no checkpoint is signed any more; nil: nothing is wrong.
 	Halted() error
+	// MaySign returns why no checkpoint is signed now: Halted, or Unavailable as long as
+	// witnesses have not confirmed what was signed before the start.
+	MaySign() error
 }
 
 // UseAnchors sets the anchor log. Without one nothing is anchored.
@@ -176,6 +179,12 @@ func (e *Engine) notSequenced(scope store.Scope, object store.ID, seq uint64) er
 		return fault.New(fault.Integrity, "step %d of %s is under no signed head of the log, and the log is halted: %s", seq, textID(object), messageOf(why)).
 			WithCode("log_halted").WithCause(why).
 			WithHint("nothing is signed before the server's operator has put that right: underseal fsck names what was changed. --receipt gives the platform's signed word meanwhile")
+	}
+	if e.anchors != nil {
+		if wait := e.anchors.MaySign(); wait != nil {
+			return fault.New(fault.Unavailable, "step %d of %s is not under a signed head of the log yet: %s", seq, textID(object), messageOf(wait)).
+				WithCode("not_sequenced").WithCause(wait).WithHint("try again when the witnesses answer. --receipt gives the platform's signed word at once")
+		}
 	}
 	return fault.New(fault.Unavailable, "step %d of %s is not under a signed head of the log yet", seq, textID(object)).
 		WithCode("not_sequenced").WithHint("that takes a second or two; try again. --receipt gives the platform's signed word at once")

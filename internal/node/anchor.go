@@ -25,19 +25,25 @@ const (
 
 // openAnchor begins the anchor log, if somebody is configured to see it. It comes
 // before anything is signed: data that were set back halt it, and with it all
-// signing.
+// signing. One that was halted stays so, whoever is configured now.
 func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) error {
-	if len(cfg.Anchor.Witnesses) == 0 && cfg.Anchor.Authority == nil {
-		return nil
-	}
-	log, err := anchor.New(n.anchorConfig(cfg, deployment))
-	if err != nil {
-		return err
-	}
 	if cfg.Restored {
 		if err := anchor.Renew(ctx, n.db); err != nil {
 			return err
 		}
+	}
+	if len(cfg.Anchor.Witnesses) == 0 && cfg.Anchor.Authority == nil {
+		head, err := n.db.AnchorHead(ctx)
+		if fault.Is(err, fault.NotFound) || err == nil && head.Halted == "" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	log, err := anchor.New(n.anchorConfig(cfg, deployment))
+	if err != nil {
+		return err
 	}
 	n.anchor = log
 	n.Engine.UseAnchors(log)
@@ -58,15 +64,15 @@ func (n *Node) published(_ context.Context, tenant string, _ store.Shard, _ uint
 	}
 }
 
-// haltable signs checkpoints as long as the anchor log, which is opened after the
-// tenants' logs, is not halted.
+// haltable signs checkpoints as far as the anchor log, which is opened after the
+// tenants' logs, lets it.
 type haltable struct{ *Node }
 
 // PlatformSigners returns who signs a checkpoint, nobody when the database was set
-// back or forked.
+// back or forked, or before witnesses have said that it was not.
 func (h haltable) PlatformSigners(ctx context.Context, tenant, origin string, size uint64) ([]note.Signer, error) {
 	if h.anchor != nil {
-		if err := h.anchor.Halted(); err != nil {
+		if err := h.anchor.MaySign(); err != nil {
 			return nil, err
 		}
 	}

@@ -5,10 +5,14 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,9 +28,38 @@ import (
 	"github.com/underseal/underseal/ledger"
 )
 
-// TestATenantsLogIsAnchoredAndAHaltStopsIt has a node seen by a witness; then its
-// anchor log is set back behind its back.
-func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
+// watched is a node whose anchor log a witness sees, or does not.
+type watched struct {
+	t       *testing.T
+	config  node.Config
+	log     lines
+	key     string // of the anchor log
+	witness *witness.Witness
+	there   atomic.Bool // the witness answers
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(text)
+}
+
+// taken returns what was written since it was called last.
+func (l *lines) taken() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+func newWatched(t *testing.T) (*watched, *node.Node) {
+	t.Helper()
 	key, err := witness.GenerateKey(filepath.Join(t.TempDir(), "key"), "w.example")
 	if err != nil {
 		t.Fatal(err)
@@ -35,78 +68,185 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var seen atomic.Pointer[witness.Witness] // nil: does not know the log yet
+	w := &watched{t: t, config: config(t)}
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
-		if w := seen.Load(); w != nil {
-			w.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(out, in)
+		if w.there.Load() {
+			w.witness.Handler(slog.New(slog.DiscardHandler)).ServeHTTP(out, in)
 			return
 		}
 		http.NotFound(out, in)
 	}))
-	defer server.Close()
-	var lines bytes.Buffer
-	cfg := config(t)
-	cfg.Log = slog.New(slog.NewJSONHandler(&lines, nil))
-	cfg.Anchor = anchor.Config{Witnesses: []anchor.Witness{{Key: verifier, URL: server.URL}}, Quorum: 1, Interval: time.Millisecond}
-	n, err := node.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(server.Close)
+	w.config.Log = slog.New(slog.NewJSONHandler(&w.log, nil))
+	w.config.Anchor = anchor.Config{Witnesses: []anchor.Witness{{Key: verifier, URL: server.URL}}, Quorum: 1, Interval: time.Millisecond}
+	n := w.open()
 	var line struct {
 		Key string `json:"vkey"`
 	}
-	if err := json.Unmarshal(bytes.SplitAfter(lines.Bytes(), []byte("\n"))[0], &line); err != nil || line.Key == "" {
-		t.Fatalf("the key for witnesses is not told: %s", lines.String())
+	text := w.log.taken()
+	if err := json.Unmarshal([]byte(strings.SplitAfter(text, "\n")[0]), &line); err != nil || line.Key == "" {
+		t.Fatalf("the key for witnesses is not told: %s", text)
 	}
-	w, err := witness.Open(witness.Config{Key: key, State: t.TempDir(), Logs: []witness.Log{{Key: line.Key}}})
-	if err != nil {
+	w.key = line.Key
+	if w.witness, err = witness.Open(witness.Config{Key: key, State: t.TempDir(), Logs: []witness.Log{{Key: line.Key}}}); err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close()
-	seen.Store(w)
-	annsKey, err := n.CreateAPIKey(t.Context(), "ann", "Admin") // leaves a leaf
+	t.Cleanup(func() { w.witness.Close() })
+	w.there.Store(true)
+	return w, n
+}
+
+func (w *watched) open() *node.Node {
+	w.t.Helper()
+	n, err := node.Open(w.t.Context(), w.config)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	sum := anchorFile(t, line.Key)
-	for { // until the witness has seen something
-		if _, err := w.Newest(sum); err == nil {
-			break
+	return n
+}
+
+func (w *watched) close(n *node.Node) {
+	w.t.Helper()
+	if err := n.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// seen waits until the witness has cosigned a head of more entries than so many.
+func (w *watched) seen(entries uint64) {
+	w.t.Helper()
+	for file := anchorFile(w.t, w.key); ; {
+		signed, err := w.witness.Newest(file)
+		if err != nil {
+			continue
+		}
+		if c, err := ledger.UnverifiedCheckpoint(signed); err != nil || c.Size > entries {
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return
 		}
 	}
+}
+
+// written leaves a leaf, and returns what comes with it.
+func (w *watched) written(n *node.Node) (key string) {
+	w.t.Helper()
+	key, err := n.CreateAPIKey(w.t.Context(), "ann", "Admin")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return key
+}
+
+// exec changes a database of a node that is closed.
+func (w *watched) exec(file, text string) {
+	w.t.Helper()
+	db := w.database(file)
+	defer db.Close()
+	if _, err := db.Exec(text); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *watched) database(file string) *sql.DB {
+	w.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(w.config.Data, file))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return db
+}
+
+// signsNothing requires that a node which is halted, or waits, signs no more.
+func (w *watched) signsNothing(n *node.Node, key string, halted bool) {
+	w.t.Helper()
+	before := signedSize(w.t, n, key)
+	w.written(n)
+	stops := func() bool { return figure(w.t, n, "underseal_log_stopped_tenants") == 1 }
+	if !halted {
+		stops = func() bool { return strings.Contains(w.log.taken(), "a tenant's log waits") }
+	}
+	for !stops() {
+		if size := signedSize(w.t, n, key); size != before {
+			w.t.Fatalf("the tenant's log signs on, at size %d after %d", size, before)
+		}
+	}
+	if size := signedSize(w.t, n, key); size != before {
+		w.t.Fatalf("the tenant's log has signed on, at size %d after %d", size, before)
+	}
+	if err := n.Engine.Ready(w.t.Context())["log"]; fault.CodeOf(err) != api.CodeDegraded || fault.Is(err, fault.Integrity) != halted {
+		w.t.Errorf("readiness says %v, want degraded", err)
+	}
+}
+
+// TestATenantsLogIsAnchoredAndAHaltStopsIt has a node seen by a witness; then its
+// anchor log is set back behind its back.
+func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
+	w, n := newWatched(t)
+	annsKey := w.written(n)
+	w.seen(0)
 	if err := n.Engine.Ready(t.Context())["log"]; err != nil {
 		t.Errorf("not ready: %v", err)
 	}
-	if err := n.Close(); err != nil {
+	w.close(n)
+	w.exec("data.db", `DELETE FROM anchor_hashes`)
+	n = w.open()
+	w.signsNothing(n, annsKey, true)
+	w.close(n)
+
+	// It stays so when nobody is asked any more.
+	w.config.Anchor = anchor.Config{}
+	n = w.open()
+	w.signsNothing(n, annsKey, true)
+	w.close(n)
+
+	w.config.Restored = true
+	n = w.open()
+	defer w.close(n)
+	if err := n.Engine.Ready(t.Context())["log"]; err != nil {
+		t.Errorf("after a restore: %v", err)
+	}
+}
+
+// TestNothingIsSignedBeforeWitnessesConfirm starts a node while its witness is away: with
+// the data that the witness has seen, and with data and keys that were set back together.
+func TestNothingIsSignedBeforeWitnessesConfirm(t *testing.T) {
+	w, n := newWatched(t)
+	annsKey := w.written(n)
+	w.seen(0)
+	w.close(n)
+	old := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(old, os.DirFS(w.config.Data)); err != nil {
 		t.Fatal(err)
+	}
+	db := w.database("keys.db")
+	var entries uint64
+	if err := errors.Join(db.QueryRow(`SELECT max(size) FROM anchor_heads`).Scan(&entries), db.Close()); err != nil || entries == 0 {
+		t.Fatalf("a head of %d entries, %v", entries, err)
 	}
 
-	db, err := sql.Open("sqlite", filepath.Join(cfg.Data, "data.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Exec(`DELETE FROM anchor_hashes`); err != nil {
-		t.Fatal(err)
-	}
-	db.Close()
-	cfg.Log = nil
-	n, err = node.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
-	if err := n.Engine.Ready(t.Context())["log"]; fault.CodeOf(err) != api.CodeDegraded {
-		t.Errorf("readiness says %v, want degraded", err)
-	}
+	w.there.Store(false)
+	w.log.taken()
+	n = w.open()
+	w.signsNothing(n, annsKey, false)
 	before := signedSize(t, n, annsKey)
-	if _, err := n.CreateAPIKey(t.Context(), "bob", "Admin"); err != nil {
-		t.Fatal(err)
+	w.there.Store(true)
+	for signedSize(t, n, annsKey) == before { // until the witness has confirmed
 	}
-	for figure(t, n, "underseal_log_stopped_tenants") != 1 {
-		if size := signedSize(t, n, annsKey); size != before {
-			t.Fatalf("the tenant's log signs on, at size %d after %d", size, before)
-		}
+	w.seen(entries)
+	w.close(n)
+
+	w.there.Store(false)
+	w.config.Data = old
+	w.log.taken()
+	n = w.open()
+	defer w.close(n)
+	w.signsNothing(n, annsKey, false)
+	w.there.Store(true)
+	for !fault.Is(n.Engine.Ready(t.Context())["log"], fault.Integrity) { // until the witness has contradicted
 	}
+	w.signsNothing(n, annsKey, true)
 }
 
 // signedSize is the size of the newest checkpoint of the tenant's log.

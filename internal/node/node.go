@@ -159,6 +159,11 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	if !found && !cfg.Create {
 		return fault.New(fault.NotFound, "the database holds no Underseal data").WithHint("make it with `underseal init`")
 	}
+	if found {
+		if err := n.checkRestored(ctx, cfg); err != nil {
+			return err
+		}
+	}
 	services, byDefault, err := n.keyServices(ctx, cfg, !found)
 	if err != nil {
 		return err
@@ -194,6 +199,11 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	if err := n.openAnchor(ctx, cfg, meta.Deployment); err != nil {
 		return err
 	}
+	if cfg.Restored {
+		if err := n.db.SetRestoring(ctx, false); err != nil {
+			return err
+		}
+	}
 	if n.integrity.anchors, err = n.anchorsToCheck(ctx, cfg); err != nil {
 		return err
 	}
@@ -215,6 +225,20 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.done.Go(func() { n.runOrders(run) })
 	n.done.Go(func() { n.tellRefusals(run) })
 	return n.runner.Start(ctx)
+}
+
+// checkRestored refuses data of which a restore was begun and not finished: their logs
+// would be forked. One that goes on with them marks that before anything can fail.
+func (n *Node) checkRestored(ctx context.Context, cfg Config) error {
+	if cfg.Restored {
+		return n.db.SetRestoring(ctx, true)
+	}
+	unfinished, err := n.db.Restoring(ctx)
+	if err == nil && unfinished {
+		err = fault.New(fault.Conflict, "the data were put into place by a restore that is not finished").WithCode("restore_unfinished").
+			WithHint("underseal restore --in-place goes on with it: in a new log, so that the old one is not forked")
+	}
+	return err
 }
 
 // openLog makes the sequencer and requires that the data has everything that was

@@ -119,6 +119,7 @@ type tenant struct {
 	more    bool       // leaves waited when a pass ended
 	due     time.Time  // not before then is anything done
 	pulse   time.Time  // when the newest checkpoint is published again; zero: there is none
+	waits   bool       // for something that is away, which the log was told
 	figures figures
 }
 
@@ -322,12 +323,13 @@ func (s *Sequencer) work(ctx context.Context, name string, t *tenant) error {
 func (s *Sequencer) noted(ctx context.Context, name string, t *tenant, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	former := t.figures.stopped != nil
+	former := t.figures.stopped != nil || t.waits
 	t.figures.stopped = err
 	if fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Conflict) {
 		t.figures.stopped = nil
 	}
-	stopped := t.figures.stopped != nil
+	stopped, waited := t.figures.stopped != nil, t.waits
+	t.waits = err != nil && !stopped
 	if err == nil {
 		if former {
 			s.cfg.Log.Warn("a tenant's log goes on", "tenant", name)
@@ -338,10 +340,10 @@ func (s *Sequencer) noted(ctx context.Context, name string, t *tenant, err error
 	if stopped {
 		t.due = time.Now().Add(retryStopped)
 	}
-	if stopped && !former && ctx.Err() == nil {
+	if stopped && (!former || waited) && ctx.Err() == nil {
 		s.cfg.Log.Error("a tenant's log is stopped: nothing more is signed for it", "tenant", name, "error", err)
 	}
-	if !stopped && ctx.Err() == nil {
+	if !stopped && !waited && ctx.Err() == nil {
 		s.cfg.Log.Warn("a tenant's log waits", "tenant", name, "error", err)
 	}
 }

@@ -3,7 +3,8 @@
 CREATE TABLE deployment (
     one        integer PRIMARY KEY CHECK (one = 1),
     deployment text COLLATE "C" NOT NULL CHECK (deployment <> ''),
-    manifest_key bytea NOT NULL CHECK (octet_length(manifest_key) = 32)
+    manifest_key bytea NOT NULL CHECK (octet_length(manifest_key) = 32),
+    restoring  boolean NOT NULL DEFAULT false
 );
 
 -- Which key service wrapped a tenant key, and when it was made, serve to find the

@@ -1,9 +1,11 @@
 -- The same row as beside the data, so that the two cannot be mixed up. manifest_key
 -- makes the MACs of backups' manifests: who has only a copy of the data cannot change it.
+-- restoring: a restore was begun and is not finished; no server starts.
 CREATE TABLE deployment (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
     deployment TEXT NOT NULL CHECK (deployment <> ''),
-    manifest_key BLOB NOT NULL CHECK (length(manifest_key) = 32)
+    manifest_key BLOB NOT NULL CHECK (length(manifest_key) = 32),
+    restoring  INTEGER NOT NULL DEFAULT 0 CHECK (restoring IN (0, 1))
 ) STRICT;
 
 -- Which key service wrapped a tenant key, and when it was made, serve to find the
