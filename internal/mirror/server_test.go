@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -59,6 +60,8 @@ func grown(t *testing.T, env *testenv.Env, n int) api.LogShard {
 	return shards.Items[0]
 }
 
+// TestAnyTileClientReadsTheLogOfAServer reads it by nothing of ours: paths, tiles, hashes
+// and proofs are those of x/mod, entries are read here as C2SP tlog-tiles says.
 func TestAnyTileClientReadsTheLogOfAServer(t *testing.T) {
 	env, address, _ := aServer(t)
 	shard := grown(t, env, 300)
@@ -68,6 +71,10 @@ func TestAnyTileClientReadsTheLogOfAServer(t *testing.T) {
 		t.Fatalf("checkpoint %+v, %v", head, err)
 	}
 	reader := tlog.TileHashReader(tlog.Tree{N: int64(head.Size), Hash: tlog.Hash(head.Root)}, client)
+	entries := append(client.entries("tile/entries/000"), client.entries(fmt.Sprintf("tile/entries/001.p/%d", head.Size-256))...)
+	if len(entries) != int(head.Size) {
+		t.Fatalf("%d entries, want %d", len(entries), head.Size)
+	}
 	for i := range int64(head.Size) {
 		proof, err := tlog.ProveRecord(int64(head.Size), i, reader)
 		if err != nil {
@@ -79,6 +86,9 @@ func TestAnyTileClientReadsTheLogOfAServer(t *testing.T) {
 		}
 		if err := tlog.CheckRecord(proof, int64(head.Size), tlog.Hash(head.Root), i, hashes[0]); err != nil {
 			t.Fatalf("entry %d: %v", i, err)
+		}
+		if tlog.RecordHash(entries[i]) != hashes[0] {
+			t.Fatalf("entry %d is another than the tree has", i)
 		}
 	}
 }
@@ -103,12 +113,23 @@ func (w webTiles) get(path string) []byte {
 	return data
 }
 
+// entries reads a bundle of entries: each is its length, two bytes with the higher one
+// first, and so many bytes.
+func (w webTiles) entries(path string) (list [][]byte) {
+	w.t.Helper()
+	for rest := w.get(path); len(rest) > 0; {
+		n := 2 + int(rest[0])<<8 + int(rest[1])
+		list, rest = append(list, rest[2:n]), rest[n:]
+	}
+	return list
+}
+
 func (webTiles) Height() int { return 8 }
 
 func (w webTiles) ReadTiles(list []tlog.Tile) ([][]byte, error) {
 	var all [][]byte
 	for _, t := range list {
-		all = append(all, w.get(tiles.File{Level: t.L, Index: uint64(t.N), Width: t.W}.Path()))
+		all = append(all, w.get(strings.Replace(t.Path(), "tile/8/", "tile/", 1))) // whose height is always 8
 	}
 	return all, nil
 }

@@ -1,7 +1,7 @@
 package witness
 
 import (
-	"encoding/base64"
+	"crypto/ed25519"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -26,7 +26,7 @@ type Log struct {
 type acceptedLog struct {
 	origin, prefix string // one of them
 	verifier       note.Verifier
-	public         []byte // Ed25519; of a prefix only
+	public         ed25519.PublicKey // of a prefix only
 }
 
 // Check refuses a log that makes no sense.
@@ -36,9 +36,12 @@ func (l Log) Check() error {
 }
 
 func (l Log) accept() (acceptedLog, error) {
-	verifier, err := note.NewVerifier(l.Key)
+	verifier, err := ledger.ParseVerifier(l.Key)
 	if err != nil {
 		return acceptedLog{}, refusedLog(l.Key, "its key is none of a log: %v", err)
+	}
+	if verifier.Cosigns() {
+		return acceptedLog{}, refusedLog(l.Key, "its key is that of a witness")
 	}
 	switch {
 	case l.Prefix == "" && l.Origin == "":
@@ -50,12 +53,7 @@ func (l Log) accept() (acceptedLog, error) {
 	case !strings.HasSuffix(l.Prefix, "/"):
 		return acceptedLog{}, refusedLog(l.Key, "the prefix %q does not end with /", l.Prefix)
 	}
-	words := strings.SplitN(l.Key, "+", 3) // NewVerifier has seen to it that there are three
-	raw, err := base64.StdEncoding.DecodeString(words[2])
-	if err != nil {
-		return acceptedLog{}, refusedLog(l.Key, "its key is none of a log: %v", err)
-	}
-	return acceptedLog{prefix: l.Prefix, public: raw[1:]}, nil
+	return acceptedLog{prefix: l.Prefix, public: verifier.Public()}, nil
 }
 
 func refusedLog(key, format string, args ...any) error {
@@ -74,7 +72,7 @@ func (l acceptedLog) key(origin string) (note.Verifier, error) {
 	if !strings.HasPrefix(origin, l.prefix) || origin == l.prefix || strings.ContainsAny(origin, "+ ") {
 		return nil, nil
 	}
-	verifier, err := note.NewVerifier(ledger.VerifierKey(origin, l.public))
+	verifier, err := ledger.ParseVerifier(ledger.VerifierKey(origin, l.public))
 	if err != nil {
 		return nil, malformed("the origin cannot be a key's name")
 	}

@@ -2,6 +2,7 @@ package witness_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -267,6 +268,7 @@ func TestConfigurationIsRefused(t *testing.T) {
 		"no key":            {{}},
 		"a key that is not": {{Key: l.key() + "x"}},
 		"a witness's key":   {{Key: newKey(t).Verifier()}},
+		"anybody's key":     {{Key: ledger.VerifierKey(origin, make(ed25519.PublicKey, ed25519.PublicKeySize))}}, // of order 4
 		"both":              {{Key: l.key(), Origin: "a", Prefix: "a/"}},
 		"half a name":       {{Key: l.key(), Prefix: "underseal/d1"}},
 	} {
