@@ -270,6 +270,9 @@ func TestTheProjectsPatchesHaveAHeader(t *testing.T) {
 // makeProject makes the module in a repository and goes there.
 func makeProject(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("builds a test for each patch: left out by -short")
+	}
 	t.Chdir(t.TempDir())
 	for name, text := range files {
 		put(t, name, text)

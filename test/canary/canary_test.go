@@ -299,6 +299,9 @@ func (c *collector) received(t *testing.T) []byte {
 
 func start(t *testing.T, settings ...string) *server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("builds the server, and runs it several times: left out by -short")
+	}
 	dir := t.TempDir()
 	s := &server{settings: settings, dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/underseal/underseal/cmd/underseal")

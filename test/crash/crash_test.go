@@ -45,6 +45,9 @@ func run(m *testing.M) int {
 // program builds a main package of the module and returns the path of the binary.
 func program(t *testing.T, pkg string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("builds servers, and kills them often: left out by -short")
+	}
 	path, err := build(pkg)
 	if err != nil {
 		t.Fatal(err)

@@ -19,11 +19,7 @@ import (
 // finished before the next start serves, and nobody else's values are touched.
 func TestServerKilledInErasuresFinishesThem(t *testing.T) {
 	t.Parallel()
-	kills := 40
-	if testing.Short() {
-		kills = 3
-	}
-	killInErasures(t, newServer(t, ""), kills, 150*time.Millisecond)
+	killInErasures(t, newServer(t, ""), 40, 150*time.Millisecond)
 }
 
 func TestServerKilledInErasuresOnPostgresFinishesThem(t *testing.T) {

@@ -26,10 +26,7 @@ type kept struct {
 // others nothing stays half-written.
 func TestServerKilledInUploadsKeepsWhatItAcknowledged(t *testing.T) {
 	t.Parallel()
-	kills := 20
-	if testing.Short() {
-		kills = 2
-	}
+	const kills = 20
 	rng := newRand(t)
 	s := newServer(t, "")
 	s.start()

@@ -17,12 +17,8 @@ const rowsEvery = 15
 
 func TestServerKilledOnSQLiteLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	kills := 155
-	if testing.Short() {
-		kills = 5
-	}
 	s := newServer(t, "")
-	killLoop(t, s, kills, func(running bool) database {
+	killLoop(t, s, 155, func(running bool) database {
 		if running {
 			return openSQLite(t, s.path("data"))
 		}

@@ -21,11 +21,7 @@ import (
 // of persons and of the index all.
 func TestServerKilledInRotationsLosesNoKey(t *testing.T) {
 	t.Parallel()
-	kills := 40
-	if testing.Short() {
-		kills = 3
-	}
-	killInRotations(t, newServer(t, ""), kills)
+	killInRotations(t, newServer(t, ""), 40)
 }
 
 func TestServerKilledInRotationsOnPostgresLosesNoKey(t *testing.T) {

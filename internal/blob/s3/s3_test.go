@@ -212,6 +212,9 @@ func TestReadingOnIsOneRequest(t *testing.T) {
 
 // S3 takes 10,000 parts of an object: those of a very large one are larger.
 func TestPartsGrow(t *testing.T) {
+	if testing.Short() {
+		t.Skip("uploads 118 MiB")
+	}
 	var sizes []int64 // of the parts, which come one after the other
 	service := &s3test.Fake{AccessKey: "AKIDEXAMPLE"}
 	cfg := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

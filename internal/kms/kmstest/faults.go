@@ -49,7 +49,7 @@ func TestFaults(t *testing.T, open func(t *testing.T) (kms.Service, Faults)) {
 	check("a refusal is Denied", func(f Faults) func() { return f.Deny }, time.Minute, kind(fault.Denied, false))
 	check("a service out of reach is Unavailable", func(f Faults) func() { return f.Cut }, time.Minute, kind(fault.Unavailable, false))
 	check("a service that asks to wait is Unavailable and says so", func(f Faults) func() { return f.Throttle }, time.Minute, kind(fault.Unavailable, true))
-	check("a service that hangs is given up with the caller's context", func(f Faults) func() { return f.Hang }, time.Second, givenUp)
+	check("a service that hangs is given up with the caller's context", func(f Faults) func() { return f.Hang }, 300*time.Millisecond, givenUp)
 	t.Run("calls of a slow service do not wait for each other", func(t *testing.T) {
 		s, faults := open(t)
 		if faults.Slow == nil {
