@@ -172,7 +172,8 @@ func newParser(commands *cli, e *env, exit func(int)) (*kong.Kong, error) {
 		kong.Description("Runs business processes whose data only the right people can read and nobody can quietly change."),
 		kong.Writers(e.stdout, e.stderr),
 		kong.Exit(exit),
-		helpVars(),
+		kong.Vars{"config_file": defaultConfigFile()},
+		kong.PostBuild(explainSettings),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "server", Title: "On the machine of the server:"},
