@@ -114,12 +114,15 @@ func breaks(t *testing.T, env *testenv.Env, file, trigger string) (repair func()
 }
 
 // leavesFiles checks what uploads left behind: as many blobs and rows as there are
-// files, and no upload.
+// files, and no upload, in the store of blobs either.
 func leavesFiles(t *testing.T, env *testenv.Env, files int) {
 	t.Helper()
 	blobs, err := env.Blobs.List(t.Context(), env.Ann.Scope.Tenant(), [16]byte{}, 100)
 	if err != nil || len(blobs) != files {
 		t.Errorf("%d blobs are left, %v, want %d", len(blobs), err, files)
+	}
+	if n := env.Blobs.Unfinished(); n != 0 {
+		t.Errorf("%d blobs were begun and never ended", n)
 	}
 	env.Restart(func() {
 		if n := count(t, env, "data.db", `SELECT count(*) FROM files`); n != files {

@@ -117,11 +117,11 @@ func (e *Engine) receive(ctx context.Context, scope store.Scope, u *upload, body
 	}
 	in := &inflow{ctx: ctx, engine: e, scope: scope, body: body, sum: sha256.New()}
 	defer in.release()
-	if err := e.seal(scope, u, in, w); err != nil {
-		return errors.Join(err, w.Abort())
+	if err = e.seal(scope, u, in, w); err == nil {
+		err = w.Commit()
 	}
-	if err := w.Commit(); err != nil {
-		return err
+	if err != nil { // a store may keep what came until it is told
+		return errors.Join(err, w.Abort())
 	}
 	sealed, err := e.sealUpload(scope, u)
 	if err != nil {

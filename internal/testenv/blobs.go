@@ -18,8 +18,9 @@ type Blobs struct {
 	// "open" and "delete"; its error is what the call returns then.
 	Fault func(point string) error
 
-	mu      sync.Mutex // guards tenants
-	tenants map[string]map[blob.ID][]byte
+	mu         sync.Mutex // guards what follows
+	tenants    map[string]map[blob.ID][]byte
+	unfinished int // writers
 }
 
 var _ blob.Store = (*Blobs)(nil)
@@ -33,7 +34,24 @@ func (b *Blobs) fault(point string) error {
 
 // Create begins a blob.
 func (b *Blobs) Create(_ context.Context, tenant string, id blob.ID) (blob.Writer, error) {
-	return &blobWriter{blobs: b, tenant: tenant, id: id}, b.fault("create")
+	if err := b.fault("create"); err != nil {
+		return nil, err
+	}
+	b.count(1)
+	return &blobWriter{blobs: b, tenant: tenant, id: id}, nil
+}
+
+func (b *Blobs) count(writers int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unfinished += writers
+}
+
+// Unfinished returns how many blobs were begun and neither committed nor aborted.
+func (b *Blobs) Unfinished() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.unfinished
 }
 
 type blobWriter struct {
@@ -41,6 +59,7 @@ type blobWriter struct {
 	blobs  *Blobs
 	tenant string
 	id     blob.ID
+	ended  bool
 }
 
 func (w *blobWriter) Write(p []byte) (int, error) {
@@ -56,11 +75,22 @@ func (w *blobWriter) Commit() error {
 		return err
 	}
 	w.blobs.Put(w.tenant, w.id, w.Bytes())
+	w.end()
 	return nil
 }
 
 // Abort leaves nothing behind.
-func (w *blobWriter) Abort() error { return nil }
+func (w *blobWriter) Abort() error {
+	w.end()
+	return nil
+}
+
+func (w *blobWriter) end() {
+	if !w.ended {
+		w.ended = true
+		w.blobs.count(-1)
+	}
+}
 
 // Put puts a blob behind the node's back.
 func (b *Blobs) Put(tenant string, id blob.ID, data []byte) {
