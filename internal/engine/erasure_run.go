@@ -531,7 +531,7 @@ func (e *Engine) putPlan(ctx context.Context, scope store.Scope, id store.ID, p 
 	if err != nil {
 		return err
 	}
-	sealed, err := e.sealText(ctx, scope, e.planParts(scope, id), text)
+	sealed, err := e.sealText(ctx, scope, e.planContext(scope, id), text)
 	if err != nil {
 		return err
 	}
@@ -541,12 +541,8 @@ func (e *Engine) putPlan(ctx context.Context, scope store.Scope, id store.ID, p 
 	return e.store.PutErasure(ctx, scope, id, sealed)
 }
 
-func (e *Engine) planContext(scope store.Scope, id store.ID, path string) envelope.Context {
-	return envelope.Context{Deployment: e.deployment, Tenant: scope.Tenant(), Class: "erasure", Object: textID(id), Path: path}
-}
-
-func (e *Engine) planParts(scope store.Scope, id store.ID) func(path string) envelope.Context {
-	return func(path string) envelope.Context { return e.planContext(scope, id, path) }
+func (e *Engine) planContext(scope store.Scope, id store.ID) envelope.Context {
+	return envelope.Context{Deployment: e.deployment, Tenant: scope.Tenant(), Class: "erasure", Object: textID(id)}
 }
 
 // storedPlan returns a custody's plan, nil if there is none.
@@ -561,7 +557,7 @@ func (e *Engine) storedPlan(ctx context.Context, scope store.Scope, id store.ID)
 func (e *Engine) openPlan(ctx context.Context, scope store.Scope, row store.StoredErasure) (*plan, error) {
 	changed := fault.New(fault.Integrity, "the plan of erasure %s, which stands beside the keys, was changed", row.Object).WithCode("tampered").
 		WithHint("the database of the keys was changed behind our back; compare it with a backup")
-	text, err := e.openText(ctx, scope, e.planParts(scope, row.Object), row.Sealed)
+	text, err := e.openText(ctx, scope, e.planContext(scope, row.Object), row.Sealed)
 	if fault.Is(err, fault.Integrity) {
 		return nil, changed.WithCause(err)
 	}

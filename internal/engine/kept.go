@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/fault"
@@ -37,53 +36,28 @@ func (e *Engine) KeptCheck(ctx context.Context, tenant string) ([]byte, error) {
 	return state, err
 }
 
-func (e *Engine) checkContext(scope store.Scope) func(path string) envelope.Context {
-	return func(path string) envelope.Context {
-		return envelope.Context{Deployment: e.deployment, Tenant: scope.Tenant(), Class: "check", Path: path}
-	}
+func (e *Engine) checkContext(scope store.Scope) envelope.Context {
+	return envelope.Context{Deployment: e.deployment, Tenant: scope.Tenant(), Class: "check"}
 }
 
-// sealText seals a text of any length under the tenant's audit key, in parts whose
-// contexts name their places.
-func (e *Engine) sealText(ctx context.Context, scope store.Scope, of func(path string) envelope.Context, text []byte) ([]byte, error) {
+// sealText seals a text of any length under the tenant's audit key, in parts.
+func (e *Engine) sealText(ctx context.Context, scope store.Scope, at envelope.Context, text []byte) ([]byte, error) {
 	owner, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
 	if err != nil {
 		return nil, err
 	}
-	count := (len(text) + headChunk - 1) / headChunk
-	sealed := binary.AppendUvarint(nil, uint64(count))
-	for i := range count {
-		part, err := envelope.Seal([]envelope.Key{owner}, of(headPath(i, count)), text[i*headChunk:min((i+1)*headChunk, len(text))])
-		if err != nil {
-			return nil, err
-		}
-		sealed = binary.AppendUvarint(sealed, uint64(len(part)))
-		sealed = append(sealed, part...)
-	}
-	return sealed, nil
+	return sealParts(owner, at, text)
 }
 
 // openText opens what sealText made. What it did not make is an Integrity fault.
-func (e *Engine) openText(ctx context.Context, scope store.Scope, of func(path string) envelope.Context, sealed []byte) ([]byte, error) {
-	parts, err := splitHead(sealed)
+func (e *Engine) openText(ctx context.Context, scope store.Scope, at envelope.Context, sealed []byte) ([]byte, error) {
+	parts, id, err := splitParts(sealed)
 	if err != nil {
 		return nil, err
 	}
-	ids, err := envelope.KeyIDs(parts[0])
+	owner, err := e.ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, id)
 	if err != nil {
 		return nil, err
 	}
-	owner, err := e.ring.PurposeKey(ctx, scope.Tenant(), keyring.Audit, ids[0])
-	if err != nil {
-		return nil, err
-	}
-	var text []byte
-	for i, part := range parts {
-		opened, err := envelope.Open([]envelope.Key{owner}, of(headPath(i, len(parts))), part)
-		if err != nil {
-			return nil, err
-		}
-		text = append(text, opened...)
-	}
-	return text, nil
+	return openParts(owner, at, parts)
 }

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -190,52 +189,25 @@ func (e *Engine) commitment(o *object, keys []envelope.Key, path, shard string, 
 	return ledger.CommitValue(prk, shard, textID(o.id), seq, path, v)
 }
 
-// headChunk bounds one envelope of a head; larger heads are several of them.
-const headChunk = envelope.MaxPlaintext
-
-// sealHead returns the sealed head: a count, then each envelope with its length
-// before it. Each envelope's path holds its number and the count, so that none
-// can be left out, repeated or moved.
+// sealHead returns the sealed head, in parts that name their step.
 func (e *Engine) sealHead(o *object) ([]byte, error) {
-	plain := o.head.encode()
-	count := (len(plain) + headChunk - 1) / headChunk
-	out := binary.AppendUvarint(make([]byte, 0, len(plain)+256*count), uint64(count))
-	for i := range count {
-		part := plain[i*headChunk : min((i+1)*headChunk, len(plain))]
-		sealed, err := envelope.Seal([]envelope.Key{o.owner}, e.context(o, o.head.shard(), "head", headPath(i, count), o.head.seq), part)
-		if err != nil {
-			return nil, err
-		}
-		out = binary.AppendUvarint(out, uint64(len(sealed)))
-		out = append(out, sealed...)
-	}
-	return out, nil
+	return sealParts(o.owner, e.context(o, o.head.shard(), "head", "", o.head.seq), o.head.encode())
 }
-
-func headPath(i, count int) string { return fmt.Sprintf("%d/%d", i, count) }
 
 // openHead opens a stored head. The shard comes from the object's newest leaf
 // and the key from the envelope itself; both are clear, and a wrong one of
 // either does not open.
 func (e *Engine) openHead(ctx context.Context, o *object, body []byte, shard string, seq uint64) error {
-	parts, err := splitHead(body)
+	parts, id, err := splitParts(body)
 	if err != nil {
 		return err
 	}
-	ids, err := envelope.KeyIDs(parts[0])
+	if o.owner, err = e.ring.Key(ctx, o.scope.Tenant(), id); err != nil {
+		return err
+	}
+	plain, err := openParts(o.owner, e.context(o, shard, "head", "", seq), parts)
 	if err != nil {
 		return err
-	}
-	if o.owner, err = e.ring.Key(ctx, o.scope.Tenant(), ids[0]); err != nil {
-		return err
-	}
-	var plain []byte
-	for i, part := range parts {
-		opened, err := envelope.Open([]envelope.Key{o.owner}, e.context(o, shard, "head", headPath(i, len(parts)), seq), part)
-		if err != nil {
-			return err
-		}
-		plain = append(plain, opened...)
 	}
 	if o.head, err = decodeHead(plain); err != nil {
 		return err
@@ -244,27 +216,6 @@ func (e *Engine) openHead(ctx context.Context, o *object, body []byte, shard str
 		return fault.New(fault.Integrity, "the head does not belong to this step")
 	}
 	return nil
-}
-
-func splitHead(body []byte) ([][]byte, error) {
-	malformed := fault.New(fault.Integrity, "the stored head is malformed")
-	count, n := binary.Uvarint(body)
-	if n <= 0 || count == 0 || count > uint64(len(body)) {
-		return nil, malformed
-	}
-	body = body[n:]
-	parts := make([][]byte, count)
-	for i := range parts {
-		size, n := binary.Uvarint(body)
-		if n <= 0 || size > uint64(len(body)-n) {
-			return nil, malformed
-		}
-		parts[i], body = body[n:n+int(size)], body[n+int(size):]
-	}
-	if len(body) != 0 {
-		return nil, malformed
-	}
-	return parts, nil
 }
 
 // load reads an object's head and requires that it agrees with the newest leaf.
