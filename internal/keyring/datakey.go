@@ -92,7 +92,7 @@ func (r *Ring) openThis(ctx context.Context, t *tenant, row DataKeyRow, epoch ui
 	if err != nil {
 		return dataKey{}, err
 	}
-	k := dataKey{key: key, former: former, scope: row.Scope, version: row.KeyVersion, under: s}
+	k := dataKey{key: key.Kept(), former: former, scope: row.Scope, version: row.KeyVersion, under: s}
 	r.data.put(dataID{t.name, key.ID}, k, epoch)
 	return k, nil
 }

@@ -150,7 +150,7 @@ func (r *Ring) rewrapDue(ctx context.Context, tenant string, perSecond int) erro
 	if err != nil {
 		return err
 	}
-	left, err := r.below(ctx, tenant, newestOf(rows))
+	left, err := r.config.Storage.CountBelow(ctx, tenant, newestOf(rows))
 	if err != nil || left == 0 || !t.beginRewrap() {
 		return err
 	}

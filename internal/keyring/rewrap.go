@@ -15,10 +15,9 @@ import (
 	"github.com/underseal/underseal/internal/keyring/keyrow"
 )
 
-// pageRows is how many rows are rewrapped in one transaction. SQLite walks over
-// what a transaction wrote before at each statement that a foreign key is checked
-// in: four times the rows take half as long again each.
-const pageRows = 256
+// pageRows is how many rows are rewrapped in one transaction: enough that its sync
+// costs little for each, and few enough that nobody waits long for the writer.
+const pageRows = 1024
 
 // Rewrap moves all data keys, tombstones and subjects of a tenant under its newest
 // tenant key. No key changes by it, and so nothing that was sealed.
@@ -44,21 +43,10 @@ func (r *Ring) rewrap(ctx context.Context, t *tenant, perSecond int, progress fu
 		w.page = min(pageRows, max(perSecond/4, 1))
 		w.limit = rate.NewLimiter(rate.Limit(perSecond), w.page)
 	}
-	if w.left, err = r.below(ctx, t.name, w.to); err != nil || w.left == 0 {
+	if w.left, err = r.config.Storage.CountBelow(ctx, t.name, w.to); err != nil || w.left == 0 {
 		return err
 	}
 	return w.run(ctx)
-}
-
-// below counts a tenant's rows under versions of its key before that one.
-func (r *Ring) below(ctx context.Context, tenant string, version uint32) (rows int, err error) {
-	counts, err := r.config.Storage.Counts(ctx, tenant)
-	for _, c := range counts {
-		if c.Version < version {
-			rows += c.DataKeys + c.Subjects
-		}
-	}
-	return rows, err
 }
 
 // A rewrap is one run of Rewrap.
@@ -97,7 +85,7 @@ func (w *rewrap) run(ctx context.Context) error {
 		if err := w.subjects(ctx); err != nil {
 			return err
 		}
-		left, err := w.ring.below(ctx, w.tenant.name, w.to)
+		left, err := w.ring.config.Storage.CountBelow(ctx, w.tenant.name, w.to)
 		switch {
 		case err != nil || left == 0:
 			return err

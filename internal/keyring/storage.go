@@ -80,6 +80,10 @@ type Storage interface {
 	// version of the tenant key, ascending, those with any.
 	Counts(ctx context.Context, tenant string) ([]Count, error)
 
+	// CountBelow returns how many data keys (of every state) and subjects name a
+	// version of the tenant key under below.
+	CountBelow(ctx context.Context, tenant string, below uint32) (int, error)
+
 	// DataKeysBelow returns up to limit of the tenant's data keys, of every state and
 	// scope, that have an id above after and a key version under below; ascending by id.
 	DataKeysBelow(ctx context.Context, tenant string, after [16]byte, below uint32, limit int) ([]DataKeyRow, error)

@@ -87,6 +87,7 @@ func (k rawTenantKey) derive(version uint32) (*secrets, error) {
 		}
 		copy(out[:], derived)
 	}
+	s.wrap = s.wrap.Kept()
 	return s, nil
 }
 
@@ -147,7 +148,7 @@ func (c *Config) unseal(s *secrets, row DataKeyRow) (key envelope.Key, former en
 	}
 	key.ID = row.ID
 	copy(former[:], plain[copy(key.Secret[:], plain):])
-	return key.Kept(), former, nil
+	return key, former, nil
 }
 
 // checkTombstone returns Sealed when we destroyed the key, and Integrity when

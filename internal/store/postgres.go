@@ -309,6 +309,10 @@ func (t postgresTx) execOf(text string, args [][]any) (changed int64, err error)
 	return changed, nil
 }
 
+func (t postgresTx) updateOf(u *update, args [][]any) (changed int64, err error) {
+	return t.execOf(u.one(), args)
+}
+
 func (t postgresTx) each(text string, args []any, fn func(row) error) error {
 	rows, err := t.tx.Query(t.ctx, text, bind(args)...)
 	if err != nil {

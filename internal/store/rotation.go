@@ -98,6 +98,15 @@ func (k *Keys) Counts(ctx context.Context, tenant string) ([]keyrow.Count, error
 		[]any{tenant}, func(r row, c *keyrow.Count) error { return r.scan(&c.Version, &c.DataKeys, &c.Subjects) })
 }
 
+// CountBelow implements keyring.Storage.
+func (k *Keys) CountBelow(ctx context.Context, tenant string, below uint32) (rows int, err error) {
+	err = k.keys.each(ctx, "", `
+		SELECT (SELECT COUNT(*) FROM data_keys WHERE tenant = $1 AND key_version < $2)
+			+ (SELECT COUNT(*) FROM subjects WHERE tenant = $1 AND key_version < $2)`,
+		[]any{tenant, below}, func(r row) error { return r.scan(&rows) })
+	return rows, err
+}
+
 // DataKeysBelow implements keyring.Storage. The plus keeps the planner on the
 // primary key, whose order the pages need.
 func (k *Keys) DataKeysBelow(ctx context.Context, tenant string, after [16]byte, below uint32, limit int) ([]keyrow.DataKey, error) {
@@ -184,9 +193,13 @@ func (k *Keys) RewrapDataKeys(ctx context.Context, changes []keyrow.DataKeyChang
 	for i, c := range changes {
 		args[i] = []any{c.Old.Tenant, c.Old.ID, c.New.KeyVersion, c.New.Wrapped, c.New.Tombstone, c.Old.KeyVersion, c.Old.Wrapped, c.Old.Tombstone}
 	}
-	return k.change(ctx, `
-		UPDATE data_keys SET key_version = $3, wrapped = $4, tombstone = $5
-		WHERE tenant = $1 AND id = $2 AND key_version = $6 AND wrapped = $7 AND tombstone = $8`, args)
+	return k.change(ctx, &rewrapDataKeys, args)
+}
+
+var rewrapDataKeys = update{
+	columns: 8,
+	set:     `UPDATE data_keys SET key_version = $3, wrapped = $4, tombstone = $5`,
+	where:   `tenant = $1 AND id = $2 AND key_version = $6 AND wrapped = $7 AND tombstone = $8`,
 }
 
 // RewrapSubjects implements keyring.Storage.
@@ -195,16 +208,20 @@ func (k *Keys) RewrapSubjects(ctx context.Context, changes []keyrow.SubjectChang
 	for i, c := range changes {
 		args[i] = []any{c.Old.Tenant, c.Old.Token, c.New.KeyVersion, c.New.MAC, c.Old.KeyVersion, c.Old.KeyID, c.Old.MAC}
 	}
-	return k.change(ctx, `
-		UPDATE subjects SET key_version = $3, mac = $4
-		WHERE tenant = $1 AND token = $2 AND key_version = $5 AND key_id = $6 AND mac = $7`, args)
+	return k.change(ctx, &rewrapSubjects, args)
 }
 
-// change runs one statement per entry of args as one unit and returns how many
-// rows that changed.
-func (k *Keys) change(ctx context.Context, text string, args [][]any) (changed int, err error) {
+var rewrapSubjects = update{
+	columns: 7,
+	set:     `UPDATE subjects SET key_version = $3, mac = $4`,
+	where:   `tenant = $1 AND token = $2 AND key_version = $5 AND key_id = $6 AND mac = $7`,
+}
+
+// change changes a row per entry of args, all as one unit, and returns how many stood
+// as they had to.
+func (k *Keys) change(ctx context.Context, u *update, args [][]any) (changed int, err error) {
 	err = k.keys.update(ctx, func(t tx) error {
-		n, err := t.execOf(text, args)
+		n, err := t.updateOf(u, args)
 		changed = int(n)
 		return retired(err)
 	})

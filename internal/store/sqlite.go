@@ -259,6 +259,25 @@ func (t sqliteTx) execOf(text string, args [][]any) (changed int64, err error) {
 	return changed, nil
 }
 
+// updateOf changes a power of two of rows at a time, so that few statements are prepared.
+func (t sqliteTx) updateOf(u *update, args [][]any) (changed int64, err error) {
+	joined := make([]any, 0, mostJoined*u.columns)
+	for n := mostJoined; len(args) > 0; n /= 2 {
+		for ; len(args) >= n; args = args[n:] {
+			joined = joined[:0]
+			for _, row := range args[:n] {
+				joined = append(joined, row...)
+			}
+			rows, err := t.exec(u.text(n), joined...)
+			if err != nil {
+				return 0, err
+			}
+			changed += rows
+		}
+	}
+	return changed, nil
+}
+
 func (t sqliteTx) each(text string, args []any, fn func(row) error) error {
 	return t.conn.query(text, args, fn)
 }

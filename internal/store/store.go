@@ -98,6 +98,7 @@ var errHangs = errors.New("a row and one that it names do not go together")
 type tx interface {
 	exec(text string, args ...any) (changed int64, err error)
 	execOf(text string, args [][]any) (changed int64, err error)
+	updateOf(u *update, args [][]any) (changed int64, err error)
 	each(text string, args []any, row func(row) error) error
 }
 

@@ -112,6 +112,19 @@ func (m *Memory) Counts(ctx context.Context, tenant string) (counts []keyring.Co
 	return counts, err
 }
 
+// CountBelow implements keyring.Storage.
+func (m *Memory) CountBelow(ctx context.Context, tenant string, below uint32) (rows int, err error) {
+	err = m.do(ctx, "CountBelow", func(t *Tables) error {
+		for _, c := range t.counts(tenant) {
+			if c.Version < below {
+				rows += c.DataKeys + c.Subjects
+			}
+		}
+		return nil
+	})
+	return rows, err
+}
+
 // DataKeysBelow implements keyring.Storage.
 func (m *Memory) DataKeysBelow(ctx context.Context, tenant string, after [16]byte, below uint32, limit int) (rows []keyring.DataKeyRow, err error) {
 	err = m.do(ctx, "DataKeysBelow", func(t *Tables) error {

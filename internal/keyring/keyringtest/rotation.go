@@ -177,6 +177,11 @@ func counting(t *testing.T, s keyring.Storage) {
 	if highest, err := s.HighestOwn(ctx, "a"); err != nil || highest != 1 {
 		t.Errorf("HighestOwn: %d, %v, want 1", highest, err)
 	}
+	for below, want := range []int{1: 0, 2: 5, 3: 6} {
+		if n, err := s.CountBelow(ctx, "a", uint32(below)); err != nil || n != want {
+			t.Errorf("CountBelow %d: %d, %v, want %d", below, n, err, want)
+		}
+	}
 }
 
 func paging(t *testing.T, s keyring.Storage) {
@@ -215,6 +220,53 @@ func paging(t *testing.T, s keyring.Storage) {
 	if links, err := s.SubjectsBelow(ctx, "a", token(0), 1, 100); err != nil || len(links) > 0 {
 		t.Errorf("SubjectsBelow 1: %v, %v, want none", links, err)
 	}
+}
+
+// rewrappingMany changes as many rows as take several statements.
+func rewrappingMany(t *testing.T, s keyring.Storage) {
+	ctx := t.Context()
+	ns := make([]int, 200)
+	for i := range ns {
+		ns[i] = i + 1
+	}
+	rows := add(t, s, ns...)
+	stored, err := s.TenantKeys(ctx, "a")
+	ok(t, err)
+	ok(t, s.AddTenantKey(ctx, stored[0], next("a", 2)))
+	founded(t, s, "b")
+	other := dataKey("b", 1, keyrow.Pool)
+	ok(t, s.AddDataKeys(ctx, []keyring.DataKeyRow{other}))
+	changes := make([]keyring.DataKeyChange, len(rows))
+	for i, row := range rows {
+		changes[i] = keyring.DataKeyChange{Old: row, New: row}
+		changes[i].New.KeyVersion, changes[i].New.Wrapped = 2, random(161)
+	}
+
+	last := &changes[len(changes)-1].New
+	last.KeyVersion = 9
+	if _, err := s.RewrapDataKeys(ctx, changes); !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != keyring.CodeNoTenantKey {
+		t.Errorf("RewrapDataKeys with one version that is not there: %v, want a conflict", err)
+	}
+	stands(t, s, rows[0])
+
+	last.KeyVersion = 2
+	for i := 0; i < len(rows); i += 7 { // somebody was faster
+		rows[i].Wrapped = random(161)
+		if n, err := s.RewrapDataKeys(ctx, []keyring.DataKeyChange{{Old: changes[i].Old, New: rows[i]}}); n != 1 || err != nil {
+			t.Fatalf("RewrapDataKeys of one: %d, %v", n, err)
+		}
+	}
+	want := len(rows) - (len(rows)+6)/7
+	if n, err := s.RewrapDataKeys(ctx, changes); n != want || err != nil {
+		t.Errorf("RewrapDataKeys: %d, %v, want %d", n, err, want)
+	}
+	for i, row := range rows {
+		if i%7 != 0 {
+			row = changes[i].New
+		}
+		stands(t, s, row)
+	}
+	stands(t, s, other)
 }
 
 func rewrapping(t *testing.T, s keyring.Storage) {

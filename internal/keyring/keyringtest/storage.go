@@ -52,6 +52,7 @@ func TestStorage(t *testing.T, open func() (s keyring.Storage, lose func(tenant 
 		"rows are counted by version":                            counting,
 		"pages of rows below a version":                          paging,
 		"rewrapping changes rows as they were read only":         rewrapping,
+		"rewrapping takes many rows in one unit":                 rewrappingMany,
 		"rewrapping of many at once changes each row once":       rewrapRace,
 		"versions of root keys are noted once":                   rootVersions,
 	} {

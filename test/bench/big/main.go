@@ -141,7 +141,7 @@ func (b *bench) checking(ctx context.Context) error {
 // manyKeys measures what touches very many keys at once.
 func (b *bench) manyKeys(ctx context.Context) error {
 	b.say("rewrapping 100,000 keys, erasing a person of 1,000 instances")
-	rewrap, err := micro.Run(ctx, 1, time.Second, "./internal/keyring", "Rewrap")
+	rewrap, err := micro.RunOnAllCores(ctx, 3, time.Second, "./internal/keyring", "Rewrap")
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (b *bench) manyKeys(ctx context.Context) error {
 		return err
 	}
 	b.table.Section("keys")
-	b.table.AtLeast("data keys wrapped anew", rewrap["Rewrap"]["keys/s"], 50_000, "/s")
+	b.table.AtLeast("data keys wrapped anew, on all cores", rewrap["Rewrap"]["keys/s"], 50_000, "/s")
 	b.table.Below("erase a person with 10,000 fields in 1,000 instances", erase["EraseSubject"]["ms/person"], 1000, "ms")
 	return nil
 }

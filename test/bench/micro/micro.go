@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -21,8 +22,17 @@ type Figures map[string]map[string]float64
 // and keeps the best of each figure: on a machine that does other things too, the
 // run that was disturbed least. They run on one core. All of them must be there.
 func Run(ctx context.Context, runs int, each time.Duration, pkg string, names ...string) (Figures, error) {
+	return run(ctx, 1, runs, each, pkg, names)
+}
+
+// RunOnAllCores is Run for what the server itself spreads over its cores.
+func RunOnAllCores(ctx context.Context, runs int, each time.Duration, pkg string, names ...string) (Figures, error) {
+	return run(ctx, runtime.NumCPU(), runs, each, pkg, names)
+}
+
+func run(ctx context.Context, cores, runs int, each time.Duration, pkg string, names []string) (Figures, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark("+strings.Join(names, "|")+")$",
-		"-benchtime", each.String(), "-cpu", "1", "-count", strconv.Itoa(runs), pkg)
+		"-benchtime", each.String(), "-cpu", strconv.Itoa(cores), "-count", strconv.Itoa(runs), pkg)
 	// As much between two collections as the server allows itself (16 MiB of its 20);
 	// a test binary's heap is too small for the collector's default to say anything.
 	cmd.Env = append(os.Environ(), "GOGC=400")
