@@ -90,6 +90,9 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	if config.KeyServices, err = s.openKeyServices(); err != nil {
 		return config, err
 	}
+	if config.Limits, err = s.rates(); err != nil {
+		return config, err
+	}
 	if config.OpenBlobs, err = s.openBlobs(); err != nil {
 		return config, err
 	}

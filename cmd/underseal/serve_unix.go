@@ -11,7 +11,6 @@ import (
 	"os"
 
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/limit"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/server"
 	"github.com/underseal/underseal/internal/tracing"
@@ -126,13 +125,9 @@ func (e *env) handler(n *node.Node, metrics *server.Metrics, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	rates, err := s.rates()
-	if err != nil {
-		return nil, err
-	}
 	return server.New(server.Config{
 		Engine: n.Engine, Log: log, Metrics: metrics, Version: buildVersion().Version,
-		TrustedProxies: proxies, Limits: limit.New(limit.Config{Rates: rates}), Hosts: s.apiHosts(),
+		TrustedProxies: proxies, Limits: n.Limits, Hosts: s.apiHosts(),
 		StrictTransport: (s.withTLS() || s.BehindProxy) && !s.TLSDev, // for the name localhost it would bind other programs here
 	})
 }

@@ -21,6 +21,7 @@ import (
 // unnamedOnPostgres adds to unnamed what only Postgres has.
 var unnamedOnPostgres = map[string]string{
 	"lease":       "which server writes: with another epoch none does, and every start raises it; store has TestAServerThatWasReplacedCannotWrite",
+	"limits":      "how often who called; who sets it back lets somebody call more often",
 	"blobs":       "sealed streams, kept elsewhere here; TestFilesInChangedRowsAreRefused",
 	"blob_chunks": "likewise",
 }

@@ -60,8 +60,9 @@ type Bucket struct {
 
 // bucket is what is known of one.
 type bucket struct {
-	spoken int64 // see Rate.take
-	taken  int64 // of it, what this node has not told the others yet
+	spoken int64         // see Rate.take
+	taken  int64         // of it, what this node has not told the others yet
+	most   time.Duration // that it can speak ahead
 }
 
 // Limiter decides which calls are admitted. It is safe for concurrent use.
@@ -126,7 +127,7 @@ func (l *Limiter) take(r Rate, name Bucket) time.Duration {
 	}
 	b.spoken = next
 	if l.untold != nil && name.Tenant != "" {
-		b.taken += int64(r.every())
+		b.taken, b.most = b.taken+int64(r.every()), r.Per
 		l.untold[name] = b
 	}
 	return 0

@@ -19,28 +19,31 @@ type Share interface {
 type Taken struct {
 	Bucket Bucket
 	For    time.Duration // how long the calls speak for it, all together
+	Most   time.Duration // no calls speak further ahead than this: whatever was added by mistake is over then
 }
 
 // ShareEvery is how often nodes tell each other.
 const ShareEvery = time.Second
 
-// Run tells the other nodes until ctx ends; failed hears what could not be told, which
-// is tried again. Without a Share it returns at once.
+// Run tells the other nodes until ctx ends; failed hears of what could not be told, once
+// until it can be again. Without a Share it returns at once.
 func (l *Limiter) Run(ctx context.Context, failed func(error)) {
 	if l.config.Share == nil {
 		return
 	}
 	ticker := time.NewTicker(ShareEvery)
 	defer ticker.Stop()
-	for {
+	for told := true; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := l.Tell(ctx); err != nil && ctx.Err() == nil {
+		err := l.Tell(ctx)
+		if err != nil && told && ctx.Err() == nil {
 			failed(err)
 		}
+		told = err == nil
 	}
 }
 
@@ -69,7 +72,7 @@ func (l *Limiter) takeUntold() map[string][]Taken {
 	defer l.mu.Unlock()
 	told := map[string][]Taken{}
 	for name, b := range l.untold {
-		told[name.Tenant] = append(told[name.Tenant], Taken{name, time.Duration(b.taken)})
+		told[name.Tenant] = append(told[name.Tenant], Taken{name, time.Duration(b.taken), b.most})
 		b.taken = 0
 	}
 	l.untold = map[Bucket]*bucket{}

@@ -27,6 +27,7 @@ func (n *Node) jobs() []job {
 		{"sweep unused keys", time.Hour, func(ctx context.Context) error { _, err := n.SweepKeys(ctx); return err }},
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
+		{"sweep limits", time.Hour, n.sweepLimits},
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"check key services", keysEvery, n.checkKeys},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
@@ -121,6 +122,18 @@ func (n *Node) collectFiles(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// sweepLimits clears away what servers on Postgres share of limits.
+func (n *Node) sweepLimits(ctx context.Context) error {
+	if !n.shared {
+		return nil
+	}
+	tenants, err := n.db.Keys().Tenants(ctx)
+	for _, tenant := range tenants {
+		err = errors.Join(err, n.Engine.SweepLimits(ctx, tenant))
+	}
+	return err
 }
 
 // maintain runs all jobs, each in a goroutine of its own, until ctx ends. A job

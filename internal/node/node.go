@@ -22,6 +22,7 @@ import (
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/limit"
 	"github.com/underseal/underseal/internal/runner"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
@@ -67,6 +68,8 @@ type Config struct {
 	ErasureDelay time.Duration
 	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
 	ErasureEpoch time.Duration
+	// Limits say how often each may call. On Postgres all servers count together.
+	Limits limit.Rates
 	// CheckRate is how many rows a second are compared with the log in the background;
 	// 0: none.
 	CheckRate int
@@ -84,6 +87,7 @@ type Node struct {
 	Created bool // the data was made by this Open
 	// Reopened is what Config.Restored led to: the logs that go on, and what is lost.
 	Reopened []engine.Reopened
+	Limits   *limit.Limiter
 
 	db        *store.DB
 	ring      *keyring.Ring
@@ -99,6 +103,7 @@ type Node struct {
 	anchor    *anchor.Log      // nil: nobody is to see the log
 
 	integrity integrity
+	shared    bool // other servers may use the database
 
 	now  func() time.Time
 	stop context.CancelFunc
@@ -193,6 +198,11 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.runner = runner.New(runner.Config{Engine: n.Engine, Store: n.db, Log: cfg.Log, Now: cfg.Now, Hot: cfg.HotInstances})
 	n.Engine.Use(n.runner)
 	n.Engine.UseIntegrity(n)
+	limits := limit.Config{Rates: cfg.Limits, Now: cfg.Now}
+	if n.shared = cfg.DSN != ""; n.shared {
+		limits.Share = n.Engine.SharedLimits()
+	}
+	n.Limits = limit.New(limits)
 	if err := n.openLog(ctx, cfg); err != nil {
 		return err
 	}
@@ -224,6 +234,11 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.done.Go(func() { n.readKept(run) })
 	n.done.Go(func() { n.runOrders(run) })
 	n.done.Go(func() { n.tellRefusals(run) })
+	n.done.Go(func() {
+		n.Limits.Run(run, func(err error) {
+			n.log.Warn("limits are not shared with other servers for now", "error", err)
+		})
+	})
 	return n.runner.Start(ctx)
 }
 
