@@ -119,6 +119,7 @@ func (s *settings) check() error {
 		{"tls_min", checkOneOf(s.TLSMin, certificate.Versions...)},
 		{"acme_hosts", s.checkACME()},
 		{"hosts", checkHosts(s.Hosts)},
+		{"limit_user", checkRate(s.LimitUser)},
 		{"limit_key", checkRate(s.LimitKey)},
 		{"limit_tenant", checkRate(s.LimitTenant)},
 		{"limit_address", checkRate(s.LimitAddress)},

@@ -53,6 +53,7 @@ type config struct {
 	ACMEEmail         string `koanf:"acme_email" doc:"whom the ACME authority tells of trouble"`
 	ACMECache         string `koanf:"acme_cache" default:"{config}/acme" doc:"directory for the keys and certificates that came by ACME"`
 	Hosts             string `koanf:"hosts" doc:"names by which the server is reached, such as seal.example.org; others are refused. If not said: on loopback those of loopback, else any"`
+	LimitUser         string `koanf:"limit_user" default:"0" doc:"calls of one principal, with all their API keys, such as 1000/h; 0: no limit"`
 	LimitKey          string `koanf:"limit_key" default:"0" doc:"calls of one API key, such as 100/s; 0: no limit"`
 	LimitTenant       string `koanf:"limit_tenant" default:"0" doc:"calls of a tenant, all together; 0: no limit"`
 	LimitAddress      string `koanf:"limit_address" default:"1000/h" doc:"calls from one address without a good credential; 0: no limit"`

@@ -1,4 +1,4 @@
-// Package limit bounds how often somebody calls: a person, an API key, a tenant, and an
+// Package limit bounds how often somebody calls: a principal, an API key, a tenant, and an
 // address that shows no credential that is good.
 //
 // A bucket is one number, the time up to which the calls of the past speak for its rate,
@@ -21,7 +21,7 @@ import (
 
 // Rates say how often each may call; the zero Rate is no limit.
 type Rates struct {
-	User    Rate // a person, with all their sessions and API keys together
+	User    Rate // a principal, with all their API keys together
 	Key     Rate // one API key, whoever's it is
 	Tenant  Rate // everybody of a tenant together
 	Address Rate // calls without a good credential, by IPv4 address or IPv6 /64
@@ -30,7 +30,7 @@ type Rates struct {
 // Config says how a Limiter works.
 type Config struct {
 	Rates Rates
-	// Buckets bounds how many persons, keys, tenants and addresses are told apart.
+	// Buckets bounds how many principals, keys, tenants and addresses are told apart.
 	// Default 100,000, about 20 MB.
 	Buckets int
 	Now     func() time.Time // nil: time.Now
@@ -41,8 +41,7 @@ type Config struct {
 type Call struct {
 	Tenant    string
 	Principal string
-	Key       string // id of the API key; empty: a session
-	Person    bool   // the principal is a person, not a program
+	Key       string // id of the API key
 }
 
 // Refused says which limit a call would exceed, and for how long still.
@@ -93,19 +92,15 @@ func New(c Config) *Limiter {
 }
 
 // Admit takes a call of each limit that it falls under, or says which one refuses. The
-// narrowest comes first, so that what one person is refused takes nothing from the
+// narrowest comes first, so that what one principal is refused takes nothing from the
 // tenant.
 func (l *Limiter) Admit(c Call) Refused {
 	rates := l.config.Rates
-	if c.Key != "" {
-		if wait := l.take(rates.Key, Bucket{c.Tenant, "key", c.Key}); wait > 0 {
-			return Refused{"key", wait}
-		}
+	if wait := l.take(rates.Key, Bucket{c.Tenant, "key", c.Key}); wait > 0 {
+		return Refused{"key", wait}
 	}
-	if c.Person {
-		if wait := l.take(rates.User, Bucket{c.Tenant, "user", c.Principal}); wait > 0 {
-			return Refused{"user", wait}
-		}
+	if wait := l.take(rates.User, Bucket{c.Tenant, "user", c.Principal}); wait > 0 {
+		return Refused{"user", wait}
 	}
 	if wait := l.take(rates.Tenant, Bucket{c.Tenant, "tenant", ""}); wait > 0 {
 		return Refused{"tenant", wait}

@@ -103,7 +103,7 @@ func TestTheWholeRateIsAdmitted(t *testing.T) {
 	clock, n := newClock(), 0
 	l := limit.New(limit.Config{Rates: limit.Rates{User: parse(t, "1000/h")}, Now: clock.time})
 	for range 3600 {
-		for l.Admit(limit.Call{Tenant: "main", Principal: "ann", Person: true}).Wait == 0 {
+		for l.Admit(limit.Call{Tenant: "main", Principal: "ann"}).Wait == 0 {
 			n++
 		}
 		clock.pass(time.Second)
@@ -116,7 +116,11 @@ func TestTheWholeRateIsAdmitted(t *testing.T) {
 func TestEachLimitCountsForItself(t *testing.T) {
 	clock := newClock()
 	rates := limit.Rates{User: parse(t, "10/h"), Key: parse(t, "5/h"), Tenant: parse(t, "40/h")}
-	ann := limit.Call{Tenant: "main", Principal: "ann", Key: "1", Person: true}
+	ann := limit.Call{Tenant: "main", Principal: "ann", Key: "1"}
+	var eight []limit.Call // of as many
+	for i := range 8 {
+		eight = append(eight, limit.Call{Tenant: "main", Principal: fmt.Sprint("bot", i), Key: fmt.Sprint(i)})
+	}
 	for _, c := range []struct {
 		name   string
 		first  []limit.Call // what comes before, each once
@@ -124,13 +128,12 @@ func TestEachLimitCountsForItself(t *testing.T) {
 		expect string
 	}{
 		{"a key", []limit.Call{ann}, ann, "key"},
-		{"another key of the same person", []limit.Call{ann}, limit.Call{Tenant: "main", Principal: "ann", Key: "2", Person: true}, ""},
-		{"a person with many keys", []limit.Call{ann, {Tenant: "main", Principal: "ann", Key: "2", Person: true}},
-			limit.Call{Tenant: "main", Principal: "ann", Key: "3", Person: true}, "user"},
-		{"a person of the same name in another tenant", []limit.Call{ann, ann}, limit.Call{Tenant: "other", Principal: "ann", Key: "1", Person: true}, ""},
-		{"a program has no limit of persons", []limit.Call{{Tenant: "main", Principal: "bot"}, {Tenant: "main", Principal: "bot"}}, limit.Call{Tenant: "main", Principal: "bot"}, ""},
-		{"a tenant", slices.Repeat([]limit.Call{{Tenant: "main", Principal: "bot"}}, 8), limit.Call{Tenant: "main", Principal: "cab"}, "tenant"},
-		{"another tenant", slices.Repeat([]limit.Call{{Tenant: "main", Principal: "bot"}}, 9), limit.Call{Tenant: "other", Principal: "cab"}, ""},
+		{"another key of the same person", []limit.Call{ann}, limit.Call{Tenant: "main", Principal: "ann", Key: "2"}, ""},
+		{"a person with many keys", []limit.Call{ann, {Tenant: "main", Principal: "ann", Key: "2"}},
+			limit.Call{Tenant: "main", Principal: "ann", Key: "3"}, "user"},
+		{"a person of the same name in another tenant", []limit.Call{ann, ann}, limit.Call{Tenant: "other", Principal: "ann", Key: "1"}, ""},
+		{"a tenant", eight, limit.Call{Tenant: "main", Principal: "cab", Key: "c"}, "tenant"},
+		{"another tenant", eight, limit.Call{Tenant: "other", Principal: "cab", Key: "c"}, ""},
 	} {
 		l := limit.New(limit.Config{Rates: rates, Now: clock.time})
 		for _, call := range c.first {
@@ -146,9 +149,9 @@ func TestEachLimitCountsForItself(t *testing.T) {
 func TestARefusedCallTakesNothingFromTheTenant(t *testing.T) {
 	l := limit.New(limit.Config{Rates: limit.Rates{User: parse(t, "1/h"), Tenant: parse(t, "10/h")}, Now: newClock().time})
 	for range 100 {
-		l.Admit(limit.Call{Tenant: "main", Principal: "ann", Person: true})
+		l.Admit(limit.Call{Tenant: "main", Principal: "ann"})
 	}
-	if got := l.Admit(limit.Call{Tenant: "main", Principal: "bob", Person: true}); got.Limit != "" {
+	if got := l.Admit(limit.Call{Tenant: "main", Principal: "bob"}); got.Limit != "" {
 		t.Errorf("refused: %+v", got)
 	}
 }
@@ -261,7 +264,7 @@ func nodes(t *testing.T, rate string) (*clock, *board, [2]*limit.Limiter) {
 	return clock, shared, [2]*limit.Limiter{limit.New(config), limit.New(config)}
 }
 
-var ann = limit.Call{Tenant: "main", Principal: "ann", Person: true}
+var ann = limit.Call{Tenant: "main", Principal: "ann"}
 
 func TestNodesOfAClusterShareALimit(t *testing.T) {
 	clock, shared, cluster := nodes(t, "100/h")
@@ -327,7 +330,7 @@ func BenchmarkAdmit(b *testing.B) {
 	rate := limit.Rate{Calls: 1_000_000_000, Per: time.Second}
 	l := limit.New(limit.Config{Rates: limit.Rates{User: rate, Key: rate, Tenant: rate, Address: rate}})
 	address := netip.MustParseAddr("192.0.2.1")
-	call := limit.Call{Tenant: "main", Principal: "ann", Key: "0123456789abcdef", Person: true}
+	call := limit.Call{Tenant: "main", Principal: "ann", Key: "0123456789abcdef"}
 	for b.Loop() {
 		if l.Stranger(address, "usk_main_x").Wait+l.Admit(call).Wait > 0 {
 			b.Fatal("refused")
