@@ -9,7 +9,7 @@ TIMEOUT ?= 20m
 FUZZTIME ?= 20s
 
 # Packages that share memory between goroutines.
-RACE ?= ./client ./internal/anchor ./internal/engine ./internal/keyring ./internal/node ./internal/runner \
+RACE ?= ./client ./internal/anchor ./internal/certificate ./internal/engine ./internal/keyring ./internal/limit ./internal/node ./internal/runner \
   ./internal/sequencer ./internal/server ./internal/store ./internal/witness
 
 # Without the tables of debuggers the binary is a third smaller. Stack traces
