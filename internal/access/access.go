@@ -49,7 +49,7 @@ func Builtin() (*Policies, error) {
 		if !ok {
 			return nil, fmt.Errorf("built-in policy %d has no id", i)
 		}
-		list = append(list, policy{cedar.PolicyID(id), p})
+		list = append(list, policy{cedar.PolicyID(id), p, false})
 	}
 	return newPolicies(list), nil
 }

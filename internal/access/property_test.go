@@ -203,3 +203,27 @@ func TestNothingThatMayBeSeenIsOutOfReach(t *testing.T) {
 		}
 	})
 }
+
+func TestCould(t *testing.T) {
+	policies := builtin(t)
+	rapid.Check(t, func(t *rapid.T) {
+		action := rapid.SampledFrom([]access.Action{access.ReadProcess, access.ReadInstance, access.CompleteTask, access.CancelInstance}).Draw(t, "action")
+		who, on, in := aPrincipal().Draw(t, "who"), aResource().Draw(t, "on"), someCircumstances().Draw(t, "in")
+		could := policies.Could(who.Effective(), action, on.Kind, in)
+		if policies.Decide(who.Effective(), action, on, in).Allowed && on.Kind != access.Secret && !could {
+			t.Fatal("they may, and could not")
+		}
+		outOfScope := len(who.Scopes) > 0 && !slices.ContainsFunc(who.Scopes, func(s access.Scope) bool { return s.Covers(action) })
+		if could && (who.Disabled || who.TenantDisabled || !in.Network || outOfScope) {
+			t.Fatal("they could, and nothing is permitted to them")
+		}
+	})
+	own, err := policies.ParseTenantPolicies(`@id("x") forbid (principal, action, resource) unless { resource.process == "loan" };`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vic := access.Principal{Name: "vic", Tenant: "main", Roles: []access.Role{access.Viewer}}.Effective()
+	if !policies.With(own).Could(vic, access.ReadInstance, access.Instance, usual) {
+		t.Error("a policy about some processes keeps from all")
+	}
+}

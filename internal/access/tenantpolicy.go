@@ -82,7 +82,7 @@ func (p *Policies) ParseTenantPolicies(text string) (*TenantPolicies, error) {
 		for _, message := range messages {
 			wrong = append(wrong, detailAt(one, message))
 		}
-		t.list = append(t.list, policy{cedar.PolicyID(id), one})
+		t.list = append(t.list, policy{cedar.PolicyID(id), one, true})
 	}
 	if len(wrong) > 0 {
 		return nil, refusedPolicies(wrong...)

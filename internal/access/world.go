@@ -10,6 +10,7 @@ import (
 type policy struct {
 	id   cedar.PolicyID
 	body *cedar.Policy
+	own  bool // the tenant's
 }
 
 // policyList evaluates in file order, so that reasons come in a fixed order.

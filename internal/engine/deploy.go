@@ -31,12 +31,17 @@ import (
 // process that the same request deployed before is not deployed again, whatever
 // came since; its version of then is the answer.
 func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem string) (api.Deployment, error) {
-	if err := e.may(ctx, c, access.Deploy, "process", ""); err != nil {
+	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
 		return api.Deployment{}, err
 	}
 	plan, err := readDeployment(files)
 	if err != nil {
 		return api.Deployment{}, err
+	}
+	for _, p := range plan.processes {
+		if !e.sees(c, access.Deploy, processResource(c.Scope, p.compiled.ID)) {
+			return api.Deployment{}, e.refuse(ctx, c, access.Deploy, "process", p.compiled.ID)
+		}
 	}
 	e.deploying.Lock()
 	defer e.deploying.Unlock()

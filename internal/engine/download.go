@@ -26,7 +26,7 @@ type Download struct {
 // whole then: a read of a part that was changed is an Integrity fault, and gives
 // nothing of it.
 func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Download, error) {
-	if err := e.may(ctx, c, access.ReadFile, "instance", instance); err != nil {
+	if err := e.could(ctx, c, access.ReadFile, access.Instance, instance); err != nil {
 		return nil, err
 	}
 	id, ok := parseFileName(name)
@@ -35,7 +35,7 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 	}
 	var f *file
 	told := shown{paths: []string{filePath(id)}}
-	err := e.use(ctx, c, instance, func(l *Live) error {
+	err := e.use(ctx, c, access.ReadFile, instance, func(l *Live) error {
 		told.object = l.id
 		err := e.checkRows(ctx, l)
 		if _, held := l.head.field(filePath(id)); held && err == nil {

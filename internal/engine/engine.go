@@ -166,24 +166,25 @@ func New(cfg Config) (*Engine, error) {
 // Use sets the runner. It is called once, before the first use case.
 func (e *Engine) Use(r Runner) { e.runner = r }
 
-// may asks access, for every use case. What the caller may not do is Denied, and
+// may asks access, for every use case that is not about one record of a process. What the caller may not do is Denied, and
 // the log is told. A tenant that is not served yet is Unavailable.
 func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, id string) error {
 	if err := e.admitted(c.Scope); err != nil {
 		return err
 	}
 	on := access.Resource{Kind: access.Kind(kind), ID: id, Tenant: c.Scope.Tenant()}
-	if e.policies.Decide(effective(c), action, on, access.Circumstances{Now: e.now(), Network: true}).Allowed {
+	if e.policies.Decide(effective(c), action, on, e.circumstances()).Allowed {
 		return nil
 	}
-	e.denied(ctx, c, action, kind, id)
-	return fault.New(fault.Denied, "%s may not %s", c.Principal, action).
-		WithHint("ask an administrator for a role or grant that permits it")
+	return e.refuse(ctx, c, action, kind, id)
 }
 
 // effective returns what counts for a caller: the key of an administrator is for
 // everything, since there are no other principals yet.
 func effective(c Caller) *access.Effective {
+	if c.Who != nil {
+		return c.Who
+	}
 	p := access.Principal{Name: c.Principal, Tenant: c.Scope.Tenant(), Kind: access.User}
 	if slices.Contains(c.Roles, string(access.Admin)) {
 		p.Roles = []access.Role{access.Admin, access.Designer, access.Executor, access.Viewer}

@@ -41,11 +41,7 @@ type exhibit struct {
 // if nothing is signed any more. One that has to be anchored and is not
 // yet is Unavailable, code "not_anchored". A value that was erased is Sealed.
 func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest) ([]byte, error) {
-	kind, id := "instance", in.Instance
-	if in.Entry != "" {
-		kind, id = "log", in.Entry
-	}
-	if err := e.may(ctx, c, access.ExportEvidence, kind, id); err != nil {
+	if err := e.mayExport(ctx, c, in); err != nil {
 		return nil, err
 	}
 	x, err := e.exhibit(ctx, c, in)
@@ -61,6 +57,21 @@ func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest)
 	return x.bundle.Encode()
 }
 
+// mayExport asks for evidence of an entry of a log, and whether any of an instance could
+// be had; values are for who may see some.
+func (e *Engine) mayExport(ctx context.Context, c Caller, in api.EvidenceRequest) error {
+	if in.Entry != "" {
+		return e.may(ctx, c, access.ExportEvidence, "log", in.Entry)
+	}
+	if err := e.could(ctx, c, access.ExportEvidence, access.Instance, in.Instance); err != nil {
+		return err
+	}
+	if len(in.Fields) > 0 || in.AllFields {
+		return e.could(ctx, c, access.ReadValue, access.Instance, in.Instance)
+	}
+	return nil
+}
+
 func (e *Engine) exhibit(ctx context.Context, c Caller, in api.EvidenceRequest) (exhibit, error) {
 	switch {
 	case (in.Instance == "") == (in.Entry == ""):
@@ -73,7 +84,7 @@ func (e *Engine) exhibit(ctx context.Context, c Caller, in api.EvidenceRequest) 
 
 func (e *Engine) instanceEvidence(ctx context.Context, c Caller, in api.EvidenceRequest) (x exhibit, err error) {
 	var refused error // by itself: what use does not find is the instance
-	err = e.use(ctx, c, in.Instance, func(l *Live) error {
+	err = e.use(ctx, c, access.ExportEvidence, in.Instance, func(l *Live) error {
 		x, refused = e.stepEvidence(ctx, &l.object, in)
 		return nil
 	})

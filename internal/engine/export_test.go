@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/store"
@@ -51,7 +52,7 @@ func RecordEntry(ctx context.Context, e *Engine, c Caller, kind string, fields m
 // when some of that was erased.
 func PastStep(ctx context.Context, e *Engine, c Caller, id string, seq uint64) (leaf ledger.Leaf, values map[string]canon.Value, err error) {
 	values = map[string]canon.Value{}
-	err = e.use(ctx, c, id, func(l *Live) error {
+	err = e.use(ctx, c, access.ReadInstance, id, func(l *Live) error {
 		steps, err := e.store.Steps(ctx, c.Scope, l.id, seq-1, 1)
 		if err != nil || len(steps) != 1 {
 			return err

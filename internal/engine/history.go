@@ -19,7 +19,7 @@ import (
 // Steps lists an instance's committed steps, oldest first. The whole chain is
 // checked from the first leaf to the head before any of it is shown.
 func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.Steps, error) {
-	if err := e.may(ctx, c, access.ReadInstance, "instance", id); err != nil {
+	if err := e.could(ctx, c, access.ReadInstance, access.Instance, id); err != nil {
 		return api.Steps{}, err
 	}
 	limit, err := p.limit()
@@ -34,7 +34,7 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 	}
 	var all []api.Step
 	told := shown{paths: []string{"$actor"}}
-	err = e.use(ctx, c, id, func(l *Live) error {
+	err = e.use(ctx, c, access.ReadInstance, id, func(l *Live) error {
 		told.object = l.id
 		all, err = e.history(ctx, &l.object)
 		return err
@@ -55,12 +55,9 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 // Export returns all data of an instance: every scope, and every step with what it
 // wrote. So drafts, messages of incidents and what was overwritten are in it too.
 func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, error) {
-	if err := e.may(ctx, c, access.ExportInstance, "instance", id); err != nil {
-		return api.Export{}, err
-	}
 	var result api.Export
 	var told shown
-	err := e.use(ctx, c, id, func(l *Live) error {
+	err := e.use(ctx, c, access.ExportInstance, id, func(l *Live) error {
 		var err error
 		if result.Instance, err = e.detail(ctx, l); err != nil {
 			return err

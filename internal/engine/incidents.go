@@ -13,7 +13,11 @@ import (
 
 // Incidents lists what failed and waits for help, oldest instance first.
 func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page) (api.Incidents, error) {
-	if err := e.may(ctx, c, access.ReadIncident, "incident", ""); err != nil {
+	if err := e.could(ctx, c, access.ReadIncident, access.Incident, ""); err != nil {
+		return api.Incidents{}, err
+	}
+	reach, err := e.reach(ctx, c, access.ReadIncident, access.Incident)
+	if err != nil {
 		return api.Incidents{}, err
 	}
 	limit, err := p.limit()
@@ -24,7 +28,7 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 	if err != nil {
 		return api.Incidents{}, err
 	}
-	rows, err := e.store.Incidents(ctx, c.Scope, store.IncidentFilter{Process: process, After: after, Limit: limit + 1})
+	rows, err := e.store.Incidents(ctx, c.Scope, store.IncidentFilter{Process: process, Reach: reach, After: after, Limit: limit + 1})
 	if err != nil {
 		return api.Incidents{}, err
 	}
@@ -46,7 +50,8 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 	return result, nil
 }
 
-// listedIncident returns nil for an incident that was closed since it was listed.
+// listedIncident returns nil for an incident that was closed since it was listed, or that
+// the caller may not see.
 func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident) (item *api.Incident, shows shown, err error) {
 	err = e.useListed(ctx, c, row.Instance, func(l *Live) error {
 		incident, open := l.state.Incident(row.ID)
@@ -55,7 +60,7 @@ func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedI
 				return err
 			}
 		}
-		if open {
+		if open && e.sees(c, access.ReadIncident, l.incidentResource(incident)) {
 			made := l.incident(incident)
 			item = &made
 		}
@@ -85,7 +90,7 @@ func (l *Live) incident(i process.OpenIncident) api.Incident {
 
 // RetryIncident tries again what failed; a job gets new tries (0: the default).
 func (e *Engine) RetryIncident(ctx context.Context, c Caller, id string, retries int, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.RetryIncident, "incident", id); err != nil {
+	if err := e.could(ctx, c, access.RetryIncident, access.Incident, id); err != nil {
 		return api.Receipt{}, err
 	}
 	ref, err := parseRef("incident", id)
@@ -93,7 +98,11 @@ func (e *Engine) RetryIncident(ctx context.Context, c Caller, id string, retries
 		return api.Receipt{}, err
 	}
 	h := happening{event: process.IncidentRetried{Incident: ref.Job, Retries: retries}, name: "incident_retried", act: "admin"}
-	done, err := e.happen(ctx, c, textID(ref.Instance), h, "retry "+id, idem, retries)
+	decide := func(l *Live) error {
+		incident, _ := l.state.Incident(ref.Job)
+		return e.mayOn(ctx, c, access.RetryIncident, l.incidentResource(incident), noSuch("incident", id))
+	}
+	done, err := e.happen(ctx, c, textID(ref.Instance), decide, h, "retry "+id, idem, retries)
 	if fault.Is(err, fault.NotFound) {
 		return done, noSuch("incident", id)
 	}

@@ -20,7 +20,7 @@ const businessKeyField = "$business_key"
 
 // Start starts an instance of a process with the mode that is now in force.
 func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.Start, "process", r.Process); err != nil {
+	if err := e.mayProcess(ctx, c, access.Start, r.Process, r.Version); err != nil {
 		return api.Receipt{}, err
 	}
 	variables, err := parseVariables(r.Variables)
@@ -170,7 +170,7 @@ type InstanceFilter struct {
 // Instances lists instances, newest first. Each row shown was compared with the
 // instance's sealed head.
 func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Page) (api.Instances, error) {
-	if err := e.may(ctx, c, access.ReadInstance, "instance", ""); err != nil {
+	if err := e.could(ctx, c, access.ReadInstance, access.Instance, ""); err != nil {
 		return api.Instances{}, err
 	}
 	limit, err := p.limit()
@@ -179,6 +179,9 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 	}
 	filter := store.InstanceFilter{Process: f.Process, Status: f.Status, Limit: limit + 1}
 	if filter.After, err = p.instance(); err != nil {
+		return api.Instances{}, err
+	}
+	if filter.Reach, err = e.reach(ctx, c, access.ReadInstance, access.Instance); err != nil {
 		return api.Instances{}, err
 	}
 	if filter.Tokens, err = e.filterTokens(ctx, c, f); err != nil {
@@ -275,13 +278,17 @@ func (e *Engine) searchable(ctx context.Context, c Caller, id, field string) err
 func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item api.Instance, matches bool, err error) {
 	if row.Status == erasedStatus {
 		item, err = e.listedErased(ctx, c.Scope, row)
-		return item, f.Field == "" && f.BusinessKey == "", err
+		on := access.Resource{Kind: access.Instance, ID: textID(row.ID), Tenant: c.Scope.Tenant(), Process: item.Process}
+		return item, err == nil && f.Field == "" && f.BusinessKey == "" && e.sees(c, access.ReadInstance, on), err
 	}
 	err = e.useListed(ctx, c, row.ID, func(l *Live) error {
 		if !equalInstance(row.InstanceRow, l.instanceRow()) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {
 				return err
 			}
+		}
+		if !e.sees(c, access.ReadInstance, l.resource()) {
+			return nil
 		}
 		item = l.summary()
 		matches, err = e.matches(ctx, l, f)
@@ -319,12 +326,9 @@ func (e *Engine) matches(ctx context.Context, l *Live, f InstanceFilter) (bool, 
 
 // Instance returns an instance with all its data.
 func (e *Engine) Instance(ctx context.Context, c Caller, id string) (api.Instance, error) {
-	if err := e.may(ctx, c, access.ReadInstance, "instance", id); err != nil {
-		return api.Instance{}, err
-	}
 	var result api.Instance
 	var told shown
-	err := e.use(ctx, c, id, func(l *Live) error {
+	err := e.use(ctx, c, access.ReadInstance, id, func(l *Live) error {
 		var err error
 		result, err = e.detail(ctx, l)
 		told = l.shownBy(result)
@@ -351,17 +355,47 @@ func (l *Live) shownBy(item api.Instance) shown {
 	return s
 }
 
-// use opens an instance by the id that a caller gave.
-func (e *Engine) use(ctx context.Context, c Caller, id string, f func(*Live) error) error {
+// use opens an instance by the id that a caller gave, and decides.
+func (e *Engine) use(ctx context.Context, c Caller, action access.Action, id string, f func(*Live) error) error {
+	if err := e.could(ctx, c, action, access.Instance, id); err != nil {
+		return err
+	}
+	return e.useAs(ctx, c, id, e.deciding(ctx, c, action), f)
+}
+
+// deciding decides about an instance as a whole.
+func (e *Engine) deciding(ctx context.Context, c Caller, action access.Action) func(*Live) error {
+	return func(l *Live) error { return e.mayOn(ctx, c, action, l.resource(), noSuch("instance", textID(l.id))) }
+}
+
+// useAs opens an instance and calls f if decide lets it.
+func (e *Engine) useAs(ctx context.Context, c Caller, id string, decide, f func(*Live) error) error {
 	instance, err := parseInstanceID(id)
 	if err != nil {
 		return err
 	}
-	err = e.runner.Use(ctx, c.Scope, instance, f)
+	err = e.runner.Use(ctx, c.Scope, instance, func(l *Live) error {
+		if err := decide(l); err != nil {
+			return err
+		}
+		return f(l)
+	})
+	if fault.Is(err, fault.Sealed) {
+		err = e.unlessUnseen(ctx, c, instance, err)
+	}
 	if fault.Is(err, fault.NotFound) {
 		return noSuch("instance", id)
 	}
 	return err
+}
+
+// unlessUnseen returns the error about an instance that was erased, and NotFound to who
+// might not have seen it.
+func (e *Engine) unlessUnseen(ctx context.Context, c Caller, id store.ID, sealed error) error {
+	if !e.seesErased(ctx, c, id) {
+		return noSuch("instance", textID(id))
+	}
+	return sealed
 }
 
 func (l *Live) summary() api.Instance {
@@ -446,15 +480,16 @@ func (l *Live) fieldInfos() []api.FieldInfo {
 
 // Cancel ends a running instance.
 func (e *Engine) Cancel(ctx context.Context, c Caller, id, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.CancelInstance, "instance", id); err != nil {
+	if err := e.could(ctx, c, access.CancelInstance, access.Instance, id); err != nil {
 		return api.Receipt{}, err
 	}
-	return e.happen(ctx, c, id, happening{event: process.Canceled{}, name: "canceled", act: "admin"}, "cancel", idem, nil)
+	h := happening{event: process.Canceled{}, name: "canceled", act: "admin"}
+	return e.happen(ctx, c, id, e.deciding(ctx, c, access.CancelInstance), h, "cancel", idem, nil)
 }
 
 // SetVariables changes root variables of a running instance.
 func (e *Engine) SetVariables(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.SetVariables, "instance", id); err != nil {
+	if err := e.could(ctx, c, access.SetVariables, access.Instance, id); err != nil {
 		return api.Receipt{}, err
 	}
 	parsed, err := parseVariables(variables)
@@ -462,18 +497,18 @@ func (e *Engine) SetVariables(ctx context.Context, c Caller, id string, variable
 		return api.Receipt{}, err
 	}
 	h := happening{event: process.VariablesSet{Variables: parsed}, name: "variables_set", act: "admin"}
-	return e.happen(ctx, c, id, h, "set-variables", idem, string(variables))
+	return e.happen(ctx, c, id, e.deciding(ctx, c, access.SetVariables), h, "set-variables", idem, string(variables))
 }
 
 // happen delivers what a caller did to an instance as a whole.
-func (e *Engine) happen(ctx context.Context, c Caller, id string, h happening, operation, idem string, body any) (api.Receipt, error) {
+func (e *Engine) happen(ctx context.Context, c Caller, id string, decide func(*Live) error, h happening, operation, idem string, body any) (api.Receipt, error) {
 	again, err := e.request(ctx, c, operation+" "+id, idem, body)
 	if err != nil {
 		return api.Receipt{}, err
 	}
 	h.actor, h.again = actorOf(c), again
 	var done api.Receipt
-	err = e.use(ctx, c, id, func(l *Live) error {
+	err = e.useAs(ctx, c, id, decide, func(l *Live) error {
 		done, err = e.deliver(ctx, l, h)
 		return err
 	})

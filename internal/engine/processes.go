@@ -12,14 +12,14 @@ import (
 
 // Processes lists the newest version of every process.
 func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes, error) {
-	if err := e.may(ctx, c, access.ReadProcess, "process", ""); err != nil {
+	if err := e.could(ctx, c, access.ReadProcess, access.Process, ""); err != nil {
 		return api.Processes{}, err
 	}
 	limit, err := p.limit()
 	if err != nil {
 		return api.Processes{}, err
 	}
-	rows, err := e.store.Newest(ctx, c.Scope, p.After, limit+1)
+	rows, err := e.newestSeen(ctx, c, p.After, limit+1)
 	if err != nil {
 		return api.Processes{}, err
 	}
@@ -35,9 +35,29 @@ func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes
 	return result, nil
 }
 
+// newestSeen returns the first processes after one that the caller may see, at most
+// limit. There are not so many that looking at all of them would take long.
+func (e *Engine) newestSeen(ctx context.Context, c Caller, after string, limit int) ([]store.StoredDefinition, error) {
+	var seen []store.StoredDefinition
+	for {
+		rows, err := e.store.Newest(ctx, c.Scope, after, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			if after = row.Process; e.sees(c, access.ReadProcess, processResource(c.Scope, after)) {
+				seen = append(seen, row)
+			}
+		}
+		if len(rows) < limit || len(seen) >= limit {
+			return seen[:min(limit, len(seen))], nil
+		}
+	}
+}
+
 // Process returns a version of a process; 0 is the newest.
 func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) (api.Process, error) {
-	if err := e.may(ctx, c, access.ReadProcess, "process", id); err != nil {
+	if err := e.mayProcess(ctx, c, access.ReadProcess, id, version); err != nil {
 		return api.Process{}, err
 	}
 	d, err := e.version(ctx, c.Scope, id, version)
@@ -49,7 +69,7 @@ func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) 
 
 // Model returns the original bytes of a process's model.
 func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([]byte, error) {
-	if err := e.may(ctx, c, access.ReadProcess, "process", id); err != nil {
+	if err := e.mayProcess(ctx, c, access.ReadProcess, id, version); err != nil {
 		return nil, err
 	}
 	d, err := e.version(ctx, c.Scope, id, version)
@@ -66,7 +86,7 @@ func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([
 // SetMode sets whether new instances of a process are confidential; "model"
 // lets the model decide again. Running instances stay as they are.
 func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
-	if err := e.may(ctx, c, access.SetMode, "process", id); err != nil {
+	if err := e.mayProcess(ctx, c, access.SetMode, id, 0); err != nil {
 		return api.Process{}, err
 	}
 	setting := process.Mode(mode)

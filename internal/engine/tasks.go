@@ -20,7 +20,11 @@ type TaskFilter struct {
 // Tasks lists open tasks, oldest instance first. Each row shown was compared
 // with its instance's sealed head.
 func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api.Tasks, error) {
-	if err := e.may(ctx, c, access.ReadTask, "task", ""); err != nil {
+	if err := e.could(ctx, c, access.ReadTask, access.Task, ""); err != nil {
+		return api.Tasks{}, err
+	}
+	reach, err := e.reach(ctx, c, access.ReadTask, access.Task)
+	if err != nil {
 		return api.Tasks{}, err
 	}
 	limit, err := p.limit()
@@ -33,7 +37,7 @@ func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api
 	}
 	rows, err := e.store.Tasks(ctx, c.Scope, store.TaskFilter{
 		Process: f.Process, Assignee: f.Assignee, Group: f.Group, User: f.User, Unassigned: f.Unassigned,
-		After: after, Limit: limit + 1,
+		Reach: reach, After: after, Limit: limit + 1,
 	})
 	if err != nil {
 		return api.Tasks{}, err
@@ -56,7 +60,7 @@ func (e *Engine) listedTask(ctx context.Context, c Caller, row store.ListedTask,
 				return err
 			}
 		}
-		if open {
+		if open && e.sees(c, access.ReadTask, l.taskResource(task.ID)) {
 			into.Items = append(into.Items, l.taskSummary(task))
 		}
 		return nil
@@ -80,12 +84,9 @@ func (l *Live) elementName(id string) string {
 
 // Task returns an open task with its form, its data and the draft.
 func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error) {
-	if err := e.may(ctx, c, access.ReadTask, "task", id); err != nil {
-		return api.Task{}, err
-	}
 	var item api.Task
 	var told shown
-	err := e.useTask(ctx, c, id, func(l *Live, n uint64) (err error) {
+	err := e.useTask(ctx, c, access.ReadTask, id, func(l *Live, n uint64) (err error) {
 		task, ok := l.state.Task(n)
 		if !ok {
 			return noSuch("task", id)
@@ -129,18 +130,27 @@ func (e *Engine) taskForm(ctx context.Context, l *Live, t process.OpenUserTask) 
 	return e.form(ctx, l.def, l.def.compiled.Elements[i].User.FormKey)
 }
 
-// useTask opens the instance of a task and compares its routing rows first.
-func (e *Engine) useTask(ctx context.Context, c Caller, id string, f func(*Live, uint64) error) error {
+// useTask opens the instance of a task, decides and compares its routing rows first.
+func (e *Engine) useTask(ctx context.Context, c Caller, action access.Action, id string, f func(*Live, uint64) error) error {
+	if err := e.could(ctx, c, action, access.Task, id); err != nil {
+		return err
+	}
 	ref, err := parseRef("task", id)
 	if err != nil {
 		return err
 	}
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if err := e.mayOn(ctx, c, action, l.taskResource(ref.Job), noSuch("task", id)); err != nil {
+			return err
+		}
 		if err := e.checkRows(ctx, l); err != nil {
 			return err
 		}
 		return f(l, ref.Job)
 	})
+	if fault.Is(err, fault.Sealed) {
+		err = e.unlessUnseen(ctx, c, ref.Instance, err)
+	}
 	if fault.Is(err, fault.NotFound) {
 		return noSuch("task", id)
 	}
@@ -149,37 +159,36 @@ func (e *Engine) useTask(ctx context.Context, c Caller, id string, f func(*Live,
 
 // Claim makes somebody the task's assignee; "" is the caller.
 func (e *Engine) Claim(ctx context.Context, c Caller, id, assignee, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.ClaimTask, "task", id); err != nil {
-		return api.Receipt{}, err
-	}
 	if assignee == "" {
 		assignee = c.Principal
 	}
-	return e.happenTask(ctx, c, id, "claim", idem, assignee, func(_ context.Context, _ *Live, n uint64) (happening, error) {
+	return e.happenTask(ctx, c, claiming(c, assignee), id, "claim", idem, assignee, func(_ context.Context, _ *Live, n uint64) (happening, error) {
 		return happening{event: process.TaskClaimed{Task: n, Assignee: assignee}, name: "task_claimed"}, nil
 	})
 }
 
+// claiming returns the action of making somebody a task's assignee.
+func claiming(c Caller, assignee string) access.Action {
+	if assignee == c.Principal {
+		return access.ClaimTask
+	}
+	return access.AssignTask
+}
+
 // Unclaim gives a task back.
 func (e *Engine) Unclaim(ctx context.Context, c Caller, id, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.ClaimTask, "task", id); err != nil {
-		return api.Receipt{}, err
-	}
-	return e.happenTask(ctx, c, id, "unclaim", idem, nil, func(_ context.Context, _ *Live, n uint64) (happening, error) {
+	return e.happenTask(ctx, c, access.ClaimTask, id, "unclaim", idem, nil, func(_ context.Context, _ *Live, n uint64) (happening, error) {
 		return happening{event: process.TaskUnclaimed{Task: n}, name: "task_unclaimed"}, nil
 	})
 }
 
 // SaveTask keeps a draft of what a person enters. A draft need not fit the form.
 func (e *Engine) SaveTask(ctx context.Context, c Caller, id string, draft []byte, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.SaveTask, "task", id); err != nil {
-		return api.Receipt{}, err
-	}
 	parsed, err := parseVariables(draft)
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	return e.happenTask(ctx, c, id, "save", idem, string(draft), func(_ context.Context, _ *Live, n uint64) (happening, error) {
+	return e.happenTask(ctx, c, access.SaveTask, id, "save", idem, string(draft), func(_ context.Context, _ *Live, n uint64) (happening, error) {
 		return happening{event: process.TaskSaved{Task: n, Draft: parsed}, name: "task_saved"}, nil
 	})
 }
@@ -187,14 +196,11 @@ func (e *Engine) SaveTask(ctx context.Context, c Caller, id string, draft []byte
 // CompleteTask completes a task with what a person entered, which must fit the
 // task's form.
 func (e *Engine) CompleteTask(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.CompleteTask, "task", id); err != nil {
-		return api.Receipt{}, err
-	}
 	entered, err := parseVariables(variables)
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	return e.happenTask(ctx, c, id, "complete", idem, string(variables), func(ctx context.Context, l *Live, n uint64) (happening, error) {
+	return e.happenTask(ctx, c, access.CompleteTask, id, "complete", idem, string(variables), func(ctx context.Context, l *Live, n uint64) (happening, error) {
 		return happening{
 			event: process.TaskCompleted{Task: n, Variables: entered}, name: "task_completed",
 			check: func(entered *canon.Context) error { return e.checkEntered(ctx, l, n, entered) },
@@ -215,14 +221,14 @@ func (e *Engine) checkEntered(ctx context.Context, l *Live, n uint64, entered *c
 }
 
 // happenTask delivers what a person did to a task.
-func (e *Engine) happenTask(ctx context.Context, c Caller, id, operation, idem string, body any,
+func (e *Engine) happenTask(ctx context.Context, c Caller, action access.Action, id, operation, idem string, body any,
 	make func(context.Context, *Live, uint64) (happening, error)) (api.Receipt, error) {
 	again, err := e.request(ctx, c, operation+" "+id, idem, body)
 	if err != nil {
 		return api.Receipt{}, err
 	}
 	var done api.Receipt
-	err = e.useTask(ctx, c, id, func(l *Live, n uint64) error {
+	err = e.useTask(ctx, c, action, id, func(l *Live, n uint64) error {
 		h, err := make(ctx, l, n)
 		if err != nil {
 			return err
@@ -231,5 +237,10 @@ func (e *Engine) happenTask(ctx context.Context, c Caller, id, operation, idem s
 		done, err = e.deliver(ctx, l, h)
 		return err
 	})
+	if fault.Is(err, fault.NotFound) { // a task that was done does not say any more who might do it
+		if earlier, found, failed := e.repeated(ctx, c.Scope, again); found || failed != nil {
+			return earlier, failed
+		}
+	}
 	return done, err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/blindindex"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
@@ -28,8 +29,9 @@ type Caller struct {
 	Scope     store.Scope // the tenant the caller was admitted to
 	Principal string      // the principal's id
 	Roles     []string
-	Key       string // id of the credential that was used
-	Address   string // network address the request came from
+	Who       *access.Effective // nil: what Roles say
+	Key       string            // id of the credential that was used
+	Address   string            // network address the request came from
 }
 
 // Config is what a Directory works with; all but Now are required.

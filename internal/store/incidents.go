@@ -12,6 +12,7 @@ type ListedIncident struct {
 type IncidentFilter struct {
 	Process  string
 	Instance ID
+	Reach    *Reach // nil does not restrict
 	After    QueueCursor
 	Limit    int
 }
@@ -24,8 +25,27 @@ func (i *IncidentRow) targets() []any {
 
 // Incidents lists open incidents, those of the oldest instances first.
 func (db *DB) Incidents(ctx context.Context, s Scope, f IncidentFilter) ([]ListedIncident, error) {
-	q := newQuery(`SELECT instance, `+incidentColumns+` FROM incidents WHERE tenant = $1`, s.tenant)
+	if f.Reach != nil {
+		return db.reachedIncidents(ctx, s, f)
+	}
+	q := f.query(s, "instance, "+incidentColumns, func(*query) {})
+	return db.incidents(ctx, s, q.text.String(), [][]any{q.args})
+}
+
+func (db *DB) incidents(ctx context.Context, s Scope, text string, args [][]any) (list []ListedIncident, err error) {
+	err = db.data.eachOf(ctx, s.tenant, text, args, func(_ int, r row) error {
+		var i ListedIncident
+		err := r.scan(append([]any{&i.Instance}, i.targets()...)...)
+		list = append(list, i)
+		return err
+	})
+	return list, err
+}
+
+func (f IncidentFilter) query(s Scope, columns string, narrow func(*query)) *query {
+	q := newQuery(`SELECT `+columns+` FROM incidents WHERE tenant = $1`, s.tenant)
 	q.where("(instance, id) > ($, $)", f.After.Instance, f.After.ID)
+	narrow(q)
 	if f.Process != "" {
 		q.where("process = $", f.Process)
 	}
@@ -33,10 +53,30 @@ func (db *DB) Incidents(ctx context.Context, s Scope, f IncidentFilter) ([]Liste
 		q.where("instance = $", f.Instance)
 	}
 	q.end("ORDER BY instance, id LIMIT $", f.Limit)
+	return q
+}
 
-	return collect(ctx, db.data, s.tenant, q.text.String(), q.args, func(r row, i *ListedIncident) error {
-		return r.scan(append([]any{&i.Instance}, i.targets()...)...)
-	})
+// reachedIncidents finds the incidents in reach, part by part, and then reads them.
+func (db *DB) reachedIncidents(ctx context.Context, s Scope, f IncidentFilter) ([]ListedIncident, error) {
+	var queries []*query
+	for _, process := range f.Reach.Processes {
+		queries = append(queries, f.query(s, "instance, id", func(q *query) { q.where("process = $", process) }))
+	}
+	for _, of := range f.Reach.Where {
+		queries = append(queries, f.query(s, "instance, id", func(q *query) {
+			q.where("process = $", of.Process)
+			of.having(q, "incidents.instance")
+		}))
+	}
+	places, err := db.firstPlaces(ctx, s, queries, f.Limit)
+	if err != nil {
+		return nil, err
+	}
+	args := make([][]any, len(places))
+	for i, p := range places {
+		args[i] = []any{s.tenant, p.Instance, p.ID}
+	}
+	return db.incidents(ctx, s, `SELECT instance, `+incidentColumns+` FROM incidents WHERE tenant = $1 AND instance = $2 AND id = $3`, args)
 }
 
 const deleteIncident = `DELETE FROM incidents WHERE tenant = $1 AND instance = $2 AND id = $3`

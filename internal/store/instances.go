@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ type InstanceFilter struct {
 	Process string
 	Status  string
 	Tokens  []Token // having one of these, all of one kind; only that and their bytes are looked at
+	Reach   *Reach  // nil does not restrict
 	After   ID      // the last instance of the page before; zero: begin
 	Limit   int
 }
@@ -30,7 +32,72 @@ func (i *InstanceRow) targets() []any {
 
 // Instances lists instances, newest first.
 func (db *DB) Instances(ctx context.Context, s Scope, f InstanceFilter) ([]ListedInstance, error) {
+	if f.Reach != nil {
+		return db.reachedInstances(ctx, s, f)
+	}
 	q := newQuery(`SELECT i.object, `+instanceColumns+` FROM instances i WHERE i.tenant = $1`, s.tenant)
+	f.narrow(q)
+	q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
+	return db.instances(ctx, s, q.text.String(), [][]any{q.args})
+}
+
+func (db *DB) instances(ctx context.Context, s Scope, text string, args [][]any) (list []ListedInstance, err error) {
+	err = db.data.eachOf(ctx, s.tenant, text, args, func(_ int, r row) error {
+		var i ListedInstance
+		err := r.scan(append([]any{&i.ID}, i.targets()...)...)
+		list = append(list, i)
+		return err
+	})
+	return list, err
+}
+
+// reachedInstances finds the instances in reach, part by part, and then reads them.
+func (db *DB) reachedInstances(ctx context.Context, s Scope, f InstanceFilter) ([]ListedInstance, error) {
+	var found []ID
+	err := db.eachBranch(ctx, s, f.branches(s), func(r row) error {
+		var id ID
+		err := r.scan(&id)
+		found = append(found, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(found, func(a, b ID) int { return bytes.Compare(b[:], a[:]) })
+	found = slices.Compact(found)
+	found = found[:min(f.Limit, len(found))]
+	args := make([][]any, len(found))
+	for i, id := range found {
+		args[i] = []any{s.tenant, id}
+	}
+	return db.instances(ctx, s, `SELECT i.object, `+instanceColumns+` FROM instances i WHERE i.tenant = $1 AND i.object = $2`, args)
+}
+
+func (f InstanceFilter) branches(s Scope) []*query {
+	var queries []*query
+	for _, process := range f.Reach.Processes {
+		q := newQuery(`SELECT i.object FROM instances i WHERE i.tenant = $1`, s.tenant)
+		q.where("i.process = $", process)
+		f.narrow(q)
+		q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
+		queries = append(queries, q)
+	}
+	for _, of := range f.Reach.Where {
+		for _, token := range of.Tokens {
+			q := newQuery(`
+				SELECT DISTINCT k.object FROM tokens k CROSS JOIN instances i
+				WHERE k.tenant = $1 AND i.tenant = $1 AND i.object = k.object`, s.tenant)
+			q.where("k.kind = $ AND k.token = $", SearchToken, token)
+			f.narrow(q)
+			q.end("ORDER BY k.object DESC LIMIT $", f.Limit)
+			queries = append(queries, q)
+		}
+	}
+	return queries
+}
+
+// narrow adds what the filter asks for besides reach.
+func (f InstanceFilter) narrow(q *query) {
 	if f.After != (ID{}) {
 		q.where("i.object < $", f.After)
 	}
@@ -54,11 +121,6 @@ func (db *DB) Instances(ctx context.Context, s Scope, f InstanceFilter) ([]Liste
 			UNION SELECT object FROM tokens WHERE tenant = $1 AND kind = $ AND token IN (`+list+`))`,
 			slices.Concat(args, args)...)
 	}
-	q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
-
-	return collect(ctx, db.data, s.tenant, q.text.String(), q.args, func(r row, i *ListedInstance) error {
-		return r.scan(append([]any{&i.ID}, i.targets()...)...)
-	})
 }
 
 func insertPersonKey(s Scope, object, key ID) statement {

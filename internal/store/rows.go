@@ -65,9 +65,7 @@ func (db *DB) instanceRow(ctx context.Context, s Scope, instance ID) (*InstanceR
 }
 
 func (db *DB) instanceTasks(ctx context.Context, s Scope, instance ID) (tasks []TaskRow, err error) {
-	q := newQuery(`SELECT t.* FROM tasks t WHERE t.tenant = $1`, s.tenant)
-	q.where("t.instance = $", instance)
-	found, err := db.tasks(ctx, s, q)
+	found, err := db.tasks(ctx, s, `SELECT t.* FROM tasks t WHERE t.tenant = $1 AND t.instance = $2`, [][]any{{s.tenant, instance}})
 	for i := range found {
 		tasks = append(tasks, found[i].TaskRow)
 	}

@@ -272,6 +272,13 @@ func TestNoListScansATable(t *testing.T) {
 	_, _ = db.ObjectPlaces(ctx, main, object)
 	_, _ = db.Models(ctx, main, "p")
 	_, _ = db.LogEntries(ctx, main, 1, 0, 1)
+	reach := &store.Reach{
+		User: "u", Groups: []string{"g"}, Processes: []string{"p"}, Tasks: []store.TasksOf{{Process: "p", Element: "e"}},
+		Where: []store.InstancesOf{{Process: "p", Tokens: [][32]byte{{1}, {2}}}},
+	}
+	_, _ = db.Tasks(ctx, main, store.TaskFilter{Reach: reach})
+	_, _ = db.Instances(ctx, main, store.InstanceFilter{Reach: reach, After: object})
+	_, _ = db.Incidents(ctx, main, store.IncidentFilter{Reach: reach})
 	_, _ = db.Standings(ctx, main)
 	_, _ = db.Signers(ctx, main)
 	_, _, _ = db.Unlisted(ctx, main)

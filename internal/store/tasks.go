@@ -15,6 +15,7 @@ type TaskFilter struct {
 	Group      string // one of the candidate groups
 	User       string // one of the candidate users
 	Unassigned bool
+	Reach      *Reach // nil does not restrict
 	After      QueueCursor
 	Limit      int
 }
@@ -27,8 +28,18 @@ type QueueCursor struct {
 
 // Tasks lists open tasks, those of the oldest instances first.
 func (db *DB) Tasks(ctx context.Context, s Scope, f TaskFilter) ([]ListedTask, error) {
+	if f.Reach != nil {
+		return db.reachedTasks(ctx, s, f)
+	}
 	q := newQuery(`SELECT t.* FROM tasks t WHERE t.tenant = $1`, s.tenant)
 	q.where("(t.instance, t.id) > ($, $)", f.After.Instance, f.After.ID)
+	f.narrow(q)
+	q.end("ORDER BY t.instance, t.id LIMIT $", f.Limit)
+	return db.tasks(ctx, s, q.text.String(), [][]any{q.args})
+}
+
+// narrow adds what the filter asks for besides reach and place.
+func (f TaskFilter) narrow(q *query) {
 	if f.Process != "" {
 		q.where("t.process = $", f.Process)
 	}
@@ -40,8 +51,63 @@ func (db *DB) Tasks(ctx context.Context, s Scope, f TaskFilter) ([]ListedTask, e
 	}
 	candidate(q, "group", f.Group)
 	candidate(q, "user", f.User)
-	q.end("ORDER BY t.instance, t.id LIMIT $", f.Limit)
-	return db.tasks(ctx, s, q)
+}
+
+// reachedTasks finds the tasks in reach, part by part, and then reads them.
+func (db *DB) reachedTasks(ctx context.Context, s Scope, f TaskFilter) ([]ListedTask, error) {
+	places, err := db.firstPlaces(ctx, s, f.branches(s), f.Limit)
+	if err != nil {
+		return nil, err
+	}
+	args := make([][]any, len(places))
+	for i, p := range places {
+		args[i] = []any{s.tenant, p.Instance, p.ID}
+	}
+	return db.tasks(ctx, s, `SELECT t.* FROM tasks t WHERE t.tenant = $1 AND t.instance = $2 AND t.id = $3`, args)
+}
+
+func (f TaskFilter) branches(s Scope) []*query {
+	var queries []*query
+	add := func(narrow func(q *query)) {
+		q := newQuery(`SELECT t.instance, t.id FROM tasks t WHERE t.tenant = $1`, s.tenant)
+		q.where("(t.instance, t.id) > ($, $)", f.After.Instance, f.After.ID)
+		narrow(q)
+		f.narrow(q)
+		q.end("ORDER BY t.instance, t.id LIMIT $", f.Limit)
+		queries = append(queries, q)
+	}
+	for _, process := range f.Reach.Processes {
+		add(func(q *query) { q.where("t.process = $", process) })
+	}
+	for _, of := range f.Reach.Tasks {
+		add(func(q *query) { q.where("t.process = $ AND t.element = $", of.Process, of.Element) })
+	}
+	for _, of := range f.Reach.Where {
+		add(func(q *query) {
+			q.where("t.process = $", of.Process)
+			of.having(q, "t.instance")
+		})
+	}
+	for _, group := range f.Reach.Groups {
+		queries = append(queries, f.candidates(s, "group", group))
+	}
+	if f.Reach.User != "" {
+		add(func(q *query) { q.where("t.assignee = $", f.Reach.User) })
+		queries = append(queries, f.candidates(s, "user", f.Reach.User))
+	}
+	return queries
+}
+
+// candidates goes along the names of candidates, in the order of their tasks.
+func (f TaskFilter) candidates(s Scope, kind, name string) *query {
+	q := newQuery(`
+		SELECT c.instance, c.task FROM task_candidates c CROSS JOIN tasks t
+		WHERE c.tenant = $1 AND t.tenant = $1 AND t.instance = c.instance AND t.id = c.task`, s.tenant)
+	q.where("c.kind = $ AND c.name = $", kind, name)
+	q.where("(c.instance, c.task) > ($, $)", f.After.Instance, f.After.ID)
+	f.narrow(q)
+	q.end("ORDER BY c.instance, c.task LIMIT $", f.Limit)
+	return q
 }
 
 func candidate(q *query, kind, name string) {
@@ -51,16 +117,16 @@ func candidate(q *query, kind, name string) {
 	}
 }
 
-// tasks runs a query for rows of tasks and adds the candidates.
-func (db *DB) tasks(ctx context.Context, s Scope, q *query) ([]ListedTask, error) {
+// tasks runs a query for rows of tasks, once per entry of args, and adds the candidates.
+func (db *DB) tasks(ctx context.Context, s Scope, text string, args [][]any) ([]ListedTask, error) {
 	var found []ListedTask
-	err := db.data.each(ctx, s.tenant, `
+	err := db.data.eachOf(ctx, s.tenant, `
 		SELECT t.instance, t.id, t.element, t.process, t.assignee, t.created, t.due,
 			coalesce(c.kind, ''), coalesce(c.name, '')
-		FROM (`+q.text.String()+`) t
+		FROM (`+text+`) t
 		LEFT JOIN task_candidates c ON c.tenant = $1 AND c.instance = t.instance AND c.task = t.id
 		ORDER BY t.instance, t.id, c.kind, c.name`,
-		q.args, func(r row) error {
+		args, func(_ int, r row) error {
 			var t ListedTask
 			var kind, name string
 			err := r.scan(&t.Instance, &t.ID, &t.Element, &t.Process, &t.Assignee, &t.Created, &t.Due, &kind, &name)

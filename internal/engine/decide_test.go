@@ -1,0 +1,404 @@
+package engine_test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// claimModel is a process with two tasks, one of them for nobody in particular, and a job.
+const claimModel = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" xmlns:seal="urn:underseal:bpmn:1" targetNamespace="x">
+<process id="PROCESS" isExecutable="true">
+<extensionElements><seal:policy default="internal"><seal:field path="company" class="internal" search="exact"/></seal:policy></extensionElements>
+<startEvent id="start"/><sequenceFlow id="f0" sourceRef="start" targetRef="split"/>
+<parallelGateway id="split"/>
+<sequenceFlow id="f1" sourceRef="split" targetRef="ask"/><sequenceFlow id="f2" sourceRef="split" targetRef="check"/><sequenceFlow id="f3" sourceRef="split" targetRef="fails"/>
+<userTask id="ask"><extensionElements><zeebe:userTask/><zeebe:assignmentDefinition candidateGroups="GROUP" candidateUsers="zoe"/></extensionElements></userTask>
+<userTask id="check"><extensionElements><zeebe:userTask/></extensionElements></userTask>
+<serviceTask id="fails"><extensionElements><zeebe:taskDefinition type="fail"/></extensionElements></serviceTask>
+</process></definitions>`
+
+// claims is a world of claims: what there is, and what its records say.
+type claims struct {
+	env                         *testenv.Env
+	instances, tasks, incidents []access.Resource
+	processes                   []access.Resource
+}
+
+func newClaims(t *testing.T, env *testenv.Env) *claims {
+	t.Helper()
+	w := &claims{env: env}
+	for process, group := range map[string]string{"car": "clerks", "home": "night"} {
+		model := strings.NewReplacer("PROCESS", process, "GROUP", group).Replace(claimModel)
+		if _, err := env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: process + ".bpmn", Content: []byte(model)}}, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.processes = append(w.processes, access.Resource{Kind: access.Process, ID: process, Tenant: "main", Process: process})
+	}
+	for _, s := range []struct{ process, company, assignee string }{
+		{"car", "A", ""}, {"car", "B", "eve"}, {"car", "A", "zoe"}, {"home", "A", ""}, {"home", "B", "eve"},
+	} {
+		w.start(t, s.process, s.company, s.assignee)
+	}
+	w.fail(t)
+	return w
+}
+
+// start starts a claim; its task ask is claimed by the assignee, if there is one.
+func (w *claims) start(t *testing.T, process, company, assignee string) {
+	t.Helper()
+	id := w.env.Start(process, `{"company": "`+company+`"}`)
+	on := access.Resource{Kind: access.Instance, ID: id, Tenant: "main", Process: process, Values: map[string]string{"company": company}}
+	w.instances = append(w.instances, on)
+	list, err := w.env.Engine.Tasks(t.Context(), w.env.Ann, engine.TaskFilter{Process: process}, pageOf(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range list.Items {
+		if task.Instance != id {
+			continue
+		}
+		on.Kind, on.ID, on.Element, on.Users, on.Groups, on.Assignee = access.Task, task.ID, task.Element, task.Users, task.Groups, ""
+		if task.Element == "ask" && assignee != "" {
+			on.Assignee = assignee
+			if _, err := w.env.Engine.Claim(t.Context(), w.env.Ann, task.ID, assignee, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.tasks = append(w.tasks, on)
+	}
+}
+
+// fail makes an incident of the job of every claim.
+func (w *claims) fail(t *testing.T) {
+	t.Helper()
+	none := 0
+	for range w.instances {
+		job := w.env.Job("fail")
+		if _, err := w.env.Engine.FailJob(t.Context(), w.env.Ann, job.ID, api.FailJobRequest{Lease: job.Lease, Retries: &none, Message: "no"}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := w.env.Engine.Incidents(t.Context(), w.env.Ann, "", pageOf(100))
+	if err != nil || len(list.Items) != len(w.instances) {
+		t.Fatalf("%d incidents, %v", len(list.Items), err)
+	}
+	for _, i := range list.Items {
+		on := w.instances[slices.IndexFunc(w.instances, func(r access.Resource) bool { return r.ID == i.Instance })]
+		on.Kind, on.ID, on.Element = access.Incident, i.ID, i.Element
+		w.incidents = append(w.incidents, on)
+	}
+}
+
+// as returns a caller with the rights of somebody.
+func (w *claims) as(who access.Principal) engine.Caller {
+	who.Tenant, who.Kind = "main", access.User
+	c := w.env.Ann
+	c.Principal, c.Who = who.Name, who.Effective()
+	return c
+}
+
+// may returns the ids of those that the policies let somebody do an action on, sorted.
+func may(t fataler, c engine.Caller, action access.Action, on []access.Resource) []string {
+	t.Helper()
+	policies, err := access.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := []string{}
+	for _, r := range on {
+		if policies.Decide(c.Who, action, r, access.Circumstances{Now: time.Now(), Network: true}).Allowed {
+			ids = append(ids, r.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+type fataler interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+// listed walks through the pages of a list and returns the ids, sorted. Who may see
+// nothing of it at all may be Denied.
+func listed[T any](t fataler, what string, list func(engine.Page) ([]T, string, error), id func(T) string) []string {
+	t.Helper()
+	ids := []string{}
+	for page := pageOf(2); ; {
+		items, next, err := list(page)
+		if fault.Is(err, fault.Denied) && len(ids) == 0 {
+			return ids
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		for _, item := range items {
+			ids = append(ids, id(item))
+		}
+		if page.After = next; next == "" {
+			slices.Sort(ids)
+			return ids
+		}
+	}
+}
+
+func (w *claims) lists(ctx context.Context, t fataler, c engine.Caller) (processes, instances, tasks, incidents []string) {
+	t.Helper()
+	e := w.env.Engine
+	processes = listed(t, "processes", func(p engine.Page) ([]api.Process, string, error) {
+		l, err := e.Processes(ctx, c, p)
+		return l.Items, l.Next, err
+	}, func(p api.Process) string { return p.ID })
+	instances = listed(t, "instances", func(p engine.Page) ([]api.Instance, string, error) {
+		l, err := e.Instances(ctx, c, engine.InstanceFilter{}, p)
+		return l.Items, l.Next, err
+	}, func(i api.Instance) string { return i.ID })
+	tasks = listed(t, "tasks", func(p engine.Page) ([]api.Task, string, error) {
+		l, err := e.Tasks(ctx, c, engine.TaskFilter{}, p)
+		return l.Items, l.Next, err
+	}, func(i api.Task) string { return i.ID })
+	incidents = listed(t, "incidents", func(p engine.Page) ([]api.Incident, string, error) {
+		l, err := e.Incidents(ctx, c, "", p)
+		return l.Items, l.Next, err
+	}, func(i api.Incident) string { return i.ID })
+	return processes, instances, tasks, incidents
+}
+
+func aClaimant() *rapid.Generator[access.Principal] {
+	grant := rapid.Custom(func(t *rapid.T) access.Grant {
+		g := access.Grant{
+			ID:      rapid.StringMatching("[a-z]{4}").Draw(t, "id"),
+			Right:   rapid.SampledFrom([]access.Right{access.ToView, access.ToWork, access.ToManage, access.ToStart, access.ToRead}).Draw(t, "right"),
+			Process: rapid.SampledFrom([]string{"car", "home", "boat", access.All}).Draw(t, "process"),
+		}
+		switch some := g.Process != access.All && rapid.Bool().Draw(t, "some of it"); {
+		case g.Right == access.ToRead:
+			g.Fields = []string{"company"}
+		case some && g.Right == access.ToWork:
+			g.Task = rapid.SampledFrom([]string{"ask", "check"}).Draw(t, "task")
+		case some && g.Right != access.ToStart:
+			g.Where = &access.Where{Path: "company", Value: rapid.SampledFrom([]string{"A", "B", "C"}).Draw(t, "company")}
+		}
+		return g
+	})
+	return rapid.Custom(func(t *rapid.T) access.Principal {
+		return access.Principal{
+			Name:   rapid.SampledFrom([]string{"zoe", "eve", "dan"}).Draw(t, "name"),
+			Roles:  rapid.SliceOfNDistinct(rapid.SampledFrom([]access.Role{access.Executor, access.Executor, access.Designer, access.Viewer}), 0, 1, rapid.ID).Draw(t, "roles"),
+			Groups: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"clerks", "night"}), 0, 2, rapid.ID).Draw(t, "groups"),
+			Grants: rapid.SliceOfN(grant, 0, 3).Draw(t, "grants"),
+		}
+	})
+}
+
+func TestListsAreWhatMayBeSeen(t *testing.T) {
+	onBoth(t, func(t *testing.T, env *testenv.Env) {
+		w := newClaims(t, env)
+		if p, i, ts, in := w.lists(t.Context(), t, env.Ann); len(p) != 2 || len(i) != 5 || len(ts) != 10 || len(in) != 5 {
+			t.Fatalf("Ann sees %v, %v, %v, %v", p, i, ts, in)
+		}
+		ctx := t.Context()
+		rapid.Check(t, func(t *rapid.T) {
+			c := w.as(aClaimant().Draw(t, "who"))
+			processes, instances, tasks, incidents := w.lists(ctx, t, c)
+			for _, list := range []struct {
+				action access.Action
+				on     []access.Resource
+				got    []string
+			}{
+				{access.ReadProcess, w.processes, processes}, {access.ReadInstance, w.instances, instances},
+				{access.ReadTask, w.tasks, tasks}, {access.ReadIncident, w.incidents, incidents},
+			} {
+				if want := may(t, c, list.action, list.on); !slices.Equal(list.got, want) {
+					t.Fatalf("%s: listed are %v, want %v", list.action, list.got, want)
+				}
+			}
+		})
+	})
+}
+
+// TestWhatMayNotBeSeenIsNotThere compares the answer about a record that may not be seen
+// with that about one that never was.
+func TestWhatMayNotBeSeenIsNotThere(t *testing.T) {
+	onBoth(t, func(t *testing.T, env *testenv.Env) {
+		w := newClaims(t, env)
+		seesCar := w.as(access.Principal{Name: "vic", Roles: []access.Role{access.Executor}, Grants: []access.Grant{
+			{ID: "v", Right: access.ToView, Process: "car", Where: &access.Where{Path: "company", Value: "A"}},
+			{ID: "m", Right: access.ToManage, Process: "car", Where: &access.Where{Path: "company", Value: "A"}},
+			{ID: "d", Right: access.ToDesign, Process: "car"},
+		}})
+		var hidden access.Resource
+		for _, r := range w.instances {
+			if r.Process == "car" && r.Values["company"] == "B" {
+				hidden = r
+			}
+		}
+		task, incident := "", ""
+		for _, r := range w.tasks {
+			if strings.HasPrefix(r.ID, hidden.ID+".") {
+				task = r.ID
+			}
+		}
+		for _, r := range w.incidents {
+			if strings.HasPrefix(r.ID, hidden.ID+".") {
+				incident = r.ID
+			}
+		}
+		if task == "" || incident == "" {
+			t.Fatal("there is nothing to hide")
+		}
+		nowhere := func(id string) string {
+			return strings.Replace(id, hidden.ID, "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee", 1)
+		}
+		ctx, e := t.Context(), env.Engine
+		calls := map[string]struct {
+			id   string
+			call func(id string) error
+		}{
+			"Instance":     {hidden.ID, func(id string) error { return errorOf(e.Instance(ctx, seesCar, id)) }},
+			"Steps":        {hidden.ID, func(id string) error { return errorOf(e.Steps(ctx, seesCar, id, pageOf(2))) }},
+			"Export":       {hidden.ID, func(id string) error { return errorOf(e.Export(ctx, seesCar, id)) }},
+			"Cancel":       {hidden.ID, func(id string) error { return errorOf(e.Cancel(ctx, seesCar, id, "")) }},
+			"SetVariables": {hidden.ID, func(id string) error { return errorOf(e.SetVariables(ctx, seesCar, id, []byte(`{"a":1}`), "")) }},
+			"File": {hidden.ID, func(id string) error {
+				return errorOf(e.File(ctx, seesCar, id, "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee"))
+			}},
+			"Evidence":      {hidden.ID, func(id string) error { return errorOf(e.Evidence(ctx, seesCar, api.EvidenceRequest{Instance: id})) }},
+			"Task":          {task, func(id string) error { return errorOf(e.Task(ctx, seesCar, id)) }},
+			"Claim":         {task, func(id string) error { return errorOf(e.Claim(ctx, seesCar, id, "", "")) }},
+			"Assign":        {task, func(id string) error { return errorOf(e.Claim(ctx, seesCar, id, "eve", "")) }},
+			"Unclaim":       {task, func(id string) error { return errorOf(e.Unclaim(ctx, seesCar, id, "")) }},
+			"SaveTask":      {task, func(id string) error { return errorOf(e.SaveTask(ctx, seesCar, id, []byte(`{}`), "")) }},
+			"CompleteTask":  {task, func(id string) error { return errorOf(e.CompleteTask(ctx, seesCar, id, []byte(`{}`), "")) }},
+			"RetryIncident": {incident, func(id string) error { return errorOf(e.RetryIncident(ctx, seesCar, id, 0, "")) }},
+			"Start":         {"home", func(id string) error { return errorOf(e.Start(ctx, w.stranger(), api.StartRequest{Process: id}, "")) }},
+			"Process":       {"home", func(id string) error { return errorOf(e.Process(ctx, w.stranger(), id, 0)) }},
+			"Model":         {"home", func(id string) error { return errorOf(e.Model(ctx, w.stranger(), id, 3)) }},
+			"SetMode":       {"home", func(id string) error { return errorOf(e.SetMode(ctx, w.stranger(), id, "confidential", "")) }},
+		}
+		for name, c := range calls {
+			other := nowhere(c.id)
+			if c.id == "home" {
+				other = "boat"
+			}
+			hides, misses := c.call(c.id), c.call(other)
+			if !fault.Is(hides, fault.NotFound) || !fault.Is(misses, fault.NotFound) || strings.ReplaceAll(hides.Error(), c.id, other) != misses.Error() {
+				t.Errorf("%s: of what is hidden: %v, of what is not there: %v", name, hides, misses)
+			}
+		}
+	})
+}
+
+// stranger may design another process than those that there are.
+func (w *claims) stranger() engine.Caller {
+	return w.as(access.Principal{Name: "sam", Grants: []access.Grant{
+		{ID: "d", Right: access.ToDesign, Process: "plane"}, {ID: "s", Right: access.ToStart, Process: "plane"},
+	}})
+}
+
+func TestTasksAreDoneByTheirPeople(t *testing.T) {
+	onBoth(t, func(t *testing.T, env *testenv.Env) {
+		w := newClaims(t, env)
+		eve := w.as(access.Principal{Name: "eve", Roles: []access.Role{access.Executor}, Groups: []string{"clerks"}})
+		zoe := w.as(access.Principal{Name: "zoe", Roles: []access.Role{access.Executor}})
+		vic := w.as(access.Principal{Name: "vic", Roles: []access.Role{access.Viewer}})
+		dan := w.as(access.Principal{Name: "dan", Roles: []access.Role{access.Executor}})
+		id := w.tasks[slices.IndexFunc(w.tasks, func(r access.Resource) bool { return r.Process == "car" && r.Element == "ask" && r.Assignee == "" })].ID
+		ctx, e := t.Context(), env.Engine
+		refused := func(what string, kind fault.Kind, err error) {
+			t.Helper()
+			if !fault.Is(err, kind) {
+				t.Errorf("%s: %v, want %s", what, err, kind)
+			}
+		}
+		refused("somebody else sees it", fault.NotFound, errorOf(e.Task(ctx, dan, id)))
+		refused("a Viewer claims it", fault.Denied, errorOf(e.Claim(ctx, vic, id, "", "")))
+		refused("a Viewer cancels", fault.Denied, errorOf(e.Cancel(ctx, vic, w.instances[0].ID, "")))
+		refused("a candidate assigns it", fault.Denied, errorOf(e.Claim(ctx, eve, id, "dan", "")))
+		if _, err := e.Claim(ctx, eve, id, "", "once"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Task(ctx, zoe, id); err != nil {
+			t.Errorf("another candidate sees it: %v", err)
+		}
+		refused("another candidate completes it", fault.Denied, errorOf(e.CompleteTask(ctx, zoe, id, []byte(`{}`), "")))
+		refused("another candidate gives it back", fault.Denied, errorOf(e.Unclaim(ctx, zoe, id, "")))
+		if _, err := e.SaveTask(ctx, eve, id, []byte(`{"note": "x"}`), ""); err != nil {
+			t.Errorf("who claimed it saves: %v", err)
+		}
+		first, err := e.CompleteTask(ctx, eve, id, []byte(`{"note": "y"}`), "done")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := e.CompleteTask(ctx, eve, id, []byte(`{"note": "y"}`), "done")
+		if err != nil || again != first {
+			t.Errorf("the same request again: %+v, %v, want %+v", again, err, first)
+		}
+	})
+}
+
+func TestWhoMayDesignDeploysNothingElse(t *testing.T) {
+	env := testenv.New(t, nil)
+	w := newClaims(t, env)
+	model := func(process string) []api.File {
+		return []api.File{{Name: "p.bpmn", Content: []byte(strings.NewReplacer("PROCESS", process, "GROUP", "x").Replace(claimModel))}}
+	}
+	dora := w.as(access.Principal{Name: "dora", Grants: []access.Grant{{ID: "d", Right: access.ToDesign, Process: "car"}}})
+	if _, err := env.Engine.Deploy(t.Context(), dora, model("home"), ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("another process: %v", err)
+	}
+	if done, err := env.Engine.Deploy(t.Context(), dora, model("car"), ""); err != nil || len(done.Processes) != 1 || done.Processes[0].Version != 2 {
+		text, _ := json.Marshal(done)
+		t.Errorf("their own: %s, %v", text, err)
+	}
+}
+
+func TestAnErasedInstanceIsHiddenAsBefore(t *testing.T) {
+	env := testenv.New(t, nil)
+	w := newClaims(t, env)
+	gone := w.instances[0]
+	erase(t, env, "instance", gone.ID)
+	grant := func(g access.Grant) engine.Caller {
+		g.ID, g.Right = "v", access.ToView
+		return w.as(access.Principal{Name: "vic", Grants: []access.Grant{g}})
+	}
+	for _, test := range []struct {
+		name string
+		who  engine.Caller
+		kind fault.Kind
+	}{
+		{"of its process", grant(access.Grant{Process: gone.Process}), fault.Sealed},
+		{"of another process", grant(access.Grant{Process: "boat"}), fault.NotFound},
+		{"of a value that it had", grant(access.Grant{Process: gone.Process, Where: &access.Where{Path: "company", Value: "A"}}), fault.NotFound},
+	} {
+		if _, err := env.Engine.Instance(t.Context(), test.who, gone.ID); !fault.Is(err, test.kind) {
+			t.Errorf("%s: the instance: %v, want %s", test.name, err, test.kind)
+		}
+		list, err := env.Engine.Instances(t.Context(), test.who, engine.InstanceFilter{}, pageOf(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := slices.ContainsFunc(list.Items, func(i api.Instance) bool { return i.ID == gone.ID })
+		if want := test.kind == fault.Sealed; listed != want {
+			t.Errorf("%s: listed: %t, want %t", test.name, listed, want)
+		}
+	}
+	task := w.tasks[slices.IndexFunc(w.tasks, func(r access.Resource) bool { return strings.HasPrefix(r.ID, gone.ID) })].ID
+	if _, err := env.Engine.Task(t.Context(), grant(access.Grant{Process: "boat"}), task); !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "no task") {
+		t.Errorf("its task: %v", err)
+	}
+}
