@@ -176,6 +176,30 @@ func TestCOSEKeys(t *testing.T) {
 	}
 }
 
+func FuzzParseCOSEKey(f *testing.F) {
+	ed := edKey(1).Public().(ed25519.PublicKey)
+	f.Add(append([]byte{0xa4, 1, 1, 3, 0x27, 0x20, 6, 0x21, 0x58, 0x20}, ed...))
+	point, err := p256Key(f, 1).Public().(*ecdsa.PublicKey).Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	ec2 := append([]byte{0xa5, 1, 2, 3, 0x26, 0x20, 1, 0x21, 0x58, 0x20}, point[1:33]...)
+	f.Add(append(append(ec2, 0x22, 0x58, 0x20), point[33:]...))
+	f.Add([]byte{0xa4, 1, 1})
+	f.Fuzz(func(t *testing.T, cose []byte) {
+		key, err := ledger.ParseCOSEKey(cose)
+		if err != nil {
+			if !fault.Is(err, fault.Invalid) || key != (ledger.PublicKey{}) {
+				t.Errorf("%x is refused by %v, with %v", cose, err, key)
+			}
+			return
+		}
+		if again, err := ledger.ParsePublicKey(key.Alg(), key.Text()); err != nil || again != key {
+			t.Errorf("%x is a key that is refused: %v", cose, err)
+		}
+	})
+}
+
 func FuzzVerifyPerson(f *testing.F) {
 	key := edKey(3)
 	public := publicOf(f, key)

@@ -1,6 +1,7 @@
 package tiles_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -50,6 +51,30 @@ func FuzzParsePath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string) {
 		if file, err := tiles.ParsePath(path); err == nil && file.Path() != path {
 			t.Errorf("%q is read as %q", path, file.Path())
+		}
+	})
+}
+
+func FuzzSplitEntries(f *testing.F) {
+	f.Add([]byte{0, 1, 'a', 0, 0, 0, 2, 'b', 'c'}, uint8(3))
+	f.Add([]byte{0, 2, 'a'}, uint8(1))
+	f.Add([]byte{}, uint8(0))
+	f.Fuzz(func(t *testing.T, bundle []byte, n uint8) {
+		entries, err := tiles.SplitEntries(bundle, int(n))
+		if err != nil {
+			if !fault.Is(err, fault.Integrity) {
+				t.Errorf("refused by %v", err)
+			}
+			return
+		}
+		var again []byte
+		for _, entry := range entries {
+			if again, err = tiles.AppendEntry(again, entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(again, bundle) {
+			t.Errorf("%x is read as %q", bundle, entries)
 		}
 	})
 }
