@@ -207,6 +207,12 @@ func (e *Engine) Ready(ctx context.Context) map[string]error {
 			checks["log"] = fault.New(fault.KindOf(err), "%w", err).WithCode(api.CodeDegraded)
 		}
 	}
+	if e.sequencer != nil && checks["log"] == nil {
+		checks["log"] = nil
+		if n := e.sequencer.StoppedTenants(); n > 0 {
+			checks["log"] = fault.New(fault.Integrity, "nothing more is signed of the logs of %d tenants: they are not what was signed", n).WithCode(api.CodeDegraded)
+		}
+	}
 	if e.integrity != nil {
 		checks["integrity"] = e.integrity.Sound()
 	}

@@ -168,25 +168,82 @@ func (c *Check) once(ctx context.Context) ([]Finding, error) {
 	if c.State.Tree != nil && !c.State.Tree.whole() {
 		return nil, fault.New(fault.Invalid, "the state of the check is none: its tree has not the hashes of %d leaves", c.State.Tree.Size).WithCode(CodeCheckState)
 	}
-	var err error
-	switch c.State.Phase {
-	case phaseLogs:
-		err = c.logPart(ctx)
-	case phaseObjects:
-		err = c.objectPart(ctx)
-	case phaseRequests:
-		err = c.requestPart(ctx)
-	case phaseRest:
-		err = c.rest(ctx)
-	case phaseAnchors:
-		err = c.anchorPart(ctx)
-	case phaseOpenings:
-		err = c.openingPart(ctx)
-	default:
-		err = fault.New(fault.Invalid, "the state of the check is none: there is no phase %q", c.State.Phase).WithCode(CodeCheckState)
+	err := c.partOf(ctx)
+	if malformed(err) {
+		c.unreadable(phaseTables[c.State.Phase], err)
+		err = c.goOn(ctx)
 	}
 	return c.found, err
 }
+
+// partOf looks at the next part of the phase.
+func (c *Check) partOf(ctx context.Context) error {
+	switch c.State.Phase {
+	case phaseLogs:
+		return c.logPart(ctx)
+	case phaseObjects:
+		return c.objectPart(ctx)
+	case phaseRequests:
+		return c.requestPart(ctx)
+	case phaseRest:
+		return c.rest(ctx)
+	case phaseAnchors:
+		return c.anchorPart(ctx)
+	case phaseOpenings:
+		return c.openingPart(ctx)
+	}
+	return fault.New(fault.Invalid, "the state of the check is none: there is no phase %q", c.State.Phase).WithCode(CodeCheckState)
+}
+
+// phaseTables are where the rows stand in whose order phases go.
+var phaseTables = map[string]string{
+	phaseLogs: "log_shards", phaseObjects: "leaves", phaseRequests: "unique_tokens", phaseRest: "person_keys",
+	phaseAnchors: "anchor_hashes", phaseOpenings: "anchor_openings",
+}
+
+// goOn goes on behind what a part could not read: with the next log, or the next phase.
+// One row that somebody put there must not hide what was done to all others.
+func (c *Check) goOn(ctx context.Context) error {
+	a := c.State.Anchor
+	switch {
+	case c.State.Phase == phaseLogs && c.State.Tree != nil:
+		c.State.Tree, c.State.Prev = nil, nil
+	case c.State.Phase == phaseLogs:
+		c.State.Phase, c.State.Shard = phaseObjects, 0
+	case c.State.Phase == phaseObjects:
+		c.State.Phase, c.State.After = phaseRequests, ""
+	case c.State.Phase == phaseRequests:
+		c.State.Phase, c.State.After = phaseRest, ""
+	case c.State.Phase == phaseRest:
+		c.endRest()
+	case c.State.Phase == phaseAnchors && a.Tree != nil:
+		a.Sizes[a.Log], a.Tree = a.Tree.Size, nil
+	case c.State.Phase == phaseAnchors:
+		c.State.Phase = phaseOpenings
+	case a.Tenant != "":
+		c.State.After, a.Tenant = a.Tenant, ""
+	default:
+		return c.endOpenings(ctx)
+	}
+	return nil
+}
+
+// unread takes it for a finding that rows of a table cannot be read, and returns errors
+// that say nothing about the data.
+func (c *Check) unread(table string, err error) error {
+	if !malformed(err) {
+		return err
+	}
+	c.unreadable(table, err)
+	return nil
+}
+
+func (c *Check) unreadable(table string, err error) {
+	c.add(Finding{Kind: FoundStray, Where: table, What: "what is stored cannot be read: " + messageOf(err)})
+}
+
+// malformed reports whether an error says that stored data are not as we write them.
+func malformed(err error) bool { return fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed) }
 
 // add adds a finding.
 func (c *Check) add(f Finding) {

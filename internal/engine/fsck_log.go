@@ -34,7 +34,8 @@ func (c *Check) logPart(ctx context.Context) error {
 	if i < 0 {
 		c.State.Phase, c.State.Shard, c.State.Tree = phaseObjects, 0, nil
 		var err error
-		if c.State.Uncovered, err = c.e.countUncovered(ctx, c.scope); err != nil {
+		c.State.Uncovered, err = c.e.countUncovered(ctx, c.scope)
+		if err := c.unread("log_shards", err); err != nil {
 			return err
 		}
 		return c.looseShards(ctx, shards)
@@ -54,7 +55,15 @@ func (c *Check) logPart(ctx context.Context) error {
 func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err error) {
 	tree := c.State.Tree
 	from := tree.Size
-	entries, err := c.e.store.LogEntries(ctx, c.scope, shard.Number, from, c.part)
+	n := c.part
+	entries, err := c.e.store.LogEntries(ctx, c.scope, shard.Number, from, n)
+	for ; malformed(err) && n > 1; entries, err = c.e.store.LogEntries(ctx, c.scope, shard.Number, from, n) {
+		n /= 2 // as far as they can be read
+	}
+	if malformed(err) {
+		c.place(shard, from, nil, "cannot be read: %s", messageOf(err))
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -83,7 +92,7 @@ func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err
 		return false, err
 	}
 	c.State.Rows += uint64(len(entries))
-	return len(entries) == c.part, nil
+	return len(entries) == n, nil
 }
 
 // misplaced names the place where a log's numbers have a gap or go on too far.
@@ -197,22 +206,28 @@ func (c *Check) checkpoints(ctx context.Context, shard store.Shard, from, to uin
 		return nil, err
 	}
 	points := map[uint64][]checkpoint{}
+	unread := func(table string, err error) error {
+		if from > 0 && malformed(err) {
+			return nil // it was named
+		}
+		return c.unread(table, err)
+	}
 	published, err := c.e.store.PublishedAfter(ctx, c.scope, shard.Number, from, c.part)
-	if err != nil {
+	if err := unread("log_checkpoints", err); err != nil {
 		return nil, err
 	}
 	for _, p := range published {
 		points[p.Size] = append(points[p.Size], checkpoint{where: "log_checkpoints", size: p.Size, signed: p.Signed, keys: keys})
 	}
 	anchored, err := c.e.store.AnchoredAfter(ctx, c.scope, shard.Number, from, c.part)
-	if err != nil {
+	if err := unread("anchor_openings", err); err != nil {
 		return nil, err
 	}
 	for _, p := range anchored {
 		points[p.Size] = append(points[p.Size], checkpoint{where: "anchor_openings", size: p.Size, signed: p.Signed, keys: keys})
 	}
 	heads, err := c.e.store.LogHeads(ctx, c.scope)
-	if err != nil {
+	if err := unread("log_heads", err); err != nil {
 		return nil, err
 	}
 	for _, h := range heads {
@@ -426,7 +441,7 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 func (c *Check) looseShards(ctx context.Context, shards []store.Shard) error {
 	for _, table := range []string{"log_entries", "log_tiles", "log_checkpoints", "anchor_openings"} {
 		numbers, err := c.e.store.ShardsOf(ctx, c.scope, table)
-		if err != nil {
+		if err := c.unread(table, err); err != nil {
 			return err
 		}
 		for _, n := range numbers {
@@ -436,7 +451,7 @@ func (c *Check) looseShards(ctx context.Context, shards []store.Shard) error {
 		}
 	}
 	heads, err := c.e.store.LogHeads(ctx, c.scope)
-	if err != nil {
+	if err := c.unread("log_heads", err); err != nil {
 		return err
 	}
 	for _, h := range heads {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -39,7 +40,7 @@ func (c *Check) objectPart(ctx context.Context) error {
 		return err
 	}
 	for _, s := range strays {
-		c.tampered(FoundStray, s.Table, s.Object, 0, "row %d belongs to nothing that is there", s.Seq)
+		c.add(Finding{Kind: FoundStray, Object: store.TextOf(s.Object), Where: s.Table, What: fmt.Sprintf("row %d belongs to nothing that is there", s.Seq)})
 	}
 	c.State.Rows += uint64(len(leaves))
 	if c.State.After = textID(r.Upto); r.Last() {
@@ -59,11 +60,11 @@ func (c *Check) afterObject() (store.ID, error) {
 // but for the newest, and each place its leaf.
 func (c *Check) places(ctx context.Context, r store.Range) ([]store.LeafPlace, error) {
 	leaves, err := c.e.store.LeavesIn(ctx, c.scope, r)
-	if err != nil {
+	if err := c.unread("leaves", err); err != nil {
 		return nil, err
 	}
 	entries, err := c.e.store.EntriesIn(ctx, c.scope, r)
-	if err != nil {
+	if err := c.unread("log_entries", err); err != nil {
 		return nil, err
 	}
 	rest := entries
@@ -90,13 +91,7 @@ func comparePlaces(a, b store.LeafPlace) int {
 	if n := bytes.Compare(a.Object[:], b.Object[:]); n != 0 {
 		return n
 	}
-	switch {
-	case a.Seq < b.Seq:
-		return -1
-	case a.Seq > b.Seq:
-		return 1
-	}
-	return 0
+	return cmp.Compare(int64(a.Seq), int64(b.Seq)) // as the database orders them: others may write negative ones
 }
 
 // withoutLeaf names a place whose leaf is gone.
@@ -116,8 +111,11 @@ func (c *Check) placesOf(ctx context.Context, leaf store.LeafPlace, places []sto
 	what := fmt.Sprintf("the leaf has %d places in the logs", len(places))
 	if len(places) == 0 {
 		pending, err := c.e.store.Pending(ctx, c.scope, leaf.Object, leaf.Seq)
-		if err != nil || pending {
+		if err != nil {
 			return err
+		}
+		if pending {
+			return c.pendingLeaf(ctx, leaf)
 		}
 		what = "the leaf has no place in a log, and later ones have"
 	}
@@ -125,10 +123,27 @@ func (c *Check) placesOf(ctx context.Context, leaf store.LeafPlace, places []sto
 	return nil
 }
 
+// pendingLeaf requires that a leaf which is to get a place was made by a server, and was
+// not changed: else it stops the log.
+func (c *Check) pendingLeaf(ctx context.Context, place store.LeafPlace) error {
+	leaf, err := c.e.store.Leaf(ctx, c.scope, place.Object, place.Seq)
+	if err != nil {
+		return c.unread("leaves", err)
+	}
+	genuine, err := c.genuine(ctx)
+	if err != nil {
+		return err
+	}
+	if int64(place.Seq) < 0 || ledger.LeafHash(leaf.Body) != ledger.Hash(leaf.Hash) || !genuine(place.Object, place.Seq, leaf) {
+		c.tampered(FoundLeaf, "leaves", place.Object, place.Seq, "the leaf has no place in a log yet, and was changed or made by no server: it gets none")
+	}
+	return nil
+}
+
 // heads checks the objects of a range, and that each object with steps has a head.
 func (c *Check) heads(ctx context.Context, r store.Range, leaves []store.LeafPlace) error {
 	heads, err := c.e.store.HeadsIn(ctx, c.scope, r)
-	if err != nil {
+	if err := c.unread("heads", err); err != nil {
 		return err
 	}
 	with := map[store.ID]bool{}

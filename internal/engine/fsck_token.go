@@ -101,7 +101,8 @@ func (c *Check) requestPart(ctx context.Context) error {
 		after.Kind, after.Token = store.TokenKind(data[0]), [32]byte(data[1:])
 	}
 	rows, err := c.e.store.Requests(ctx, c.scope, after, c.part)
-	if err != nil {
+	whole := err == nil
+	if err := c.unread("unique_tokens", err); err != nil {
 		return err
 	}
 	for _, row := range rows {
@@ -110,7 +111,7 @@ func (c *Check) requestPart(ctx context.Context) error {
 		}
 	}
 	c.State.Rows += uint64(len(rows))
-	if len(rows) < c.part {
+	if len(rows) == 0 || whole && len(rows) < c.part {
 		c.State.Phase, c.State.After = phaseRest, ""
 		return nil
 	}
@@ -229,35 +230,39 @@ func (l *Live) unnamed(key int) bool {
 
 // rest checks what stands in no object's order.
 func (c *Check) rest(ctx context.Context) error {
-	loose, err := c.e.store.LooseRows(ctx, c.scope, maxFindings)
-	if err != nil {
-		return err
-	}
-	for _, row := range loose {
-		c.add(Finding{Kind: FoundStray, Object: row.Where, Where: row.Table, What: "the row belongs to nothing that is there"})
-	}
-	if err := c.resources(ctx); err != nil {
-		return err
-	}
-	if err := c.pins(ctx); err != nil {
-		return err
-	}
-	if !c.withoutKeys {
-		if err := c.uploads(ctx); err != nil {
-			return err
+	for _, p := range []struct {
+		table string
+		keys  bool // it needs them
+		check func(context.Context) error
+	}{
+		{"person_keys", false, c.loose}, {"resources", false, c.resources}, {"pinned_leaves", false, c.pins},
+		{"uploads", true, c.uploads}, {"erasures", true, c.plans}, {"checks", true, c.kept},
+	} {
+		if p.keys && c.withoutKeys {
+			continue
 		}
-		if err := c.plans(ctx); err != nil {
-			return err
-		}
-		if err := c.kept(ctx); err != nil {
+		if err := c.unread(p.table, p.check(ctx)); err != nil {
 			return err
 		}
 	}
+	c.endRest()
+	return nil
+}
+
+func (c *Check) endRest() {
 	c.State.Phase = phaseDone
 	if c.anchors != nil {
 		c.State.Phase, c.State.After = phaseAnchors, ""
 	}
-	return nil
+}
+
+// loose names rows that stand in no object's order and belong to nothing.
+func (c *Check) loose(ctx context.Context) error {
+	loose, err := c.e.store.LooseRows(ctx, c.scope, maxFindings)
+	for _, row := range loose {
+		c.add(Finding{Kind: FoundStray, Object: row.Where, Where: row.Table, What: "the row belongs to nothing that is there"})
+	}
+	return err
 }
 
 // pins names what is known beside the keys to have been there.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -350,4 +351,41 @@ func alarms(t *testing.T, env *testenv.Env) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestALeafThatNoServerMadeIsNamedBeforeItHasAPlace puts a leaf behind all that have a
+// place. The log stops at it; readiness says so, and the check names it.
+func TestALeafThatNoServerMadeIsNamedBeforeItHasAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		env.Deploy("all.bpmn", everything)
+		time.Sleep(time.Minute)
+		if err := env.Engine.Ready(t.Context())["log"]; err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+		execRaw(t, env, `
+			INSERT INTO leaves SELECT (SELECT max(pos) + 1 FROM leaves), tenant, object, seq + 100, hash, body, mac
+			FROM leaves WHERE pos = (SELECT max(pos) FROM leaves WHERE seq > 0)`)
+		if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "everything"}, "key-1"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := env.Engine.Ready(t.Context())["log"]; fault.CodeOf(err) != api.CodeDegraded {
+			t.Errorf("readiness says %v, want degraded", err)
+		}
+		for _, withoutKeys := range []bool{false, true} {
+			var all []engine.Finding
+			for c := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{WithoutKeys: withoutKeys}); !c.Done(); {
+				found, err := c.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, found...)
+			}
+			named := slices.ContainsFunc(all, func(f engine.Finding) bool { return f.Kind == engine.FoundLeaf && f.Where == "leaves" && f.Step > 100 })
+			if named == withoutKeys || withoutKeys && len(all) > 0 {
+				t.Errorf("without keys %v: found %v", withoutKeys, all)
+			}
+		}
+	})
 }

@@ -20,6 +20,8 @@ type Sequencer interface {
 	Wrote(tenant string)
 	// Stopped returns why no head of a tenant's log is signed any more; nil: they are.
 	Stopped(tenant string) error
+	// StoppedTenants returns of how many tenants that is so.
+	StoppedTenants() int
 	// Finish gives every leaf of a tenant its place and returns size and root of one
 	// of its logs, which then continues what was signed of it. Nobody writes leaves of
 	// the tenant meanwhile.

@@ -295,6 +295,16 @@ func (s *Sequencer) Stopped(name string) error {
 	return t.figures.stopped
 }
 
+// StoppedTenants returns of how many tenants nothing more is signed.
+func (s *Sequencer) StoppedTenants() (n int) {
+	for name := range s.copied() {
+		if s.Stopped(name) != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // work gives leaves of a tenant their places and publishes what is new.
 func (s *Sequencer) work(ctx context.Context, name string, t *tenant) error {
 	more, err := s.growSome(ctx, t)

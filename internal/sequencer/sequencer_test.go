@@ -493,8 +493,8 @@ func TestATenantWhoseTreeWasChangedIsStopped(t *testing.T) {
 			if fault.Is(err, fault.Conflict) { // the log is not as it was left; the next work looks why
 				err = seq.Work(ctx, "main")
 			}
-			if stopped := gauge(t, seq, "underseal_log_stopped_tenants"); !fault.Is(err, fault.Integrity) || stopped != 1 {
-				t.Errorf("the work says %v with %v tenants stopped, want Integrity and one", err, stopped)
+			if stopped := gauge(t, seq, "underseal_log_stopped_tenants"); !fault.Is(err, fault.Integrity) || stopped != 1 || seq.StoppedTenants() != 1 {
+				t.Errorf("the work says %v with %v and %d tenants stopped, want Integrity and one", err, stopped, seq.StoppedTenants())
 			}
 			after, err := w.db.LogHeads(ctx, main)
 			ok(t, err)

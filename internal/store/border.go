@@ -88,6 +88,8 @@ func (r row) scan(dest ...any) error {
 			dest[i] = fixed(v[:])
 		case *[32]byte:
 			dest[i] = fixed(v[:])
+		case *uint64:
+			dest[i] = counter{v}
 		case *time.Time:
 			dest[i] = moment{v}
 		case *[]byte:
@@ -131,6 +133,19 @@ func (f fixed) Scan(src any) error {
 		return fmt.Errorf("want %d bytes, got %d (%T)", len(f), len(b), src)
 	}
 	copy(f, b)
+	return nil
+}
+
+// counter receives what bound made of a counter. A negative one was written by somebody
+// else: it fits nothing, and must not keep other rows from being read.
+type counter struct{ to *uint64 }
+
+func (c counter) Scan(src any) error {
+	n, ok := src.(int64)
+	if !ok {
+		return fmt.Errorf("want an integer, got %T", src)
+	}
+	*c.to = uint64(n)
 	return nil
 }
 

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/underseal/underseal/internal/fault"
 )
@@ -16,6 +18,70 @@ func (r Range) Last() bool { return r.Upto == lastID }
 
 var lastID = ID(bytes.Repeat([]byte{0xff}, 16))
 
+// bounds are the range as one of columns of any length: from the first on, below the
+// second. What is shorter or longer than an id is in some range too.
+func (r Range) bounds() (from, below []byte) {
+	if r.After != (ID{}) {
+		from = append(r.After[:], 0)
+	}
+	if r.Last() {
+		return from, bytes.Repeat([]byte{0xff}, 64)
+	}
+	return from, append(r.Upto[:], 0)
+}
+
+// upto returns the range that ends with a column, or beside it if it is no id.
+func (r Range) upto(object []byte) Range {
+	r.Upto = lastID
+	copy(r.Upto[:], object)
+	if bytes.Compare(r.Upto[:], r.After[:]) > 0 {
+		return r
+	}
+	r.Upto = r.After // with more behind it: go on all the same
+	for i := len(r.Upto) - 1; i >= 0; i-- {
+		if r.Upto[i]++; r.Upto[i] > 0 {
+			break
+		}
+	}
+	return r
+}
+
+// codeNoID is the code of a column that should be an id and is none.
+const codeNoID = "no_id"
+
+func idOf(object []byte) (id ID, err error) {
+	if len(object) != len(id) {
+		return id, fault.New(fault.Integrity, "the id of an object has %d bytes, want %d", len(object), len(id)).WithCode(codeNoID)
+	}
+	return ID(object), nil
+}
+
+// readable is collect for rows that others may have written. It leaves those out whose
+// ids are none; the Integrity fault beside the others says how many.
+func readable[T any](ctx context.Context, b backend, tenant, text string, args []any, read func(row, *T) error) ([]T, error) {
+	var all []T
+	var first error
+	unread := 0
+	err := b.each(ctx, tenant, text, args, func(r row) error {
+		var v T
+		err := read(r, &v)
+		switch {
+		case err == nil:
+			all = append(all, v)
+		case fault.CodeOf(err) == codeNoID:
+			unread++
+			first = cmp.Or(first, err)
+		default:
+			return err
+		}
+		return nil
+	})
+	if err == nil && unread > 0 {
+		err = fault.New(fault.Integrity, "%d rows cannot be read; the first: %w", unread, first)
+	}
+	return all, err
+}
+
 // NextRange returns the range that begins after an object and holds about n leaves,
 // those of no object among them. The last one has no end.
 func (db *DB) NextRange(ctx context.Context, s Scope, after ID, n int) (Range, error) {
@@ -24,7 +90,12 @@ func (db *DB) NextRange(ctx context.Context, s Scope, after ID, n int) (Range, e
 		SELECT object FROM leaves WHERE tenant = $1 AND object > $2
 		ORDER BY object, seq
 		LIMIT 1 OFFSET $3`,
-		[]any{s.tenant, after, n}, func(row row) error { return row.scan(&r.Upto) })
+		[]any{s.tenant, r.After, n}, func(row row) error {
+			var object []byte
+			err := row.scan(&object)
+			r = r.upto(object)
+			return err
+		})
 	return r, err
 }
 
@@ -37,20 +108,36 @@ type LeafPlace struct {
 }
 
 // LeavesIn lists the leaves of a range, ascending by object and seq, without places.
+// Beside the others, an Integrity fault says that some cannot be read.
 func (db *DB) LeavesIn(ctx context.Context, s Scope, r Range) ([]LeafPlace, error) {
-	return collect(ctx, db.data, s.tenant, `
-		SELECT object, seq FROM leaves WHERE tenant = $1 AND object > $2 AND object <= $3
+	from, below := r.bounds()
+	return readable(ctx, db.data, s.tenant, `
+		SELECT object, seq FROM leaves WHERE tenant = $1 AND object >= $2 AND object < $3
 		ORDER BY object, seq`,
-		[]any{s.tenant, r.After, r.Upto}, func(row row, l *LeafPlace) error { return row.scan(&l.Object, &l.Seq) })
+		[]any{s.tenant, from, below}, func(row row, l *LeafPlace) error {
+			var object []byte
+			err := row.scan(&object, &l.Seq)
+			if err == nil {
+				l.Object, err = idOf(object)
+			}
+			return err
+		})
 }
 
-// EntriesIn lists what the logs hold of a range, ascending by object and seq.
+// EntriesIn lists what the logs hold of a range, ascending by object and seq. Beside the
+// others, an Integrity fault says that some cannot be read.
 func (db *DB) EntriesIn(ctx context.Context, s Scope, r Range) ([]LeafPlace, error) {
-	return collect(ctx, db.data, s.tenant, `
-		SELECT object, seq, shard, idx FROM log_entries WHERE tenant = $1 AND object > $2 AND object <= $3
+	from, below := r.bounds()
+	return readable(ctx, db.data, s.tenant, `
+		SELECT object, seq, shard, idx FROM log_entries WHERE tenant = $1 AND object >= $2 AND object < $3
 		ORDER BY object, seq, shard, idx`,
-		[]any{s.tenant, r.After, r.Upto}, func(row row, l *LeafPlace) error {
-			return row.scan(&l.Object, &l.Seq, &l.Shard, &l.Index)
+		[]any{s.tenant, from, below}, func(row row, l *LeafPlace) error {
+			var object []byte
+			err := row.scan(&object, &l.Seq, &l.Shard, &l.Index)
+			if err == nil {
+				l.Object, err = idOf(object)
+			}
+			return err
 		})
 }
 
@@ -70,14 +157,20 @@ type HeadRow struct {
 	Seq    uint64
 }
 
-// HeadsIn lists the heads of a range, ascending.
+// HeadsIn lists the heads of a range, ascending. Beside the others, an Integrity fault
+// says that some cannot be read.
 func (db *DB) HeadsIn(ctx context.Context, s Scope, r Range) ([]HeadRow, error) {
-	return collect(ctx, db.data, s.tenant, `
-		SELECT object, kind, seq FROM heads WHERE tenant = $1 AND object > $2 AND object <= $3
+	from, below := r.bounds()
+	return readable(ctx, db.data, s.tenant, `
+		SELECT object, kind, seq FROM heads WHERE tenant = $1 AND object >= $2 AND object < $3
 		ORDER BY object`,
-		[]any{s.tenant, r.After, r.Upto}, func(row row, h *HeadRow) error {
+		[]any{s.tenant, from, below}, func(row row, h *HeadRow) error {
+			var object []byte
 			var kind string
-			err := row.scan(&h.Object, &kind, &h.Seq)
+			err := row.scan(&object, &kind, &h.Seq)
+			if err == nil {
+				h.Object, err = idOf(object)
+			}
 			h.Kind = Kind(kind)
 			return err
 		})
@@ -86,8 +179,8 @@ func (db *DB) HeadsIn(ctx context.Context, s Scope, r Range) ([]HeadRow, error) 
 // Stray is a row that nothing leads to.
 type Stray struct {
 	Table  string
-	Object ID
-	Seq    uint64 // or the number of a task, job, timer or incident
+	Object []byte // as it stands there: an id, or something else
+	Seq    int64  // or the number of a task, job, timer or incident
 }
 
 // strays are the rows of each table that must belong to something, and what that is.
@@ -110,12 +203,13 @@ var strays = []struct{ table, object, seq, belongs string }{
 // StraysIn lists up to limit rows of a range, of each table, that belong to nothing.
 func (db *DB) StraysIn(ctx context.Context, s Scope, r Range, limit int) ([]Stray, error) {
 	var found []Stray
+	from, below := r.bounds()
 	for _, t := range strays {
 		some, err := collect(ctx, db.data, s.tenant, `
 			SELECT DISTINCT t.`+t.object+`, `+t.seq+` FROM `+t.table+` t
-			WHERE t.tenant = $1 AND t.`+t.object+` > $2 AND t.`+t.object+` <= $3 AND NOT EXISTS (`+t.belongs+`)
+			WHERE t.tenant = $1 AND t.`+t.object+` >= $2 AND t.`+t.object+` < $3 AND NOT EXISTS (`+t.belongs+`)
 			LIMIT $4`,
-			[]any{s.tenant, r.After, r.Upto, limit}, func(row row, x *Stray) error {
+			[]any{s.tenant, from, below, limit}, func(row row, x *Stray) error {
 				x.Table = t.table
 				return row.scan(&x.Object, &x.Seq)
 			})
@@ -136,14 +230,23 @@ type RequestRow struct {
 	Print  []byte
 }
 
-// Requests lists the tokens of requests, ascending, after one.
+// Requests lists the tokens of requests, ascending, after one. Beside the others, an
+// Integrity fault says that some cannot be read.
 func (db *DB) Requests(ctx context.Context, s Scope, after RequestRow, limit int) ([]RequestRow, error) {
-	return collect(ctx, db.data, s.tenant, `
+	return readable(ctx, db.data, s.tenant, `
 		SELECT kind, token, object, seq, print FROM unique_tokens
 		WHERE tenant = $1 AND (kind, token) > ($2, $3)
 		ORDER BY kind, token
 		LIMIT $4`,
-		[]any{s.tenant, after.Kind, after.Token, limit}, scanRequest)
+		[]any{s.tenant, after.Kind, after.Token, limit}, scanAnyRequest)
+}
+
+// TextOf returns a column that should be an id as a text: the id's, or its bytes in hex.
+func TextOf(column []byte) string {
+	if len(column) == len(ID{}) {
+		return ID(column).String()
+	}
+	return fmt.Sprintf("%x", column)
 }
 
 // PlacedToken is a token of an object.
@@ -196,9 +299,9 @@ func (db *DB) LooseRows(ctx context.Context, s Scope, limit int) ([]LooseRow, er
 			LIMIT $2`},
 	} {
 		some, err := collect(ctx, db.data, s.tenant, q.text, []any{s.tenant, limit}, func(r row, l *LooseRow) error {
-			var id ID
+			var id []byte
 			err := r.scan(&id)
-			*l = LooseRow{q.table, id.String()}
+			*l = LooseRow{q.table, TextOf(id)}
 			return err
 		})
 		if err != nil {
@@ -340,6 +443,21 @@ func (db *DB) RequestsLike(ctx context.Context, s Scope, prefix []byte) ([]Reque
 		SELECT kind, token, object, seq, print FROM unique_tokens
 		WHERE tenant = $1 AND kind = $2 AND token BETWEEN $3 AND $4`,
 		[]any{s.tenant, IdempotencyToken, from, to}, scanRequest)
+}
+
+// scanAnyRequest is scanRequest of a row that somebody else may have written.
+func scanAnyRequest(r row, q *RequestRow) error {
+	var kind int64
+	var token, object []byte
+	err := r.scan(&kind, &token, &object, &q.Seq, &q.Print)
+	if err == nil && (len(token) != len(q.Token) || int64(TokenKind(kind)) != kind) {
+		err = fault.New(fault.Integrity, "a token of kind %d has %d bytes, want %d", kind, len(token), len(q.Token)).WithCode(codeNoID)
+	}
+	if err == nil {
+		q.Kind, q.Token = TokenKind(kind), [32]byte(token)
+		q.Object, err = idOf(object)
+	}
+	return err
 }
 
 func scanRequest(r row, q *RequestRow) error {
