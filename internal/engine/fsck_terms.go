@@ -39,7 +39,7 @@ func (c *Check) checkTerms(ctx context.Context, shard store.Shard, from uint64, 
 func (c *Check) checkBlock(ctx context.Context, shard store.Shard, block uint64, entries []store.LogEntry) error {
 	rows, err := c.e.store.BlockTerms(ctx, c.scope, store.LogBlock{Shard: shard.Number, Block: block})
 	if err != nil {
-		return err
+		return c.unread("log_terms", err)
 	}
 	var seen uint64
 	want, got := map[string]uint64{}, map[string]uint64{}

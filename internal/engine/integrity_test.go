@@ -364,7 +364,7 @@ func TestALeafThatNoServerMadeIsNamedBeforeItHasAPlace(t *testing.T) {
 			t.Errorf("not ready: %v", err)
 		}
 		execRaw(t, env, `
-			INSERT INTO leaves SELECT (SELECT max(pos) + 1 FROM leaves), tenant, object, seq + 100, hash, body, mac
+			INSERT INTO leaves SELECT (SELECT max(pos) + 1 FROM leaves), tenant, object, seq + 100, hash, body, mac, terms
 			FROM leaves WHERE pos = (SELECT max(pos) FROM leaves WHERE seq > 0)`)
 		if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "everything"}, "key-1"); err != nil {
 			t.Fatal(err)
