@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/cedar-policy/cedar-go"
+	tree "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
@@ -35,6 +36,7 @@ type Policies struct {
 	reasons map[string]string     // texts by id
 	rights  map[Action][]Right    // that permit an action
 	byAct   map[Action]policyList // those of list that can apply to an action
+	reads   map[Action]*reads     // by these
 }
 
 // Builtin returns the built-in policies.
@@ -55,16 +57,20 @@ func Builtin() (*Policies, error) {
 }
 
 func newPolicies(list policyList) *Policies {
-	p := &Policies{list: list, reasons: map[string]string{}, rights: map[Action][]Right{}, byAct: map[Action]policyList{}}
+	p := &Policies{list: list, reasons: map[string]string{}, rights: map[Action][]Right{}, byAct: map[Action]policyList{}, reads: map[Action]*reads{}}
 	for _, one := range list {
 		notes := one.body.Annotations()
 		p.reasons[string(one.id)] = string(notes["reason"])
-		right := Right(notes["right"])
+		right, bare := Right(notes["right"]), policy{one.id, ofAnyAction(one.body), one.own}
 		for _, a := range actions {
 			if !appliesTo(one.body, a) {
 				continue
 			}
-			p.byAct[a] = append(p.byAct[a], one)
+			p.byAct[a] = append(p.byAct[a], bare)
+			if p.reads[a] == nil {
+				p.reads[a] = &reads{}
+			}
+			p.reads[a].add(one.body)
 			if right != "" && !slices.Contains(p.rights[a], right) {
 				p.rights[a] = append(p.rights[a], right)
 			}
@@ -86,6 +92,14 @@ func appliesTo(p *cedar.Policy, a Action) bool {
 		return slices.Contains(scope.Entities, uid)
 	}
 	return true
+}
+
+// ofAnyAction returns a policy without the condition on the action, which appliesTo has
+// looked at: a long list of actions takes longer than the rest.
+func ofAnyAction(p *cedar.Policy) *cedar.Policy {
+	bare := *(*ast.Policy)(p.AST())
+	bare.Action = ast.ScopeTypeAll{}
+	return cedar.NewPolicyFromAST((*tree.Policy)(&bare))
 }
 
 func actionUID(a Action) types.EntityUID { return types.NewEntityUID("Action", types.String(a)) }
@@ -135,8 +149,12 @@ func (p *Policies) question(who *Effective, action Action, on *Resource, in Circ
 		}
 	}
 	f.rights = types.NewSet(rights...)
-	q.world = world{who.entity, resourceEntity(on)}
-	q.request = cedar.Request{Principal: who.entity.UID, Action: actionUID(action), Resource: q.resource.UID, Context: f.record()}
+	names := p.reads[action]
+	if names == nil {
+		names = &everything
+	}
+	q.world = world{who.entity, resourceEntity(on, names.resource)}
+	q.request = cedar.Request{Principal: who.entity.UID, Action: actionUID(action), Resource: q.resource.UID, Context: f.record(names.context)}
 	return q
 }
 

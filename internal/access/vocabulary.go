@@ -18,18 +18,17 @@ type Words struct {
 // Vocabulary returns all that a tenant's policy may read.
 func Vocabulary() []Words {
 	return []Words{
-		wordsOf("principal", principalEntity(Principal{}).Attributes),
-		wordsOf("resource", resourceEntity(&Resource{}).Attributes),
-		wordsOf("context", (&facts{}).record()),
+		wordsOf("principal", slices.Sorted(principalEntity(Principal{}).Attributes.Keys())),
+		wordsOf("resource", resourceAttributes),
+		wordsOf("context", contextAttributes),
 	}
 }
 
-func wordsOf(variable string, attributes types.Record) Words {
+func wordsOf(variable string, names []types.String) Words {
 	w := Words{Variable: variable}
-	for name := range attributes.Keys() {
+	for _, name := range names {
 		w.Attributes = append(w.Attributes, string(name))
 	}
-	slices.Sort(w.Attributes)
 	return w
 }
 

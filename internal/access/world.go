@@ -5,6 +5,7 @@ import (
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 )
 
 type policy struct {
@@ -62,22 +63,49 @@ func principalEntity(p Principal) types.Entity {
 	}
 }
 
-func resourceEntity(r *Resource) types.Entity {
-	return types.Entity{
-		UID: types.NewEntityUID(types.EntityType(r.Kind), types.String(r.ID)),
-		Attributes: types.NewRecord(types.RecordMap{
-			"tenant":       types.String(r.Tenant),
-			"process":      types.String(r.Process),
-			"element":      types.String(r.Element),
-			"assignee":     types.String(r.Assignee),
-			"field":        types.String(r.Field),
-			"in_form":      types.Boolean(r.InForm),
-			"given":        types.Boolean(r.Given),
-			"name":         types.String(r.Name),
-			"owner":        types.String(r.Owner),
-			"confidential": types.Boolean(r.Confidential),
-		}),
+// resourceAttributes and contextAttributes are the names of what can be read of a
+// resource and of the circumstances, sorted.
+var (
+	resourceAttributes = []types.String{
+		"assignee", "confidential", "element", "field", "given", "in_form", "name", "owner", "process", "tenant",
 	}
+	contextAttributes = []types.String{"approved", "candidate", "four_eyes", "held", "network", "purpose", "rights", "scope"}
+)
+
+// resourceEntity returns a resource with the attributes of these names: to build one takes
+// longer than to decide.
+func resourceEntity(r *Resource, names []types.String) types.Entity {
+	attributes := make(types.RecordMap, len(names))
+	for _, name := range names {
+		attributes[name] = r.attribute(name)
+	}
+	return types.Entity{UID: types.NewEntityUID(types.EntityType(r.Kind), types.String(r.ID)), Attributes: types.NewRecord(attributes)}
+}
+
+func (r *Resource) attribute(name types.String) types.Value {
+	switch name {
+	case "assignee":
+		return types.String(r.Assignee)
+	case "confidential":
+		return types.Boolean(r.Confidential)
+	case "element":
+		return types.String(r.Element)
+	case "field":
+		return types.String(r.Field)
+	case "given":
+		return types.Boolean(r.Given)
+	case "in_form":
+		return types.Boolean(r.InForm)
+	case "name":
+		return types.String(r.Name)
+	case "owner":
+		return types.String(r.Owner)
+	case "process":
+		return types.String(r.Process)
+	case "tenant":
+		return types.String(r.Tenant)
+	}
+	panic("access: internal error: a resource has no attribute " + string(name))
 }
 
 // facts are what a decision knows besides principal and resource.
@@ -87,17 +115,57 @@ type facts struct {
 	rights           types.Set
 }
 
-func (f *facts) record() types.Record {
-	return types.NewRecord(types.RecordMap{
-		"network":   types.Boolean(f.Network),
-		"scope":     types.Boolean(f.scope),
-		"held":      types.Boolean(f.Held),
-		"four_eyes": types.Boolean(f.FourEyes),
-		"approved":  types.Boolean(f.Approved),
-		"purpose":   types.String(f.Purpose),
-		"candidate": types.Boolean(f.candidate),
-		"rights":    f.rights,
-	})
+// record returns the attributes of these names.
+func (f *facts) record(names []types.String) types.Record {
+	attributes := make(types.RecordMap, len(names))
+	for _, name := range names {
+		attributes[name] = f.attribute(name)
+	}
+	return types.NewRecord(attributes)
+}
+
+func (f *facts) attribute(name types.String) types.Value {
+	switch name {
+	case "approved":
+		return types.Boolean(f.Approved)
+	case "candidate":
+		return types.Boolean(f.candidate)
+	case "four_eyes":
+		return types.Boolean(f.FourEyes)
+	case "held":
+		return types.Boolean(f.Held)
+	case "network":
+		return types.Boolean(f.Network)
+	case "purpose":
+		return types.String(f.Purpose)
+	case "rights":
+		return f.rights
+	case "scope":
+		return types.Boolean(f.scope)
+	}
+	panic("access: internal error: circumstances have no attribute " + string(name))
+}
+
+// reads are the attributes that some policies read.
+type reads struct{ resource, context []types.String }
+
+// everything is what policies can read that are not known yet.
+var everything = reads{resourceAttributes, contextAttributes}
+
+// add adds what a policy reads.
+func (r *reads) add(p *cedar.Policy) {
+	for _, c := range (*ast.Policy)(p.AST()).Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			access, _ := n.(ast.NodeTypeAccess)
+			switch of, _ := access.Arg.(ast.NodeTypeVariable); of.Name {
+			case "resource":
+				r.resource = appendNew(r.resource, access.Value)
+			case "context":
+				r.context = appendNew(r.context, access.Value)
+			}
+			return true
+		})
+	}
 }
 
 func setOf[T ~string](names []T) types.Set {

@@ -146,7 +146,7 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 	t.Show("FEEL condition: two comparisons and an and", all.Micros("Condition"), "us")
 	t.Show("commit to a value of 128 bytes", all.Micros("CommitValue"), "us")
 	t.Below("verify evidence offline: everything that a bundle can hold", all.Micros("VerifyBundle")/1000, 50, "ms")
-	t.Show("decide whether a caller may", all.Micros("Decide"), "us")
+	t.Below("decide whether a caller may, who has 1,000 grants", all.Micros("Decide"), 10, "us")
 	t.Show("a new data key, of those made ahead", all.Micros("NewKey"), "us")
 	t.Show("a data key from the cache", all.Micros("KeyFromTheCache"), "us")
 	return nil
