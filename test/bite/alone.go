@@ -43,7 +43,7 @@ func bite(ctx context.Context, dir string, p patch) (o outcome, err error) {
 }
 
 func runTest(ctx context.Context, dir string, p patch) (o outcome, err error) {
-	args := []string{"test", "-json", "-count=1", "-timeout", limit.String()}
+	args := []string{"test", "-json", "-count=1", "-vet=off", "-timeout", limit.String()}
 	if p.timeout != "" {
 		args = append(args, "-timeout", p.timeout)
 	}
