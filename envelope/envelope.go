@@ -94,7 +94,8 @@ func (m message) seal(nonce [nonceSize]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return aead.Seal(append(m.prefix, nonce[:]...), nonce[:], m.plaintext, m.prefix), nil
+	dst := append(m.prefix, nonce[:]...)
+	return aead.Seal(dst, dst[len(m.prefix):], m.plaintext, m.prefix), nil // nonce itself would go to the heap
 }
 
 // message is one envelope before encryption.
