@@ -51,3 +51,16 @@ type IncidentsQuery struct {
 	Process string `query:"process" doc:"id of the process" maxLength:"255"`
 	Page
 }
+
+// GrantsQuery selects grants: of a user, of a group, or all.
+type GrantsQuery struct {
+	Page
+	User  string `query:"user" doc:"to whom they are given" maxLength:"64"`
+	Group string `query:"group" doc:"to whose members they are given" maxLength:"64"`
+}
+
+// APIKeysQuery selects API keys: of a user, or all.
+type APIKeysQuery struct {
+	Page
+	User string `query:"user" doc:"whose they are" maxLength:"64"`
+}

@@ -37,6 +37,7 @@ type request struct {
 	body   any // nil: none
 	wait   time.Duration
 	tries  int    // 0: the client's
+	bare   bool   // goes without the key
 	empty  string // the name of a value of the path that is missing
 }
 
@@ -183,7 +184,9 @@ func (c *Client) newRequest(ctx context.Context, r request, body []byte, key str
 	if err != nil { // its text may quote values
 		return nil, fmt.Errorf("%s: an argument cannot be part of a path", r.name())
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key)
+	if !r.bare {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
 	req.Header.Set("User-Agent", "underseal-go")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

@@ -147,7 +147,7 @@ func (e *env) makeAPIKey(ctx context.Context, n *node.Node) (err error) {
 			os.Remove(path)
 		}
 	}()
-	key, err := n.CreateAPIKey(ctx, firstPrincipal, "Admin")
+	key, err := n.SetUp(ctx, firstPrincipal)
 	if err != nil {
 		return err
 	}

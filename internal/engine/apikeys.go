@@ -2,41 +2,227 @@ package engine
 
 import (
 	"context"
+	"net/netip"
+	"slices"
+	"time"
 
-	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/store"
 )
 
-// operator is who acts on the server's machine, with its files.
-const operator = "operator"
+// Kinds of leaves about API keys, in the chain of whom they are for.
+const (
+	apiKeyCreated = "api_key.created"
+	apiKeyRotated = "api_key.rotated"
+	apiKeyRevoked = "api_key.revoked"
+)
 
-// CreateAPIKey makes a principal's API key and returns its text, which is kept
-// nowhere else. It is for whoever has the server's files, and asks nobody.
-func (e *Engine) CreateAPIKey(ctx context.Context, principal string, roles ...string) (string, error) {
-	key, err := e.identity.NewAPIKey(ctx, principal, roles...)
+const (
+	maxKeys         = 100            // of a principal
+	rotationOverlap = 24 * time.Hour // unless it is said otherwise
+)
+
+// APIKeys lists API keys, a user's or all.
+func (e *Engine) APIKeys(ctx context.Context, c Caller, user string, p Page) (api.APIKeys, error) {
+	if err := e.may(ctx, c, access.ReadAPIKey, "apikey", ""); err != nil {
+		return api.APIKeys{}, err
+	}
+	limit, err := p.limit()
 	if err != nil {
-		return "", err
+		return api.APIKeys{}, err
 	}
-	if err := e.SettleKeyOrders(ctx); err != nil { // the tenant's keys may have been made just now
-		return "", err
+	var all []*principal
+	out := api.APIKeys{Items: []api.APIKey{}}
+	if user != "" {
+		p, err := e.namedPrincipal(ctx, c.Scope, user)
+		if err != nil {
+			return api.APIKeys{}, err
+		}
+		all = []*principal{p}
+	} else if all, out.Next, err = openPage(ctx, e, c.Scope, store.Principal, p, limit, e.openPrincipal); err != nil {
+		return api.APIKeys{}, err
 	}
-	list := make(canon.List, len(roles))
-	for i, role := range roles {
-		list[i] = canon.String(role)
+	for _, p := range all {
+		items, err := e.wireKeys(ctx, p)
+		if err != nil {
+			return api.APIKeys{}, err
+		}
+		out.Items = append(out.Items, items...)
 	}
-	entry, leave, err := e.entry(ctx, key.Scope, act{
-		kind: "api_key.created", act: "admin", actor: Caller{Principal: operator},
-		fields: []fieldWrite{{path: "$key", value: newContext(
-			canon.Entry{Name: "id", Value: canon.String(key.ID)},
-			canon.Entry{Name: "principal", Value: canon.String(principal)},
-			canon.Entry{Name: "roles", Value: list},
-		)}},
+	return out, nil
+}
+
+// wireKeys shows a principal's keys, with when each was last used.
+func (e *Engine) wireKeys(ctx context.Context, p *principal) ([]api.APIKey, error) {
+	if len(p.Keys) == 0 {
+		return nil, nil
+	}
+	rows, err := e.store.CredentialsOf(ctx, p.scope, p.id)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.APIKey, len(p.Keys))
+	for i := range p.Keys {
+		k := &p.Keys[i]
+		out[i] = wireKey(p.Name, k)
+		used := e.people.used.of(p.scope, k.Token)
+		if j := slices.IndexFunc(rows, func(r store.Credential) bool { return r.Token == k.Token }); used.IsZero() && j >= 0 {
+			used = rows[j].Used
+		}
+		out[i].Used = optional(used)
+	}
+	return out, nil
+}
+
+func wireKey(user string, k *identity.APIKey) api.APIKey {
+	out := api.APIKey{ID: k.ID, User: user, Name: k.Name, Scopes: plain(k.Scopes), Made: k.Made, Expires: optional(k.Expires)}
+	for _, n := range k.Networks {
+		out.Networks = append(out.Networks, n.String())
+	}
+	return out
+}
+
+// CreateAPIKey makes an API key of a principal. The answer alone holds its text.
+func (e *Engine) CreateAPIKey(ctx context.Context, c Caller, r api.APIKeyRequest, idem string) (api.NewAPIKey, error) {
+	if err := e.may(ctx, c, access.CreateAPIKey, "apikey", r.User); err != nil {
+		return api.NewAPIKey{}, err
+	}
+	key, err := e.keyOf(r)
+	if err != nil {
+		return api.NewAPIKey{}, err
+	}
+	var made api.NewAPIKey
+	_, err = e.changePrincipal(ctx, c, change{r.User, "create-api-key", idem, r, r.Reason, true}, func() (*principal, amendment, error) {
+		p, err := e.namedPrincipal(ctx, c.Scope, r.User)
+		if err != nil {
+			return nil, amendment{}, err
+		}
+		a := amendment{kind: apiKeyCreated}
+		made, err = e.addKey(ctx, p, key, &a)
+		return p, a, err
 	})
+	return made, err
+}
+
+// keyOf reads what a key is to be like.
+func (e *Engine) keyOf(r api.APIKeyRequest) (identity.APIKey, error) {
+	k := identity.APIKey{Name: r.Name}
+	for _, text := range r.Scopes {
+		scope, err := access.ParseScope(text)
+		if err != nil {
+			return k, err
+		}
+		k.Scopes = append(k.Scopes, scope)
+	}
+	for _, text := range r.Networks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return k, fault.New(fault.Invalid, "network %q is not of the form 192.0.2.0/24 or 2001:db8::/32", text).WithCode("invalid_network")
+		}
+		k.Networks = append(k.Networks, network.Masked())
+	}
+	if r.Expires != nil {
+		if k.Expires = r.Expires.UTC().Truncate(time.Microsecond); !k.Expires.After(e.moment()) {
+			return k, fault.New(fault.Invalid, "the key would be expired already").WithCode("expired")
+		}
+	}
+	return k, nil
+}
+
+// addKey gives a principal a key, and takes away those that are expired.
+func (e *Engine) addKey(ctx context.Context, p *principal, k identity.APIKey, a *amendment) (api.NewAPIKey, error) {
+	text := identity.APIKeyText.Generate(p.scope.Tenant())
+	var err error
+	if k.Token, err = e.identity.Token(ctx, p.scope, identity.APIKeyText, text); err != nil {
+		return api.NewAPIKey{}, err
+	}
+	k.ID, k.Made = refText(p.id, p.head.seq+1), e.moment()
+	var keys []identity.APIKey
+	for _, old := range p.Keys {
+		if !old.Expires.IsZero() && !k.Made.Before(old.Expires) {
+			a.ended = append(a.ended, old.Token)
+			continue
+		}
+		keys = append(keys, old)
+	}
+	if len(keys) >= maxKeys {
+		return api.NewAPIKey{}, fault.New(fault.Invalid, "user %q has %d API keys; more are not possible", p.Name, len(keys)).
+			WithCode("too_many_keys").WithHint("revoke some")
+	}
+	p.Keys = append(keys, k)
+	a.given = append(a.given, k.Token)
+	return api.NewAPIKey{APIKey: wireKey(p.Name, &k), Text: text}, nil
+}
+
+// RotateAPIKey puts another key in a key's place, with the same scopes and networks and
+// as long a life. The old one counts for a while, so that whoever has it can change over.
+func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.RotateAPIKeyRequest, idem string) (api.NewAPIKey, error) {
+	if err := e.may(ctx, c, access.RotateAPIKey, "apikey", id); err != nil {
+		return api.NewAPIKey{}, err
+	}
+	overlap := rotationOverlap
+	if r.OverlapMS != nil {
+		overlap = time.Duration(*r.OverlapMS) * time.Millisecond
+	}
+	var made api.NewAPIKey
+	err := e.changeKey(ctx, c, id, change{"", "rotate-api-key " + id, idem, r, r.Reason, true}, func(p *principal, i int) (amendment, error) {
+		a, old := amendment{kind: apiKeyRotated}, p.Keys[i]
+		next := identity.APIKey{Name: old.Name, Scopes: old.Scopes, Networks: old.Networks}
+		now := e.moment()
+		if !old.Expires.IsZero() {
+			next.Expires = now.Add(old.Expires.Sub(old.Made))
+		}
+		if until := now.Add(overlap); old.Expires.IsZero() || until.Before(old.Expires) {
+			p.Keys = slices.Clone(p.Keys)
+			p.Keys[i].Expires = until
+		}
+		var err error
+		made, err = e.addKey(ctx, p, next, &a)
+		return a, err
+	})
+	return made, err
+}
+
+// RevokeAPIKey ends a key at once: it counts for no request that comes after, and for no
+// call that waits.
+func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.ReasonRequest, idem string) (api.APIKey, error) {
+	if err := e.may(ctx, c, access.RevokeAPIKey, "apikey", id); err != nil {
+		return api.APIKey{}, err
+	}
+	revoked := api.APIKey{ID: id}
+	err := e.changeKey(ctx, c, id, change{"", "revoke-api-key " + id, idem, r, r.Reason, false}, func(p *principal, i int) (amendment, error) {
+		revoked = wireKey(p.Name, &p.Keys[i])
+		a := amendment{kind: apiKeyRevoked, ended: [][32]byte{p.Keys[i].Token}}
+		p.Keys = slices.Delete(slices.Clone(p.Keys), i, i+1)
+		return a, nil
+	})
+	return revoked, err
+}
+
+// changeKey carries out a change of a key; edit gets its principal, and its place there.
+func (e *Engine) changeKey(ctx context.Context, c Caller, id string, ch change, edit func(*principal, int) (amendment, error)) error {
+	ref, err := parseRef("API key", id)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer leave()
-	if err := e.store.PutAPIKey(context.WithoutCancel(ctx), key.Scope, key.Token, key.Sealed, entry); err != nil {
-		return "", err
-	}
-	return key.Text, nil
+	_, err = e.changed(ctx, c, ch, func() (amendment, error) {
+		p, err := e.openPrincipal(ctx, c.Scope, ref.Instance)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return amendment{}, err
+		}
+		i := -1
+		if err == nil {
+			i = slices.IndexFunc(p.Keys, func(k identity.APIKey) bool { return k.ID == id })
+		}
+		if i < 0 {
+			return amendment{}, noSuch("API key", id)
+		}
+		a, err := edit(p, i)
+		a.of, a.fields = &p.dossier, p.Fields()
+		return a, err
+	})
+	return err
 }

@@ -50,6 +50,7 @@ type auditor struct {
 	t                                  *testing.T
 	instance, person, file, task, hold string
 	erasure, reader                    string
+	link, grant, apiKey                string
 	job                                api.Job
 	incident                           string
 	ahead                              *atomic.Int64 // nanoseconds that the node's clock is ahead
@@ -85,7 +86,6 @@ func nothing(err error) (any, error) { return nil, err }
 // auditedActs lists every use case. One that is missing fails the test; so does a
 // leaf that is not listed.
 func auditedActs(key, key2 string) []audited {
-	id := func(s string, err error) (any, error) { return s, err }
 	return []audited{
 		{name: "Deploy", leaves: []string{"definition.deployed", "definition.deployed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Deploy(ctx, a.Ann, []api.File{{Name: "all.bpmn", Content: []byte(everything)}, {Name: "c.bpmn", Content: []byte(strings.Replace(classified, `type="work"`, `type="elsewhere"`, 1))}}, "")
@@ -371,14 +371,117 @@ func auditedActs(key, key2 string) []audited {
 		{name: "RevokeSigner", leaves: []string{"key.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.RevokeSigner(ctx, a.Ann, "w", api.RevokeSignerRequest{}, "")
 		}},
-		{name: "CreateAPIKey: by who has the files", leaves: []string{"api_key.created"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			return id(a.Engine.CreateAPIKey(ctx, "bob", "Admin"))
+		{name: "NewSetupLink: by who has the files", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			link, err := a.Engine.NewSetupLink(ctx)
+			a.link = link
+			return link, err
 		}},
+		{name: "Setup: an administrator", leaves: []string{"principal.activated", "tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Setup(ctx, api.SetupRequest{Link: a.link, Name: "carol"}, "192.0.2.3")
+		}},
+		{name: "Me", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Me(ctx, a.Ann) }},
+		{name: "InviteUser: a service", leaves: []string{"principal.activated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.InviteUser(ctx, a.Ann, api.UserRequest{Name: "ocr", Kind: "service"}, "")
+		}},
+		{name: "InviteUser", leaves: []string{"principal.invited"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.InviteUser(ctx, a.Ann, api.UserRequest{Name: "bob", Kind: "user", Roles: []string{"Viewer"}}, "")
+		}},
+		{name: "InviteAgain", leaves: []string{"principal.invited"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			in, err := a.Engine.InviteAgain(ctx, a.Ann, "bob", api.ReasonRequest{Reason: "it was lost"}, "")
+			a.link = in.Link
+			return in, err
+		}},
+		{name: "Setup", leaves: []string{"principal.activated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Setup(ctx, api.SetupRequest{Link: a.link}, "192.0.2.3")
+		}},
+		{name: "Users", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Users(ctx, a.Ann, engine.Page{}) }},
+		{name: "User", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.User(ctx, a.Ann, "bob") }},
+		{name: "ChangeUser", leaves: []string{"principal.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.ChangeUser(ctx, a.Ann, "bob", api.ProfileRequest{Display: "Bob"}, "")
+		}},
+		{name: "GiveUserRole", leaves: []string{"role.given"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.GiveUserRole(ctx, a.Ann, "bob", api.RoleRequest{Role: "Designer"}, "")
+		}},
+		{name: "TakeUserRole", leaves: []string{"role.taken"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.TakeUserRole(ctx, a.Ann, "bob", api.RoleRequest{Role: "Designer"}, "")
+		}},
+		{name: "CreateGroup", leaves: []string{"group.created"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.CreateGroup(ctx, a.Ann, api.GroupRequest{Name: "clerks"}, "")
+		}},
+		{name: "JoinGroup", leaves: []string{"group.joined"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.JoinGroup(ctx, a.Ann, "bob", api.MemberRequest{Group: "clerks"}, "")
+		}},
+		{name: "Groups", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Groups(ctx, a.Ann, engine.Page{}) }},
+		{name: "GiveGroupRole", leaves: []string{"role.given"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.GiveGroupRole(ctx, a.Ann, "clerks", api.RoleRequest{Role: "Executor"}, "")
+		}},
+		{name: "TakeGroupRole", leaves: []string{"role.taken"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.TakeGroupRole(ctx, a.Ann, "clerks", api.RoleRequest{Role: "Executor"}, "")
+		}},
+		{name: "LeaveGroup", leaves: []string{"group.left"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.LeaveGroup(ctx, a.Ann, "bob", api.MemberRequest{Group: "clerks"}, "")
+		}},
+		{name: "GiveGrant: to a group", leaves: []string{"grant.given"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.GiveGrant(ctx, a.Ann, api.GrantRequest{Group: "clerks", Right: "view", Process: "*"}, "")
+		}},
+		{name: "DeleteGroup", leaves: []string{"group.deleted"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.DeleteGroup(ctx, a.Ann, "clerks", api.ReasonRequest{}, "")
+		}},
+		{name: "GiveGrant", leaves: []string{"grant.given"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			g, err := a.Engine.GiveGrant(ctx, a.Ann, api.GrantRequest{User: "bob", Right: "view", Process: "*"}, "")
+			a.grant = g.ID
+			return g, err
+		}},
+		{name: "Grants", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Grants(ctx, a.Ann, engine.GrantsOf{}, engine.Page{})
+		}},
+		{name: "RevokeGrant", leaves: []string{"grant.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RevokeGrant(ctx, a.Ann, a.grant, api.ReasonRequest{}, "")
+		}},
+		{name: "CreateAPIKey", leaves: []string{"api_key.created"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			k, err := a.Engine.CreateAPIKey(ctx, a.Ann, api.APIKeyRequest{User: "bob"}, "")
+			a.apiKey = k.ID
+			return k, err
+		}},
+		{name: "APIKeys", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.APIKeys(ctx, a.Ann, "bob", engine.Page{})
+		}},
+		{name: "RotateAPIKey", leaves: []string{"api_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RotateAPIKey(ctx, a.Ann, a.apiKey, api.RotateAPIKeyRequest{}, "")
+		}},
+		{name: "RevokeAPIKey", leaves: []string{"api_key.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RevokeAPIKey(ctx, a.Ann, a.apiKey, api.ReasonRequest{}, "")
+		}},
+		{name: "DisableUser", leaves: []string{"principal.disabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.DisableUser(ctx, a.Ann, "bob", api.ReasonRequest{Reason: "left"}, "")
+		}},
+		{name: "EnableUser", leaves: []string{"principal.enabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.EnableUser(ctx, a.Ann, "bob", api.ReasonRequest{}, "")
+		}},
+		{name: "WriteUses", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.WriteUses(ctx)) }},
 		{name: "Authenticate: a stranger", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
 			if _, err := a.Engine.Authenticate(ctx, "usk_guess", "192.0.2.9"); fault.CodeOf(err) != "unauthenticated" {
 				return nil, err
 			}
 			return nil, nil
+		}},
+		// The keys of a new tenant come before its first leaf, and are of no use without.
+		{name: "CreateTenant", leaves: []string{"tenant.created", "tenant_key.made"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			made, err := a.Engine.CreateTenant(ctx, a.Ann, api.TenantRequest{Name: "acme"}, "")
+			if err == nil { // the log registers its own key when it is first needed
+				_, err = a.Engine.PlatformSigners(ctx, "acme", "any", math.MaxInt64)
+			}
+			return made, err
+		}},
+		{name: "Tenants", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Tenants(ctx, a.Ann) }},
+		{name: "InviteAdministrator", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.InviteAdministrator(ctx, a.Ann, "acme", api.ReasonRequest{}, "")
+		}},
+		{name: "DisableTenant", leaves: []string{"tenant.disabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.DisableTenant(ctx, a.Ann, "acme", api.ReasonRequest{}, "")
+		}},
+		{name: "EnableTenant", leaves: []string{"tenant.enabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.EnableTenant(ctx, a.Ann, "acme", api.ReasonRequest{}, "")
 		}},
 	}
 }
@@ -398,22 +501,23 @@ func (a *auditor) position() (pos int) {
 func (a *auditor) since(pos int) (kinds, shows []string) {
 	db := openRaw(a.t, filepath.Join(a.Config.Data, "data.db"))
 	defer db.Close()
-	rows, err := db.Query(`SELECT object, seq, body FROM leaves WHERE pos > ? ORDER BY pos`, pos)
+	rows, err := db.Query(`SELECT tenant, object, seq, body FROM leaves WHERE pos > ? ORDER BY pos`, pos)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
+		var tenant string
 		var id, body []byte
 		var seq int
-		if err := rows.Scan(&id, &seq, &body); err != nil {
+		if err := rows.Scan(&tenant, &id, &seq, &body); err != nil {
 			a.t.Fatal(err)
 		}
 		leaf, err := ledger.ParseLeaf(body)
 		if err != nil {
 			a.t.Fatal(err)
 		}
-		if strings.HasPrefix(leaf.Kind, "log.") {
+		if strings.HasPrefix(leaf.Kind, "log.") || tenant != "main" && leaf.Kind == ledger.KeyRegistered {
 			continue
 		}
 		kinds = append(kinds, leaf.Kind)

@@ -223,8 +223,7 @@ func TestAChangedEntryIsNotTold(t *testing.T) {
 func TestOnlyWhoMayReadTheLogReadsTheAudit(t *testing.T) {
 	t.Parallel()
 	env := testenv.New(t, nil)
-	eve := env.Ann
-	eve.Principal, eve.Roles = "eve", nil
+	eve := env.Person("eve")
 	for name, do := range map[string]func(context.Context) error{
 		"Audit": func(ctx context.Context) error { _, err := env.Engine.Audit(ctx, eve, api.AuditQuery{}); return err },
 		"ExportAudit": func(ctx context.Context) error {

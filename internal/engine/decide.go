@@ -25,7 +25,7 @@ func (e *Engine) could(ctx context.Context, c Caller, action access.Action, kind
 	if err := e.admitted(c.Scope); err != nil {
 		return err
 	}
-	if e.policies.Could(effective(c), action, kind, e.circumstances()) {
+	if e.policies.Could(c.Who, action, kind, e.circumstances()) {
 		return nil
 	}
 	return e.refuse(ctx, c, action, string(kind), id)
@@ -50,7 +50,7 @@ func (e *Engine) mayOn(ctx context.Context, c Caller, action access.Action, on a
 
 // sees decides without a trace.
 func (e *Engine) sees(c Caller, action access.Action, on access.Resource) bool {
-	return e.policies.Decide(effective(c), action, on, e.circumstances()).Allowed
+	return e.policies.Decide(c.Who, action, on, e.circumstances()).Allowed
 }
 
 // refuse tells the log that a caller may not do something, and returns the answer.
@@ -119,13 +119,13 @@ func (e *Engine) seesErased(ctx context.Context, c Caller, id store.ID) bool {
 
 // reach returns where a list of what the caller may see has to look; nil: everywhere.
 func (e *Engine) reach(ctx context.Context, c Caller, action access.Action, kind access.Kind) (*store.Reach, error) {
-	found := e.policies.Reach(effective(c), action, kind, e.circumstances())
+	found := e.policies.Reach(c.Who, action, kind, e.circumstances())
 	if found.All {
 		return nil, nil
 	}
 	r := &store.Reach{Processes: found.Processes}
 	if found.Candidate {
-		r.User, r.Groups = c.Principal, effective(c).Principal().Groups
+		r.User, r.Groups = c.Principal, c.Who.Principal().Groups
 	}
 	for _, t := range found.Tasks {
 		r.Tasks = append(r.Tasks, store.TasksOf(t))

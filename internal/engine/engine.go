@@ -10,7 +10,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +79,7 @@ type Engine struct {
 	anchors   Anchors // nil: none
 	integrity Integrity
 	signers   signers
+	people    people
 
 	keyOrders   sync.Mutex       // guards carryingOut and the records of orders
 	carryingOut map[orderID]bool // by this process
@@ -173,26 +173,10 @@ func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, 
 		return err
 	}
 	on := access.Resource{Kind: access.Kind(kind), ID: id, Tenant: c.Scope.Tenant()}
-	if e.policies.Decide(effective(c), action, on, e.circumstances()).Allowed {
+	if e.policies.Decide(c.Who, action, on, e.circumstances()).Allowed {
 		return nil
 	}
 	return e.refuse(ctx, c, action, kind, id)
-}
-
-// effective returns what counts for a caller: the key of an administrator is for
-// everything, since there are no other principals yet.
-func effective(c Caller) *access.Effective {
-	if c.Who != nil {
-		return c.Who
-	}
-	p := access.Principal{Name: c.Principal, Tenant: c.Scope.Tenant(), Kind: access.User}
-	if slices.Contains(c.Roles, string(access.Admin)) {
-		p.Roles = []access.Role{access.Admin, access.Designer, access.Executor, access.Viewer}
-		p.Grants = []access.Grant{
-			{ID: "work", Right: access.ToWork, Process: access.All}, {ID: "manage", Right: access.ToManage, Process: access.All},
-		}
-	}
-	return p.Effective()
 }
 
 // Ready reports what the engine needs and whether it works: nil is fine.

@@ -9,7 +9,6 @@ import (
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -164,8 +163,7 @@ func filesOfTenants(t *testing.T, env *testenv.Env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := env.Ann // of the same name, elsewhere
-	stranger.Scope = store.NewScope("elsewhere")
+	stranger := elsewhere(env.Ann)
 	if _, err := env.Engine.Deploy(t.Context(), stranger, []api.File{{Name: "c.bpmn", Content: []byte(classified)}}, ""); err != nil {
 		t.Fatal(err)
 	}

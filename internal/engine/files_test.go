@@ -23,7 +23,6 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
-	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -61,15 +60,7 @@ func get(t *testing.T, env *testenv.Env, instance, id string) ([]byte, error) {
 // as signs in a new principal who may do everything.
 func as(t *testing.T, env *testenv.Env, principal string) engine.Caller {
 	t.Helper()
-	key, err := env.Node.CreateAPIKey(t.Context(), principal, "Admin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := env.Engine.Authenticate(t.Context(), key, "192.0.2.2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return env.Person(principal, "Admin", "Designer", "Executor", "Viewer")
 }
 
 // named is how a caller names a file.
@@ -390,8 +381,7 @@ func TestFilesAreFoundInTheirInstanceOnly(t *testing.T) {
 			t.Errorf("%s: %v, want not found", name, err)
 		}
 	}
-	stranger := env.Ann
-	stranger.Roles = nil
+	stranger := withoutRoles(env.Ann)
 	if _, err := env.Engine.File(t.Context(), stranger, id, file); !fault.Is(err, fault.Denied) {
 		t.Errorf("without a role: %v, want denied", err)
 	}
@@ -713,8 +703,7 @@ func TestUploadsAtOnceAreBounded(t *testing.T) {
 	if _, err := send(t, env, 10); fault.CodeOf(err) != api.CodeTooMany {
 		t.Errorf("a third upload: %v, want %s", err, api.CodeTooMany)
 	}
-	stranger := env.Ann
-	stranger.Scope = store.NewScope("elsewhere")
+	stranger := elsewhere(env.Ann)
 	if _, err := env.Engine.PutFile(t.Context(), stranger, engine.Incoming{Name: "n", Size: -1, Body: bytes.NewReader(content(10))}); err != nil {
 		t.Errorf("another tenant's upload: %v", err)
 	}

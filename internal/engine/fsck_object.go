@@ -172,6 +172,8 @@ func (c *Check) checkObject(ctx context.Context, head store.HeadRow) error {
 		return c.definition(ctx, head.Object)
 	case head.Kind == store.Custody:
 		return c.custody(ctx, head.Object)
+	case head.Kind == store.Principal || head.Kind == store.Group || head.Kind == store.Tenant:
+		return c.dossier(ctx, head)
 	}
 	o, err := c.e.load(ctx, c.scope, head.Object, head.Kind)
 	if err != nil {

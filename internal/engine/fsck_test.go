@@ -43,6 +43,8 @@ var unnamed = map[string]string{
 	"checks.tenant":             "as good as deleted",
 	"checks/delete":             "nothing was checked yet, and fsck --status says so",
 	"checks/set back":           "an older check is said to be the newest; what was found since is found again",
+	"credentials.used":          "only shown",
+	"credentials/set back":      "only what is shown; TestACredentialThatIsMovedAdmitsNobody has rows that lead elsewhere",
 	"goose_db_version":          "bookkeeping of migrations; a wrong one fails at start or changes nothing",
 	"sqlite_sequence":           "bookkeeping of the database",
 	"tenant_keys.made":          "the next rotation comes earlier or later",

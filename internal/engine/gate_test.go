@@ -16,7 +16,6 @@ import (
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/kms/kmstest"
 	"github.com/underseal/underseal/internal/node"
-	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -65,11 +64,7 @@ func neighbors(t *testing.T, own bool, f func(t *testing.T, n *neighborhood)) {
 	})
 }
 
-func (n *neighborhood) stranger() engine.Caller {
-	stranger := n.Ann
-	stranger.Scope = store.NewScope("elsewhere")
-	return stranger
-}
+func (n *neighborhood) stranger() engine.Caller { return elsewhere(n.Ann) }
 
 // shut checks that elsewhere is not served, and main is.
 func (n *neighborhood) shut(t *testing.T, when string) {

@@ -45,6 +45,11 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 		}
 		return err
 	})
+	if err == nil && take.Wait > 0 { // what the caller may could have changed meanwhile
+		if c, err = e.again(ctx, c); err == nil {
+			err = e.may(ctx, c, access.WorkJobs, "job", r.Type)
+		}
+	}
 	if err != nil {
 		return api.Jobs{}, err
 	}

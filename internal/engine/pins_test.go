@@ -21,7 +21,7 @@ import (
 
 // objectTables hold all of an object that is no instance, but for its places in the
 // log, which a start compares with the tree.
-var objectTables = []string{"heads", "steps", "fields", "leaves", "definitions", "custodies", "tokens", "unique_tokens"}
+var objectTables = []string{"heads", "steps", "fields", "leaves", "definitions", "custodies", "credentials", "tokens", "unique_tokens"}
 
 // keepRows remembers all rows of the data.
 func keepRows(t *testing.T, env *testenv.Env) {
@@ -82,6 +82,83 @@ var rulers = []ruler{
 			_, err := order(t, env, "subject", "p-2", time.Hour)
 			return err
 		}},
+	{"a role that was taken", func(t *testing.T, env *testenv.Env) { bobsKey = env.PersonsKey("bob", "Viewer") },
+		func(t *testing.T, env *testenv.Env) string {
+			return objectOf(t)(env.Engine.TakeUserRole(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, ""))
+		}, bobSignsIn},
+	{"a grant that was revoked", func(t *testing.T, env *testenv.Env) {
+		bobsKey = env.PersonsKey("bob")
+		bobsGrant = give(t, env, api.GrantRequest{User: "bob", Right: "view", Process: "*"}).ID
+	}, func(t *testing.T, env *testenv.Env) string {
+		if _, err := env.Engine.RevokeGrant(t.Context(), env.Ann, bobsGrant, api.ReasonRequest{}, ""); err != nil {
+			t.Fatal(err)
+		}
+		return objectOf(t)(env.Engine.User(t.Context(), env.Ann, "bob"))
+	}, bobSignsIn},
+	{"a key that was revoked", func(t *testing.T, env *testenv.Env) { bobsKey = env.PersonsKey("bob", "Viewer") },
+		func(t *testing.T, env *testenv.Env) string {
+			key := env.SignIn(bobsKey).Key
+			if _, err := env.Engine.RevokeAPIKey(t.Context(), env.Ann, key, api.ReasonRequest{}, ""); err != nil {
+				t.Fatal(err)
+			}
+			return objectOf(t)(env.Engine.User(t.Context(), env.Ann, "bob"))
+		}, bobSignsIn},
+	{"somebody who was disabled", func(t *testing.T, env *testenv.Env) { bobsKey = env.PersonsKey("bob", "Viewer") },
+		func(t *testing.T, env *testenv.Env) string {
+			return objectOf(t)(env.Engine.DisableUser(t.Context(), env.Ann, "bob", api.ReasonRequest{}, ""))
+		}, bobSignsIn},
+	{"somebody who is gone", func(*testing.T, *testenv.Env) {},
+		func(t *testing.T, env *testenv.Env) string {
+			env.Person("bob", "Viewer")
+			return objectOf(t)(env.Engine.User(t.Context(), env.Ann, "bob"))
+		}, func(t *testing.T, env *testenv.Env) error {
+			_, err := env.Engine.Users(t.Context(), env.Ann, engine.Page{})
+			return err
+		}},
+	{"a role that a group gave", func(t *testing.T, env *testenv.Env) {
+		if _, err := env.Engine.CreateGroup(t.Context(), env.Ann, api.GroupRequest{Name: "g", Roles: []string{"Viewer"}}, ""); err != nil {
+			t.Fatal(err)
+		}
+		bobsKey = env.PersonsKey("bob")
+		if _, err := env.Engine.JoinGroup(t.Context(), env.Ann, "bob", api.MemberRequest{Group: "g"}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}, func(t *testing.T, env *testenv.Env) string {
+		g, err := env.Engine.TakeGroupRole(t.Context(), env.Ann, "g", api.RoleRequest{Role: "Viewer"}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.Object
+	}, bobSignsIn},
+}
+
+// bobsKey and bobsGrant are what the case at hand has prepared; cases run one by one.
+var bobsKey, bobsGrant string
+
+func bobSignsIn(t *testing.T, env *testenv.Env) error {
+	_, err := env.Engine.Authenticate(t.Context(), bobsKey, "192.0.2.1")
+	return err
+}
+
+// objectOf returns the id of a user's object.
+func objectOf(t *testing.T) func(api.User, error) string {
+	t.Helper()
+	return func(u api.User, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Object
+	}
+}
+
+func give(t *testing.T, env *testenv.Env, r api.GrantRequest) api.Grant {
+	t.Helper()
+	g, err := env.Engine.GiveGrant(t.Context(), env.Ann, r, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 func startTimed(t *testing.T, env *testenv.Env) error {
@@ -229,9 +306,13 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 		}
 		paths, ids = append(paths, strings.TrimPrefix(made.Path, "/log/")), append(ids, made.ID)
 	}
+	bobs, carols := env.PersonsKey("bob", "Viewer"), env.PersonsKey("carol", "Viewer")
 	var old []byte
 	env.Restart(func() { old = readFile(t, filepath.Join(env.Config.Data, "data.db")) })
 	revoke(t, env, "scorer")
+	if _, err := env.Engine.TakeUserRole(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, ""); err != nil {
+		t.Fatal(err)
+	}
 	register(t, env, "later", newKey(t))
 	if _, err := env.Engine.RevokeLogReader(t.Context(), env.Ann, ids[0]); err != nil {
 		t.Fatal(err)
@@ -254,6 +335,11 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 	if got, want := fmt.Sprint(states), "map[another:active platform:active scorer:revoked]"; got != want {
 		t.Errorf("signers are %s, want %s", got, want)
 	}
+	for name, key := range map[string]string{"bob": bobs, "carol": carols} {
+		if err := signIn(t, env, key); (err == nil) != (name == "carol") {
+			t.Errorf("%s signs in: %v, want Carol alone, of whom nothing was lost", name, err)
+		}
+	}
 	for i, want := range []bool{false, true} {
 		if _, err := env.Engine.LogFile(t.Context(), paths[i], "shards", ""); (err == nil) != want {
 			t.Errorf("reader %d reads: %v, want %v", i, err, want)
@@ -263,8 +349,8 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 	if len(performed) != 1 {
 		t.Fatalf("%d restores", len(performed))
 	}
-	if lost, _ := performed[0].Fields["$lost"].(canon.List); len(lost) != 3 {
-		t.Errorf("it names %v, want two signers and an entry", lost)
+	if lost, _ := performed[0].Fields["$lost"].(canon.List); len(lost) != 4 {
+		t.Errorf("it names %v, want two signers, a principal and an entry", lost)
 	}
 	for c := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{}); !c.Done(); {
 		if found, err := c.Next(context.Background()); err != nil || len(found) > 0 {

@@ -193,12 +193,18 @@ func (r *refusals) counts() bool {
 // Authenticate admits the bearer of a credential. Anything but a valid one is
 // Denied with the code "unauthenticated".
 func (e *Engine) Authenticate(ctx context.Context, key, address string) (Caller, error) {
-	c, err := e.identity.Authenticate(ctx, key, address)
+	c, err := e.recognize(ctx, key, address)
 	if fault.CodeOf(err) == "unauthenticated" {
-		stranger := Caller{Scope: store.NewScope(identity.MainTenant), Address: address}
-		e.strangers.note(ctx, stranger, network(address), "", "")
+		e.strange(ctx, address)
 	}
 	return c, err
+}
+
+// strange takes down that somebody did not prove who they are. Whose credential it was
+// to be is not known, so the main tenant's log is told.
+func (e *Engine) strange(ctx context.Context, address string) {
+	stranger := Caller{Scope: e.TenantScope(identity.MainTenant), Address: address}
+	e.strangers.note(ctx, stranger, network(address), "", "")
 }
 
 // network is what of an address its holder cannot change at will: IPv6 is given to

@@ -12,8 +12,9 @@ import (
 
 // Restored data may be of before a right was taken away. What is pinned beside the
 // keys says of which objects steps were lost, though not which steps. So a worker's key
-// does not count any more if its signer lost some, and a path by which somebody read
-// the log ends again; the rest is named in the log, for people to look at.
+// does not count any more if its signer lost some, people and tenants are disabled and
+// groups give nothing if they did, and a path by which somebody read the log ends again;
+// the rest is named in the log, for people to look at.
 
 // lostValue says what of an object was lost.
 func lostValue(b behindPin) canon.Value {
@@ -28,10 +29,14 @@ func lostValue(b behindPin) canon.Value {
 // takeBackAgain ends the rights that may have been taken away by what was lost.
 func (e *Engine) takeBackAgain(ctx context.Context, scope store.Scope, lost []behindPin) error {
 	for _, b := range lost {
-		if b.pin.Kind != store.Signer || b.at == 0 {
+		if b.at == 0 {
 			continue
 		}
-		if err := e.revokeAgain(ctx, scope, b.pin.Object); err != nil {
+		end := e.endRightsOf
+		if b.pin.Kind == store.Signer {
+			end = e.revokeAgain
+		}
+		if err := end(ctx, scope, b); err != nil {
 			return err
 		}
 	}
@@ -40,10 +45,10 @@ func (e *Engine) takeBackAgain(ctx context.Context, scope store.Scope, lost []be
 
 // revokeAgain ends a worker's key. The platform's is another matter: it has to sign,
 // and its chain is in the log whose head is beside the keys.
-func (e *Engine) revokeAgain(ctx context.Context, scope store.Scope, id store.ID) error {
+func (e *Engine) revokeAgain(ctx context.Context, scope store.Scope, b behindPin) error {
 	e.signers.changing.Lock()
 	defer e.signers.changing.Unlock()
-	s, err := e.openSigner(ctx, scope, id)
+	s, err := e.openSigner(ctx, scope, b.pin.Object)
 	if err != nil || s.key.Signer == ledger.PlatformSigner || s.key.Key == (ledger.PublicKey{}) {
 		return err
 	}

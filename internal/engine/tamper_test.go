@@ -43,6 +43,7 @@ var free = map[string]string{
 	"anchor_heads":             "likewise",
 	"tokens":                   "finding only: what is found is compared with the sealed data",
 	"person_keys":              "only keeps keys from being swept; whoever deletes a row could delete the key",
+	"credentials":              "finding only: what is found is compared with the sealed data",
 	"unique_tokens":            "a repeated request becomes a request of its own, or is refused",
 	"task_candidates/set back": "a candidate of a task that is closed leads nowhere",
 	"data_keys.state":          "what is swept is decided by use, not by the flag",
@@ -76,6 +77,7 @@ type world struct {
 	erasures  []string // that are done
 	readers   []string // of the log
 	entries   []store.ID
+	bob       string // whose API key this is
 	old       string // data directory before the last steps
 }
 
@@ -192,8 +194,10 @@ func fill(t *testing.T, env *testenv.Env, older func(*world)) *world {
 	register(t, env, "scorer", newKey(t))
 	register(t, env, "reader", newKey(t))
 	signerAt(t, env, "underseal/x/main/2026", 1) // makes the platform's, if the sequencer has not
+	grant := w.employ(t, env)
 	checkedWhole(t, env)
 	env.Restart(func() { older(w) })
+	w.takeAway(t, env, grant)
 	newIndexKey(t, env)
 
 	for _, name := range []string{"scorer", "platform"} {
@@ -235,6 +239,65 @@ func fill(t *testing.T, env *testenv.Env, older func(*world)) *world {
 	}
 	env.Node = nil
 	return w
+}
+
+// employ makes a group, and Bob with roles, a grant and two keys.
+func (w *world) employ(t *testing.T, env *testenv.Env) (grant string) {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := env.Engine.CreateGroup(ctx, env.Ann, api.GroupRequest{Name: "clerks", Roles: []string{"Viewer", "Executor"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.bob = env.PersonsKey("bob", "Viewer", "Designer")
+	if _, err := env.Engine.JoinGroup(ctx, env.Ann, "bob", api.MemberRequest{Group: "clerks"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	give(t, env, api.GrantRequest{Group: "clerks", Right: "view", Process: "loan"})
+	give(t, env, api.GrantRequest{User: "bob", Right: "view", Process: "*"})
+	if _, err := env.Engine.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "bob", Scopes: []string{"task:*"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	return give(t, env, api.GrantRequest{User: "bob", Right: "manage", Process: "*"}).ID
+}
+
+// takeAway takes some of what Bob and his group have.
+func (w *world) takeAway(t *testing.T, env *testenv.Env, grant string) {
+	t.Helper()
+	ctx := t.Context()
+	if _, err := env.Engine.RevokeGrant(ctx, env.Ann, grant, api.ReasonRequest{Reason: "not needed"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.TakeUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: "Designer"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.TakeGroupRole(ctx, env.Ann, "clerks", api.RoleRequest{Role: "Executor"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := env.Engine.APIKeys(ctx, env.Ann, "bob", engine.Page{})
+	if err != nil || len(keys.Items) != 2 {
+		t.Fatalf("Bob's keys: %+v, %v", keys, err)
+	}
+	if _, err := env.Engine.RevokeAPIKey(ctx, env.Ann, keys.Items[1].ID, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readPeople reads who may sign in and what they have, and signs Bob in.
+func (w *world) readPeople(ctx context.Context, e *engine.Engine, ann engine.Caller) error {
+	if _, err := e.Users(ctx, ann, engine.Page{}); err != nil {
+		return err
+	}
+	if _, err := e.Groups(ctx, ann, engine.Page{}); err != nil {
+		return err
+	}
+	if _, err := e.Grants(ctx, ann, engine.GrantsOf{}, engine.Page{}); err != nil {
+		return err
+	}
+	if _, err := e.APIKeys(ctx, ann, "", engine.Page{}); err != nil {
+		return err
+	}
+	_, err := e.Authenticate(ctx, w.bob, "192.0.2.1")
+	return err
 }
 
 // hold places one more hold on a person.
@@ -304,6 +367,7 @@ func (w *world) readAll(t *testing.T, dir string) error {
 		func() error { return w.readErasures(t.Context(), n.Engine, ann) },
 		func() error { return w.readEntries(t.Context(), n.Engine, ann) },
 		func() error { return w.readSigners(t.Context(), n.Engine, ann) },
+		func() error { return w.readPeople(t.Context(), n.Engine, ann) },
 		func() error { return w.claimUploads(t.Context(), n.Engine, ann) },
 	)
 }

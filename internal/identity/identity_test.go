@@ -1,113 +1,220 @@
 package identity_test
 
 import (
-	"database/sql"
-	"path/filepath"
+	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
-	_ "modernc.org/sqlite"
-
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/testenv"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/store"
 )
 
-func TestAuthenticate(t *testing.T) {
-	env := testenv.New(t, nil)
-	other := testenv.New(t, nil)
-	good := env.Key()
-	flipped := []byte(good)
-	flipped[20] ^= 1
+var (
+	now     = time.Date(2026, 7, 1, 12, 0, 0, 123456000, time.UTC)
+	office  = netip.MustParsePrefix("192.0.2.0/24")
+	company = identity.Tenant{Name: "acme", Display: "Acme", State: identity.Active}
+	zoe     = identity.Principal{
+		Name: "zoe", Kind: access.User, Display: "Zoe", Mail: "zoe@example.org", State: identity.Active,
+		Roles: []access.Role{access.Viewer}, Groups: []string{"clerks", "gone"},
+		Grants: []access.Grant{{ID: "1", Right: "view", Process: "*"}},
+		Keys: []identity.APIKey{
+			{ID: "a", Token: [32]byte{1}, Name: "laptop", Made: now},
+			{ID: "b", Token: [32]byte{2}, Scopes: []access.Scope{"task:*"}, Networks: []netip.Prefix{office}, Made: now, Expires: now.Add(time.Hour)},
+		},
+		Invitation: identity.Link{Token: [32]byte{3}, Expires: now.Add(time.Hour)},
+	}
+	clerks = identity.Group{
+		Name: "clerks", Display: "Clerks", State: identity.Active, Roles: []access.Role{access.Executor, access.Viewer},
+		Grants: []access.Grant{{ID: "2", Right: "start", Process: "loan"}},
+	}
+	gone = identity.Group{Name: "gone", State: identity.Deleted, Roles: []access.Role{access.Admin}}
+)
+
+func TestAdmit(t *testing.T) {
+	disabled, closed, inside := zoe, company, company
+	disabled.State, closed.State, inside.Networks = identity.Disabled, identity.Disabled, []netip.Prefix{office}
+	invited := zoe
+	invited.State = identity.Invited
 	tests := []struct {
-		name, key string
+		name    string
+		tenant  identity.Tenant
+		who     identity.Principal
+		token   byte
+		address string
+		at      time.Time
+		admits  bool
 	}{
-		{"none", ""},
-		{"no key at all", "secret"},
-		{"a truncated key", good[:len(good)-1]},
-		{"a key with a changed letter", string(flipped)},
-		{"a key of another tenant", strings.Replace(good, "_main_", "_other_", 1)},
-		{"a key of another installation", other.Key()},
-		{"a very long text", good + strings.Repeat("a", 10_000)},
+		{"a key", company, zoe, 1, "198.51.100.1", now, true},
+		{"a key from no address", company, zoe, 1, "", now, true},
+		{"another token", company, zoe, 9, "192.0.2.1", now, false},
+		{"the token of a link", company, zoe, 3, "192.0.2.1", now, false},
+		{"a key from its network", company, zoe, 2, "192.0.2.1", now, true},
+		{"a key from its network, by IPv6", company, zoe, 2, "::ffff:192.0.2.1", now, true},
+		{"a key from another network", company, zoe, 2, "198.51.100.1", now, false},
+		{"a key with networks from no address", company, zoe, 2, "", now, false},
+		{"a key just before it expires", company, zoe, 2, "192.0.2.1", now.Add(time.Hour - 1), true},
+		{"a key that expires now", company, zoe, 2, "192.0.2.1", now.Add(time.Hour), false},
+		{"somebody disabled", company, disabled, 1, "192.0.2.1", now, false},
+		{"somebody invited", company, invited, 1, "192.0.2.1", now, false},
+		{"a disabled tenant's", closed, zoe, 1, "192.0.2.1", now, false},
+		{"from the tenant's network", inside, zoe, 1, "192.0.2.1", now, true},
+		{"from outside of the tenant's network", inside, zoe, 1, "198.51.100.1", now, false},
 	}
 	for _, test := range tests {
-		t.Run("refuses "+test.name, func(t *testing.T) {
-			_, err := env.Engine.Authenticate(t.Context(), test.key, "")
-			if !fault.Is(err, fault.Denied) || fault.CodeOf(err) != "unauthenticated" {
-				t.Errorf("error = %v, want Denied unauthenticated", err)
+		t.Run(test.name, func(t *testing.T) {
+			known := identity.NewKnown(store.NewScope("acme"), test.tenant, test.who, []identity.Group{clerks, gone})
+			c, err := known.Admit([32]byte{test.token}, test.address, test.at)
+			if (err == nil) != test.admits {
+				t.Fatalf("admitted: %v, want %v", err, test.admits)
 			}
-			if test.key != "" && strings.Contains(err.Error(), test.key) {
-				t.Error("the error quotes the key")
+			if err != nil && (!fault.Is(err, fault.Denied) || err.Error() != identity.Unauthenticated().Error()) {
+				t.Errorf("error = %v, want the same one for everything", err)
+			}
+			if again, err := known.Again(c, test.at); err == nil && !reflect.DeepEqual(again, c) {
+				t.Errorf("again: %+v, want %+v", again, c)
 			}
 		})
 	}
-	caller, err := env.Engine.Authenticate(t.Context(), good, "192.0.2.7")
+}
+
+func TestACallerHasWhatTheGroupsGive(t *testing.T) {
+	known := identity.NewKnown(store.NewScope("acme"), company, zoe, []identity.Group{clerks, gone})
+	c, err := known.Admit([32]byte{2}, "192.0.2.1", now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if caller.Principal != "ann" || caller.Scope.Tenant() != "main" || caller.Address != "192.0.2.7" || len(caller.Roles) != 1 {
-		t.Errorf("caller = %+v, want ann of main with a role", caller)
+	want := access.Principal{
+		Name: "zoe", Tenant: "acme", Kind: access.User, Roles: []access.Role{access.Viewer, access.Executor}, Groups: []string{"clerks"},
+		Grants: []access.Grant{zoe.Grants[0], clerks.Grants[0]}, Scopes: []access.Scope{"task:*"},
+	}
+	if got := c.Who.Principal(); !reflect.DeepEqual(got, want) {
+		t.Errorf("the caller is %+v, want %+v", got, want)
+	}
+	if c.Scope.Tenant() != "acme" || c.Principal != "zoe" || c.Key != "b" || c.Address != "192.0.2.1" {
+		t.Errorf("the caller is %+v", c)
 	}
 }
 
-func TestAKeyWithoutARoleMayNothing(t *testing.T) {
-	env := testenv.New(t, nil)
-	key, err := env.Node.CreateAPIKey(t.Context(), "bob", "Nobody")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := env.Engine.Authenticate(t.Context(), key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := env.Engine.Instance(t.Context(), bob, "x"); !fault.Is(err, fault.Denied) {
-		t.Errorf("reading without a role: %v, want Denied", err)
+func TestALinkCountsOnce(t *testing.T) {
+	link := zoe.Invitation
+	for _, test := range []struct {
+		name  string
+		link  identity.Link
+		token byte
+		at    time.Time
+		want  bool
+	}{
+		{"a link", link, 3, now, true},
+		{"another one", link, 4, now, false},
+		{"an expired one", link, 3, now.Add(time.Hour), false},
+		{"none", identity.Link{}, 0, time.Time{}.Add(-time.Hour), false},
+	} {
+		if got := test.link.Redeems([32]byte{test.token}, test.at); got != test.want {
+			t.Errorf("%s redeems: %v, want %v", test.name, got, test.want)
+		}
 	}
 }
 
-// The checksum keeps mistyped and made-up keys away from the database.
-func TestAMistypedKeyIsNotLookedUp(t *testing.T) {
-	env := testenv.New(t, nil)
-	good, unknown := env.Key(), testenv.New(t, nil).Key()
-	flipped := []byte(good)
+func valuesOf(fields []identity.Field) map[string]canon.Value {
+	values := map[string]canon.Value{}
+	for _, f := range fields {
+		values[f.Path] = f.Value
+	}
+	return values
+}
+
+func TestWhatIsSealedIsReadAgain(t *testing.T) {
+	guarded := company
+	guarded.Networks, guarded.Setup = []netip.Prefix{office}, zoe.Invitation
+	p, err := identity.ParsePrincipal(valuesOf(zoe.Fields()))
+	if err != nil || !reflect.DeepEqual(p, zoe) {
+		t.Errorf("principal: %+v, %v, want %+v", p, err, zoe)
+	}
+	g, err := identity.ParseGroup(valuesOf(clerks.Fields()))
+	if err != nil || !reflect.DeepEqual(g, clerks) {
+		t.Errorf("group: %+v, %v, want %+v", g, err, clerks)
+	}
+	c, err := identity.ParseTenant(valuesOf(guarded.Fields()))
+	if err != nil || !reflect.DeepEqual(c, guarded) {
+		t.Errorf("tenant: %+v, %v, want %+v", c, err, guarded)
+	}
+	if p, err := identity.ParsePrincipal(valuesOf((&identity.Principal{}).Fields())); err != nil || !reflect.DeepEqual(p, identity.Principal{}) {
+		t.Errorf("an empty principal: %+v, %v", p, err)
+	}
+}
+
+func TestMalformedFieldsAreRefused(t *testing.T) {
+	bad := []canon.Value{nil, canon.Null{}, canon.NewNumber(1), canon.List{canon.NewNumber(1)}, canon.List{canon.Null{}}}
+	tried := 0
+	for _, f := range zoe.Fields() {
+		for _, value := range bad {
+			values := valuesOf(zoe.Fields())
+			if values[f.Path] = value; f.Path == "invitation" && value == (canon.Null{}) {
+				continue // none
+			}
+			tried++
+			if _, err := identity.ParsePrincipal(values); !fault.Is(err, fault.Integrity) {
+				t.Errorf("field %q of %v: %v, want Integrity", f.Path, value, err)
+			}
+		}
+	}
+	if tried < 30 {
+		t.Errorf("%d values tried", tried)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, name := range []string{"a", "ann", "ann.b_c-d@example.org", "7", strings.Repeat("a", 64)} {
+		if err := identity.CheckName(name); err != nil {
+			t.Errorf("CheckName(%q): %v", name, err)
+		}
+	}
+	for _, name := range []string{"", "Ann", "a b", "é", "a/b", "a\x00", strings.Repeat("a", 65)} {
+		if err := identity.CheckName(name); !fault.Is(err, fault.Invalid) {
+			t.Errorf("CheckName(%q): %v, want Invalid", name, err)
+		}
+	}
+	for name, good := range map[string]bool{"acme-2": true, "a_b": false, "a.b": false, "": false, strings.Repeat("a", 41): false} {
+		if err := identity.CheckTenantName(name); (err == nil) != good {
+			t.Errorf("CheckTenantName(%q): %v, want %v", name, err, good)
+		}
+	}
+}
+
+func TestTextsOfCredentials(t *testing.T) {
+	key := identity.APIKeyText.Generate("acme")
+	if tenant, ok := identity.APIKeyText.Tenant(key); !ok || tenant != "acme" {
+		t.Errorf("a key of acme is of %q, %v", tenant, ok)
+	}
+	flipped := []byte(key)
 	flipped[20] ^= 1
-	if err := env.Node.Close(); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{
+		"nothing": "", "no key": "secret", "a truncated key": key[:len(key)-1], "a mistyped key": string(flipped),
+		"a longer key": key + "a", "a very long text": key + strings.Repeat("a", 10_000),
+		"another tenant's name": strings.Replace(key, "_acme_", "_other_", 1), "a link": identity.LinkText.Generate("acme"),
+		"a name that is none": identity.APIKeyText.Generate("A"),
+	} {
+		if _, ok := identity.APIKeyText.Tenant(text); ok {
+			t.Errorf("%s is well-formed", name)
+		}
 	}
-	env.Node = nil
-	if _, err := env.Engine.Authenticate(t.Context(), unknown, ""); !fault.Is(err, fault.Unavailable) {
-		t.Fatalf("a well-formed key without a database: %v, want Unavailable", err)
-	}
-	if _, err := env.Engine.Authenticate(t.Context(), string(flipped), ""); !fault.Is(err, fault.Denied) {
-		t.Errorf("a mistyped key: %v, want Denied", err)
+	if identity.APIKeyText.Generate("acme") == key {
+		t.Error("two keys are the same")
 	}
 }
 
-func TestAKeyWithTheRowOfAnotherIsRefused(t *testing.T) {
-	env := testenv.New(t, nil)
-	key, err := env.Node.CreateAPIKey(t.Context(), "bob", "Nobody")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := env.Engine.Authenticate(t.Context(), key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	env.Restart(func() {
-		db, err := sql.Open("sqlite", filepath.Join(env.Config.Data, "data.db"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer db.Close()
-		result, err := db.Exec(`UPDATE api_keys SET sealed = (SELECT a.sealed FROM api_keys a WHERE a.token <> api_keys.token)
-			WHERE lower(hex(substr(token, 1, 8))) = ?`, bob.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, err := result.RowsAffected(); n != 1 || err != nil {
-			t.Fatalf("%d rows changed, %v, want bob's", n, err)
+func FuzzTenant(f *testing.F) {
+	f.Add(identity.APIKeyText.Generate("main"))
+	f.Add("usk__")
+	f.Add("usk_" + strings.Repeat("a", 70))
+	f.Fuzz(func(t *testing.T, text string) {
+		if tenant, ok := identity.APIKeyText.Tenant(text); ok && (identity.CheckTenantName(tenant) != nil || !strings.HasPrefix(text, "usk_"+tenant+"_")) {
+			t.Errorf("%q is taken for a key of %q", text, tenant)
 		}
 	})
-	if caller, err := env.Engine.Authenticate(t.Context(), key, ""); !fault.Is(err, fault.Integrity) {
-		t.Errorf("bob's key with the administrator's row: %+v, %v, want an integrity fault", caller, err)
-	}
 }

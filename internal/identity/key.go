@@ -8,25 +8,31 @@ import (
 	"strings"
 )
 
-// The text of an API key is
+// The text of a credential is
 //
-//	usk_ TENANT _ 52 letters of 32 random bytes, 7 letters of their CRC-32
+//	PREFIX TENANT _ 52 letters of 32 random bytes, 7 letters of a CRC-32
 //
-// in lower-case base32. The prefix and the checksum let scanners find keys that
-// were left in files, and let a mistyped key be refused without a look-up. The
-// secret in the path of a reader of the log is of the same form and begins with
-// readerPrefix, so that neither serves as the other.
+// in lower-case base32. The prefix and the checksum let scanners find credentials that
+// were left in files, and let a mistyped one be refused without a look-up. Each kind has
+// a prefix of its own, so that none serves as another.
+
+// Credential is a kind of credential: the prefix of its text.
+type Credential string
+
+// The kinds of credentials.
 const (
-	keyPrefix    = "usk_"
-	readerPrefix = "usl_"
+	APIKeyText Credential = "usk_"
+	LinkText   Credential = "usi_" // invites somebody, once
+	readerText Credential = "usl_" // stands in the path of a reader of the log
 )
 
 var base = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-func generateKey(prefix, tenant string) string {
+// Generate returns the text of a new credential for a tenant.
+func (c Credential) Generate(tenant string) string {
 	secret := make([]byte, 32)
 	rand.Read(secret) // never fails
-	body := prefix + tenant + "_" + base.EncodeToString(secret)
+	body := string(c) + tenant + "_" + base.EncodeToString(secret)
 	return body + checksum(body)
 }
 
@@ -34,16 +40,27 @@ func checksum(body string) string {
 	return base.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body))))
 }
 
-// parseKey returns the tenant that a well-formed key names.
-func parseKey(prefix, text string) (tenant string, ok bool) {
+// Tenant returns the tenant that a well-formed text names. It need not exist.
+func (c Credential) Tenant(text string) (tenant string, ok bool) {
 	if len(text) > 200 {
 		return "", false
 	}
-	rest, ok := strings.CutPrefix(text, prefix)
+	rest, ok := strings.CutPrefix(text, string(c))
 	cut := len(text) - 7
 	if !ok || cut < 0 || checksum(text[:cut]) != text[cut:] {
 		return "", false
 	}
 	tenant, secret, ok := strings.Cut(rest, "_")
-	return tenant, ok && len(secret) == 52+7
+	return tenant, ok && len(secret) == 52+7 && CheckTenantName(tenant) == nil
+}
+
+// purpose keeps the tokens of the kinds of credentials apart.
+func (c Credential) purpose() string {
+	switch c {
+	case APIKeyText:
+		return "api_key"
+	case LinkText:
+		return "invitation"
+	}
+	return "reader"
 }

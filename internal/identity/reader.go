@@ -30,8 +30,8 @@ type Reader struct {
 // NewReader makes a reader of the caller's tenant and the secret of its path, which
 // is kept nowhere else. Nothing is stored yet: see SealReader.
 func (d *Directory) NewReader(ctx context.Context, c Caller, name string, at time.Time) (Reader, string, error) {
-	secret := generateKey(readerPrefix, c.Scope.Tenant())
-	token, err := d.token(ctx, c.Scope, "reader", secret)
+	secret := readerText.Generate(c.Scope.Tenant())
+	token, err := d.Token(ctx, c.Scope, readerText, secret)
 	id := store.ID(uuid.Must(uuid.NewV7()))
 	return Reader{ID: id, Name: name, By: c.Principal, Made: at, token: token}, secret, err
 }
@@ -40,14 +40,12 @@ func (d *Directory) NewReader(ctx context.Context, c Caller, name string, at tim
 // unknown, revoked), the answer is the same NotFound. Nothing is remembered, so a
 // revocation counts from the next request on.
 func (d *Directory) Reader(ctx context.Context, secret string) (store.Scope, Reader, error) {
-	tenant, ok := parseKey(readerPrefix, secret)
-	if !ok || tenant != MainTenant {
-		return store.Scope{}, Reader{}, errNoReader
-	}
-	scope := store.NewScope(tenant)
-	token, err := d.token(ctx, scope, "reader", secret)
+	scope, token, found, err := d.Find(ctx, readerText, secret)
 	if err != nil {
 		return store.Scope{}, Reader{}, err
+	}
+	if !found {
+		return store.Scope{}, Reader{}, errNoReader
 	}
 	row, err := d.cfg.Store.Reader(ctx, scope, token)
 	if fault.Is(err, fault.NotFound) {
@@ -111,12 +109,4 @@ func (d *Directory) OpenReader(ctx context.Context, scope store.Scope, row store
 		}
 	}
 	return r, nil
-}
-
-// timeItem is a time as it is sealed; the zero time is empty.
-func timeItem(t time.Time) canon.Value {
-	if t.IsZero() {
-		return canon.String("")
-	}
-	return canon.String(t.UTC().Format(time.RFC3339Nano))
 }

@@ -132,7 +132,7 @@ func (w *watched) seen(entries uint64) {
 // written leaves a leaf, and returns what comes with it.
 func (w *watched) written(n *node.Node) (key string) {
 	w.t.Helper()
-	key, err := n.CreateAPIKey(w.t.Context(), "ann", "Admin")
+	key, err := n.SetUp(w.t.Context(), "ann")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ func (n *Node) jobs() []job {
 		{"rotate keys", time.Hour, n.rotateKeys},
 		{"collect files", time.Hour, n.collectFiles},
 		{"sweep limits", time.Hour, n.sweepLimits},
+		{"write down when API keys were used", time.Hour, n.Engine.WriteUses},
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"check key services", keysEvery, n.checkKeys},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},

@@ -20,18 +20,21 @@ func TestClientCallsEveryRoute(t *testing.T) {
 	s := newServer(t, &fakeEngine{})
 	var mu sync.Mutex
 	called := map[string]bool{}
-	c, err := client.New(client.Config{URL: "http://127.0.0.1", Key: goodKey, HTTPClient: &http.Client{Transport: inProcess(
+	config := client.Config{URL: "http://127.0.0.1", Key: goodKey, HTTPClient: &http.Client{Transport: inProcess(
 		func(r *http.Request) *http.Response {
 			w := serve(s, r)
 			mu.Lock()
 			defer mu.Unlock()
 			called[strings.ToLower(r.Method)+" "+r.Pattern] = true
 			return w.Result()
-		})}})
+		})}}
+	c, err := client.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range callAll(t.Context(), c) {
+	all := callAll(t.Context(), c)
+	_, all["Setup"] = client.Setup(t.Context(), config, api.SetupRequest{Link: "usi_x", Name: "zoe"})
+	for name, err := range all {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -121,6 +124,35 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["RegisterSigner"] = c.RegisterSigner(ctx, api.SignerRequest{Name: "ocr", Principal: "p", Alg: "ed25519", Public: "AA=="})
 	_, errs["RotateSigner"] = c.RotateSigner(ctx, "ocr", api.RotateSignerRequest{Alg: "p256", Public: "AA=="})
 	_, errs["RevokeSigner"] = c.RevokeSigner(ctx, "platform", api.RevokeSignerRequest{Reason: "stolen"})
+	_, errs["Me"] = c.Me(ctx)
+	_, errs["Users"] = c.Users(ctx, page)
+	_, errs["User"] = c.User(ctx, "zoe")
+	_, errs["InviteUser"] = c.InviteUser(ctx, api.UserRequest{Name: "zoe", Roles: []string{"Viewer"}})
+	_, errs["InviteAgain"] = c.InviteAgain(ctx, "zoe", "lost")
+	_, errs["ChangeUser"] = c.ChangeUser(ctx, "zoe", api.ProfileRequest{Display: "Zoe"})
+	_, errs["DisableUser"] = c.DisableUser(ctx, "zoe", "left")
+	_, errs["EnableUser"] = c.EnableUser(ctx, "zoe", "")
+	_, errs["GiveUserRole"] = c.GiveUserRole(ctx, "zoe", api.RoleRequest{Role: "Viewer"})
+	_, errs["TakeUserRole"] = c.TakeUserRole(ctx, "zoe", api.RoleRequest{Role: "Viewer"})
+	_, errs["JoinGroup"] = c.JoinGroup(ctx, "zoe", api.MemberRequest{Group: "g"})
+	_, errs["LeaveGroup"] = c.LeaveGroup(ctx, "zoe", api.MemberRequest{Group: "g"})
+	_, errs["Groups"] = c.Groups(ctx, page)
+	_, errs["CreateGroup"] = c.CreateGroup(ctx, api.GroupRequest{Name: "g"})
+	_, errs["DeleteGroup"] = c.DeleteGroup(ctx, "g", "")
+	_, errs["GiveGroupRole"] = c.GiveGroupRole(ctx, "g", api.RoleRequest{Role: "Viewer"})
+	_, errs["TakeGroupRole"] = c.TakeGroupRole(ctx, "g", api.RoleRequest{Role: "Viewer"})
+	_, errs["Grants"] = c.Grants(ctx, api.GrantsQuery{Page: page, User: "zoe", Group: "g"})
+	_, errs["GiveGrant"] = c.GiveGrant(ctx, api.GrantRequest{User: "zoe", Right: "view", Process: "loan"})
+	_, errs["RevokeGrant"] = c.RevokeGrant(ctx, "1.2", "")
+	_, errs["APIKeys"] = c.APIKeys(ctx, api.APIKeysQuery{Page: page, User: "zoe"})
+	_, errs["CreateAPIKey"] = c.CreateAPIKey(ctx, api.APIKeyRequest{User: "zoe"})
+	_, errs["RotateAPIKey"] = c.RotateAPIKey(ctx, "1.2", api.RotateAPIKeyRequest{})
+	_, errs["RevokeAPIKey"] = c.RevokeAPIKey(ctx, "1.2", "stolen")
+	_, errs["Tenants"] = c.Tenants(ctx)
+	_, errs["CreateTenant"] = c.CreateTenant(ctx, api.TenantRequest{Name: "acme"})
+	_, errs["InviteAdministrator"] = c.InviteAdministrator(ctx, "acme", "lost")
+	_, errs["DisableTenant"] = c.DisableTenant(ctx, "acme", "")
+	_, errs["EnableTenant"] = c.EnableTenant(ctx, "acme", "")
 	_, errs["Health"] = c.Health(ctx)
 	_, errs["Ready"] = c.Ready(ctx)
 	_, errs["OpenAPI"] = c.OpenAPI(ctx)

@@ -6,13 +6,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/identity"
 )
 
 func TestRoutesReachTheirUseCase(t *testing.T) {
-	zero, backoff := 0, 250
+	zero, backoff, in2031 := 0, 250, time.Date(2031, 1, 31, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		method, path, body string
 		name, id           string
@@ -84,6 +85,39 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/signers", `{"name":"ocr","principal":"p","alg":"p256","public":"AA=="}`, "RegisterSigner", "", api.SignerRequest{Name: "ocr", Principal: "p", Alg: "p256", Public: "AA=="}},
 		{"POST", "/v1/signers/platform/rotate", `{}`, "RotateSigner", "platform", api.RotateSignerRequest{}},
 		{"POST", "/v1/signers/ocr/revoke", `{"reason":"stolen"}`, "RevokeSigner", "ocr", api.RevokeSignerRequest{Reason: "stolen"}},
+		{"GET", "/v1/me", "", "Me", "", nil},
+		{"GET", "/v1/users?limit=3", "", "Users", "", api.Page{Limit: 3}},
+		{"GET", "/v1/users/zoe", "", "User", "zoe", nil},
+		{"POST", "/v1/users", `{"name":"zoe","kind":"service","display":"Zoe","mail":"z@example.org","roles":["Viewer"],"groups":["g"],"reason":"r"}`, "InviteUser", "",
+			api.UserRequest{Name: "zoe", Kind: "service", Display: "Zoe", Mail: "z@example.org", Roles: []string{"Viewer"}, Groups: []string{"g"}, Reason: "r"}},
+		{"POST", "/v1/users/zoe/invite", `{"reason":"r"}`, "InviteAgain", "zoe", api.ReasonRequest{Reason: "r"}},
+		{"PUT", "/v1/users/zoe/profile", `{"display":"Zoe","mail":""}`, "ChangeUser", "zoe", api.ProfileRequest{Display: "Zoe"}},
+		{"POST", "/v1/users/zoe/disable", `{"reason":"left"}`, "DisableUser", "zoe", api.ReasonRequest{Reason: "left"}},
+		{"POST", "/v1/users/zoe/enable", "", "EnableUser", "zoe", api.ReasonRequest{}},
+		{"POST", "/v1/users/zoe/give-role", `{"role":"Viewer"}`, "GiveUserRole", "zoe", api.RoleRequest{Role: "Viewer"}},
+		{"POST", "/v1/users/zoe/take-role", `{"role":"Viewer","reason":"r"}`, "TakeUserRole", "zoe", api.RoleRequest{Role: "Viewer", Reason: "r"}},
+		{"POST", "/v1/users/zoe/join", `{"group":"g"}`, "JoinGroup", "zoe", api.MemberRequest{Group: "g"}},
+		{"POST", "/v1/users/zoe/leave", `{"group":"g"}`, "LeaveGroup", "zoe", api.MemberRequest{Group: "g"}},
+		{"GET", "/v1/groups?after=c", "", "Groups", "", api.Page{After: "c"}},
+		{"POST", "/v1/groups", `{"name":"g","roles":["Executor"]}`, "CreateGroup", "", api.GroupRequest{Name: "g", Roles: []string{"Executor"}}},
+		{"POST", "/v1/groups/g/delete", "", "DeleteGroup", "g", api.ReasonRequest{}},
+		{"POST", "/v1/groups/g/give-role", `{"role":"Viewer"}`, "GiveGroupRole", "g", api.RoleRequest{Role: "Viewer"}},
+		{"POST", "/v1/groups/g/take-role", `{"role":"Viewer"}`, "TakeGroupRole", "g", api.RoleRequest{Role: "Viewer"}},
+		{"GET", "/v1/grants?user=zoe&limit=2", "", "Grants", "", api.GrantsQuery{User: "zoe", Page: api.Page{Limit: 2}}},
+		{"POST", "/v1/grants", `{"group":"g","right":"view","process":"loan","where":{"path":"company","value":"A"}}`, "GiveGrant", "",
+			api.GrantRequest{Group: "g", Right: "view", Process: "loan", Where: &api.Where{Path: "company", Value: "A"}}},
+		{"POST", "/v1/grants/1.2/revoke", `{"reason":"r"}`, "RevokeGrant", "1.2", api.ReasonRequest{Reason: "r"}},
+		{"GET", "/v1/apikeys?user=zoe", "", "APIKeys", "", api.APIKeysQuery{User: "zoe"}},
+		{"POST", "/v1/apikeys", `{"user":"ocr","scopes":["job:*"],"networks":["192.0.2.0/24"]}`, "CreateAPIKey", "",
+			api.APIKeyRequest{User: "ocr", Scopes: []string{"job:*"}, Networks: []string{"192.0.2.0/24"}}},
+		{"POST", "/v1/apikeys", `{"user":"ocr","expires":"2031-01-31T12:00:00Z"}`, "CreateAPIKey", "", api.APIKeyRequest{User: "ocr", Expires: &in2031}},
+		{"POST", "/v1/apikeys/1.2/rotate", `{"overlap_ms":0}`, "RotateAPIKey", "1.2", api.RotateAPIKeyRequest{OverlapMS: &zero}},
+		{"POST", "/v1/apikeys/1.2/revoke", "", "RevokeAPIKey", "1.2", api.ReasonRequest{}},
+		{"GET", "/v1/tenants", "", "Tenants", "", nil},
+		{"POST", "/v1/tenants", `{"name":"acme","display":"Acme"}`, "CreateTenant", "", api.TenantRequest{Name: "acme", Display: "Acme"}},
+		{"POST", "/v1/tenants/acme/invite", "", "InviteAdministrator", "acme", api.ReasonRequest{}},
+		{"POST", "/v1/tenants/acme/disable", `{"reason":"r"}`, "DisableTenant", "acme", api.ReasonRequest{Reason: "r"}},
+		{"POST", "/v1/tenants/acme/enable", "", "EnableTenant", "acme", api.ReasonRequest{}},
 	} {
 		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
 			t.Parallel()
@@ -159,14 +193,14 @@ func readSpec(t *testing.T) spec {
 // Every route that is not named here must refuse a call without credentials,
 // and the document must say so.
 func TestEveryRouteNeedsCredentials(t *testing.T) {
-	public := map[string]bool{"/healthz": true, "/readyz": true, "/openapi.json": true}
+	public := map[string]string{"/healthz": "", "/readyz": "", "/openapi.json": "", "/v1/setup": `{"link":"usi_x"}`} // and what is sent
 	s := newServer(t, &fakeEngine{})
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
-			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), "")
+			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), public[path])
 			r.Header.Del("Authorization")
 			w := serve(s, r)
-			if public[path] {
+			if _, ok := public[path]; ok {
 				if w.Code != 200 || len(o.Security) != 0 {
 					t.Errorf("%s %s = %d without credentials, security %v; want 200, none", method, path, w.Code, o.Security)
 				}
@@ -180,7 +214,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool

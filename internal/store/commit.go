@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -45,13 +46,15 @@ func (w *WriteSet) check() error {
 	switch {
 	case w.Object == ID{}:
 		return fault.New(fault.Internal, "write set without an object")
-	case w.Kind != Instance && w.Kind != Definition && w.Kind != Custody && w.Kind != Signer && w.Kind != KeyRecord:
+	case !slices.Contains(kinds, w.Kind):
 		return fault.New(fault.Internal, "write set of unknown kind %q", w.Kind)
 	case len(w.Head) == 0 || len(w.Step) == 0 || len(w.Leaf.Body) == 0:
 		return fault.New(fault.Internal, "write set of %s without head, step or leaf", w.Object)
 	}
 	return nil
 }
+
+var kinds = []Kind{Instance, Definition, Custody, Signer, KeyRecord, Principal, Group, Tenant}
 
 // checkText refuses what only one of the databases could keep: Postgres has no
 // text with a NUL or with bytes that are not UTF-8.
@@ -93,6 +96,7 @@ func (w *WriteSet) statements(unit []statement, s Scope) []statement {
 	for i := range w.Tokens {
 		unit = append(unit, insertToken(s, w.Object, seq, &w.Tokens[i]))
 	}
+	unit = w.credentials(unit, s)
 	for i := range w.Resources {
 		unit = append(unit, insertResource(s, &w.Resources[i]))
 	}

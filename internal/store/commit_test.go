@@ -338,7 +338,9 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		db := d.open(t)
 		set := full(store.ID{1})
 		ok(t, db.Commit(ctx, main, set))
-		ok(t, db.PutAPIKey(ctx, main, [32]byte{1}, []byte("sealed")))
+		principal := minimal(store.ID{9}, 0)
+		principal.Kind, principal.Credentials = store.Principal, [][32]byte{{1}}
+		ok(t, db.Commit(ctx, main, principal))
 		other := store.NewScope("other")
 		checkNothing(t, db, other, store.ID{1})
 		same(t, "FindToken", len(must[[]store.TokenRow](t)(db.FindToken(ctx, other, store.BusinessKeyToken, set.Tokens[1].Token))), 0)
@@ -348,8 +350,9 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 		same(t, "KeysInUse", len(must[map[store.ID]bool](t)(db.KeysInUse(ctx, other, []store.ID{{1}, set.Keys[0]}))), 0)
 		_, err := db.Resource(ctx, other, [32]byte{7})
 		is(t, "Resource", err, fault.NotFound, "")
-		_, err = db.APIKey(ctx, other, [32]byte{1})
-		is(t, "APIKey", err, fault.NotFound, "")
+		_, err = db.Credential(ctx, other, [32]byte{1})
+		is(t, "Credential", err, fault.NotFound, "")
+		same(t, "Principals", len(must[[]store.ID](t)(db.Principals(ctx, other, store.ID{}, 0))), 0)
 		is(t, "Commit to the other's object", db.Commit(ctx, other, minimal(store.ID{1}, 1)), fault.Conflict, "stale")
 
 		// The same ids, tokens and hashes are free for the other tenant.
@@ -358,12 +361,41 @@ func TestTenantsSeeNothingOfEachOther(t *testing.T) {
 	})
 }
 
-func TestAPIKeysAreReplaced(t *testing.T) {
+func TestCredentialsLeadToTheirObjects(t *testing.T) {
 	eachDialect(t, func(t *testing.T, d dialect) {
-		db := d.open(t)
-		for _, sealed := range []string{"one", "two"} {
-			ok(t, db.PutAPIKey(t.Context(), main, [32]byte{1}, []byte(sealed)))
-			same(t, "APIKey", string(must[[]byte](t)(db.APIKey(t.Context(), main, [32]byte{1}))), sealed)
+		ctx, db := t.Context(), d.open(t)
+		a, b := [32]byte{1}, [32]byte{2}
+		for i, kind := range []store.Kind{store.Principal, store.Group, store.Tenant, store.Principal} {
+			set := minimal(store.ID{byte(i + 1)}, 0)
+			if set.Kind = kind; i == 0 {
+				set.Credentials = [][32]byte{a, b}
+			}
+			ok(t, db.Commit(ctx, main, set))
 		}
+		one, four := store.ID{1}, store.ID{4}
+		same(t, "Credential", must[store.Credential](t)(db.Credential(ctx, main, a)), store.Credential{Token: a, Object: one})
+		same(t, "CredentialsOf", must[[]store.Credential](t)(db.CredentialsOf(ctx, main, one)),
+			[]store.Credential{{Token: a, Object: one}, {Token: b, Object: one}})
+		same(t, "Principals", must[[]store.ID](t)(db.Principals(ctx, main, store.ID{}, 0)), []store.ID{one, four})
+		same(t, "Principals, a page", must[[]store.ID](t)(db.Principals(ctx, main, one, 1)), []store.ID{four})
+		same(t, "Groups", must[[]store.ID](t)(db.Groups(ctx, main, store.ID{}, 5)), []store.ID{{2}})
+
+		at := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+		ok(t, db.CredentialsUsed(ctx, main, map[[32]byte]time.Time{a: at, {3}: at}))
+		same(t, "used", must[store.Credential](t)(db.Credential(ctx, main, a)).Used, at)
+
+		taken := minimal(four, 1)
+		taken.Kind, taken.Credentials = store.Principal, [][32]byte{b}
+		if err := db.Commit(ctx, main, taken); err == nil {
+			t.Error("a credential leads to two objects")
+		}
+		others := minimal(four, 1)
+		others.Kind, others.Ended = store.Principal, [][32]byte{a}
+		ok(t, db.Commit(ctx, main, others))
+		same(t, "ended by another", len(must[[]store.Credential](t)(db.CredentialsOf(ctx, main, one))), 2)
+		next := minimal(one, 1)
+		next.Kind, next.Credentials, next.Ended = store.Principal, [][32]byte{{4}}, [][32]byte{a, b}
+		ok(t, db.Commit(ctx, main, next))
+		same(t, "after the change", must[[]store.Credential](t)(db.CredentialsOf(ctx, main, one)), []store.Credential{{Token: [32]byte{4}, Object: one}})
 	})
 }

@@ -192,6 +192,7 @@ var strays = []struct{ table, object, seq, belongs string }{
 	{"instances", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind = 'instance'`},
 	{"definitions", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind = 'definition'`},
 	{"custodies", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind = 'custody'`},
+	{"credentials", "object", "0", `SELECT 1 FROM heads h WHERE h.tenant = t.tenant AND h.object = t.object AND h.kind IN ('principal', 'tenant')`},
 	{"tasks", "instance", "t.id", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.instance`},
 	{"task_candidates", "instance", "t.task", `SELECT 1 FROM tasks k WHERE k.tenant = t.tenant AND k.instance = t.instance AND k.id = t.task`},
 	{"jobs", "instance", "t.id", `SELECT 1 FROM instances i WHERE i.tenant = t.tenant AND i.object = t.instance`},

@@ -26,6 +26,9 @@ const (
 	Custody    Kind = "custody"
 	Signer     Kind = "signer"
 	KeyRecord  Kind = "keys" // what was done to the keys above the data keys
+	Principal  Kind = "principal"
+	Group      Kind = "group"
+	Tenant     Kind = "tenant" // one per tenant
 )
 
 // WriteSet is all that one step of one object writes. It is applied whole or
@@ -62,6 +65,10 @@ type WriteSet struct {
 	// object that are about other persons from now on.
 	Claims, Rekeyed []FileRow
 	Erase           *Erase // nil: nothing
+
+	// Credentials are keyed hashes of credentials that lead to the object from now on;
+	// those in Ended lead nowhere any more.
+	Credentials, Ended [][32]byte
 
 	Tokens    []Token    // a token that exists already refuses the whole set
 	Resources []Resource // content-addressed; one that exists already is kept

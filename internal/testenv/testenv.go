@@ -16,7 +16,8 @@ import (
 	"github.com/underseal/underseal/internal/node"
 )
 
-// Env is a running node with one administrator, Ann.
+// Env is a running node with one administrator, Ann, who has every role but Auditor,
+// works and manages everything, and sees it in clear.
 type Env struct {
 	t       testing.TB
 	Config  node.Config
@@ -47,12 +48,11 @@ func New(t testing.TB, edit func(*node.Config)) *Env {
 		edit(&e.Config)
 	}
 	e.open()
-	key, err := e.Node.CreateAPIKey(t.Context(), "ann", "Admin")
+	link, err := e.Engine.NewSetupLink(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.annsKey = key
-	e.signIn()
+	e.setUp(link, "ann")
 	t.Cleanup(e.close)
 	return e
 }
@@ -66,12 +66,69 @@ func (e *Env) open() {
 	e.Node, e.Engine = n, n.Engine
 }
 
-func (e *Env) signIn() {
+// setUp makes the tenant's first administrator, by its link.
+func (e *Env) setUp(link, name string) {
 	e.t.Helper()
-	var err error
-	if e.Ann, err = e.Engine.Authenticate(e.t.Context(), e.annsKey, "192.0.2.1"); err != nil {
+	done, err := e.Engine.Setup(e.t.Context(), api.SetupRequest{Link: link, Name: name}, "192.0.2.1")
+	if err != nil {
 		e.t.Fatal(err)
 	}
+	e.annsKey = done.Key.Text
+	e.signIn()
+	for _, g := range []api.GrantRequest{
+		{Right: "work", Process: "*"}, {Right: "manage", Process: "*"}, {Right: "reveal", Process: "*", Fields: []string{"*"}, Purpose: "tests"},
+	} {
+		g.User = name
+		if _, err = e.Engine.GiveGrant(e.t.Context(), e.Ann, g, ""); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	e.signIn()
+}
+
+func (e *Env) signIn() { e.Ann = e.SignIn(e.annsKey) }
+
+// SignIn admits the bearer of an API key, which must be good.
+func (e *Env) SignIn(key string) engine.Caller {
+	e.t.Helper()
+	c, err := e.Engine.Authenticate(e.t.Context(), key, "192.0.2.1")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return c
+}
+
+// Person invites somebody with roles, and lets them in.
+func (e *Env) Person(name string, roles ...string) engine.Caller {
+	e.t.Helper()
+	return e.SignIn(e.PersonsKey(name, roles...))
+}
+
+// PersonsKey is Person, and returns their API key.
+func (e *Env) PersonsKey(name string, roles ...string) string {
+	e.t.Helper()
+	invited, err := e.Engine.InviteUser(e.t.Context(), e.Ann, api.UserRequest{Name: name, Kind: "user", Roles: roles}, "")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	done, err := e.Engine.Setup(e.t.Context(), api.SetupRequest{Link: invited.Link}, "192.0.2.1")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return done.Key.Text
+}
+
+// Tenant makes another company on the same node. In what it returns, Ann is that
+// company's administrator; it must not be restarted.
+func (e *Env) Tenant(name string) *Env {
+	e.t.Helper()
+	made, err := e.Engine.CreateTenant(e.t.Context(), e.Ann, api.TenantRequest{Name: name}, "")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	company := *e
+	company.setUp(made.Link, "ann")
+	return &company
 }
 
 func (e *Env) close() {

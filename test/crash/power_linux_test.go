@@ -283,7 +283,7 @@ func (c *crashes) check(dir string, lines []string) error {
 func (c *crashes) checkNode(n *node.Node, p promised) error {
 	if p.key == "" {
 		var err error
-		if p.key, err = n.CreateAPIKey(c.ctx, "ann", "Admin"); err != nil {
+		if p.key, err = n.SetUp(c.ctx, "ann"); err != nil {
 			return err
 		}
 	}

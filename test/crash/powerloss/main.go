@@ -121,7 +121,7 @@ type user struct {
 func (u *user) signIn(ctx context.Context) (err error) {
 	fresh := *u.key == ""
 	if fresh {
-		if *u.key, err = u.node.CreateAPIKey(ctx, "ann", "Admin"); err != nil {
+		if *u.key, err = u.node.SetUp(ctx, "ann"); err != nil {
 			return err
 		}
 		if err := say("key %s", *u.key); err != nil {

@@ -8,7 +8,7 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant text COLLATE "C"    NOT NULL CHECK (tenant <> ''),
     object bytea    NOT NULL CHECK (octet_length(object) = 16),
-    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer', 'keys')),
+    kind   text COLLATE "C"    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer', 'keys', 'principal', 'group', 'tenant')),
     seq    bigint NOT NULL CHECK (seq >= 1),
     body   bytea    NOT NULL,
     PRIMARY KEY (tenant, object)
@@ -17,6 +17,8 @@ CREATE TABLE heads (
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
 CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
 CREATE INDEX heads_of_signers ON heads (tenant, object) WHERE kind = 'signer';
+CREATE INDEX heads_of_principals ON heads (tenant, object) WHERE kind = 'principal';
+CREATE INDEX heads_of_groups ON heads (tenant, object) WHERE kind = 'group';
 CREATE INDEX heads_of_no_instance ON heads (tenant, object, seq) WHERE kind <> 'instance';
 
 -- What happened, clear and without values. Only appended.
@@ -246,12 +248,16 @@ CREATE TABLE resources (
     PRIMARY KEY (tenant, hash)
 );
 
-CREATE TABLE api_keys (
+-- Where credentials lead: keyed hashes of API keys and links, and the object in whose
+-- sealed list each stands. used is when one was last used, about to the hour.
+CREATE TABLE credentials (
     tenant text COLLATE "C" NOT NULL,
     token  bytea NOT NULL CHECK (octet_length(token) = 32),
-    sealed bytea NOT NULL,
+    object bytea NOT NULL CHECK (octet_length(object) = 16),
+    used   bigint,
     PRIMARY KEY (tenant, token)
 );
+CREATE INDEX credentials_by_object ON credentials (tenant, object);
 
 -- Blobs: sealed files in pieces, when they are kept in the database. Without a
 -- size a blob is being written and does not exist yet.
@@ -325,7 +331,8 @@ GRANT SELECT, INSERT, UPDATE (size) ON files TO underseal_app;
 GRANT SELECT, INSERT, DELETE ON blobs, blob_chunks TO underseal_app;
 GRANT UPDATE (size) ON blobs TO underseal_app;
 GRANT SELECT (tenant, id, size) ON blobs TO underseal_scan;
-GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, custodies, api_keys TO underseal_app;
+GRANT SELECT, INSERT, UPDATE ON heads, instances, definitions, custodies TO underseal_app;
+GRANT SELECT, INSERT, UPDATE (used), DELETE ON credentials TO underseal_app;
 GRANT DELETE ON tokens, unique_tokens, files TO underseal_app;
 GRANT UPDATE (token) ON tokens TO underseal_app;
 GRANT SELECT (tenant, instance, id, element, process, type, retries, not_before, failed, created) ON jobs TO underseal_scan;
@@ -369,8 +376,8 @@ ALTER TABLE custodies ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON custodies TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE resources ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON resources TO underseal_app USING (tenant = current_setting('app.tenant', true));
-ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON api_keys TO underseal_app USING (tenant = current_setting('app.tenant', true));
+ALTER TABLE credentials ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON credentials TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE blobs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON blobs TO underseal_app USING (tenant = current_setting('app.tenant', true));
 ALTER TABLE blob_chunks ENABLE ROW LEVEL SECURITY;

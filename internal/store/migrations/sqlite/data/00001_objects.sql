@@ -13,7 +13,7 @@ CREATE TABLE deployment (
 CREATE TABLE heads (
     tenant TEXT    NOT NULL CHECK (tenant <> ''),
     object BLOB    NOT NULL CHECK (length(object) = 16),
-    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer', 'keys')),
+    kind   TEXT    NOT NULL CHECK (kind IN ('instance', 'definition', 'custody', 'signer', 'keys', 'principal', 'group', 'tenant')),
     seq    INTEGER NOT NULL CHECK (seq >= 1),
     body   BLOB    NOT NULL,
     PRIMARY KEY (tenant, object)
@@ -22,6 +22,8 @@ CREATE TABLE heads (
 CREATE INDEX heads_of_definitions ON heads (tenant, object) WHERE kind = 'definition';
 CREATE INDEX heads_of_custodies ON heads (tenant, object) WHERE kind = 'custody';
 CREATE INDEX heads_of_signers ON heads (tenant, object) WHERE kind = 'signer';
+CREATE INDEX heads_of_principals ON heads (tenant, object) WHERE kind = 'principal';
+CREATE INDEX heads_of_groups ON heads (tenant, object) WHERE kind = 'group';
 CREATE INDEX heads_of_no_instance ON heads (tenant, object, seq) WHERE kind <> 'instance';
 
 -- What happened, clear and without values. Only appended.
@@ -250,9 +252,13 @@ CREATE TABLE resources (
     PRIMARY KEY (tenant, hash)
 ) STRICT;
 
-CREATE TABLE api_keys (
+-- Where credentials lead: keyed hashes of API keys and links, and the object in whose
+-- sealed list each stands. used is when one was last used, about to the hour.
+CREATE TABLE credentials (
     tenant TEXT NOT NULL,
     token  BLOB NOT NULL CHECK (length(token) = 32),
-    sealed BLOB NOT NULL,
+    object BLOB NOT NULL CHECK (length(object) = 16),
+    used   INTEGER,
     PRIMARY KEY (tenant, token)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX credentials_by_object ON credentials (tenant, object);

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Kinds of leaves in a group's chain.
+const (
+	groupCreated = "group.created"
+	groupChanged = "group.changed" // by a restore, which took its rights
+	groupDeleted = "group.deleted"
+)
+
+// Groups lists the tenant's groups.
+func (e *Engine) Groups(ctx context.Context, c Caller, p Page) (api.Groups, error) {
+	if err := e.may(ctx, c, access.ReadGroup, "group", ""); err != nil {
+		return api.Groups{}, err
+	}
+	limit, err := p.limit()
+	if err != nil {
+		return api.Groups{}, err
+	}
+	all, next, err := openPage(ctx, e, c.Scope, store.Group, p, limit, e.openGroup)
+	if err != nil {
+		return api.Groups{}, err
+	}
+	out := api.Groups{Items: []api.Group{}, Next: next}
+	for _, g := range all {
+		if g.State == identity.Active {
+			out.Items = append(out.Items, g.wire())
+		}
+	}
+	return out, nil
+}
+
+func (g *group) wire() api.Group {
+	return api.Group{Name: g.Name, Display: g.Display, Roles: plain(g.Roles), Object: textID(g.id), Leaf: g.head.leaf.String()}
+}
+
+// CreateGroup makes a group, or one anew that was deleted.
+func (e *Engine) CreateGroup(ctx context.Context, c Caller, r api.GroupRequest, idem string) (api.Group, error) {
+	if err := e.may(ctx, c, access.CreateGroup, "group", r.Name); err != nil {
+		return api.Group{}, err
+	}
+	if len(r.Roles) > 0 {
+		if err := e.may(ctx, c, access.GiveRole, "group", r.Name); err != nil {
+			return api.Group{}, err
+		}
+	}
+	roles, err := givable(c, r.Roles)
+	if err != nil {
+		return api.Group{}, err
+	}
+	if err := identity.CheckName(r.Name); err != nil {
+		return api.Group{}, err
+	}
+	return e.changeGroup(ctx, c, change{r.Name, "create-group", idem, r, r.Reason, false}, func() (*group, amendment, error) {
+		g, err := e.newGroup(ctx, c.Scope, r.Name)
+		if err != nil {
+			return nil, amendment{}, err
+		}
+		g.Group = identity.Group{Name: r.Name, Display: r.Display, State: identity.Active, Roles: roles}
+		return g, amendment{kind: groupCreated}, nil
+	})
+}
+
+// newGroup returns a group that has no step yet, or one that was deleted.
+func (e *Engine) newGroup(ctx context.Context, scope store.Scope, name string) (*group, error) {
+	g, err := e.anyGroup(ctx, scope, name)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		d, err := e.newDossier(ctx, scope, store.Group, name)
+		return &group{dossier: d}, err
+	case err == nil && g.State != identity.Deleted:
+		return nil, fault.New(fault.Conflict, "there is a group %q already", name).WithCode("group_exists")
+	}
+	return g, err
+}
+
+// DeleteGroup deletes a group that nobody is in, so that nobody is in the next of its
+// name.
+func (e *Engine) DeleteGroup(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Group, error) {
+	if err := e.may(ctx, c, access.DeleteGroup, "group", name); err != nil {
+		return api.Group{}, err
+	}
+	return e.editGroup(ctx, c, change{name, "delete-group " + name, idem, r, r.Reason, false}, groupDeleted, func(g *group) error {
+		all, err := e.everyPrincipal(ctx, c.Scope)
+		if err != nil {
+			return err
+		}
+		for _, p := range all {
+			if slices.Contains(p.Groups, name) {
+				return fault.New(fault.Conflict, "user %q is in group %q", p.Name, name).WithCode("group_in_use").
+					WithHint("`underseal users leave` ends each membership")
+			}
+		}
+		g.State, g.Roles, g.Grants = identity.Deleted, nil, nil
+		return nil
+	})
+}
+
+// GiveGroupRole gives the members of a group a role.
+func (e *Engine) GiveGroupRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.Group, error) {
+	if err := e.may(ctx, c, access.GiveRole, "group", name); err != nil {
+		return api.Group{}, err
+	}
+	return e.editGroup(ctx, c, change{name, "give-group-role " + name, idem, r, r.Reason, false}, roleGiven, func(g *group) error {
+		return giveRole(c, &g.Roles, r.Role)
+	})
+}
+
+// TakeGroupRole takes a role that a group gives.
+func (e *Engine) TakeGroupRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.Group, error) {
+	if err := e.may(ctx, c, access.GiveRole, "group", name); err != nil {
+		return api.Group{}, err
+	}
+	return e.editGroup(ctx, c, change{name, "take-group-role " + name, idem, r, r.Reason, false}, roleTaken, func(g *group) error {
+		if err := takeRole(c, &g.Roles, r.Role); err != nil {
+			return err
+		}
+		return e.requireAdministrator(ctx, c.Scope, nil, &g.Group)
+	})
+}
+
+// editGroup carries out a change of a group that there is.
+func (e *Engine) editGroup(ctx context.Context, c Caller, ch change, kind string, edit func(*group) error) (api.Group, error) {
+	return e.changeGroup(ctx, c, ch, func() (*group, amendment, error) {
+		g, err := e.namedGroup(ctx, c.Scope, ch.name)
+		if err != nil {
+			return nil, amendment{}, err
+		}
+		return g, amendment{kind: kind}, edit(g)
+	})
+}
+
+// changeGroup is changePrincipal for groups.
+func (e *Engine) changeGroup(ctx context.Context, c Caller, ch change, edit func() (*group, amendment, error)) (api.Group, error) {
+	var g *group
+	found, err := e.changed(ctx, c, ch, func() (a amendment, err error) {
+		if g, a, err = edit(); err == nil {
+			a.of, a.fields = &g.dossier, g.Fields()
+		}
+		return a, err
+	})
+	if found && err == nil {
+		g, err = e.anyGroup(ctx, c.Scope, ch.name)
+	}
+	if err != nil {
+		return api.Group{}, err
+	}
+	return g.wire(), nil
+}

@@ -1,0 +1,448 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// dossier is the object of a principal, a group or a tenant: what it may is what its
+// fields say. Each step has a leaf and is pinned, so that no row counts which somebody
+// changed, put back or took away.
+type dossier struct {
+	object
+	values map[string]canon.Value // as they were read
+}
+
+// principal, group and tenant are dossiers with what they say.
+type (
+	principal struct {
+		dossier
+		identity.Principal
+	}
+	group struct {
+		dossier
+		identity.Group
+	}
+	tenant struct {
+		dossier
+		identity.Tenant
+	}
+)
+
+// people is what is known of who may sign in, and as whom. It is read once and again
+// after each change, which happens here only: one server writes.
+type people struct {
+	// changing is held for writing while a dossier changes, and for reading while one is
+	// read to be known. So nothing is known that has changed.
+	changing sync.RWMutex
+
+	mu     sync.RWMutex // guards tenant and what is in it
+	tenant map[string]*acquaintances
+
+	used uses
+}
+
+// acquaintances are the principals of a tenant that are known, and the credentials that
+// led to them.
+type acquaintances struct {
+	byName  map[string]*identity.Known
+	byToken map[[32]byte]*identity.Known
+}
+
+// maxKnown bounds how many principals, and credentials, of a tenant are known at a time.
+// More than that are read anew each time they were displaced.
+const maxKnown = 10_000
+
+func (p *people) named(scope store.Scope, name string) *identity.Known {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if a := p.tenant[scope.Tenant()]; a != nil {
+		return a.byName[name]
+	}
+	return nil
+}
+
+func (p *people) bearer(scope store.Scope, token [32]byte) *identity.Known {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if a := p.tenant[scope.Tenant()]; a != nil {
+		return a.byToken[token]
+	}
+	return nil
+}
+
+// remember takes a principal in. The caller holds changing.
+func (p *people) remember(scope store.Scope, name string, token *[32]byte, k *identity.Known) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.tenant[scope.Tenant()]
+	if a == nil || len(a.byName) >= maxKnown || len(a.byToken) >= maxKnown {
+		if p.tenant == nil {
+			p.tenant = map[string]*acquaintances{}
+		}
+		a = &acquaintances{map[string]*identity.Known{}, map[[32]byte]*identity.Known{}}
+		p.tenant[scope.Tenant()] = a
+	}
+	a.byName[name] = k
+	if token != nil {
+		a.byToken[*token] = k
+	}
+}
+
+func (p *people) forget(scope store.Scope) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.tenant, scope.Tenant())
+}
+
+// dossierID returns the id of a dossier, which follows from its name.
+func (e *Engine) dossierID(ctx context.Context, scope store.Scope, kind store.Kind, name string) (store.ID, error) {
+	token, err := e.indexToken(ctx, scope.Tenant(), string(kind), name)
+	return custodyID(token), err
+}
+
+// openDossier reads a dossier and checks every row of it.
+func (e *Engine) openDossier(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (dossier, error) {
+	o, err := e.load(ctx, scope, id, kind)
+	if err != nil {
+		return dossier{}, err
+	}
+	values, err := e.checkedValues(ctx, o)
+	return dossier{*o, values}, err
+}
+
+// newDossier returns a dossier that has no step yet.
+func (e *Engine) newDossier(ctx context.Context, scope store.Scope, kind store.Kind, name string) (dossier, error) {
+	id, err := e.dossierID(ctx, scope, kind, name)
+	if err != nil {
+		return dossier{}, err
+	}
+	key, err := e.ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
+	if err != nil {
+		return dossier{}, err
+	}
+	return dossier{object: object{
+		scope: scope, id: id, kind: kind, owner: key,
+		head: &head{mode: process.Standard, started: e.moment(), owners: []owner{{key.ID, 1}}},
+	}}, nil
+}
+
+// isNamed requires that a dossier has the id of the name that it says.
+func (e *Engine) isNamed(ctx context.Context, d *dossier, name string, parsing error) error {
+	if parsing != nil {
+		return d.tampered("has a field that cannot be read").WithCause(parsing)
+	}
+	want, err := e.dossierID(ctx, d.scope, d.kind, name)
+	if err == nil && want != d.id {
+		err = d.tampered("has the name of another")
+	}
+	return err
+}
+
+func (e *Engine) openPrincipal(ctx context.Context, scope store.Scope, id store.ID) (*principal, error) {
+	d, err := e.openDossier(ctx, scope, id, store.Principal)
+	if err != nil {
+		return nil, err
+	}
+	said, err := identity.ParsePrincipal(d.values)
+	return &principal{d, said}, e.isNamed(ctx, &d, said.Name, err)
+}
+
+func (e *Engine) openGroup(ctx context.Context, scope store.Scope, id store.ID) (*group, error) {
+	d, err := e.openDossier(ctx, scope, id, store.Group)
+	if err != nil {
+		return nil, err
+	}
+	said, err := identity.ParseGroup(d.values)
+	return &group{d, said}, e.isNamed(ctx, &d, said.Name, err)
+}
+
+// openTenant reads a tenant's own dossier.
+func (e *Engine) openTenant(ctx context.Context, scope store.Scope) (*tenant, error) {
+	id, err := e.dossierID(ctx, scope, store.Tenant, scope.Tenant())
+	if err != nil {
+		return nil, err
+	}
+	d, err := e.openDossier(ctx, scope, id, store.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	said, err := identity.ParseTenant(d.values)
+	return &tenant{d, said}, e.isNamed(ctx, &d, said.Name, err)
+}
+
+func (e *Engine) namedPrincipal(ctx context.Context, scope store.Scope, name string) (*principal, error) {
+	id, err := e.dossierID(ctx, scope, store.Principal, name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.openPrincipal(ctx, scope, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, noSuch("user", name)
+	}
+	return p, err
+}
+
+// namedGroup opens a group that was not deleted.
+func (e *Engine) namedGroup(ctx context.Context, scope store.Scope, name string) (*group, error) {
+	g, err := e.anyGroup(ctx, scope, name)
+	if fault.Is(err, fault.NotFound) || err == nil && g.State == identity.Deleted {
+		return nil, noSuch("group", name)
+	}
+	return g, err
+}
+
+func (e *Engine) anyGroup(ctx context.Context, scope store.Scope, name string) (*group, error) {
+	id, err := e.dossierID(ctx, scope, store.Group, name)
+	if err != nil {
+		return nil, err
+	}
+	return e.openGroup(ctx, scope, id)
+}
+
+// know returns a principal with the groups and the tenant that it is in.
+func (e *Engine) know(ctx context.Context, p *principal) (*identity.Known, error) {
+	t, err := e.openTenant(ctx, p.scope)
+	if err != nil {
+		return nil, err
+	}
+	var groups []identity.Group
+	for _, name := range p.Groups {
+		g, err := e.anyGroup(ctx, p.scope, name)
+		if fault.Is(err, fault.NotFound) {
+			err = p.tampered("is in a group that is not there")
+		}
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, g.Group)
+	}
+	return identity.NewKnown(p.scope, t.Tenant, p.Principal, groups), nil
+}
+
+// knownBearer returns to whom a credential leads. NotFound when to nobody.
+func (e *Engine) knownBearer(ctx context.Context, scope store.Scope, token [32]byte) (*identity.Known, error) {
+	if k := e.people.bearer(scope, token); k != nil {
+		return k, nil
+	}
+	e.people.changing.RLock()
+	defer e.people.changing.RUnlock()
+	row, err := e.store.Credential(ctx, scope, token)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.openPrincipal(ctx, scope, row.Object)
+	if err != nil {
+		return nil, err
+	}
+	k, err := e.know(ctx, p)
+	if err == nil {
+		e.people.remember(scope, p.Name, &token, k)
+	}
+	return k, err
+}
+
+// knownPrincipal returns a principal by name. NotFound when there is none.
+func (e *Engine) knownPrincipal(ctx context.Context, scope store.Scope, name string) (*identity.Known, error) {
+	if k := e.people.named(scope, name); k != nil {
+		return k, nil
+	}
+	e.people.changing.RLock()
+	defer e.people.changing.RUnlock()
+	p, err := e.namedPrincipal(ctx, scope, name)
+	if err != nil {
+		return nil, err
+	}
+	k, err := e.know(ctx, p)
+	if err == nil {
+		e.people.remember(scope, name, nil, k)
+	}
+	return k, err
+}
+
+// recognize admits the bearer of an API key. Whatever is wrong with it, the answer is the
+// same.
+func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, error) {
+	scope, token, found, err := e.identity.Find(ctx, identity.APIKeyText, key)
+	if err != nil {
+		return Caller{}, err
+	}
+	if !found {
+		return Caller{}, identity.Unauthenticated()
+	}
+	known, err := e.knownBearer(ctx, scope, token)
+	if fault.Is(err, fault.NotFound) {
+		return Caller{}, identity.Unauthenticated()
+	}
+	if err != nil {
+		return Caller{}, err
+	}
+	now := e.moment()
+	c, err := known.Admit(token, address, now)
+	if err == nil {
+		e.people.used.note(scope, token, now)
+	}
+	return c, err
+}
+
+// again admits a caller whose call has waited: what was taken away meanwhile counts.
+func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
+	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+	if fault.Is(err, fault.NotFound) {
+		return Caller{}, identity.Unauthenticated()
+	}
+	if err != nil {
+		return Caller{}, err
+	}
+	return known.Again(c, e.moment())
+}
+
+// amendment is what one step does to a dossier.
+type amendment struct {
+	of           *dossier
+	kind         string           // leaf's kind, "role.given"
+	fields       []identity.Field // of the dossier, from now on
+	given, ended [][32]byte       // tokens of credentials
+}
+
+// amender is who changes dossiers, and why.
+type amender struct {
+	act    string // leaf's act: user or admin
+	actor  *canon.Context
+	reason string   // may be empty
+	again  *request // of the first amendment
+}
+
+// amend makes steps of a tenant's dossiers durable, all or none. The caller holds
+// people.changing.
+func (e *Engine) amend(ctx context.Context, scope store.Scope, by amender, all ...amendment) error {
+	defer e.people.forget(scope)
+	at := e.moment()
+	shard, leave, err := e.enterShard(ctx, scope, at)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	sets := make([]*store.WriteSet, len(all))
+	for i, a := range all {
+		if sets[i], err = e.amended(ctx, by, a, shard, at); err != nil {
+			return err
+		}
+		by.again = nil
+	}
+	if err := e.durable("commit " + all[0].kind); err != nil {
+		return err
+	}
+	return e.commitPinned(ctx, scope, sets...)
+}
+
+func (e *Engine) amended(ctx context.Context, by amender, a amendment, shard string, at time.Time) (*store.WriteSet, error) {
+	tokens, err := e.requestTokens(ctx, &a.of.object, by.again)
+	if err != nil {
+		return nil, err
+	}
+	fields := []fieldWrite{{path: "$actor", value: by.actor, label: confidential, fact: true}}
+	if by.reason != "" {
+		fields = append(fields, fieldWrite{path: "$reason", value: canon.String(by.reason), label: confidential, fact: true})
+	}
+	for _, f := range a.fields {
+		if before := a.of.values[f.Path]; before == nil || !canon.Equal(before, f.Value) {
+			fields = append(fields, fieldWrite{path: f.Path, value: f.Value, label: confidential})
+		}
+	}
+	_, event, _ := strings.Cut(a.kind, ".")
+	set, err := e.write(ctx, &a.of.object, step{
+		shard: shard, kind: a.kind, act: by.act, at: at, tokens: tokens, record: record(event, process.Outcome{}, at), fields: fields,
+	})
+	if err != nil {
+		return nil, err
+	}
+	set.Credentials, set.Ended = a.given, a.ended
+	return set, nil
+}
+
+// everyPrincipal opens all principals of a tenant, of which none may be gone.
+func (e *Engine) everyPrincipal(ctx context.Context, scope store.Scope) ([]*principal, error) {
+	all, _, err := openPage(ctx, e, scope, store.Principal, Page{}, 0, e.openPrincipal)
+	return all, err
+}
+
+// openPage opens some of a tenant's dossiers of a kind, by id, and returns the cursor of
+// the next; limit 0: all.
+func openPage[D any](ctx context.Context, e *Engine, scope store.Scope, kind store.Kind, p Page, limit int,
+	open func(context.Context, store.Scope, store.ID) (D, error),
+) (all []D, next string, err error) {
+	after, err := p.instance()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := e.requireAllPinned(ctx, scope, kind); err != nil {
+		return nil, "", err
+	}
+	list := e.store.Principals
+	if kind == store.Group {
+		list = e.store.Groups
+	}
+	most := limit
+	if limit > 0 {
+		most++
+	}
+	ids, err := list(ctx, scope, after, most)
+	if err != nil {
+		return nil, "", err
+	}
+	if limit > 0 {
+		ids, next = cut(ids, limit, textID)
+	}
+	for _, id := range ids {
+		d, err := open(ctx, scope, id)
+		if err != nil {
+			return nil, "", err
+		}
+		all = append(all, d)
+	}
+	return all, next, nil
+}
+
+// requireAdministrator refuses a change after which nobody could take it back. changed
+// and regrouped are what is to be of one principal, and of one group; nil: no such.
+func (e *Engine) requireAdministrator(ctx context.Context, scope store.Scope, changed *identity.Principal, regrouped *identity.Group) error {
+	groups, _, err := openPage(ctx, e, scope, store.Group, Page{}, 0, e.openGroup)
+	if err != nil {
+		return err
+	}
+	gives := map[string]bool{}
+	for _, g := range groups {
+		said := &g.Group
+		if regrouped != nil && regrouped.Name == said.Name {
+			said = regrouped
+		}
+		gives[said.Name] = said.State == identity.Active && slices.Contains(said.Roles, access.Admin)
+	}
+	all, err := e.everyPrincipal(ctx, scope)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		said := &p.Principal
+		if changed != nil && changed.Name == said.Name {
+			said = changed
+		}
+		if said.State == identity.Active && (slices.Contains(said.Roles, access.Admin) || slices.ContainsFunc(said.Groups, func(g string) bool { return gives[g] })) {
+			return nil
+		}
+	}
+	return fault.New(fault.Conflict, "nobody would be an administrator any more").WithCode("last_administrator").
+		WithHint("give somebody else the role Admin first")
+}

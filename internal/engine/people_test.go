@@ -1,0 +1,435 @@
+package engine_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+func signIn(t *testing.T, env *testenv.Env, key string) error {
+	t.Helper()
+	_, err := env.Engine.Authenticate(t.Context(), key, "192.0.2.1")
+	return err
+}
+
+func unauthenticated(err error) bool {
+	return fault.Is(err, fault.Denied) && fault.CodeOf(err) == "unauthenticated"
+}
+
+func TestAuthenticate(t *testing.T) {
+	env, other := testenv.New(t, nil), testenv.New(t, nil)
+	good := env.Key()
+	flipped := []byte(good)
+	flipped[20] ^= 1
+	tests := []struct {
+		name, key string
+	}{
+		{"none", ""},
+		{"no key at all", "secret"},
+		{"a truncated key", good[:len(good)-1]},
+		{"a key with a changed letter", string(flipped)},
+		{"a key of another tenant", strings.Replace(good, "_main_", "_other_", 1)},
+		{"a well-formed key of a tenant that is not", identity.APIKeyText.Generate("other")},
+		{"a well-formed key that is not", identity.APIKeyText.Generate("main")},
+		{"a key of another installation", other.Key()},
+	}
+	for _, test := range tests {
+		t.Run("refuses "+test.name, func(t *testing.T) {
+			err := signIn(t, env, test.key)
+			if !unauthenticated(err) || err.Error() != identity.Unauthenticated().Error() {
+				t.Errorf("error = %v, want the one for everything", err)
+			}
+			if test.key != "" && strings.Contains(err.Error(), test.key) {
+				t.Error("the error quotes the key")
+			}
+		})
+	}
+	tenants, err := env.Engine.Tenants(t.Context(), env.Ann)
+	if err != nil || len(tenants.Items) != 1 {
+		t.Errorf("tenants are %+v, %v, want main alone: asking for another makes none", tenants, err)
+	}
+}
+
+// The checksum keeps mistyped and made-up keys away from the database.
+func TestAMistypedKeyIsNotLookedUp(t *testing.T) {
+	env := testenv.New(t, nil)
+	good, unknown := env.Key(), identity.APIKeyText.Generate("main")
+	flipped := []byte(good)
+	flipped[20] ^= 1
+	if err := env.Node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	env.Node = nil
+	if err := signIn(t, env, unknown); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("a well-formed key without a database: %v, want Unavailable", err)
+	}
+	if err := signIn(t, env, string(flipped)); !fault.Is(err, fault.Denied) {
+		t.Errorf("a mistyped key: %v, want Denied", err)
+	}
+}
+
+// TestWhatIsTakenAwayCountsAtOnce takes from Bob whatever he has, and signs him in again.
+func TestWhatIsTakenAwayCountsAtOnce(t *testing.T) {
+	onBoth(t, whatIsTakenAwayCountsAtOnce)
+}
+
+func whatIsTakenAwayCountsAtOnce(t *testing.T, env *testenv.Env) {
+	ctx, e := t.Context(), env.Engine
+	key := env.PersonsKey("bob", "Viewer", "Designer")
+	has := func(want ...string) {
+		t.Helper()
+		me, err := e.Me(ctx, env.SignIn(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(me.Roles, " ") + " " + strings.Join(me.Groups, " "); got != strings.Join(want, " ") {
+			t.Errorf("Bob has %q, want %q", got, want)
+		}
+	}
+	done := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	has("Viewer Designer", "")
+	done(e.TakeUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: "Designer"}, ""))
+	has("Viewer", "")
+	done(e.CreateGroup(ctx, env.Ann, api.GroupRequest{Name: "clerks", Roles: []string{"Executor"}}, ""))
+	done(e.JoinGroup(ctx, env.Ann, "bob", api.MemberRequest{Group: "clerks"}, ""))
+	has("Viewer Executor", "clerks")
+	done(e.TakeGroupRole(ctx, env.Ann, "clerks", api.RoleRequest{Role: "Executor"}, ""))
+	has("Viewer", "clerks")
+	if _, err := e.DeleteGroup(ctx, env.Ann, "clerks", api.ReasonRequest{}, ""); fault.CodeOf(err) != "group_in_use" {
+		t.Errorf("deleting a group with a member: %v, want group_in_use", err)
+	}
+	done(e.LeaveGroup(ctx, env.Ann, "bob", api.MemberRequest{Group: "clerks"}, ""))
+	has("Viewer", "")
+	done(e.DeleteGroup(ctx, env.Ann, "clerks", api.ReasonRequest{}, ""))
+
+	g := give(t, env, api.GrantRequest{User: "bob", Right: "view", Process: "loan"})
+	if me, err := e.Me(ctx, env.SignIn(key)); err != nil || len(me.Grants) != 1 || me.Grants[0].ID != g.ID {
+		t.Errorf("Bob's grants are %+v, %v, want %s", me.Grants, err, g.ID)
+	}
+	done(e.RevokeGrant(ctx, env.Ann, g.ID, api.ReasonRequest{}, ""))
+	if me, err := e.Me(ctx, env.SignIn(key)); err != nil || len(me.Grants) != 0 {
+		t.Errorf("Bob's grants are %+v, %v, want none", me.Grants, err)
+	}
+
+	done(e.DisableUser(ctx, env.Ann, "bob", api.ReasonRequest{Reason: "left"}, ""))
+	if err := signIn(t, env, key); !unauthenticated(err) {
+		t.Errorf("disabled, Bob signs in: %v", err)
+	}
+	done(e.EnableUser(ctx, env.Ann, "bob", api.ReasonRequest{}, ""))
+	has("Viewer", "")
+
+	zero := 0
+	next, err := e.RotateAPIKey(ctx, env.Ann, env.SignIn(key).Key, api.RotateAPIKeyRequest{}, "")
+	done(next, err)
+	if err := signIn(t, env, key); err != nil {
+		t.Errorf("a key that was rotated, within the overlap: %v", err)
+	}
+	last, err := e.RotateAPIKey(ctx, env.Ann, next.ID, api.RotateAPIKeyRequest{OverlapMS: &zero}, "")
+	done(last, err)
+	if err := signIn(t, env, next.Text); !unauthenticated(err) {
+		t.Errorf("a key that was rotated without overlap: %v", err)
+	}
+	done(e.RevokeAPIKey(ctx, env.Ann, last.ID, api.ReasonRequest{Reason: "stolen"}, ""))
+	if err := signIn(t, env, last.Text); !unauthenticated(err) {
+		t.Errorf("a revoked key: %v", err)
+	}
+	checkedWhole(t, env)
+	env.Restart(nil)
+	if err := signIn(t, env, last.Text); !unauthenticated(err) {
+		t.Errorf("a revoked key, after a restart: %v", err)
+	}
+	if err := signIn(t, env, key); err != nil {
+		t.Errorf("the first key, after a restart: %v", err)
+	}
+}
+
+// TestACallThatWaitsIsDecidedAgain revokes the key of a worker who waits for a job. If the
+// call begins to wait later than that, it is the same.
+func TestACallThatWaitsIsDecidedAgain(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	worker := env.Person("worker", "Executor")
+	give(t, env, api.GrantRequest{User: "worker", Right: "work", Process: "*"})
+	answer := make(chan error)
+	go func() {
+		_, err := env.Engine.ActivateJobs(t.Context(), worker, api.ActivateRequest{Type: "work", Worker: "w", WaitMS: 60_000})
+		answer <- err
+	}()
+	if _, err := env.Engine.RevokeAPIKey(t.Context(), env.Ann, worker.Key, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	env.Start("everything", `{}`)
+	if err := <-answer; !unauthenticated(err) {
+		t.Errorf("the call answers %v, want that nobody is known", err)
+	}
+}
+
+func TestTheLastAdministratorStays(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	refused := func(what string, err error) {
+		t.Helper()
+		if fault.CodeOf(err) != "last_administrator" {
+			t.Errorf("%s: %v, want last_administrator", what, err)
+		}
+	}
+	_, err := e.TakeUserRole(ctx, env.Ann, "ann", api.RoleRequest{Role: "Admin"}, "")
+	refused("taking the role", err)
+	_, err = e.DisableUser(ctx, env.Ann, "ann", api.ReasonRequest{}, "")
+	refused("disabling", err)
+	if _, err := e.CreateGroup(ctx, env.Ann, api.GroupRequest{Name: "admins", Roles: []string{"Admin"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	bobsKey := env.PersonsKey("bob")
+	if _, err := e.JoinGroup(ctx, env.Ann, "bob", api.MemberRequest{Group: "admins"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.TakeUserRole(ctx, env.Ann, "ann", api.RoleRequest{Role: "Admin"}, ""); err != nil {
+		t.Fatalf("with another administrator: %v", err)
+	}
+	key, err := e.Authenticate(ctx, env.Key(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Users(ctx, key, engine.Page{}); !fault.Is(err, fault.Denied) {
+		t.Errorf("Ann, without the role: %v, want Denied", err)
+	}
+	bob := env.SignIn(bobsKey)
+	_, err = e.TakeGroupRole(ctx, bob, "admins", api.RoleRequest{Role: "Admin"}, "")
+	refused("taking the group's role", err)
+	_, err = e.LeaveGroup(ctx, bob, "bob", api.MemberRequest{Group: "admins"}, "")
+	refused("leaving the group", err)
+}
+
+func TestAnOperatorIsMadeByOperatorsOfMain(t *testing.T) {
+	env := testenv.New(t, nil)
+	acme := env.Tenant("acme")
+	admin := env.Person("bob", "Admin")
+	for name, c := range map[string]engine.Caller{"an Admin of main": admin, "an Admin of another tenant": acme.Ann} {
+		if _, err := env.Engine.GiveUserRole(t.Context(), c, "ann", api.RoleRequest{Role: "Operator"}, ""); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s makes an Operator: %v, want Denied", name, err)
+		}
+		if _, err := env.Engine.CreateTenant(t.Context(), c, api.TenantRequest{Name: "other"}, ""); !fault.Is(err, fault.Denied) {
+			t.Errorf("%s makes a tenant: %v, want Denied", name, err)
+		}
+	}
+	if _, err := env.Engine.GiveUserRole(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Operator"}, ""); err != nil {
+		t.Errorf("an Operator makes another: %v", err)
+	}
+}
+
+// TestTwoCompanies has two companies with the same names of everything on one server.
+func TestTwoCompanies(t *testing.T) { onBoth(t, twoCompanies) }
+
+func twoCompanies(t *testing.T, env *testenv.Env) {
+	ctx, e := t.Context(), env.Engine
+	acme, bolt := env.Tenant("acme"), env.Tenant("bolt")
+	for _, company := range []*testenv.Env{acme, bolt} {
+		company.Deploy("all.bpmn", everything)
+	}
+	ours, theirs := acme.Start("everything", `{"note": "of acme"}`), bolt.Start("everything", `{"note": "of bolt"}`)
+	acmes, bolts := acme.Person("zoe", "Viewer"), bolt.Person("zoe", "Viewer")
+	for _, c := range []struct {
+		who         engine.Caller
+		own, others string
+	}{{acmes, ours, theirs}, {bolts, theirs, ours}, {acme.Ann, ours, theirs}} {
+		list, err := e.Instances(ctx, c.who, engine.InstanceFilter{}, engine.Page{})
+		if err != nil || len(list.Items) != 1 || list.Items[0].ID != c.own {
+			t.Errorf("%s of %s sees %+v, %v, want the company's own", c.who.Principal, c.who.Scope.Tenant(), list.Items, err)
+		}
+		_, none := e.Instance(ctx, c.who, "00000000-0000-7000-8000-000000000000")
+		_, err = e.Instance(ctx, c.who, c.others)
+		if !fault.Is(err, fault.NotFound) || strings.ReplaceAll(err.Error(), c.others, "ID") != strings.ReplaceAll(none.Error(), "00000000-0000-7000-8000-000000000000", "ID") {
+			t.Errorf("the other company's instance: %v, want as one that is not: %v", err, none)
+		}
+	}
+	users, err := e.Users(ctx, acme.Ann, engine.Page{})
+	if err != nil || len(users.Items) != 2 {
+		t.Errorf("acme's people are %+v, %v, want two", users.Items, err)
+	}
+	if _, err := e.Tenants(ctx, acme.Ann); !fault.Is(err, fault.Denied) {
+		t.Errorf("acme's administrator lists tenants: %v, want Denied", err)
+	}
+	if _, err := e.InviteAdministrator(ctx, env.Ann, "acme", api.ReasonRequest{}, ""); fault.CodeOf(err) != "tenant_set_up" {
+		t.Errorf("an Operator invites an administrator of a tenant that has one: %v, want tenant_set_up", err)
+	}
+	if _, err := e.DisableTenant(ctx, env.Ann, "acme", api.ReasonRequest{Reason: "did not pay"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := signIn(t, env, acme.Key()); !unauthenticated(err) {
+		t.Errorf("somebody of a disabled tenant: %v", err)
+	}
+	if err := signIn(t, env, bolt.Key()); err != nil {
+		t.Errorf("somebody of the other tenant: %v", err)
+	}
+	if _, err := e.EnableTenant(ctx, env.Ann, "acme", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(nil)
+	if err := signIn(t, env, acme.Key()); err != nil {
+		t.Errorf("after the tenant was enabled: %v", err)
+	}
+}
+
+func TestALinkIsUsedOnce(t *testing.T) {
+	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	ctx, e := t.Context(), env.Engine
+	use := func(link, name string) error {
+		_, err := e.Setup(ctx, api.SetupRequest{Link: link, Name: name}, "192.0.2.1")
+		return err
+	}
+	invited, err := e.InviteUser(ctx, env.Ann, api.UserRequest{Name: "bob", Kind: "user"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := e.InviteAgain(ctx, env.Ann, "bob", api.ReasonRequest{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := use(invited.Link, ""); !unauthenticated(err) {
+		t.Errorf("a link that another took the place of: %v", err)
+	}
+	if err := use(again.Link, ""); err != nil {
+		t.Errorf("a link: %v", err)
+	}
+	if err := use(again.Link, ""); !unauthenticated(err) {
+		t.Errorf("a link for the second time: %v", err)
+	}
+	if err := use(env.Key(), ""); !unauthenticated(err) {
+		t.Errorf("an API key as a link: %v", err)
+	}
+	if err := use(identity.LinkText.Generate("other"), "x"); !unauthenticated(err) {
+		t.Errorf("a link of no tenant: %v", err)
+	}
+	late, err := e.InviteUser(ctx, env.Ann, api.UserRequest{Name: "late", Kind: "user"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := e.NewSetupLink(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := use(link, "No Name"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("an administrator called %q: %v, want Invalid", "No Name", err)
+	}
+	clock = clock.Add(24 * time.Hour)
+	for name, text := range map[string]string{"an invitation": late.Link, "a setup link": link} {
+		if err := use(text, "x"); !unauthenticated(err) {
+			t.Errorf("%s after a day: %v", name, err)
+		}
+	}
+}
+
+// TestARepeatedChangeOfPeople repeats requests with the same idempotency key.
+func TestARepeatedChangeOfPeople(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	env.Person("bob")
+	first, err := e.GiveUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, "k1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := e.GiveUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, "k1"); err != nil || again.Leaf != first.Leaf {
+		t.Errorf("the same again: %+v, %v, want %+v", again, err, first)
+	}
+	if _, err := e.GiveUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: "Auditor"}, "k1"); fault.CodeOf(err) != "idempotency_mismatch" {
+		t.Errorf("another role with the same key: %v, want idempotency_mismatch", err)
+	}
+	g, err := e.GiveGrant(ctx, env.Ann, api.GrantRequest{User: "bob", Right: "view", Process: "*"}, "k2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := e.GiveGrant(ctx, env.Ann, api.GrantRequest{User: "bob", Right: "view", Process: "*"}, "k2"); err != nil || again.ID != g.ID {
+		t.Errorf("the same grant again: %+v, %v, want %+v", again, err, g)
+	}
+	if _, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "bob"}, "k3"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "bob"}, "k3"); fault.CodeOf(err) != "shown_once" {
+		t.Errorf("the same key again: %v, want shown_once", err)
+	}
+}
+
+// TestWhenAKeyWasUsedIsShown also after a restart.
+func TestWhenAKeyWasUsedIsShown(t *testing.T) {
+	july := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return july } })
+	env.Person("bob")
+	shown := func() {
+		t.Helper()
+		keys, err := env.Engine.APIKeys(t.Context(), env.Ann, "bob", engine.Page{})
+		if err != nil || len(keys.Items) != 1 || keys.Items[0].Used == nil || !keys.Items[0].Used.Equal(july) {
+			t.Errorf("Bob's keys are %+v, %v, want one that was used at %s", keys.Items, err, july)
+		}
+	}
+	shown()
+	env.Restart(nil)
+	shown()
+}
+
+// TestACredentialThatIsMovedAdmitsNobody changes where credentials lead.
+func TestACredentialThatIsMovedAdmitsNobody(t *testing.T) {
+	env := testenv.New(t, nil)
+	key := env.PersonsKey("bob", "Viewer")
+	bob, err := env.Engine.User(t.Context(), env.Ann, "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ann, err := env.Engine.User(t.Context(), env.Ann, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hex := func(object string) string { return strings.ReplaceAll(object, "-", "") }
+	env.Restart(func() {
+		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+		defer db.Close()
+		result, err := db.Exec(`UPDATE credentials SET object = x'` + hex(ann.Object) + `' WHERE object = x'` + hex(bob.Object) + `'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := result.RowsAffected(); n != 1 {
+			t.Fatalf("%d rows changed, want Bob's", n)
+		}
+	})
+	if err := signIn(t, env, key); !unauthenticated(err) {
+		t.Errorf("Bob's key, said to be Ann's: %v, want nobody known", err)
+	}
+	found := 0
+	for c := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{}); !c.Done(); {
+		findings, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range findings {
+			if found++; f.Where != "credentials" {
+				t.Errorf("the check names %+v, want credentials alone", f)
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d findings, want one of whose it was and one of whose it is said to be", found)
+	}
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	env := testenv.New(b, nil)
+	for b.Loop() {
+		if _, err := env.Engine.Authenticate(b.Context(), env.Key(), "192.0.2.1"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

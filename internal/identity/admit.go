@@ -1,0 +1,122 @@
+package identity
+
+import (
+	"crypto/subtle"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Caller is somebody who proved who they are. Only this package makes one.
+type Caller struct {
+	Scope     store.Scope // the tenant the caller was admitted to
+	Principal string      // the principal's name
+	Who       *access.Effective
+	Key       string // id of the credential that was used
+	Address   string // network address the request came from
+
+	token [32]byte // of the credential
+}
+
+// Known is all that decides whether a principal is admitted, and as whom. It is
+// immutable.
+type Known struct {
+	who    access.Principal // without a credential
+	tenant Tenant
+	active bool
+	keys   []knownKey
+}
+
+// knownKey is a key and whom it admits.
+type knownKey struct {
+	APIKey
+	admits Caller
+}
+
+// NewKnown returns a principal of a tenant with the groups that it is in.
+func NewKnown(scope store.Scope, t Tenant, p Principal, groups []Group) *Known {
+	k := &Known{who: together(scope, t, p, groups), tenant: t, active: p.State == Active && t.State == Active}
+	for _, key := range p.Keys {
+		who := k.who
+		who.Scopes = key.Scopes
+		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, token: key.Token}})
+	}
+	return k
+}
+
+// together adds what groups give to what a principal has.
+func together(scope store.Scope, t Tenant, p Principal, groups []Group) access.Principal {
+	who := access.Principal{
+		Name: p.Name, Tenant: scope.Tenant(), Kind: p.Kind, Roles: slices.Clone(p.Roles), Grants: slices.Clone(p.Grants),
+		Disabled: p.State != Active, TenantDisabled: t.State != Active,
+	}
+	for _, g := range groups {
+		if g.State != Active {
+			continue
+		}
+		who.Groups = append(who.Groups, g.Name)
+		who.Grants = append(who.Grants, g.Grants...)
+		for _, r := range g.Roles {
+			if !slices.Contains(who.Roles, r) {
+				who.Roles = append(who.Roles, r)
+			}
+		}
+	}
+	return who
+}
+
+// Who returns the principal as access decides about it, without a credential's scopes.
+func (k *Known) Who() access.Principal { return k.who }
+
+// Admit admits the bearer of an API key by its token. Whatever is wrong (the key is not
+// in the list, expired or for another network; the principal or the tenant is disabled),
+// the answer is the same.
+func (k *Known) Admit(token [32]byte, address string, at time.Time) (Caller, error) {
+	key := k.key(token)
+	if key == nil || !k.active || !key.Expires.IsZero() && !at.Before(key.Expires) ||
+		!within(address, key.Networks) || !within(address, k.tenant.Networks) {
+		return Caller{}, Unauthenticated()
+	}
+	c := key.admits
+	c.Address = address
+	return c, nil
+}
+
+// Again admits a caller who was admitted before, by what is known now.
+func (k *Known) Again(c Caller, at time.Time) (Caller, error) { return k.Admit(c.token, c.Address, at) }
+
+// key returns the key of a token; nil: there is none. How long it takes says nothing
+// about the tokens that there are.
+func (k *Known) key(token [32]byte) (found *knownKey) {
+	for i := range k.keys {
+		if subtle.ConstantTimeCompare(k.keys[i].Token[:], token[:]) == 1 {
+			found = &k.keys[i]
+		}
+	}
+	return found
+}
+
+// Redeems reports whether the link is the one of a token, and still counts.
+func (l Link) Redeems(token [32]byte, at time.Time) bool {
+	return subtle.ConstantTimeCompare(l.Token[:], token[:]) == 1 && l != (Link{}) && at.Before(l.Expires)
+}
+
+// within reports whether an address is in one of the networks; every one is when there
+// are none.
+func within(address string, networks []netip.Prefix) bool {
+	if len(networks) == 0 {
+		return true
+	}
+	parsed, err := netip.ParseAddr(address)
+	return err == nil && slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(parsed.Unmap().WithZone("")) })
+}
+
+// Unauthenticated is the answer to whatever is wrong with a credential.
+func Unauthenticated() error {
+	return fault.New(fault.Denied, "the credential is missing, malformed or does not count").
+		WithCode("unauthenticated").WithHint("send the header Authorization: Bearer usk_... with an API key that is neither expired nor revoked")
+}

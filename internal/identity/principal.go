@@ -1,0 +1,193 @@
+package identity
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+// State is whether a principal, a group or a tenant counts.
+type State string
+
+// The states.
+const (
+	Invited  State = "invited" // a user who has not used the link yet
+	Active   State = "active"
+	Disabled State = "disabled"
+	Deleted  State = "deleted" // a group
+)
+
+// Principal is a person or a program of a tenant, as its object says.
+type Principal struct {
+	Name    string // see CheckName; never changes
+	Kind    string // access.User or access.Service
+	Display string // how people know them
+	Mail    string
+
+	State      State
+	Roles      []access.Role
+	Groups     []string // names
+	Grants     []access.Grant
+	Keys       []APIKey
+	Invitation Link
+}
+
+// APIKey is a key that counts; one that is revoked is not kept.
+type APIKey struct {
+	ID       string
+	Token    [32]byte // keyed hash of its text
+	Name     string   // what it is for
+	Scopes   []access.Scope
+	Networks []netip.Prefix // where it may be used from; none: anywhere
+	Made     time.Time
+	Expires  time.Time // zero: never
+}
+
+// Link is a text that admits whoever has it, once. The zero Link is none.
+type Link struct {
+	Token   [32]byte
+	Expires time.Time
+}
+
+// Group gives its roles and grants to its members, who name it.
+type Group struct {
+	Name    string
+	Display string
+	State   State // Active or Deleted
+	Roles   []access.Role
+	Grants  []access.Grant
+}
+
+// Tenant is what a tenant's object says of it.
+type Tenant struct {
+	Name     string
+	Display  string
+	State    State          // Active or Disabled
+	Networks []netip.Prefix // where its people may come from; none: anywhere
+	Setup    Link           // makes its first administrator
+}
+
+// MainTenant is the tenant that every installation has, and whose Operators make others.
+const MainTenant = access.MainTenant
+
+const (
+	maxName       = 64
+	maxTenantName = 40
+	nameLetters   = "abcdefghijklmnopqrstuvwxyz0123456789"
+)
+
+// CheckName refuses what no principal or group can be called (Invalid).
+func CheckName(name string) error { return checkName(name, nameLetters+"._@-", maxName) }
+
+// CheckTenantName refuses what no tenant can be called (Invalid).
+func CheckTenantName(name string) error { return checkName(name, nameLetters+"-", maxTenantName) }
+
+func checkName(name, letters string, limit int) error {
+	if name != "" && len(name) <= limit && strings.Trim(name, letters) == "" {
+		return nil
+	}
+	return fault.New(fault.Invalid, "%q is no name", name).WithCode("invalid_name").
+		WithHint("a name has 1 to %d of the characters a-z, 0-9 and %s", limit, strings.TrimPrefix(letters, nameLetters))
+}
+
+// Fields returns what is sealed of a principal.
+func (p *Principal) Fields() []Field {
+	keys := make(canon.List, len(p.Keys))
+	for i := range p.Keys {
+		keys[i] = p.Keys[i].value()
+	}
+	return []Field{
+		{"profile", contextOf(text("name", p.Name), text("kind", p.Kind), text("display", p.Display), text("mail", p.Mail))},
+		{"state", canon.String(p.State)},
+		{"roles", texts(p.Roles)},
+		{"groups", texts(p.Groups)},
+		{"grants", grants(p.Grants)},
+		{"keys", keys},
+		{"invitation", p.Invitation.value()},
+	}
+}
+
+// ParsePrincipal reads what Fields returns; anything else is an Integrity fault.
+func ParsePrincipal(values map[string]canon.Value) (Principal, error) {
+	profile := values["profile"]
+	p := Principal{
+		Name: textOf(entryOf(profile, "name")), Kind: textOf(entryOf(profile, "kind")),
+		Display: textOf(entryOf(profile, "display")), Mail: textOf(entryOf(profile, "mail")),
+		State: State(textOf(values["state"])), Roles: textsOf[access.Role](values["roles"]), Groups: textsOf[string](values["groups"]),
+		Grants: listOf(values["grants"], grantOf), Keys: listOf(values["keys"], keyOf), Invitation: linkOf(values["invitation"]),
+	}
+	return p, same("principal", p.Fields(), values)
+}
+
+func (k *APIKey) value() canon.Value {
+	return contextOf(
+		text("id", k.ID), text("token", hex.EncodeToString(k.Token[:])), text("name", k.Name),
+		canon.Entry{Name: "scopes", Value: texts(k.Scopes)}, canon.Entry{Name: "networks", Value: networks(k.Networks)},
+		canon.Entry{Name: "made", Value: timeItem(k.Made)}, canon.Entry{Name: "expires", Value: timeItem(k.Expires)},
+	)
+}
+
+func keyOf(v canon.Value) APIKey {
+	return APIKey{
+		ID: textOf(entryOf(v, "id")), Token: tokenOf(entryOf(v, "token")), Name: textOf(entryOf(v, "name")),
+		Scopes: textsOf[access.Scope](entryOf(v, "scopes")), Networks: listOf(entryOf(v, "networks"), networkOf),
+		Made: timeOf(entryOf(v, "made")), Expires: timeOf(entryOf(v, "expires")),
+	}
+}
+
+// value returns a link as it is sealed; null: none.
+func (l Link) value() canon.Value {
+	if l == (Link{}) {
+		return canon.Null{}
+	}
+	return contextOf(text("token", hex.EncodeToString(l.Token[:])), canon.Entry{Name: "expires", Value: timeItem(l.Expires)})
+}
+
+func linkOf(v canon.Value) Link {
+	return Link{Token: tokenOf(entryOf(v, "token")), Expires: timeOf(entryOf(v, "expires"))}
+}
+
+// Fields returns what is sealed of a group.
+func (g *Group) Fields() []Field {
+	return []Field{
+		{"profile", contextOf(text("name", g.Name), text("display", g.Display))},
+		{"state", canon.String(g.State)},
+		{"roles", texts(g.Roles)},
+		{"grants", grants(g.Grants)},
+	}
+}
+
+// ParseGroup reads what Fields returns; anything else is an Integrity fault.
+func ParseGroup(values map[string]canon.Value) (Group, error) {
+	profile := values["profile"]
+	g := Group{
+		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
+		State: State(textOf(values["state"])), Roles: textsOf[access.Role](values["roles"]), Grants: listOf(values["grants"], grantOf),
+	}
+	return g, same("group", g.Fields(), values)
+}
+
+// Fields returns what is sealed of a tenant.
+func (t *Tenant) Fields() []Field {
+	return []Field{
+		{"profile", contextOf(text("name", t.Name), text("display", t.Display))},
+		{"state", canon.String(t.State)},
+		{"networks", networks(t.Networks)},
+		{"setup", t.Setup.value()},
+	}
+}
+
+// ParseTenant reads what Fields returns; anything else is an Integrity fault.
+func ParseTenant(values map[string]canon.Value) (Tenant, error) {
+	profile := values["profile"]
+	t := Tenant{
+		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
+		State: State(textOf(values["state"])), Networks: listOf(values["networks"], networkOf), Setup: linkOf(values["setup"]),
+	}
+	return t, same("tenant", t.Fields(), values)
+}

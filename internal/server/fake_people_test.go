@@ -1,0 +1,159 @@
+package server_test
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/identity"
+)
+
+func (e *fakeEngine) Setup(_ context.Context, in api.SetupRequest, address string) (api.SetupDone, error) {
+	_, err := e.note("Setup", identity.Caller{Address: address}, "", "", in)
+	return api.SetupDone{}, err
+}
+
+func (e *fakeEngine) Me(_ context.Context, c identity.Caller) (api.Me, error) {
+	_, err := e.note("Me", c, "", "", nil)
+	return api.Me{}, err
+}
+
+func (e *fakeEngine) Users(_ context.Context, c identity.Caller, p engine.Page) (api.Users, error) {
+	_, err := e.note("Users", c, "", "", api.Page(p))
+	return api.Users{}, err
+}
+
+func (e *fakeEngine) User(_ context.Context, c identity.Caller, name string) (api.User, error) {
+	_, err := e.note("User", c, name, "", nil)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) InviteUser(_ context.Context, c identity.Caller, in api.UserRequest, idem string) (api.Invited, error) {
+	_, err := e.note("InviteUser", c, "", idem, in)
+	return api.Invited{}, err
+}
+
+func (e *fakeEngine) InviteAgain(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Invited, error) {
+	_, err := e.note("InviteAgain", c, name, idem, in)
+	return api.Invited{}, err
+}
+
+func (e *fakeEngine) ChangeUser(_ context.Context, c identity.Caller, name string, in api.ProfileRequest, idem string) (api.User, error) {
+	_, err := e.note("ChangeUser", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) DisableUser(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error) {
+	_, err := e.note("DisableUser", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) EnableUser(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error) {
+	_, err := e.note("EnableUser", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) GiveUserRole(_ context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.User, error) {
+	_, err := e.note("GiveUserRole", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) TakeUserRole(_ context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.User, error) {
+	_, err := e.note("TakeUserRole", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) JoinGroup(_ context.Context, c identity.Caller, name string, in api.MemberRequest, idem string) (api.User, error) {
+	_, err := e.note("JoinGroup", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) LeaveGroup(_ context.Context, c identity.Caller, name string, in api.MemberRequest, idem string) (api.User, error) {
+	_, err := e.note("LeaveGroup", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) Groups(_ context.Context, c identity.Caller, p engine.Page) (api.Groups, error) {
+	_, err := e.note("Groups", c, "", "", api.Page(p))
+	return api.Groups{}, err
+}
+
+func (e *fakeEngine) CreateGroup(_ context.Context, c identity.Caller, in api.GroupRequest, idem string) (api.Group, error) {
+	_, err := e.note("CreateGroup", c, "", idem, in)
+	return api.Group{}, err
+}
+
+func (e *fakeEngine) DeleteGroup(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Group, error) {
+	_, err := e.note("DeleteGroup", c, name, idem, in)
+	return api.Group{}, err
+}
+
+func (e *fakeEngine) GiveGroupRole(_ context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.Group, error) {
+	_, err := e.note("GiveGroupRole", c, name, idem, in)
+	return api.Group{}, err
+}
+
+func (e *fakeEngine) TakeGroupRole(_ context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.Group, error) {
+	_, err := e.note("TakeGroupRole", c, name, idem, in)
+	return api.Group{}, err
+}
+
+func (e *fakeEngine) Grants(_ context.Context, c identity.Caller, of engine.GrantsOf, p engine.Page) (api.Grants, error) {
+	_, err := e.note("Grants", c, "", "", api.GrantsQuery{User: of.User, Group: of.Group, Page: api.Page(p)})
+	return api.Grants{}, err
+}
+
+func (e *fakeEngine) GiveGrant(_ context.Context, c identity.Caller, in api.GrantRequest, idem string) (api.Grant, error) {
+	_, err := e.note("GiveGrant", c, "", idem, in)
+	return api.Grant{}, err
+}
+
+func (e *fakeEngine) RevokeGrant(_ context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.Grant, error) {
+	_, err := e.note("RevokeGrant", c, id, idem, in)
+	return api.Grant{}, err
+}
+
+func (e *fakeEngine) APIKeys(_ context.Context, c identity.Caller, user string, p engine.Page) (api.APIKeys, error) {
+	_, err := e.note("APIKeys", c, "", "", api.APIKeysQuery{User: user, Page: api.Page(p)})
+	return api.APIKeys{}, err
+}
+
+func (e *fakeEngine) CreateAPIKey(_ context.Context, c identity.Caller, in api.APIKeyRequest, idem string) (api.NewAPIKey, error) {
+	_, err := e.note("CreateAPIKey", c, "", idem, in)
+	return api.NewAPIKey{}, err
+}
+
+func (e *fakeEngine) RotateAPIKey(_ context.Context, c identity.Caller, id string, in api.RotateAPIKeyRequest, idem string) (api.NewAPIKey, error) {
+	_, err := e.note("RotateAPIKey", c, id, idem, in)
+	return api.NewAPIKey{}, err
+}
+
+func (e *fakeEngine) RevokeAPIKey(_ context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.APIKey, error) {
+	_, err := e.note("RevokeAPIKey", c, id, idem, in)
+	return api.APIKey{}, err
+}
+
+func (e *fakeEngine) Tenants(_ context.Context, c identity.Caller) (api.Tenants, error) {
+	_, err := e.note("Tenants", c, "", "", nil)
+	return api.Tenants{}, err
+}
+
+func (e *fakeEngine) CreateTenant(_ context.Context, c identity.Caller, in api.TenantRequest, idem string) (api.NewTenant, error) {
+	_, err := e.note("CreateTenant", c, "", idem, in)
+	return api.NewTenant{}, err
+}
+
+func (e *fakeEngine) InviteAdministrator(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.NewTenant, error) {
+	_, err := e.note("InviteAdministrator", c, name, idem, in)
+	return api.NewTenant{}, err
+}
+
+func (e *fakeEngine) DisableTenant(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Tenant, error) {
+	_, err := e.note("DisableTenant", c, name, idem, in)
+	return api.Tenant{}, err
+}
+
+func (e *fakeEngine) EnableTenant(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Tenant, error) {
+	_, err := e.note("EnableTenant", c, name, idem, in)
+	return api.Tenant{}, err
+}
