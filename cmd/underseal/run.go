@@ -42,6 +42,12 @@ type cli struct {
 	Evidence  evidenceCmd  `cmd:"" group:"client" help:"Write a file that proves a step to a stranger, offline."`
 	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
 	Audit     auditCmd     `cmd:"" group:"client" help:"Who did what, saw what and was refused what."`
+	Users     usersCmd     `cmd:"" group:"client" help:"People and programs: invite, disable, roles, groups."`
+	Groups    groupsCmd    `cmd:"" group:"client" help:"Groups, which give their members roles and grants."`
+	Grants    grantsCmd    `cmd:"" group:"client" help:"Rights on processes, instances, tasks and fields."`
+	APIKeys   apiKeysCmd   `cmd:"" name:"apikeys" group:"client" help:"API keys: make, rotate and revoke."`
+	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, for its operators."`
+	Setup     setupCmd     `cmd:"" group:"client" help:"Use a link that lets you in."`
 	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`
 
 	Witness    witnessCmd    `cmd:"" group:"other" help:"Be a witness of other people's logs."`

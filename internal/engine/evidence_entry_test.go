@@ -99,7 +99,7 @@ func everyEntryIsProven(t *testing.T, env *testenv.Env) {
 		kinds[x.Kind] = b
 	}
 	for _, kind := range []string{
-		"log.opened", "access.denied", "data.shown", "data.exported", "api_key.created", "reader.created", "definition.deployed", "definition.mode_set",
+		"log.opened", "access.denied", "data.shown", "data.exported", "principal.activated", "grant.given", "reader.created", "definition.deployed", "definition.mode_set",
 		"hold.placed", "erasure.ordered", "key.destroyed", "erasure.completed", "tenant_key.rotation_ordered", "tenant_key.rotated", "key.registered", "instance.started",
 	} {
 		if kinds[kind] == nil {

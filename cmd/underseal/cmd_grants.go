@@ -1,0 +1,120 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+type grantsCmd struct {
+	List   grantsListCmd   `cmd:"" default:"withargs" help:"List grants."`
+	Give   grantsGiveCmd   `cmd:"" help:"Give a grant to somebody or to a group."`
+	Revoke grantsRevokeCmd `cmd:"" help:"End a grant, at once."`
+}
+
+func (grantsCmd) Help() string { return withoutCommand("grants") }
+
+// holderFlags say to whom a grant is given.
+type holderFlags struct {
+	User  string `help:"To this person or program." placeholder:"NAME"`
+	Group string `help:"To the members of this group." placeholder:"NAME"`
+}
+
+type grantsListCmd struct {
+	holderFlags
+	pageFlags
+	clientFlags
+}
+
+func (grantsListCmd) Help() string { return talksToServer + " Also those that are expired." }
+
+func (c *grantsListCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Grants, error) {
+		return cl.Grants(ctx, api.GrantsQuery{Page: c.page(), User: c.User, Group: c.Group})
+	}, func(w io.Writer, list api.Grants) {
+		writeGrants(w, list.Items)
+		more(w, list.Next)
+	})
+}
+
+func writeGrants(w io.Writer, grants []api.Grant) {
+	var rows [][]string
+	for _, g := range grants {
+		to := g.User
+		if g.Group != "" {
+			to = "group " + g.Group
+		}
+		where := ""
+		if g.Where != nil {
+			where = oneLine(g.Where.Path + "=" + g.Where.Value)
+		}
+		rows = append(rows, []string{g.ID, to, g.Right, cmp.Or(g.Process, g.Name), cmp.Or(where, g.Task, strings.Join(g.Fields, " ")), oneLine(g.Purpose), stampOf(g.Expires)})
+	}
+	table(w, []string{"GRANT", "TO", "RIGHT", "ON", "OF IT", "PURPOSE", "EXPIRES"}, rows)
+}
+
+type grantsGiveCmd struct {
+	holderFlags
+	Right   string   `arg:"" help:"view, start, work, manage, design, read, reveal or use."`
+	On      string   `arg:"" help:"Id of the process, or * for all; with use, name of the secret or connector."`
+	Where   string   `help:"With view and manage: instances whose searchable field has a value." placeholder:"PATH=VALUE"`
+	Task    string   `help:"With work: id of the task's element." placeholder:"ELEMENT"`
+	Field   []string `help:"With read and reveal: path of a field, or * for all; can be repeated." placeholder:"PATH"`
+	Purpose string   `help:"With reveal: counts as the purpose of each request." placeholder:"TEXT"`
+	Expires string   `help:"When it ends (RFC 3339)." placeholder:"TIME"`
+	reasonFlags
+}
+
+func (grantsGiveCmd) Help() string { return talksToServer }
+
+func (c *grantsGiveCmd) Run(ctx context.Context, e *env) error {
+	in := api.GrantRequest{
+		User: c.User, Group: c.Group, Right: c.Right, Process: c.On, Task: c.Task, Fields: c.Field, Purpose: c.Purpose, Reason: c.Reason,
+	}
+	if c.Right == "use" {
+		in.Process, in.Name = "", c.On
+	}
+	if c.Where != "" {
+		path, value, ok := strings.Cut(c.Where, "=")
+		if !ok {
+			return fault.New(fault.Invalid, "--where %q is not of the form PATH=VALUE", c.Where)
+		}
+		in.Where = &api.Where{Path: path, Value: value}
+	}
+	var err error
+	if in.Expires, err = timeFlag("--expires", c.Expires); err != nil {
+		return err
+	}
+	return ask(e, func(cl *client.Client) (api.Grant, error) { return cl.GiveGrant(ctx, in) }, writeGrant)
+}
+
+func writeGrant(w io.Writer, g api.Grant) { writeGrants(w, []api.Grant{g}) }
+
+// timeFlag reads a time that an option gives; "" is none.
+func timeFlag(option, text string) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%s %q is no time such as 2031-01-31T12:00:00Z", option, text)
+	}
+	return &at, nil
+}
+
+type grantsRevokeCmd struct {
+	Grant string `arg:"" help:"Id of the grant."`
+	reasonFlags
+}
+
+func (grantsRevokeCmd) Help() string { return talksToServer }
+
+func (c *grantsRevokeCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Grant, error) { return cl.RevokeGrant(ctx, c.Grant, c.Reason) }, writeGrant)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+type groupsCmd struct {
+	List   groupsListCmd   `cmd:"" default:"withargs" help:"List groups."`
+	Create groupsCreateCmd `cmd:"" help:"Make a group."`
+	Delete groupsDeleteCmd `cmd:"" help:"Delete a group that nobody is in."`
+	Give   groupsGiveCmd   `cmd:"" help:"Give the members of a group a role."`
+	Take   groupsTakeCmd   `cmd:"" help:"Take a role that a group gives."`
+}
+
+func (groupsCmd) Help() string { return withoutCommand("groups") }
+
+type groupsListCmd struct {
+	pageFlags
+	clientFlags
+}
+
+func (groupsListCmd) Help() string { return talksToServer }
+
+func (c *groupsListCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Groups, error) { return cl.Groups(ctx, c.page()) }, func(w io.Writer, list api.Groups) {
+		var rows [][]string
+		for _, g := range list.Items {
+			rows = append(rows, []string{g.Name, strings.Join(g.Roles, " "), oneLine(g.Display)})
+		}
+		table(w, []string{"NAME", "ROLES", "DISPLAY"}, rows)
+		more(w, list.Next)
+	})
+}
+
+func writeGroup(w io.Writer, g api.Group) {
+	pairs(w, "name", g.Name, "roles", strings.Join(g.Roles, " "), "display", oneLine(g.Display))
+}
+
+type groupsCreateCmd struct {
+	Name    string   `arg:"" help:"Name, of a-z, 0-9 and ._@-."`
+	Role    []string `help:"Role that its members have; can be repeated." placeholder:"ROLE"`
+	Display string   `help:"How people know it." placeholder:"TEXT"`
+	reasonFlags
+}
+
+func (groupsCreateCmd) Help() string { return talksToServer }
+
+func (c *groupsCreateCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Group, error) {
+		return cl.CreateGroup(ctx, api.GroupRequest{Name: c.Name, Display: c.Display, Roles: c.Role, Reason: c.Reason})
+	}, writeGroup)
+}
+
+type groupsDeleteCmd struct {
+	Name string `arg:"" help:"Name of the group."`
+	reasonFlags
+}
+
+func (groupsDeleteCmd) Help() string { return talksToServer }
+
+func (c *groupsDeleteCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.DeleteGroup(ctx, c.Name, c.Reason) }, writeGroup)
+}
+
+type groupsGiveCmd struct{ roleArgs }
+
+func (groupsGiveCmd) Help() string { return talksToServer }
+
+func (c *groupsGiveCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.GiveGroupRole(ctx, c.Name, c.request()) }, writeGroup)
+}
+
+type groupsTakeCmd struct{ roleArgs }
+
+func (groupsTakeCmd) Help() string { return talksToServer }
+
+func (c *groupsTakeCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.TakeGroupRole(ctx, c.Name, c.request()) }, writeGroup)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+type tenantsCmd struct {
+	List    tenantsListCmd    `cmd:"" default:"withargs" help:"List companies."`
+	Create  tenantsCreateCmd  `cmd:"" help:"Make a company."`
+	Invite  tenantsInviteCmd  `cmd:"" help:"Make another link for a company without an administrator."`
+	Disable tenantsDisableCmd `cmd:"" help:"Let nobody of a company in any more."`
+	Enable  tenantsEnableCmd  `cmd:"" help:"Let a company's people in again."`
+}
+
+func (tenantsCmd) Help() string { return withoutCommand("tenants") }
+
+type tenantsListCmd struct{ clientFlags }
+
+func (tenantsListCmd) Help() string { return talksToServer }
+
+func (c *tenantsListCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Tenants, error) { return cl.Tenants(ctx) }, func(w io.Writer, list api.Tenants) {
+		var rows [][]string
+		for _, t := range list.Items {
+			rows = append(rows, []string{t.Name, t.State, stampOf(t.SetUp), oneLine(t.Display)})
+		}
+		table(w, []string{"NAME", "STATE", "LINK UNTIL", "DISPLAY"}, rows)
+	})
+}
+
+func writeTenant(w io.Writer, t api.Tenant) {
+	pairs(w, "tenant", t.Name, "state", t.State, "display", oneLine(t.Display))
+}
+
+func writeNewTenant(w io.Writer, t api.NewTenant) {
+	writeTenant(w, t.Tenant)
+	pairs(w, "link", t.Link, "until", stampOf(t.Tenant.SetUp))
+}
+
+type tenantsCreateCmd struct {
+	Name    string `arg:"" help:"Name, of a-z, 0-9 and -; never used twice."`
+	Display string `help:"How people know it." placeholder:"TEXT"`
+	reasonFlags
+}
+
+func (tenantsCreateCmd) Help() string {
+	return talksToServer + " Prints the link that makes its first administrator, which counts once and for 24 hours."
+}
+
+func (c *tenantsCreateCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.NewTenant, error) {
+		return cl.CreateTenant(ctx, api.TenantRequest{Name: c.Name, Display: c.Display, Reason: c.Reason})
+	}, writeNewTenant)
+}
+
+type tenantsInviteCmd struct {
+	Name string `arg:"" help:"Name of the company."`
+	reasonFlags
+}
+
+func (tenantsInviteCmd) Help() string { return talksToServer + " The link before ends." }
+
+func (c *tenantsInviteCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.NewTenant, error) { return cl.InviteAdministrator(ctx, c.Name, c.Reason) }, writeNewTenant)
+}
+
+type tenantsDisableCmd struct {
+	Name string `arg:"" help:"Name of the company."`
+	reasonFlags
+}
+
+func (tenantsDisableCmd) Help() string {
+	return talksToServer + " Its processes go on, and wait where they need somebody."
+}
+
+func (c *tenantsDisableCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Tenant, error) { return cl.DisableTenant(ctx, c.Name, c.Reason) }, writeTenant)
+}
+
+type tenantsEnableCmd struct {
+	Name string `arg:"" help:"Name of the company."`
+	reasonFlags
+}
+
+func (tenantsEnableCmd) Help() string { return talksToServer }
+
+func (c *tenantsEnableCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Tenant, error) { return cl.EnableTenant(ctx, c.Name, c.Reason) }, writeTenant)
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+type usersCmd struct {
+	List    usersListCmd    `cmd:"" default:"withargs" help:"List people and programs."`
+	Show    usersShowCmd    `cmd:"" help:"Show a person or program."`
+	Invite  usersInviteCmd  `cmd:"" help:"Invite a person, or make a program known."`
+	Change  usersChangeCmd  `cmd:"" help:"Change how a person or program is known."`
+	Disable usersDisableCmd `cmd:"" help:"End all that somebody may, at once."`
+	Enable  usersEnableCmd  `cmd:"" help:"Give somebody back what they had."`
+	Give    usersGiveCmd    `cmd:"" help:"Give somebody a role."`
+	Take    usersTakeCmd    `cmd:"" help:"Take somebody's role."`
+	Join    usersJoinCmd    `cmd:"" help:"Make somebody a member of a group."`
+	Leave   usersLeaveCmd   `cmd:"" help:"End somebody's membership of a group."`
+	Me      usersMeCmd      `cmd:"" help:"Say who you are, and what you have."`
+}
+
+func (usersCmd) Help() string { return withoutCommand("users") }
+
+// reasonFlags are the options of a change that can have a reason.
+type reasonFlags struct {
+	Reason string `help:"Why; kept sealed." placeholder:"TEXT"`
+	clientFlags
+}
+
+type usersListCmd struct {
+	pageFlags
+	clientFlags
+}
+
+func (usersListCmd) Help() string { return talksToServer }
+
+func (c *usersListCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Users, error) { return cl.Users(ctx, c.page()) }, func(w io.Writer, list api.Users) {
+		var rows [][]string
+		for _, u := range list.Items {
+			rows = append(rows, []string{u.Name, u.Kind, u.State, strings.Join(u.Roles, " "), strings.Join(u.Groups, " "), oneLine(u.Display)})
+		}
+		table(w, []string{"NAME", "KIND", "STATE", "ROLES", "GROUPS", "DISPLAY"}, rows)
+		more(w, list.Next)
+	})
+}
+
+// ask makes a call and shows what it answers.
+func ask[T any](e *env, call func(*client.Client) (T, error), show func(io.Writer, T)) error {
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	out, err := call(cl)
+	if err != nil {
+		return err
+	}
+	return e.result(out, func(w io.Writer) { show(w, out) })
+}
+
+func writeUser(w io.Writer, u api.User) {
+	pairs(w, "name", u.Name, "kind", u.Kind, "state", u.State, "roles", strings.Join(u.Roles, " "), "groups", strings.Join(u.Groups, " "),
+		"display", oneLine(u.Display), "mail", oneLine(u.Mail), "invited until", stampOf(u.Invited))
+}
+
+type usersShowCmd struct {
+	Name string `arg:"" help:"Name of the person or program."`
+	clientFlags
+}
+
+func (usersShowCmd) Help() string { return talksToServer }
+
+func (c *usersShowCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.User(ctx, c.Name) }, writeUser)
+}
+
+type usersInviteCmd struct {
+	Name    string   `arg:"" help:"Name, of a-z, 0-9 and ._@-; it never changes."`
+	Kind    string   `help:"user or service." enum:"user,service" default:"user" placeholder:"KIND"`
+	Role    []string `help:"Role to give; can be repeated." placeholder:"ROLE"`
+	Group   []string `help:"Group to be in; can be repeated." placeholder:"GROUP"`
+	Display string   `help:"How people know them." placeholder:"TEXT"`
+	Mail    string   `help:"Address for mail." placeholder:"ADDRESS"`
+	Again   bool     `help:"Make another link for somebody who is invited."`
+	reasonFlags
+}
+
+func (usersInviteCmd) Help() string {
+	return talksToServer + " Prints the link that lets a person in, which counts once and for 24 hours. A program gets none, but API keys."
+}
+
+func (c *usersInviteCmd) Run(ctx context.Context, e *env) error {
+	in := api.UserRequest{Name: c.Name, Kind: c.Kind, Display: c.Display, Mail: c.Mail, Roles: c.Role, Groups: c.Group, Reason: c.Reason}
+	return ask(e, func(cl *client.Client) (api.Invited, error) {
+		if c.Again {
+			return cl.InviteAgain(ctx, c.Name, c.Reason)
+		}
+		return cl.InviteUser(ctx, in)
+	}, func(w io.Writer, out api.Invited) {
+		writeUser(w, out.User)
+		pairs(w, "link", out.Link)
+	})
+}
+
+type usersChangeCmd struct {
+	Name    string `arg:"" help:"Name of the person or program."`
+	Display string `help:"How people know them." placeholder:"TEXT"`
+	Mail    string `help:"Address for mail." placeholder:"ADDRESS"`
+	reasonFlags
+}
+
+func (usersChangeCmd) Help() string { return talksToServer + " What is left out becomes empty." }
+
+func (c *usersChangeCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) {
+		return cl.ChangeUser(ctx, c.Name, api.ProfileRequest{Display: c.Display, Mail: c.Mail, Reason: c.Reason})
+	}, writeUser)
+}
+
+type usersDisableCmd struct {
+	Name string `arg:"" help:"Name of the person or program."`
+	reasonFlags
+}
+
+func (usersDisableCmd) Help() string {
+	return talksToServer + " Counts for the next request, and for calls that wait."
+}
+
+func (c *usersDisableCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.DisableUser(ctx, c.Name, c.Reason) }, writeUser)
+}
+
+type usersEnableCmd struct {
+	Name string `arg:"" help:"Name of the person or program."`
+	reasonFlags
+}
+
+func (usersEnableCmd) Help() string { return talksToServer }
+
+func (c *usersEnableCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.EnableUser(ctx, c.Name, c.Reason) }, writeUser)
+}
+
+// roleArgs name somebody, or a group, and a role.
+type roleArgs struct {
+	Name string `arg:"" help:"Name."`
+	Role string `arg:"" help:"Admin, Designer, Executor, Viewer, Auditor or Operator."`
+	reasonFlags
+}
+
+func (c *roleArgs) request() api.RoleRequest { return api.RoleRequest{Role: c.Role, Reason: c.Reason} }
+
+type usersGiveCmd struct{ roleArgs }
+
+func (usersGiveCmd) Help() string { return talksToServer }
+
+func (c *usersGiveCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.GiveUserRole(ctx, c.Name, c.request()) }, writeUser)
+}
+
+type usersTakeCmd struct{ roleArgs }
+
+func (usersTakeCmd) Help() string { return talksToServer + " What groups give stays." }
+
+func (c *usersTakeCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.TakeUserRole(ctx, c.Name, c.request()) }, writeUser)
+}
+
+// memberArgs name somebody and a group.
+type memberArgs struct {
+	Name  string `arg:"" help:"Name of the person or program."`
+	Group string `arg:"" help:"Name of the group."`
+	reasonFlags
+}
+
+func (c *memberArgs) request() api.MemberRequest {
+	return api.MemberRequest{Group: c.Group, Reason: c.Reason}
+}
+
+type usersJoinCmd struct{ memberArgs }
+
+func (usersJoinCmd) Help() string { return talksToServer }
+
+func (c *usersJoinCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.JoinGroup(ctx, c.Name, c.request()) }, writeUser)
+}
+
+type usersLeaveCmd struct{ memberArgs }
+
+func (usersLeaveCmd) Help() string { return talksToServer }
+
+func (c *usersLeaveCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.LeaveGroup(ctx, c.Name, c.request()) }, writeUser)
+}
+
+type usersMeCmd struct{ clientFlags }
+
+func (usersMeCmd) Help() string { return talksToServer }
+
+func (c *usersMeCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Me, error) { return cl.Me(ctx) }, func(w io.Writer, me api.Me) {
+		pairs(w, "tenant", me.Tenant, "name", me.User, "kind", me.Kind, "roles", strings.Join(me.Roles, " "), "groups", strings.Join(me.Groups, " "),
+			"key", me.Key, "scopes", strings.Join(me.Scopes, " "), "address", me.Address)
+		writeGrants(w, me.Grants)
+	})
+}
