@@ -193,6 +193,12 @@ func TestDecide(t *testing.T) {
 	atAway := other
 	atAway.Tenant = "acme"
 
+	ofA := instance
+	ofA.Values = map[string]string{"company": "A", "branch": "north"}
+	ofB := instance
+	ofB.Values = map[string]string{"company": "B"}
+	viewA := access.Grant{ID: "v", Right: access.ToView, Process: "loan", Where: &access.Where{Path: "company", Value: "A"}}
+
 	tests := []struct {
 		name    string
 		who     access.Principal
@@ -235,6 +241,10 @@ func TestDecide(t *testing.T) {
 		{"a task for nobody", exec, access.ReadTask, access.Resource{Kind: access.Task, Tenant: "main", Process: "loan", Element: "approve"}, usual, "", false},
 		{"a grant for the task", given(designer, work), access.CompleteTask, claimed("bob"), usual, "grant-work", true},
 		{"a grant for another task", given(designer, access.Grant{ID: "w", Right: access.ToWork, Process: "loan", Task: "pay"}), access.CompleteTask, task, usual, "", false},
+
+		{"a grant for a value", given(designer, viewA), access.ReadInstance, ofA, usual, "grant-view", true},
+		{"a grant for another value", given(designer, viewA), access.ReadInstance, ofB, usual, "", false},
+		{"a grant for a value of an instance without", given(designer, viewA), access.ReadInstance, instance, usual, "", false},
 
 		{"a form shows its field", exec, access.RevealValue, inForm(task), usual, "reveal-form", true},
 		{"a form shows its field to who claimed the task", exec, access.RevealValue, inForm(claimed("eve")), usual, "reveal-form", true},

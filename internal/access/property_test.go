@@ -218,6 +218,15 @@ func TestCould(t *testing.T) {
 			t.Fatal("they could, and nothing is permitted to them")
 		}
 	})
+	for _, who := range []access.Principal{
+		{Name: "vic", Tenant: "main", Roles: []access.Role{access.Viewer}, Disabled: true},
+		{Name: "vic", Tenant: "main", Roles: []access.Role{access.Viewer}, Scopes: []access.Scope{"job:*"}},
+		{Name: "vic", Tenant: "main", Roles: []access.Role{access.Auditor}},
+	} {
+		if policies.Could(who.Effective(), access.ReadInstance, access.Instance, usual) {
+			t.Errorf("%+v could", who)
+		}
+	}
 	own, err := policies.ParseTenantPolicies(`@id("x") forbid (principal, action, resource) unless { resource.process == "loan" };`)
 	if err != nil {
 		t.Fatal(err)
