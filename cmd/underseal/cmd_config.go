@@ -88,7 +88,7 @@ func (s *settings) lines() []settingLine {
 		lines[i] = settingLine{Name: k.name, Value: s.text(i), From: s.from[k.name], Meaning: k.doc}
 	}
 	return slices.Concat(lines, s.keyServiceLines(),
-		sectionLines(s3Key, "of the S3 service that keeps files", s.s3), sectionLines(logKey, "of who sees the log", s.log),
+		sectionLines(s3Key, "of the S3 service that keeps files", s.s3), sectionLines(logKey, "of who sees the log", s.log), s.auditSinkLines(),
 		sectionLines(witnessKey, "of underseal witness", s.witness))
 }
 
@@ -129,6 +129,7 @@ func (s *settings) check() error {
 		{"check_rate", checkNotNegative(s.CheckRate)},
 		{"blobs", s.checkBlobs()},
 		{logKey, s.checkAnchor()},
+		{auditSinksKey, s.checkAuditSinks()},
 		{witnessKey, s.checkWitness()},
 		{"max_file", checkNotNegative(s.MaxFile)},
 		{"max_files_total", checkNotNegative(s.MaxFilesTotal)},

@@ -81,7 +81,8 @@ type settings struct {
 	s3          serviceOptions            // likewise
 	witness     serviceOptions            // likewise, of underseal witness
 	log         serviceOptions            // likewise, of who sees the log
-	opened      map[string]kms.Service    // of them, those that are open already
+	auditSinks  serviceOptions            // likewise, of who gets the audit
+	opened      map[string]kms.Service    // of the key services, those that are open already
 	file        string                    // the configuration file that was read, or empty
 
 	unknown []string // what is to be said of UNDERSEAL_ variables that set nothing
@@ -145,6 +146,9 @@ func loadSettings(path string, environ []string, flags map[string]any) (*setting
 		return nil, err
 	}
 	if s.witness, err = takeSection(path, witnessKey, "{logs: [{vkey: ..}, ..]}", fromFile); err != nil {
+		return nil, err
+	}
+	if s.auditSinks, err = takeSection(path, auditSinksKey, "one entry per sink: NAME: {webhook: .., ..}", fromFile); err != nil {
 		return nil, err
 	}
 	if s.log, err = takeSection(path, logKey, "{witnesses: [{vkey: .., url: ..}, ..], quorum: .., ..}", fromFile); err != nil {
@@ -258,7 +262,7 @@ func fileSettings(path string) (values map[string]any, used string, err error) {
 // of those. They are checked by whoever takes them.
 func nested(name string) bool {
 	top, _, _ := strings.Cut(name, ".")
-	return slices.Contains([]string{keyServicesKey, s3Key, witnessKey, logKey}, top)
+	return slices.Contains([]string{keyServicesKey, s3Key, witnessKey, logKey, auditSinksKey}, top)
 }
 
 func unknownKeys(path string, names []string) error {
@@ -324,7 +328,13 @@ func secretText(name, reference string) (string, error) {
 // references are the values of all settings that may name a secret.
 func (s *settings) references() []string {
 	all := []string{s.RootKeyPassphrase, s.Database, s.KeysDatabase}
-	for _, options := range append(slices.Collect(maps.Values(s.keyServices)), s.s3) {
+	services := append(slices.Collect(maps.Values(s.keyServices)), s.s3)
+	for _, sink := range s.auditSinks {
+		if options, ok := sink.(map[string]any); ok {
+			services = append(services, options)
+		}
+	}
+	for _, options := range services {
 		for _, value := range options {
 			if text, ok := value.(string); ok {
 				all = append(all, text)

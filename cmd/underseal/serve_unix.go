@@ -50,7 +50,19 @@ func serve(ctx context.Context, e *env) (err error) {
 		}
 	}
 	e.missKey(n, log)
+	if err := e.streamAudit(n); err != nil {
+		return errors.Join(err, n.Close())
+	}
 	return errors.Join(e.answer(ctx, n, *api, figures, caFile, log), n.Close())
+}
+
+// streamAudit has the node send the audit to whom the configuration names.
+func (e *env) streamAudit(n *node.Node) error {
+	targets, err := e.settings.auditTargets()
+	if err == nil && len(targets) > 0 {
+		n.StreamAudit(targets, buildVersion().Version)
+	}
+	return err
 }
 
 // missKey tells of an API key file that is missing or empty: a first start that

@@ -268,3 +268,64 @@ func TestASearchMissesNothingUnnoticed(t *testing.T) {
 		})
 	}
 }
+
+// streamed has a sink take the next entries, and returns them.
+func streamed(t *testing.T, env *testenv.Env, sink string, limit int) engine.AuditStretch {
+	t.Helper()
+	s, err := env.Engine.NextAudit(t.Context(), "main", sink, limit)
+	if err == nil {
+		err = env.Engine.AuditTaken(t.Context(), sink, s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestAStreamOfTheAuditHasNoGap(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, env *testenv.Env) {
+		auditable(t, env)
+		sequenced(t, env)
+		all := audit(t, env, api.AuditQuery{OldestFirst: true})
+		var got []string
+		for number := uint64(1); len(got) < len(all); number++ {
+			s := streamed(t, env, "a", 7)
+			if s.First != uint64(len(got)) || s.Number != number || len(s.Entries) == 0 || s.Behind < uint64(len(s.Entries)) {
+				t.Fatalf("stretch %d begins at %d with %d entries of %d, want %d", s.Number, s.First, len(s.Entries), s.Behind, len(got))
+			}
+			got = append(got, names(s.Entries)...)
+		}
+		if !slices.Equal(got[:len(all)], names(all)) {
+			t.Errorf("the stream has %q, want %q", got, names(all))
+		}
+		if s := streamed(t, env, "another", 1); s.First != 0 || s.Number != 1 {
+			t.Errorf("another sink begins at %d with stretch %d", s.First, s.Number)
+		}
+	})
+}
+
+// TestAChangedEntryDoesNotEndTheStream has somebody change an entry before it is sent.
+func TestAChangedEntryDoesNotEndTheStream(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	env.Start("everything", `{"note": "a", "other": 1}`)
+	sequenced(t, env)
+	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+	if _, err := db.Exec(`UPDATE leaves SET body = CAST(replace(CAST(body AS TEXT), 'instance.started', 'instance.canceled') AS BLOB)`); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	s := streamed(t, env, "a", 1000)
+	kinds := map[string]int{}
+	for _, x := range s.Entries {
+		kinds[x.Kind]++
+		if x.Kind == "audit.unreadable" && (x.Result != "failed" || x.Entry == "" || !strings.Contains(string(x.Details), "not the one")) {
+			t.Errorf("what cannot be read is sent as %+v", x)
+		}
+	}
+	if kinds["audit.unreadable"] != 1 || kinds["log.opened"] != 1 || kinds["instance.started"] != 0 {
+		t.Errorf("the stream has %v, want one entry that cannot be read", kinds)
+	}
+}

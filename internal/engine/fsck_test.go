@@ -40,6 +40,7 @@ var unnamed = map[string]string{
 	"anchor_checkpoints":        "likewise",
 	"anchor_openings":           "likewise",
 	"anchor_heads":              "likewise",
+	"audit_offsets":             "a receiver gets entries again, or sees by their numbers that some are missing",
 	"checks.tenant":             "as good as deleted",
 	"checks/delete":             "nothing was checked yet, and fsck --status says so",
 	"checks/set back":           "an older check is said to be the newest; what was found since is found again",

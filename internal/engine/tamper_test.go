@@ -58,6 +58,7 @@ var free = map[string]string{
 	"erasures/delete":          "written again at start, from the erasure's custody",
 	"data_keys/set back":       "destroyed again at start: TestAKeyPutBackIsDestroyedAgain",
 	"subjects/set back":        "deleted again at start, with the key",
+	"audit_offsets":            "a receiver gets entries again, or sees by their numbers that some are missing",
 	"checks":                   "only says what was checked; the check names what no server wrote",
 	"readers.tenant":           "as good as deleted",
 	"deployment.manifest_key":  "of backups: those that were made before are refused",
@@ -232,6 +233,7 @@ func fill(t *testing.T, env *testenv.Env, older func(*world)) *world {
 	if _, err := env.Engine.SetMode(ctx, env.Ann, "everything", "confidential", ""); err != nil {
 		t.Fatal(err)
 	}
+	streamed(t, env, "siem", 10)
 	checkedWhole(t, env)
 	env.Restart(nil)
 	if err := env.Node.Close(); err != nil { // so that the files are whole

@@ -29,6 +29,7 @@ import (
 	"github.com/underseal/underseal/internal/runner"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/internal/stream"
 )
 
 // Config says where a node's data and keys are.
@@ -104,6 +105,7 @@ type Node struct {
 	epoch     time.Duration    // Config.ErasureEpoch
 	waiting   map[string]error // tenants that were told of as not served; owned by the job
 	anchor    *anchor.Log      // nil: nobody is to see the log
+	stream    *stream.Stream   // nil: the audit is sent to nobody
 
 	integrity integrity
 	shared    bool // other servers may use the database
@@ -357,6 +359,13 @@ func (n *Node) giveEverything(ctx context.Context, name, key string) error {
 	return nil
 }
 
+// StreamAudit sends the audit to other systems until the node is closed. It is called
+// once, before Collectors.
+func (n *Node) StreamAudit(targets []stream.Target, version string) {
+	n.stream = stream.New(stream.Config{Source: n.Engine, Targets: targets, Version: version, Log: n.log, Now: n.now})
+	n.stream.Start()
+}
+
 // Failed is closed when the database cannot be trusted any more; the process
 // must then exit, and Err says why.
 func (n *Node) Failed() <-chan struct{} { return n.db.Failed() }
@@ -375,6 +384,9 @@ func (n *Node) Collectors() []prometheus.Collector {
 	if n.anchor != nil {
 		all = append(all, n.anchor.Collectors()...)
 	}
+	if n.stream != nil {
+		all = append(all, n.stream.Collectors()...)
+	}
 	for _, g := range n.guards {
 		all = append(all, g.Collectors()...)
 	}
@@ -390,6 +402,9 @@ const lastCheckpoint = 10 * time.Second
 func (n *Node) Close() error {
 	if n.stop != nil {
 		n.stop()
+	}
+	if n.stream != nil {
+		n.stream.Stop()
 	}
 	if n.runner != nil {
 		n.runner.Stop()

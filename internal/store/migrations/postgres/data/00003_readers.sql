@@ -25,3 +25,17 @@ GRANT SELECT, INSERT ON checks TO underseal_app;
 GRANT UPDATE (sealed) ON checks TO underseal_app;
 ALTER TABLE checks ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON checks TO underseal_app USING (tenant = current_setting('app.tenant', true));
+
+-- How far each sink of the audit has come: the place of the next entry of the log, and
+-- how many batches it took.
+CREATE TABLE audit_offsets (
+    tenant text COLLATE "C" NOT NULL CHECK (tenant <> ''),
+    sink   text COLLATE "C" NOT NULL CHECK (sink <> ''),
+    shard  bigint NOT NULL CHECK (shard >= 1),
+    idx    bigint NOT NULL CHECK (idx >= 0),
+    number bigint NOT NULL CHECK (number >= 1),
+    PRIMARY KEY (tenant, sink)
+);
+GRANT SELECT, INSERT, UPDATE ON audit_offsets TO underseal_app;
+ALTER TABLE audit_offsets ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON audit_offsets TO underseal_app USING (tenant = current_setting('app.tenant', true));

@@ -15,3 +15,14 @@ CREATE TABLE checks (
     tenant TEXT NOT NULL PRIMARY KEY CHECK (tenant <> ''),
     sealed BLOB NOT NULL
 ) STRICT;
+
+-- How far each sink of the audit has come: the place of the next entry of the log, and
+-- how many batches it took.
+CREATE TABLE audit_offsets (
+    tenant TEXT    NOT NULL CHECK (tenant <> ''),
+    sink   TEXT    NOT NULL CHECK (sink <> ''),
+    shard  INTEGER NOT NULL CHECK (shard >= 1),
+    idx    INTEGER NOT NULL CHECK (idx >= 0),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    PRIMARY KEY (tenant, sink)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,271 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/export"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/stream"
+	"github.com/underseal/underseal/internal/testenv"
+	"github.com/underseal/underseal/ledger"
+)
+
+// record is a source with one log of numbered entries. Its hooks say otherwise.
+type record struct {
+	mu      sync.Mutex // guards what follows
+	size    uint64
+	next    map[string]uint64
+	number  map[string]uint64
+	forget  int // how many times still a batch that was taken is not noted: the server was killed
+	signer  note.Signer
+	failing error // what reading ends with
+}
+
+const origin = "underseal/d/main/2026"
+
+func newRecord(t *testing.T, size uint64) *record {
+	t.Helper()
+	signer, err := ledger.NoteSigner(origin, bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &record{size: size, next: map[string]uint64{}, number: map[string]uint64{}, signer: signer}
+}
+
+func (r *record) AuditTenants(context.Context) ([]string, error) { return []string{"main"}, nil }
+
+func (r *record) NextAudit(_ context.Context, tenant, sink string, limit int) (engine.AuditStretch, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := engine.AuditStretch{Tenant: tenant, Log: origin, First: r.next[sink], Number: r.number[sink] + 1, Behind: r.size - r.next[sink]}
+	for i := s.First; i < min(r.size, s.First+uint64(limit)); i++ {
+		s.Entries = append(s.Entries, api.AuditEntry{Entry: fmt.Sprintf("2026/%d", i), Kind: "data.shown", Act: "user", Result: "done", At: time.Date(2026, 1, 1, 0, 0, int(i), 0, time.UTC)})
+	}
+	return s, r.failing
+}
+
+func (r *record) SignAudit(_ context.Context, _ string, b ledger.AuditBatch) ([]byte, error) {
+	return b.Sign(r.signer)
+}
+
+func (r *record) AuditTaken(_ context.Context, sink string, s engine.AuditStretch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.forget > 0 {
+		r.forget--
+		return fault.New(fault.Unavailable, "killed")
+	}
+	r.next[sink], r.number[sink] = s.Last()+1, s.Number
+	return nil
+}
+
+// receiver is a sink that checks what it gets.
+type receiver struct {
+	t        *testing.T
+	verifier note.Verifier
+
+	mu      sync.Mutex // guards what follows
+	next    uint64     // place that must come next, or one before it
+	number  uint64
+	entries map[string]int // how often each came
+	refuse  int            // how many batches still are not taken
+	calls   []time.Time
+}
+
+func (r *record) receiver(t *testing.T) *receiver {
+	t.Helper()
+	v, err := note.NewVerifier(ledger.VerifierKey(origin, publicOf(r.signer)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &receiver{t: t, verifier: v, entries: map[string]int{}}
+}
+
+func (r *receiver) Send(_ context.Context, b stream.Batch) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, time.Now())
+	if r.refuse > 0 {
+		r.refuse--
+		return fault.New(fault.Unavailable, "no room")
+	}
+	says, err := ledger.VerifyAuditBatch(b.Note, r.verifier)
+	if err != nil {
+		r.t.Errorf("the batch is refused: %v", err)
+		return nil
+	}
+	if says.Payload != sha256.Sum256(b.Payload) || says.Last-says.First+1 != uint64(len(b.Entries)) || len(b.Lines) != len(b.Entries) {
+		r.t.Errorf("the batch says %+v of %d entries", says, len(b.Entries))
+	}
+	if says.First > r.next || says.Number > r.number+1 {
+		r.t.Errorf("entries from %d to %d are missing before batch %d", r.next, says.First, says.Number)
+	}
+	r.next, r.number = says.Last+1, says.Number
+	for _, x := range b.Entries {
+		r.entries[x.Entry]++
+	}
+	return nil
+}
+
+func newStream(source stream.Source, targets ...stream.Target) *stream.Stream {
+	return stream.New(stream.Config{Source: source, Targets: targets, Version: "1.2.3", Log: slog.New(slog.DiscardHandler)})
+}
+
+// drain has a stream send until nothing is left.
+func drain(t *testing.T, s *stream.Stream) {
+	t.Helper()
+	for sent := true; sent; {
+		var err error
+		if sent, err = s.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestASinkGetsEachEntryAtLeastOnce kills the server after each batch that was taken and
+// before it was noted, and has the receiver refuse some.
+func TestASinkGetsEachEntryAtLeastOnce(t *testing.T) {
+	r := newRecord(t, 1000)
+	to := r.receiver(t)
+	for round := 0; r.next["a"] < r.size; round++ {
+		if round > 100 {
+			t.Fatal("it does not end")
+		}
+		switch round % 3 {
+		case 0:
+			r.forget = 1
+		case 1:
+			to.refuse = 1
+		}
+		_, _ = newStream(r, stream.Target{Name: "a", Sink: to}).Round(t.Context()) // a new one: the former was killed
+	}
+	twice := 0
+	for i := range r.size {
+		n := to.entries[fmt.Sprintf("2026/%d", i)]
+		if n == 0 {
+			t.Errorf("entry %d never came", i)
+		}
+		twice += n - 1
+	}
+	if twice == 0 {
+		t.Error("nothing came twice: nobody was killed in between")
+	}
+}
+
+func TestSinksDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecord(t, 600)
+		away, good := r.receiver(t), r.receiver(t)
+		away.refuse = 1 << 30
+		s := newStream(r, stream.Target{Name: "away", Sink: away}, stream.Target{Name: "good", Sink: good})
+		s.Start()
+		time.Sleep(10 * time.Minute)
+		good.mu.Lock()
+		if len(good.entries) != 600 {
+			t.Errorf("the other sink has %d entries, want 600", len(good.entries))
+		}
+		good.mu.Unlock()
+		away.mu.Lock()
+		last := len(away.calls) - 1
+		if first, latest := away.calls[1].Sub(away.calls[0]), away.calls[last].Sub(away.calls[last-1]); first != time.Second || latest < 2*time.Minute || last > 12 {
+			t.Errorf("%d tries, the first after %v, the last after %v", last, first, latest)
+		}
+		away.refuse = 0
+		away.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		s.Stop()
+		s.Stop()
+		if len(away.entries) != 600 {
+			t.Errorf("the sink that is back has %d entries, want 600", len(away.entries))
+		}
+	})
+}
+
+func TestAStreamThatCannotReadTriesAgain(t *testing.T) {
+	r := newRecord(t, 10)
+	r.failing = fault.New(fault.Unavailable, "no database")
+	s := newStream(r, stream.Target{Name: "a", Sink: r.receiver(t)})
+	if sent, err := s.Round(t.Context()); sent || !errors.Is(err, r.failing) {
+		t.Errorf("Round = %v, %v", sent, err)
+	}
+	r.failing = nil
+	drain(t, s)
+	if r.next["a"] != 10 {
+		t.Errorf("the sink has %d entries, want 10", r.next["a"])
+	}
+}
+
+// TestTheAuditOfAServerIsStreamed takes entries of a real server, after a restart too,
+// and one that was changed.
+func TestTheAuditOfAServerIsStreamed(t *testing.T) {
+	env := testenv.New(t, nil)
+	to := &collected{}
+	target := stream.Target{Name: "a", Format: export.JSONL, Sink: to}
+	sendAll := func() {
+		t.Helper()
+		if _, err := testenv.Proven(func() ([]byte, error) {
+			shards, err := env.Engine.LogShards(t.Context(), env.Ann)
+			if err == nil && shards.Items[0].Size == 0 {
+				err = fault.New(fault.NotFound, "no head yet").WithCode("not_sequenced")
+			}
+			return nil, err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		drain(t, newStream(env.Engine, target))
+	}
+	if _, err := env.Engine.LogPolicy(t.Context(), env.Ann); err != nil { // which makes the platform's key
+		t.Fatal(err)
+	}
+	sendAll()
+	env.Restart(nil)
+	if _, err := env.Engine.Audit(t.Context(), env.Ann, api.AuditQuery{}); err != nil {
+		t.Fatal(err)
+	}
+	sendAll()
+	policy, err := env.Engine.LogPolicy(t.Context(), env.Ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := ledger.ParsePolicy([]byte(policy.Policy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var verifiers []note.Verifier
+	for _, l := range parsed.Logs {
+		verifiers = append(verifiers, l.Key)
+	}
+	next := uint64(0)
+	for i, b := range to.batches {
+		says, err := ledger.VerifyAuditBatch(b.Note, verifiers...)
+		if err != nil || says.First != next || says.Number != uint64(i+1) || says.Payload != sha256.Sum256(b.Payload) {
+			t.Fatalf("batch %d is %+v, %v; want it to begin at %d", i, says, err, next)
+		}
+		next = says.Last + 1
+	}
+	if len(to.batches) < 2 || !strings.Contains(string(to.batches[0].Payload), `"kind":"log.opened"`) {
+		t.Errorf("%d batches came", len(to.batches))
+	}
+}
+
+// collected keeps what it gets.
+type collected struct{ batches []stream.Batch }
+
+func (c *collected) Send(_ context.Context, b stream.Batch) error {
+	c.batches = append(c.batches, b)
+	return nil
+}
