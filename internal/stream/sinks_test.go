@@ -66,6 +66,9 @@ func newHook(t *testing.T) *hook {
 		h.calls++
 		h.header = r.Header
 		h.body, _ = io.ReadAll(r.Body)
+		if r.URL.Path == "/elsewhere" { // which answers as a receiver does
+			return
+		}
 		w.Header().Set("Location", "/elsewhere")
 		w.WriteHeader(h.status)
 	}))
