@@ -89,6 +89,7 @@ type Check struct {
 	e           *Engine
 	scope       store.Scope
 	withoutKeys bool
+	keyed       bool // the tenant has keys, which was asked
 	anchors     AnchorLog
 	part        int
 	found       []Finding
@@ -168,12 +169,38 @@ func (c *Check) once(ctx context.Context) ([]Finding, error) {
 	if c.State.Tree != nil && !c.State.Tree.whole() {
 		return nil, fault.New(fault.Invalid, "the state of the check is none: its tree has not the hashes of %d leaves", c.State.Tree.Size).WithCode(CodeCheckState)
 	}
+	if err := c.requireKeys(ctx); err != nil {
+		return nil, err
+	}
 	err := c.partOf(ctx)
 	if malformed(err) {
 		c.unreadable(phaseTables[c.State.Phase], err)
 		err = c.goOn(ctx)
 	}
 	return c.found, err
+}
+
+// requireKeys names a tenant that has rows and no keys, once, and checks it without any.
+// Nobody asks for its keys then, which would make some.
+func (c *Check) requireKeys(ctx context.Context) error {
+	if c.keyed {
+		return nil
+	}
+	tenants, err := c.e.store.Keys().Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	if c.keyed = slices.Contains(tenants, c.scope.Tenant()); c.keyed {
+		return nil
+	}
+	c.withoutKeys = true
+	if c.State.Phase == phaseLogs && c.State.Shard == 0 {
+		c.add(Finding{
+			Kind: FoundKeys, Where: "tenant_keys", What: "there are rows of a tenant that has no keys: its keys are gone, or somebody put the rows there",
+			Do: "put the keys back from their backup; a tenant that nobody set up has no rows",
+		})
+	}
+	return nil
 }
 
 // partOf looks at the next part of the phase.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,6 +181,58 @@ func TestOneRowHidesNoOther(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestATenantWithoutKeysIsNamed takes the keys of all tenants away, calls the tenant of
+// single rows by a name that nobody has, and takes everything away.
+func TestATenantWithoutKeysIsNamed(t *testing.T) {
+	w := theWorld(t)
+	all := func(t *testing.T, path string) string {
+		var text strings.Builder
+		for name, tab := range tables(t, path, "") {
+			if slices.Contains(tab.columns, "tenant") {
+				fmt.Fprintf(&text, "DELETE FROM %s;", name)
+			}
+		}
+		return text.String()
+	}
+	const stray = `INSERT INTO tasks SELECT 'nobody', instance, id, element, process, assignee, created, due FROM tasks LIMIT 1`
+	for _, test := range []struct{ name, file, sql, tenant string }{
+		{"the keys of all are gone", "keys.db", `DELETE FROM tenant_keys`, identity.MainTenant},
+		{"a task of nobody's", "data.db", stray, "nobody"},
+		{"a pin of nobody's", "keys.db", `INSERT INTO pinned_leaves SELECT 'nobody', object, kind, seq, hash FROM pinned_leaves LIMIT 1`, "nobody"},
+		{"all is gone", "", "", ""},
+	} {
+		for _, withoutKeys := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, without keys %v", test.name, withoutKeys), func(t *testing.T) {
+				t.Parallel()
+				dir := w.copy(t, w.config.Data)
+				for _, file := range []string{"data.db", "keys.db"} {
+					path, text := filepath.Join(dir, file), test.sql
+					if test.file == "" {
+						text = all(t, path) + `DELETE FROM anchor_` + map[string]string{"data.db": "hashes", "keys.db": "heads"}[file]
+					} else if file != test.file {
+						continue
+					}
+					db := openRaw(t, path)
+					_, err := db.Exec(text)
+					db.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				found, err := w.fsck(t, dir, withoutKeys)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.ContainsFunc(found, func(f engine.Finding) bool {
+					return f.Kind == engine.FoundKeys && f.Where == "tenant_keys" && f.Tenant == test.tenant
+				}) {
+					t.Errorf("found %v, want that %q has no keys", found, test.tenant)
+				}
+			})
+		}
 	}
 }
 

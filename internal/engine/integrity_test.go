@@ -389,3 +389,37 @@ func TestALeafThatNoServerMadeIsNamedBeforeItHasAPlace(t *testing.T) {
 		}
 	})
 }
+
+// TestAChangeThatIsMadeAgainIsToldAgain changes a row, puts it right and changes it again,
+// while one server runs.
+func TestAChangeThatIsMadeAgainIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, func(c *node.Config) { c.CheckRate = 20 })
+		env.Deploy("all.bpmn", everything)
+		if _, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "everything"}, "key-1"); err != nil {
+			t.Fatal(err)
+		}
+		for i, step := range []struct {
+			assignee         string
+			findings, alarms int
+		}{{"mallory", 1, 1}, {"", 0, 1}, {"mallory", 1, 2}} {
+			execRaw(t, env, `UPDATE tasks SET assignee = '`+step.assignee+`'`)
+			time.Sleep(5 * time.Minute)
+			if n, told := findings(t, env), alarms(t, env); int(n) != step.findings || told != step.alarms {
+				t.Errorf("change %d: %v findings and %d alarms, want %d and %d", i, n, told, step.findings, step.alarms)
+			}
+		}
+		// Rows of a tenant without keys: nobody's log is told, and no other check waits.
+		execRaw(t, env, `INSERT INTO tasks SELECT 'nobody', instance, id, element, process, '', created, due FROM tasks`)
+		time.Sleep(5 * time.Minute)
+		if n, told := findings(t, env), alarms(t, env); n < 2 || told != 2 {
+			t.Errorf("with rows of nobody's %v findings and %d alarms, want some more and 2", n, told)
+		}
+		keys := openRaw(t, filepath.Join(env.Config.Data, "keys.db"))
+		defer keys.Close()
+		var made int
+		if err := keys.QueryRow(`SELECT count(*) FROM tenant_keys WHERE tenant = 'nobody'`).Scan(&made); err != nil || made > 0 {
+			t.Errorf("nobody has %d keys now, %v", made, err)
+		}
+	})
+}

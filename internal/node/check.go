@@ -52,6 +52,11 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(tenants) == 0 {
+		f := engine.Finding{Kind: engine.FoundKeys, Where: "tenant_keys", What: "there is a deployment, and no row of any tenant",
+			Do: "the data and the keys were taken away: put a backup of both back. If the first start was cut short, start the server again"}
+		return check.Part("", engine.CheckState{Phase: "done"}, []engine.Finding{f})
+	}
 	for _, tenant := range tenants {
 		c := n.newCheck(tenant, check.State[tenant], engine.CheckOptions{WithoutKeys: check.WithoutKeys, Part: check.Rows}, anchors)
 		for !c.Done() {
@@ -96,12 +101,24 @@ func (n *Node) openToCheck(ctx context.Context, cfg Config, check CheckConfig) e
 	return err
 }
 
-// checked lists whom a whole check goes through: all tenants, and the operator, whose
-// check has the anchor logs, if there ever was one.
+// checked lists whom a whole check goes through: all tenants, those that only rows name,
+// and the operator, whose check has the anchor logs, if there ever was one.
 func (n *Node) checked(ctx context.Context) ([]string, error) {
 	tenants, err := n.db.Keys().Tenants(ctx)
-	if err != nil || slices.Contains(tenants, operator) {
-		return tenants, err
+	if err != nil {
+		return nil, err
+	}
+	stored, err := n.db.StoredTenants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, tenant := range stored {
+		if !slices.Contains(tenants, tenant) {
+			tenants = append(tenants, tenant)
+		}
+	}
+	if slices.Contains(tenants, operator) {
+		return tenants, nil
 	}
 	logs, err := n.db.StoredAnchorLogs(ctx)
 	if err != nil {
@@ -112,6 +129,13 @@ func (n *Node) checked(ctx context.Context) ([]string, error) {
 		tenants = append(tenants, operator)
 	}
 	return tenants, err
+}
+
+// keyed reports whether a tenant has keys. One that has none has no log that could be told
+// of anything: it is what somebody called the rows that they put there, or its keys are gone.
+func (n *Node) keyed(ctx context.Context, tenant string) (bool, error) {
+	tenants, err := n.db.Keys().Tenants(ctx)
+	return slices.Contains(tenants, tenant), err
 }
 
 // newCheck begins the check of a tenant, or goes on with one.

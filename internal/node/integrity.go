@@ -205,6 +205,16 @@ func (i *integrity) endCheck(tenant string, at time.Time) {
 	c := i.of(tenant)
 	c.current.ended = at
 	c.last, c.current, c.place = c.current, checked{}, engine.CheckState{}
+	c.forget(&c.last)
+}
+
+// forget has findings told again that a whole check did not find any more, nor a later
+// one that is under way or was ordered. The caller holds i.mu.
+func (c *checks) forget(whole *checked) {
+	maps.DeleteFunc(c.told, func(name string, _ bool) bool {
+		later := c.ordered != nil && c.ordered.began.After(whole.began) && c.ordered.names[name]
+		return !whole.names[name] && !c.current.names[name] && !later
+	})
 }
 
 // findings is how many things were found by the last check of each tenant, and by the
@@ -247,7 +257,8 @@ func (i *integrity) whole() (at time.Time) {
 
 // alarm tells the tenant's log, the server's log and the metric of findings, each
 // once. Those about the anchor log are the operator's, who has no log that says anything,
-// and nothing for tenants: the server's log and the metric tell of them.
+// and nothing for tenants, and a tenant without keys has none either: the server's log and
+// the metric tell of them.
 func (n *Node) alarm(ctx context.Context, found []engine.Finding) error {
 	var errs []error
 	for _, f := range found {
@@ -255,10 +266,11 @@ func (n *Node) alarm(ctx context.Context, found []engine.Finding) error {
 			continue
 		}
 		n.log.Error("the database is not what its log says", "tenant", f.Tenant, "found", f.Kind, "table", f.Where, "object", f.Object, "step", f.Step, "what", f.What)
-		if f.Tenant == operator {
-			continue
+		keyed, err := n.keyed(ctx, f.Tenant)
+		if err == nil && keyed && f.Tenant != operator {
+			err = n.Engine.Alarm(ctx, f.Tenant, f)
 		}
-		if err := n.Engine.Alarm(ctx, f.Tenant, f); err != nil {
+		if err != nil {
 			n.integrity.tellAgain(f)
 			errs = append(errs, err)
 		}

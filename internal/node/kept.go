@@ -39,14 +39,11 @@ func (k keptCheck) checked() checked {
 	return c
 }
 
-// keepChecks stores what is known of a tenant. The operator without keys of its own,
-// which it has once there is an anchor log, keeps nothing.
+// keepChecks stores what is known of a tenant. Of one without keys, as the operator is
+// before there is an anchor log, nothing is kept.
 func (n *Node) keepChecks(ctx context.Context, tenant string) error {
-	if tenant == operator {
-		tenants, err := n.db.Keys().Tenants(ctx)
-		if err != nil || !slices.Contains(tenants, operator) {
-			return err
-		}
+	if keyed, err := n.keyed(ctx, tenant); err != nil || !keyed {
+		return err
 	}
 	n.integrity.mu.Lock()
 	c := n.integrity.of(tenant)
@@ -102,8 +99,16 @@ func (n *Node) loadChecks(ctx context.Context, tenant string) error {
 	if i.knows(tenant) {
 		return nil
 	}
-	text, err := n.Engine.KeptCheck(ctx, tenant)
 	var k keptChecks
+	keyed, err := n.keyed(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if !keyed {
+		i.take(tenant, k)
+		return nil
+	}
+	text, err := n.Engine.KeptCheck(ctx, tenant)
 	if err == nil && text != nil {
 		err = json.Unmarshal(text, &k)
 	}

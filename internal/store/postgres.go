@@ -28,7 +28,7 @@ type postgresDB struct {
 }
 
 func openPostgres(ctx context.Context, cfg Config) (_ *DB, err error) {
-	db := &DB{health: newHealth(), unlock: func() error { return nil }}
+	db := &DB{health: newHealth(), unlock: func() error { return nil }, owner: cfg.DSN}
 	defer func() {
 		if err != nil {
 			db.Close()

@@ -107,6 +107,7 @@ type DB struct {
 	data   backend
 	keys   backend
 	scans  backend // sees routing columns of all tenants
+	owner  string  // DSN of the data's owner on Postgres
 	health *health
 	unlock func() error // last to go
 }
