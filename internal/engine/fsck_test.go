@@ -114,6 +114,60 @@ var ending = map[string]string{
 	"tenant_keys.root_key":  "which of its keys",
 }
 
+// unnamedInserts lists what an administrator can add without that the check names it, with
+// the reason why that is all right.
+var unnamedInserts = map[string]string{
+	"goose_db_version":            "bookkeeping of migrations; a wrong one fails at start or changes nothing",
+	"sqlite_sequence":             "bookkeeping of the database",
+	"root_versions":               "the next rotation comes earlier or later",
+	"tokens.token/insert":         "finding only: what is found is compared with the sealed data",
+	"tokens.seq/insert":           "likewise",
+	"tokens.data_key/insert":      "likewise",
+	"log_terms.shard/insert":      "finding only: it leads to a log that is not there",
+	"log_terms.block/insert":      "finding only: it leads to entries that are not there",
+	"api_keys.token/insert":       "what is sealed is bound to its token: it admits nobody",
+	"data_keys.id/insert":         "what is wrapped is bound to its id: it opens nothing, and is swept",
+	"tenant_keys.tenant/insert":   "what is wrapped is bound to its tenant: it opens nothing",
+	"person_keys.data_key/insert": "only keeps keys from being swept",
+}
+
+// TestWhatIsAddedIsNamed adds rows to every table, each a copy of one that is there but for
+// one column of its key, and requires that the check names something.
+func TestWhatIsAddedIsNamed(t *testing.T) {
+	w := theWorld(t)
+	var all []mutation
+	for _, file := range []string{"data.db", "keys.db"} {
+		for name, tab := range tables(t, filepath.Join(w.config.Data, file), file) {
+			if _, ok := unnamedInserts[name]; ok {
+				continue
+			}
+			tab.free = unnamedInserts
+			all = append(all, tab.insertions()...)
+		}
+	}
+	if len(all) < 100 {
+		t.Fatalf("%d additions, want some for every table", len(all))
+	}
+	if testing.Short() {
+		all = sample(all, 25)
+	}
+	for _, m := range all {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := w.copy(t, w.config.Data)
+			if !m.apply(t, filepath.Join(dir, m.file)) {
+				return // the schema refuses it
+			}
+			found, err := w.fsck(t, dir, false)
+			if err != nil {
+				m.mayEndACheck(t, err)
+			} else if len(found) == 0 {
+				t.Errorf("not named: %s", m.sql)
+			}
+		})
+	}
+}
+
 // mayEndACheck requires that a change is one of those by which a check cannot go on.
 func (m mutation) mayEndACheck(t *testing.T, err error) {
 	t.Helper()

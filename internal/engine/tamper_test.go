@@ -789,6 +789,36 @@ func (tab *table) deletions() []mutation {
 	return list
 }
 
+// insertions are copies of rows, each with another value in one column of the primary key.
+func (tab *table) insertions() []mutation {
+	if len(tab.rows) == 0 {
+		return nil
+	}
+	rows := [][]any{tab.rows[0], tab.rows[len(tab.rows)-1]}
+	if slices.Contains(shuffled, tab.name) {
+		rows = tab.rows
+	}
+	var list []mutation
+	for _, k := range tab.key {
+		if _, ok := tab.free[tab.name+"."+tab.columns[k]+"/insert"]; ok {
+			continue
+		}
+		for _, row := range rows {
+			for i, value := range others(row[k]) {
+				added := slices.Clone(row)
+				added[k] = value
+				_, args := tab.where(added)
+				list = append(list, mutation{
+					name: fmt.Sprintf("%s.%s/insert %d/%s", tab.name, tab.columns[k], i, short(args)), file: tab.file,
+					sql:  fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, tab.name, strings.Join(tab.columns, ", "), strings.TrimSuffix(strings.Repeat("?, ", len(row)), ", ")),
+					args: added,
+				})
+			}
+		}
+	}
+	return list
+}
+
 // setBacks puts older states of rows back, also rows that are gone by now.
 func (tab *table) setBacks(old *table) []mutation {
 	if _, ok := tab.free[tab.name+"/set back"]; ok {
