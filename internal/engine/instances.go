@@ -374,13 +374,15 @@ func (e *Engine) useAs(ctx context.Context, c Caller, id string, decide, f func(
 	if err != nil {
 		return err
 	}
+	decided := false
 	err = e.runner.Use(ctx, c.Scope, instance, func(l *Live) error {
 		if err := decide(l); err != nil {
 			return err
 		}
+		decided = true
 		return f(l)
 	})
-	if fault.Is(err, fault.Sealed) {
+	if !decided && fault.Is(err, fault.Sealed) {
 		err = e.unlessUnseen(ctx, c, instance, err)
 	}
 	if fault.Is(err, fault.NotFound) {

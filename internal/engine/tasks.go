@@ -139,16 +139,18 @@ func (e *Engine) useTask(ctx context.Context, c Caller, action access.Action, id
 	if err != nil {
 		return err
 	}
+	decided := false
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
 		if err := e.mayOn(ctx, c, action, l.taskResource(ref.Job), noSuch("task", id)); err != nil {
 			return err
 		}
+		decided = true
 		if err := e.checkRows(ctx, l); err != nil {
 			return err
 		}
 		return f(l, ref.Job)
 	})
-	if fault.Is(err, fault.Sealed) {
+	if !decided && fault.Is(err, fault.Sealed) {
 		err = e.unlessUnseen(ctx, c, ref.Instance, err)
 	}
 	if fault.Is(err, fault.NotFound) {
