@@ -125,7 +125,7 @@ var unnamedInserts = map[string]string{
 	"tokens.data_key/insert":      "likewise",
 	"log_terms.shard/insert":      "finding only: it leads to a log that is not there",
 	"log_terms.block/insert":      "finding only: it leads to entries that are not there",
-	"api_keys.token/insert":       "what is sealed is bound to its token: it admits nobody",
+	"audit_offsets.sink/insert":   "of a sink that nobody configured: nothing is sent there",
 	"data_keys.id/insert":         "what is wrapped is bound to its id: it opens nothing, and is swept",
 	"tenant_keys.tenant/insert":   "what is wrapped is bound to its tenant: it opens nothing",
 	"person_keys.data_key/insert": "only keeps keys from being swept",
