@@ -160,6 +160,14 @@ func (s Scope) Covers(a Action) bool {
 	return string(s) == string(a) || all && family == a.family()
 }
 
+// Within reports whether all that is in the scope is in one of those of a list, too. The
+// empty list is everything.
+func (s Scope) Within(all []Scope) bool {
+	return len(all) == 0 || !slices.ContainsFunc(actions, func(a Action) bool {
+		return s.Covers(a) && !slices.ContainsFunc(all, func(o Scope) bool { return o.Covers(a) })
+	})
+}
+
 // listed joins names for a message.
 func listed[T ~string](names []T) string {
 	if len(names) == 0 {

@@ -91,6 +91,9 @@ func (e *Engine) CreateAPIKey(ctx context.Context, c Caller, r api.APIKeyRequest
 		return api.NewAPIKey{}, err
 	}
 	key, err := e.keyOf(r)
+	if err == nil {
+		err = notMightier(c, key)
+	}
 	if err != nil {
 		return api.NewAPIKey{}, err
 	}
@@ -132,6 +135,18 @@ func (e *Engine) keyOf(r api.APIKeyRequest) (identity.APIKey, error) {
 	return k, nil
 }
 
+// notMightier refuses to give the text of a key that is for more than the caller's own:
+// who has a key that was made for little would get one for everything with it.
+func notMightier(c Caller, k identity.APIKey) error {
+	own := c.Who.Principal().Scopes
+	beyond := func(s access.Scope) bool { return !s.Within(own) }
+	if len(own) > 0 && (len(k.Scopes) == 0 || slices.ContainsFunc(k.Scopes, beyond)) {
+		return fault.New(fault.Denied, "the key would be for more than the one that asks").WithCode("scope_exceeded").
+			WithHint("name scopes that your own key has, or use a key without scopes")
+	}
+	return nil
+}
+
 // addKey gives a principal a key, and takes away those that are expired.
 func (e *Engine) addKey(ctx context.Context, p *principal, k identity.APIKey, a *amendment) (api.NewAPIKey, error) {
 	text := identity.APIKeyText.Generate(p.scope.Tenant())
@@ -170,6 +185,9 @@ func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.Ro
 	var made api.NewAPIKey
 	err := e.changeKey(ctx, c, id, change{"", "rotate-api-key " + id, idem, r, r.Reason, true}, func(p *principal, i int) (amendment, error) {
 		a, old := amendment{kind: apiKeyRotated}, p.Keys[i]
+		if err := notMightier(c, old); err != nil {
+			return a, err
+		}
 		next := identity.APIKey{Name: old.Name, Scopes: old.Scopes, Networks: old.Networks}
 		now := e.moment()
 		if !old.Expires.IsZero() {

@@ -177,6 +177,34 @@ func TestACallThatWaitsIsDecidedAgain(t *testing.T) {
 	}
 }
 
+// TestAKeyGetsNoMightierKey asks, with a key that is for little, for keys that are for
+// more.
+func TestAKeyGetsNoMightierKey(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	own, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "ann", Scopes: []string{"apikey:*", "task:list"}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	little := env.SignIn(own.Text)
+	for _, scopes := range [][]string{nil, {"task:*"}, {"apikey:read", "task:read"}} {
+		if _, err := e.CreateAPIKey(ctx, little, api.APIKeyRequest{User: "ann", Scopes: scopes}, ""); fault.CodeOf(err) != "scope_exceeded" {
+			t.Errorf("a key for %v: %v, want scope_exceeded", scopes, err)
+		}
+	}
+	if _, err := e.RotateAPIKey(ctx, little, env.Ann.Key, api.RotateAPIKeyRequest{}, ""); fault.CodeOf(err) != "scope_exceeded" {
+		t.Errorf("the text of a key for everything: %v, want scope_exceeded", err)
+	}
+	for _, scopes := range [][]string{{"task:list"}, {"apikey:*"}} {
+		if _, err := e.CreateAPIKey(ctx, little, api.APIKeyRequest{User: "ann", Scopes: scopes}, ""); err != nil {
+			t.Errorf("a key for %v: %v", scopes, err)
+		}
+	}
+	if _, err := e.RotateAPIKey(ctx, little, own.ID, api.RotateAPIKeyRequest{}, ""); err != nil {
+		t.Errorf("another text of its own: %v", err)
+	}
+}
+
 func TestTheLastAdministratorStays(t *testing.T) {
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
