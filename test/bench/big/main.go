@@ -119,23 +119,7 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.manyStates(ctx); err != nil {
 		return err
 	}
-	if err := b.manyKeys(ctx); err != nil {
-		return err
-	}
-	return b.checking(ctx)
-}
-
-// checking measures how fast the whole database is compared with its log.
-func (b *bench) checking(ctx context.Context) error {
-	b.say("checking a log of 100,000 leaves")
-	f, err := micro.Run(ctx, 1, time.Second, "./internal/engine", "FsckLog")
-	if err != nil {
-		return err
-	}
-	b.table.Section("fsck, on one core")
-	b.table.AtLeast("leaves of a log, with its tree and checkpoints", f["FsckLog"]["leaves/s"], 50_000, "/s")
-	b.table.Show("objects: leaves of none, opened and committed to again", f["FsckLog"]["objects/s"], "/s")
-	return nil
+	return b.manyKeys(ctx)
 }
 
 // manyKeys measures what touches very many keys at once.
