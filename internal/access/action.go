@@ -58,6 +58,8 @@ const (
 	ReadKey        Action = "key:read"
 	RotateKey      Action = "key:rotate"
 	RetireKey      Action = "key:retire"
+	RotateRootKey  Action = "key:rotate-root"
+	RetireRootKey  Action = "key:retire-root"
 	RegisterSigner Action = "signer:register"
 	RotateSigner   Action = "signer:rotate"
 	RevokeSigner   Action = "signer:revoke"
@@ -105,7 +107,7 @@ var actions = []Action{
 	ListTasks, ReadTask, ClaimTask, AssignTask, SaveTask, CompleteTask, TakeJobs, WorkJobs,
 	ListIncidents, ReadIncident, RetryIncident, ReadValue, RevealValue, PutFile, ReadFile, UseSecret, UseConnector,
 	OrderErasure, CancelErasure, ReadErasure, VerifyErasure, PlaceHold, ReleaseHold, ReadHold,
-	ReadKey, RotateKey, RetireKey, RegisterSigner, RotateSigner, RevokeSigner, ReadSigner,
+	ReadKey, RotateKey, RetireKey, RotateRootKey, RetireRootKey, RegisterSigner, RotateSigner, RevokeSigner, ReadSigner,
 	ReadLog, ManageLogReaders, CheckIntegrity, ReadIntegrity, ExportEvidence, ReadAudit, ExportAudit,
 	InvitePrincipal, ReadPrincipal, ChangePrincipal, DisablePrincipal, GiveRole,
 	ReadGroup, CreateGroup, ChangeGroup, DeleteGroup, GiveGrant, RevokeGrant, ReadGrant,

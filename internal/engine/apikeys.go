@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -100,6 +101,9 @@ func (e *Engine) CreateAPIKey(ctx context.Context, c Caller, r api.APIKeyRequest
 	var made api.NewAPIKey
 	_, err = e.changePrincipal(ctx, c, change{r.User, "create-api-key", idem, r, r.Reason, true}, func() (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, r.User)
+		if err == nil {
+			err = e.requireGivable(ctx, c, p)
+		}
 		if err != nil {
 			return nil, amendment{}, err
 		}
@@ -185,7 +189,7 @@ func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.Ro
 	var made api.NewAPIKey
 	err := e.changeKey(ctx, c, id, change{"", "rotate-api-key " + id, idem, r, r.Reason, true}, func(p *principal, i int) (amendment, error) {
 		a, old := amendment{kind: apiKeyRotated}, p.Keys[i]
-		if err := notMightier(c, old); err != nil {
+		if err := cmp.Or(notMightier(c, old), e.requireGivable(ctx, c, p)); err != nil {
 			return a, err
 		}
 		next := identity.APIKey{Name: old.Name, Scopes: old.Scopes, Networks: old.Networks}

@@ -66,11 +66,14 @@ func (e *Engine) mayExport(ctx context.Context, c Caller, in api.EvidenceRequest
 	if err := e.could(ctx, c, access.ExportEvidence, access.Instance, in.Instance); err != nil {
 		return err
 	}
-	if len(in.Fields) > 0 || in.AllFields {
+	if discloses(in) {
 		return e.could(ctx, c, access.ReadValue, access.Instance, in.Instance)
 	}
 	return nil
 }
+
+// discloses reports whether values are asked for.
+func discloses(in api.EvidenceRequest) bool { return len(in.Fields) > 0 || in.AllFields }
 
 func (e *Engine) exhibit(ctx context.Context, c Caller, in api.EvidenceRequest) (exhibit, error) {
 	switch {
@@ -85,10 +88,14 @@ func (e *Engine) exhibit(ctx context.Context, c Caller, in api.EvidenceRequest) 
 func (e *Engine) instanceEvidence(ctx context.Context, c Caller, in api.EvidenceRequest) (x exhibit, err error) {
 	var refused error // by itself: what use does not find is the instance
 	err = e.use(ctx, c, access.ExportEvidence, in.Instance, func(l *Live) error {
+		if discloses(in) && !e.sees(c, access.ReadValue, l.resource()) {
+			refused = e.refuse(ctx, c, access.ReadValue, "instance", in.Instance)
+			return nil
+		}
 		x, refused = e.stepEvidence(ctx, &l.object, in)
 		return nil
 	})
-	if fault.Is(err, fault.Sealed) && len(in.Fields) == 0 && !in.AllFields {
+	if fault.Is(err, fault.Sealed) && !discloses(in) {
 		return e.erasedEvidence(ctx, c.Scope, in)
 	}
 	return x, cmp.Or(err, refused)

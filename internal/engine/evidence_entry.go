@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
@@ -22,6 +23,9 @@ func (e *Engine) entryEvidence(ctx context.Context, c Caller, in api.EvidenceReq
 		return exhibit{}, err
 	}
 	if entry.Seq == 0 {
+		if err := e.may(ctx, c, access.ReadLog, "log", in.Entry); err != nil {
+			return exhibit{}, err
+		}
 		past, err := e.openEntry(ctx, c.Scope, entry.Object)
 		if err != nil {
 			return exhibit{}, err
@@ -36,6 +40,9 @@ func (e *Engine) entryEvidence(ctx context.Context, c Caller, in api.EvidenceReq
 	if row.Kind == store.Instance {
 		in.Instance = textID(entry.Object)
 		return e.instanceEvidence(ctx, c, in)
+	}
+	if err := e.may(ctx, c, access.ReadLog, "log", in.Entry); err != nil { // people, erasures, keys
+		return exhibit{}, err
 	}
 	x, err := e.objectEvidence(ctx, c.Scope, entry.Object, row.Kind, in)
 	if fault.Is(err, fault.Integrity) { // a step that was made meanwhile looks the same once

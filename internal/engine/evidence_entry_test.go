@@ -9,6 +9,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
@@ -226,5 +227,38 @@ func TestEvidenceThatIsNotAnchoredYet(t *testing.T) {
 	}
 	if told := entriesOf(t, env, "data.exported"); len(told) != 0 {
 		t.Errorf("%d entries of the log for files that were not given out", len(told))
+	}
+}
+
+// TestEvidenceDisclosesToWhoMayRead asks for values by the places that steps have in the
+// log.
+func TestEvidenceDisclosesToWhoMayRead(t *testing.T) {
+	env := testenv.New(t, nil)
+	auditable(t, env)
+	auditor, viewer := env.Person("aud", "Auditor"), env.Person("vic", "Viewer")
+	started := entriesIn(t, env, "instance.started")[0].Entry
+	deployed := entriesIn(t, env, "definition.deployed")[0].Entry
+	shown := entriesIn(t, env, "data.shown")[0].Entry
+	tests := []struct {
+		name    string
+		who     engine.Caller
+		in      api.EvidenceRequest
+		allowed bool
+	}{
+		{"an Auditor, a step of an instance", auditor, api.EvidenceRequest{Entry: started, AllFields: true}, false},
+		{"an Auditor, one of its values", auditor, api.EvidenceRequest{Entry: started, Fields: []string{"$actor"}}, false},
+		{"an Auditor, what was shown to whom", auditor, api.EvidenceRequest{Entry: shown, AllFields: true}, true},
+		{"an Auditor, a deployment", auditor, api.EvidenceRequest{Entry: deployed, AllFields: true}, true},
+		{"a Viewer, a step of an instance", viewer, api.EvidenceRequest{Entry: started, AllFields: true}, true},
+		{"a Viewer, what was shown to whom", viewer, api.EvidenceRequest{Entry: shown}, false},
+		{"a Viewer, a deployment", viewer, api.EvidenceRequest{Entry: deployed}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := testenv.Proven(func() ([]byte, error) { return env.Engine.Evidence(t.Context(), test.who, test.in) })
+			if test.allowed && err != nil || !test.allowed && !fault.Is(err, fault.Denied) {
+				t.Errorf("Evidence: %v, want allowed: %v", err, test.allowed)
+			}
+		})
 	}
 }

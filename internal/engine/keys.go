@@ -82,7 +82,7 @@ func rewrapOf(s keyring.RewrapState) api.Rewrap {
 // RotateKey makes a new tenant key, a new version of a root key, or a new data key of a
 // purpose or a person, unless another one than in.After is the newest already.
 func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
-	if err := e.may(ctx, c, access.RotateKey, "key", in.Key); err != nil {
+	if err := e.may(ctx, c, keyAction(in.Key, access.RotateKey, access.RotateRootKey), "key", in.Key); err != nil {
 		return api.RotatedKey{}, err
 	}
 	newest, err := e.newestKey(ctx, c)
@@ -103,6 +103,16 @@ func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyReques
 		return e.rotateTenant(ctx, c, in, newest)
 	}
 	return e.rotateRoot(ctx, c, in, newest)
+}
+
+// keyAction returns which of two actions is asked for: a root key may be other tenants',
+// too, all others are the caller's tenant's.
+func keyAction(key string, own, root access.Action) access.Action {
+	switch key {
+	case "tenant", subjectKey, string(keyring.Index), string(keyring.Audit), string(keyring.Inbox):
+		return own
+	}
+	return root
 }
 
 // rotatePurpose gives the tenant a new data key of its own.
@@ -217,7 +227,7 @@ func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest)
 
 // RetireKey gives up an old key for good, or says what still hangs on it.
 func (e *Engine) RetireKey(ctx context.Context, c Caller, in api.RetireKeyRequest) (api.Retirement, error) {
-	if err := e.may(ctx, c, access.RetireKey, "key", in.Key); err != nil {
+	if err := e.may(ctx, c, keyAction(in.Key, access.RetireKey, access.RetireRootKey), "key", in.Key); err != nil {
 		return api.Retirement{}, err
 	}
 	if in.Key == "tenant" {

@@ -203,6 +203,17 @@ func TestAKeyGetsNoMightierKey(t *testing.T) {
 	if _, err := e.RotateAPIKey(ctx, little, own.ID, api.RotateAPIKeyRequest{}, ""); err != nil {
 		t.Errorf("another text of its own: %v", err)
 	}
+	inviting, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "ann", Scopes: []string{"principal:invite"}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inviter := env.SignIn(inviting.Text)
+	if _, err := e.InviteUser(ctx, inviter, api.UserRequest{Name: "dan", Kind: "user"}, ""); fault.CodeOf(err) != "scope_exceeded" {
+		t.Errorf("a link, which is good for a key for everything: %v, want scope_exceeded", err)
+	}
+	if _, err := e.InviteUser(ctx, inviter, api.UserRequest{Name: "dan", Kind: "service", Groups: []string{"admins"}}, ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("a member of a group: %v, want Denied", err)
+	}
 }
 
 func TestTheLastAdministratorStays(t *testing.T) {
@@ -256,6 +267,36 @@ func TestAnOperatorIsMadeByOperatorsOfMain(t *testing.T) {
 	}
 	if _, err := env.Engine.GiveUserRole(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Operator"}, ""); err != nil {
 		t.Errorf("an Operator makes another: %v", err)
+	}
+}
+
+// TestNobodyBecomesAnOperatorByDetours tries what gives a role without naming it.
+func TestNobodyBecomesAnOperatorByDetours(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	bob := env.Person("bob", "Admin")
+	if _, err := e.CreateGroup(ctx, env.Ann, api.GroupRequest{Name: "hosts", Roles: []string{"Operator"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.InviteUser(ctx, env.Ann, api.UserRequest{Name: "eve", Kind: "user", Groups: []string{"hosts"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	detours := map[string]error{
+		"joining a group":             errorOf(e.JoinGroup(ctx, bob, "bob", api.MemberRequest{Group: "hosts"}, "")),
+		"inviting into a group":       errorOf(e.InviteUser(ctx, bob, api.UserRequest{Name: "dan", Kind: "user", Groups: []string{"hosts"}}, "")),
+		"another link for an invited": errorOf(e.InviteAgain(ctx, bob, "eve", api.ReasonRequest{}, "")),
+		"a key of an Operator":        errorOf(e.CreateAPIKey(ctx, bob, api.APIKeyRequest{User: "ann"}, "")),
+		"another text of a key":       errorOf(e.RotateAPIKey(ctx, bob, env.Ann.Key, api.RotateAPIKeyRequest{}, "")),
+		"a new root key":              errorOf(e.RotateKey(ctx, bob, api.RotateKeyRequest{Key: "root"})),
+		"giving up a root key":        errorOf(e.RetireKey(ctx, bob, api.RetireKeyRequest{Key: "root", Version: "1", DryRun: true})),
+	}
+	for what, err := range detours {
+		if !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v, want Denied", what, err)
+		}
+	}
+	if _, err := e.InviteAdministrator(ctx, env.Ann, "main", api.ReasonRequest{}, ""); fault.CodeOf(err) != "main_tenant" {
+		t.Errorf("an Operator makes a link for an administrator of main: %v, want main_tenant", err)
 	}
 }
 

@@ -97,12 +97,7 @@ func (e *Engine) InviteUser(ctx context.Context, c Caller, r api.UserRequest, id
 	if err := e.may(ctx, c, access.InvitePrincipal, "principal", r.Name); err != nil {
 		return api.Invited{}, err
 	}
-	if len(r.Roles) > 0 {
-		if err := e.may(ctx, c, access.GiveRole, "principal", r.Name); err != nil {
-			return api.Invited{}, err
-		}
-	}
-	roles, err := givable(c, r.Roles)
+	roles, err := e.mayInvite(ctx, c, r)
 	if err != nil {
 		return api.Invited{}, err
 	}
@@ -117,7 +112,7 @@ func (e *Engine) InviteUser(ctx context.Context, c Caller, r api.UserRequest, id
 		}
 		p.Kind, p.Display, p.Mail, p.Roles = r.Kind, r.Display, r.Mail, roles
 		for _, name := range r.Groups {
-			if err := e.join(ctx, p, name); err != nil {
+			if err := e.join(ctx, c, p, name); err != nil {
 				return nil, amendment{}, err
 			}
 		}
@@ -134,6 +129,27 @@ func (e *Engine) InviteUser(ctx context.Context, c Caller, r api.UserRequest, id
 		return api.Invited{}, err
 	}
 	return api.Invited{User: p.wire(), Link: link}, nil
+}
+
+// mayInvite asks for all that an invitation gives, and returns its roles. A link is good
+// for an API key without scopes.
+func (e *Engine) mayInvite(ctx context.Context, c Caller, r api.UserRequest) ([]access.Role, error) {
+	if len(r.Roles) > 0 {
+		if err := e.may(ctx, c, access.GiveRole, "principal", r.Name); err != nil {
+			return nil, err
+		}
+	}
+	if len(r.Groups) > 0 {
+		if err := e.may(ctx, c, access.ChangeGroup, "principal", r.Name); err != nil {
+			return nil, err
+		}
+	}
+	if r.Kind != access.Service {
+		if err := notMightier(c, identity.APIKey{}); err != nil {
+			return nil, err
+		}
+	}
+	return givable(c, r.Roles)
 }
 
 // newPrincipal returns a principal that has no step yet. Conflict when there is one of
@@ -175,6 +191,9 @@ func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.R
 	if err := e.may(ctx, c, access.InvitePrincipal, "principal", name); err != nil {
 		return api.Invited{}, err
 	}
+	if err := notMightier(c, identity.APIKey{}); err != nil {
+		return api.Invited{}, err
+	}
 	var link string
 	p, err := e.changePrincipal(ctx, c, change{name, "invite-again " + name, idem, r, r.Reason, true}, func() (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, name)
@@ -184,6 +203,9 @@ func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.R
 		if p.State != identity.Invited {
 			return nil, amendment{}, fault.New(fault.Conflict, "user %q is not invited any more: %s", name, p.State).WithCode("not_invited").
 				WithHint("`underseal apikeys create` makes another API key")
+		}
+		if err := e.requireGivable(ctx, c, p); err != nil {
+			return nil, amendment{}, err
 		}
 		a := amendment{kind: principalInvited}
 		link, err = e.invite(ctx, c.Scope, &p.Invitation, &a)
@@ -246,12 +268,16 @@ func (e *Engine) TakeUserRole(ctx context.Context, c Caller, name string, r api.
 // JoinGroup makes a principal a member of a group.
 func (e *Engine) JoinGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
 	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "join-group " + name, idem, r, r.Reason, false}, groupJoined, func(p *principal) error {
-		return e.join(ctx, p, r.Group)
+		return e.join(ctx, c, p, r.Group)
 	})
 }
 
-func (e *Engine) join(ctx context.Context, p *principal, group string) error {
-	if _, err := e.namedGroup(ctx, p.scope, group); err != nil {
+func (e *Engine) join(ctx context.Context, c Caller, p *principal, group string) error {
+	g, err := e.namedGroup(ctx, p.scope, group)
+	if err != nil {
+		return err
+	}
+	if _, err := givable(c, plain(g.Roles)); err != nil {
 		return err
 	}
 	if slices.Contains(p.Groups, group) {
@@ -323,6 +349,21 @@ func givable(c Caller, names []string) ([]access.Role, error) {
 		}
 	}
 	return roles, nil
+}
+
+// requireGivable refuses to make a credential of somebody who has a role, by a group as
+// well, that the caller cannot give: whoever gets the credential's text has that role.
+func (e *Engine) requireGivable(ctx context.Context, c Caller, p *principal) error {
+	roles := plain(p.Roles)
+	for _, name := range p.Groups {
+		g, err := e.anyGroup(ctx, p.scope, name)
+		if err != nil {
+			return err
+		}
+		roles = append(roles, plain(g.Roles)...)
+	}
+	_, err := givable(c, roles)
+	return err
 }
 
 // change is a request that changes a dossier.

@@ -33,7 +33,10 @@ func (e *Engine) withoutRights(ctx context.Context, scope store.Scope, b behindP
 		}
 		a.of, a.kind = &p.dossier, principalDisabled
 		withdraw(&p.Invitation, &a)
-		p.State = identity.Disabled
+		for _, key := range p.Keys { // one of them may have been revoked
+			a.ended = append(a.ended, key.Token)
+		}
+		p.State, p.Keys = identity.Disabled, nil
 		a.fields = p.Fields()
 	case store.Group:
 		g, err := e.openGroup(ctx, scope, b.pin.Object)

@@ -112,6 +112,10 @@ func (e *Engine) InviteAdministrator(ctx context.Context, c Caller, name string,
 	if err := e.mayOperate(ctx, c, access.CreateTenant, name); err != nil {
 		return api.NewTenant{}, err
 	}
+	if name == identity.MainTenant {
+		return api.NewTenant{}, fault.New(fault.Conflict, "administrators of the tenant %s are let in by its own, or by whoever has the server's files", name).
+			WithCode("main_tenant")
+	}
 	var link string
 	t, err := e.changeTenant(ctx, c, change{name, "invite-administrator " + name, idem, r, r.Reason, true}, func(t *tenant) (amendment, error) {
 		if t.Setup == (identity.Link{}) {
