@@ -340,6 +340,12 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 			t.Errorf("%s signs in: %v, want Carol alone, of whom nothing was lost", name, err)
 		}
 	}
+	if _, err := env.Engine.EnableUser(t.Context(), env.Ann, "bob", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := signIn(t, env, bobs); !unauthenticated(err) {
+		t.Errorf("a key that may have been revoked admits Bob again: %v", err)
+	}
 	for i, want := range []bool{false, true} {
 		if _, err := env.Engine.LogFile(t.Context(), paths[i], "shards", ""); (err == nil) != want {
 			t.Errorf("reader %d reads: %v, want %v", i, err, want)
