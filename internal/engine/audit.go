@@ -25,7 +25,7 @@ const auditBlocks = 4096
 // Audit searches the log: what was done, by whom, from where, on what. Each entry is
 // checked before it is told, and the log is told that somebody read it.
 func (e *Engine) Audit(ctx context.Context, c Caller, q api.AuditQuery) (api.AuditEntries, error) {
-	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
+	if err := e.may(ctx, c, access.ReadAudit, "log", ""); err != nil {
 		return api.AuditEntries{}, err
 	}
 	limit, err := Page{Limit: q.Limit}.limit()
@@ -228,7 +228,7 @@ const auditExportBatch = 256
 // ExportAudit reads the audit, oldest first, up to where it ends now. The log is told
 // before the first entry is read.
 func (e *Engine) ExportAudit(ctx context.Context, c Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error) {
-	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
+	if err := e.may(ctx, c, access.ExportAudit, "log", ""); err != nil {
 		return nil, err
 	}
 	question, err := readAuditFilter(q.AuditFilter)
