@@ -415,7 +415,8 @@ func openPage[D any](ctx context.Context, e *Engine, scope store.Scope, kind sto
 	return all, next, nil
 }
 
-// requireAdministrator refuses a change after which nobody could take it back. changed
+// requireAdministrator refuses a change after which nobody could take it back, for want
+// of somebody with the role or with a key. changed
 // and regrouped are what is to be of one principal, and of one group; nil: no such.
 func (e *Engine) requireAdministrator(ctx context.Context, scope store.Scope, changed *identity.Principal, regrouped *identity.Group) error {
 	groups, _, err := openPage(ctx, e, scope, store.Group, Page{}, 0, e.openGroup)
@@ -434,15 +435,16 @@ func (e *Engine) requireAdministrator(ctx context.Context, scope store.Scope, ch
 	if err != nil {
 		return err
 	}
+	now := e.moment()
 	for _, p := range all {
 		said := &p.Principal
 		if changed != nil && changed.Name == said.Name {
 			said = changed
 		}
-		if said.State == identity.Active && (slices.Contains(said.Roles, access.Admin) || slices.ContainsFunc(said.Groups, func(g string) bool { return gives[g] })) {
+		if said.SignsIn(now) && (slices.Contains(said.Roles, access.Admin) || slices.ContainsFunc(said.Groups, func(g string) bool { return gives[g] })) {
 			return nil
 		}
 	}
 	return fault.New(fault.Conflict, "nobody would be an administrator any more").WithCode("last_administrator").
-		WithHint("give somebody else the role Admin first")
+		WithHint("give somebody else the role Admin, or the last one another API key, first")
 }

@@ -229,6 +229,8 @@ func TestTheLastAdministratorStays(t *testing.T) {
 	refused("taking the role", err)
 	_, err = e.DisableUser(ctx, env.Ann, "ann", api.ReasonRequest{}, "")
 	refused("disabling", err)
+	_, err = e.RevokeAPIKey(ctx, env.Ann, env.Ann.Key, api.ReasonRequest{}, "")
+	refused("revoking the only key", err)
 	if _, err := e.CreateGroup(ctx, env.Ann, api.GroupRequest{Name: "admins", Roles: []string{"Admin"}}, ""); err != nil {
 		t.Fatal(err)
 	}

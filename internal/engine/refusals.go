@@ -31,8 +31,8 @@ var refusalTimes = []time.Duration{time.Second, 10 * time.Second, time.Minute}
 const (
 	// refusalQuiet is how long somebody must not have been refused to be forgotten.
 	refusalQuiet = time.Minute
-	// maxRefused bounds how many principals, or addresses, are told apart at a time.
-	// All others share one count.
+	// maxRefused bounds how many principals, or addresses, of a tenant are told apart at a
+	// time. All others of it share one count.
 	maxRefused = 256
 	// maxResource bounds what of an id, which may be anything, is told.
 	maxResource = 100
@@ -45,8 +45,9 @@ type refusals struct {
 	engine *Engine
 	kind   string // leaf's kind, such as accessDenied
 
-	mu   sync.Mutex // guards open
+	mu   sync.Mutex // guards open and of
 	open map[refusedBy]*refusal
+	of   map[store.Scope]int // how many of a tenant are open
 	some chan struct{} // has room for one: open is not empty any more
 }
 
@@ -66,7 +67,7 @@ type refusal struct {
 }
 
 func newRefusals(e *Engine, kind string, some chan struct{}) *refusals {
-	return &refusals{engine: e, kind: kind, open: map[refusedBy]*refusal{}, some: some}
+	return &refusals{engine: e, kind: kind, open: map[refusedBy]*refusal{}, of: map[store.Scope]int{}, some: some}
 }
 
 // note takes a refusal down. The first of somebody is in the log when note
@@ -95,12 +96,13 @@ func (r *refusals) count(by *refusedBy, actor Caller, action string, now time.Ti
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, ok := r.open[*by]
-	if !ok && len(r.open) >= maxRefused {
+	if !ok && r.of[by.scope] >= maxRefused {
 		by.who, actor = "", Caller{Scope: actor.Scope}
 		known, ok = r.open[*by]
 	}
 	if !ok {
 		r.open[*by] = &refusal{actor: actor, since: now, actions: map[string]bool{}}
+		r.of[by.scope]++
 		select {
 		case r.some <- struct{}{}:
 		default: // it is known
@@ -150,7 +152,7 @@ func (r *refusals) take(all bool) map[refusedBy]refusal {
 		switch {
 		case counted.count == 0:
 			if all || waited >= refusalQuiet {
-				delete(r.open, by)
+				r.forget(by)
 			}
 		case all || waited >= refusalTimes[counted.told]:
 			taken[by] = *counted
@@ -161,12 +163,22 @@ func (r *refusals) take(all bool) map[refusedBy]refusal {
 	return taken
 }
 
+// forget is for a caller who holds mu.
+func (r *refusals) forget(by refusedBy) {
+	delete(r.open, by)
+	if r.of[by.scope]--; r.of[by.scope] == 0 {
+		delete(r.of, by.scope)
+	}
+}
+
 func (r *refusals) putBack(by refusedBy, counted refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if newer, ok := r.open[by]; ok {
 		counted.count += newer.count
 		maps.Copy(counted.actions, newer.actions)
+	} else {
+		r.of[by.scope]++
 	}
 	r.open[by] = &counted
 }

@@ -134,6 +134,29 @@ func TestAFloodOfStrangersIsBounded(t *testing.T) {
 	})
 }
 
+// TestRefusalsOfATenantTakeNoOthersPlace refuses more principals of a company than are
+// told apart.
+func TestRefusalsOfATenantTakeNoOthersPlace(t *testing.T) {
+	env := testenv.New(t, nil)
+	acme := env.Tenant("acme")
+	for i := range 300 {
+		who := acme.Ann
+		who.Principal = fmt.Sprintf("p%d", i)
+		refuse(t, acme, who, 1)
+	}
+	bob := env.Ann
+	bob.Principal = "bob"
+	refuse(t, env, bob, 1)
+	told := entriesOf(t, env, "access.denied")
+	if len(told) != 1 {
+		t.Fatalf("%d refusals in the log of main, want one", len(told))
+	}
+	actor, _ := told[0].Fields["$actor"].(*canon.Context)
+	if who, _ := actor.Get("principal"); who != canon.String("bob") {
+		t.Errorf("it is of %v, want Bob", actor)
+	}
+}
+
 // TestRefusalsOfALogThatCannotBeWrittenAreToldLater has the database refuse leaves
 // for a while.
 func TestRefusalsOfALogThatCannotBeWrittenAreToldLater(t *testing.T) {

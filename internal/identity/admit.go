@@ -100,6 +100,11 @@ func (k *Known) key(token [32]byte) (found *knownKey) {
 	return found
 }
 
+// SignsIn reports whether a principal has a way to sign in at a time.
+func (p *Principal) SignsIn(at time.Time) bool {
+	return p.State == Active && slices.ContainsFunc(p.Keys, func(k APIKey) bool { return k.Expires.IsZero() || at.Before(k.Expires) })
+}
+
 // Redeems reports whether the link is the one of a token, and still counts.
 func (l Link) Redeems(token [32]byte, at time.Time) bool {
 	return subtle.ConstantTimeCompare(l.Token[:], token[:]) == 1 && l != (Link{}) && at.Before(l.Expires)
