@@ -16,7 +16,7 @@ func entryIDs(t *testing.T, env *testenv.Env) []store.ID {
 	t.Helper()
 	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
 	defer db.Close()
-	rows, err := db.Query(`SELECT object FROM leaves WHERE seq = 0 ORDER BY object`)
+	rows, err := db.Query(`SELECT object FROM leaves WHERE tenant = ? AND seq = 0 ORDER BY object`, env.Ann.Scope.Tenant())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ type refusals struct {
 	mu   sync.Mutex // guards open and of
 	open map[refusedBy]*refusal
 	of   map[store.Scope]int // how many of a tenant are open
-	some chan struct{} // has room for one: open is not empty any more
+	some chan struct{}       // has room for one: open is not empty any more
 }
 
 // refusedBy is whom refusals are counted for: a principal, or an address.
