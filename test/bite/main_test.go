@@ -132,6 +132,20 @@ func TestChance(t *testing.T) {
 	})
 }
 
+func TestCount(t *testing.T) {
+	ran := 0
+	for _, name := range []string{"nothing", "zero"} {
+		t.Run(name, func(t *testing.T) {
+			if ran++; name == "zero" && Safe(0) {
+				t.Error("0 accepted")
+			}
+		})
+	}
+	if ran != 2 {
+		t.Error("it needs both")
+	}
+}
+
 func TestBroken(t *testing.T) { t.Skip("replaced in a test") }
 `,
 	"cmd/main.go":      "package main\n\nimport \"example.org/p\"\n\nfunc main() {\n\tprintln(p.Safe(0))\n}\n",
@@ -160,6 +174,7 @@ var patchCases = []patchCase{
 	{"generic", "Test: . -run TestFirst", "p.go", "return none, false", "return none, true", "bites", ""},
 	{"import", test, "p.go", safe, "func Safe(n int) bool {\n\treturn errors.Join() == nil || accept()\n}\n\nfunc accept() bool { return true }\n", "bites", ""},
 	{"chance", "Test: . -run TestChance", "p.go", "return n > 0", "return true", "TestChance/process/", ""},
+	{"counted", "Test: . -run TestCount", "p.go", "return n > 0", "return true", "TestCount/zero", ""},
 	{"program", "Test: . -run TestPrograms", "p.go", "return n > 0", "return n >= 0", "bites", ""},
 
 	{"constant", "Test: . -run TestSteps", "p.go", "most = 3", "most = 4", "bites", "it changes a declaration or directive of p.go"},

@@ -47,6 +47,7 @@ func output(ctx context.Context, cmd *exec.Cmd, name string, limit time.Duration
 type outcome struct {
 	unbuilt bool
 	ran     []string // tests and subtests
+	failed  []string // tests and subtests
 	where   string   // the innermost test that failed
 	crash   string   // the first line of a panic or fatal error
 	missing string   // what the package's tests lack on this machine
@@ -85,6 +86,7 @@ func (o *outcome) line(text string) {
 	}
 	if name, ok := strings.CutPrefix(strings.TrimLeft(text, " "), "--- FAIL: "); ok {
 		name, _, _ = strings.Cut(name, " ")
+		o.failed = append(o.failed, strings.TrimSpace(name))
 		if strings.Count(name, "/") > strings.Count(o.where, "/") || o.where == "" {
 			o.where = strings.TrimSpace(name)
 		}
