@@ -33,6 +33,35 @@ func failAt(point string, n int64) func(string) error {
 	}
 }
 
+// TestWhatIsOverwrittenLeavesNoBytes overwrites a value by a statement that erases
+// nothing by itself.
+func TestWhatIsOverwrittenLeavesNoBytes(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := openDB(t, store.Config{Path: dir})
+	const mark = "CANARY-overwritten-77ab"
+	run := func(text string) {
+		t.Helper()
+		ok(t, db.OnWriter(t.Context(), text))
+		ok(t, db.Forget(t.Context()))
+	}
+	inFile := func() bool {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(dir, "data.db"))
+		ok(t, err)
+		return bytes.Contains(data, []byte(mark))
+	}
+	run("CREATE TABLE notes (id INTEGER PRIMARY KEY, note TEXT)")
+	run("INSERT INTO notes VALUES (1, '" + strings.Repeat(mark, 5) + "'), (2, 'another')")
+	if !inFile() {
+		t.Fatal("the search does not find what must be there")
+	}
+	run("UPDATE notes SET note = 'gone' WHERE id = 1")
+	if inFile() {
+		t.Error("the bytes of a value that was overwritten stay in the file")
+	}
+}
+
 // TestEveryWriteFails lets each statement of a unit fail once. The unit must
 // leave nothing, its neighbor everything, and the same unit must then succeed.
 func TestEveryWriteFails(t *testing.T) {
