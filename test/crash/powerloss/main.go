@@ -202,7 +202,9 @@ func (u *user) job(ctx context.Context, kind, result string) error {
 	for _, job := range jobs.Items {
 		r := api.CompleteJobRequest{Lease: job.Lease, Variables: []byte(result)}
 		done, err := u.node.Engine.CompleteJob(ctx, u.caller, job.ID, r, u.once())
-		if fault.CodeOf(err) == "lease_lost" { // whom it is about was erased meanwhile
+		// Whom it is about was erased meanwhile, which ends leases; whoever got the job
+		// then may have done it.
+		if code := fault.CodeOf(err); code == "lease_lost" || code == "job_closed" {
 			continue
 		}
 		if err := u.acknowledge(done, err); err != nil {
