@@ -16,7 +16,6 @@ const securityScheme = "apiKey"
 
 // newSpec returns the API's description without its operations.
 func newSpec(version string) *huma.OpenAPI {
-	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	return &huma.OpenAPI{
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
@@ -28,7 +27,7 @@ func newSpec(version string) *huma.OpenAPI {
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Components: &huma.Components{
-			Schemas: registry,
+			Schemas: newRegistry(),
 			SecuritySchemes: map[string]*huma.SecurityScheme{
 				securityScheme: {Type: "http", Scheme: "bearer", Description: "an API key, usk_..."},
 			},
@@ -36,8 +35,25 @@ func newSpec(version string) *huma.OpenAPI {
 	}
 }
 
-// document describes the operation but for its query and body.
+func newRegistry() huma.Registry {
+	return huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+}
+
+// describe returns the OpenAPI document of the operations. It is not made with
+// their binders, though from the same schemas: it takes far more time and memory
+// than those, and most servers are never asked for it.
+func describe(operations []*operation, version string) ([]byte, error) {
+	spec := newSpec(version)
+	for _, o := range operations {
+		spec.AddOperation(o.document(spec.Components.Schemas))
+	}
+	return marshalSpec(spec)
+}
+
+// document describes the operation.
 func (o *operation) document(registry huma.Registry) *huma.Operation {
+	described := *o // for compile sets the binders, which requests are using
+	query, body := described.compile(registry)
 	doc := &huma.Operation{
 		Method: o.method, Path: o.path, OperationID: o.id, Tags: []string{o.tag}, Summary: o.summary,
 		Responses: o.responses(registry), Security: []map[string][]string{{securityScheme: {}}},
@@ -58,6 +74,13 @@ func (o *operation) document(registry huma.Registry) *huma.Operation {
 			Name: api.IdempotencyKey, In: "header", Description: "repeats of the change carry the same key and get the same answer",
 			Schema: &huma.Schema{Type: "string", MinLength: pointer(1), MaxLength: pointer(255), Pattern: "^[!-~]+$"},
 		})
+	}
+	if o.streams {
+		o.describeFile(doc)
+	}
+	doc.Parameters = append(doc.Parameters, query...)
+	if body != nil {
+		doc.RequestBody = &huma.RequestBody{Required: described.needsBody, Content: content("application/json", body)}
 	}
 	return doc
 }

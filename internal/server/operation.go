@@ -72,25 +72,18 @@ func pathVariable(path string) string {
 // changes reports whether the operation takes an idempotency key.
 func (o *operation) changes() bool { return o.method != http.MethodGet && !o.unkeyed }
 
-// compile makes the operation's binders and returns its documentation.
-func (o *operation) compile(registry huma.Registry) *huma.Operation {
-	doc := o.document(registry)
-	if o.streams {
-		o.describeFile(doc)
-	}
-	if o.method == http.MethodGet || o.streams {
-		var params []*huma.Param
-		o.query, params = queryFields(registry, o.in)
-		doc.Parameters = append(doc.Parameters, params...)
-		return doc
-	}
-	if o.in == reflect.TypeFor[none]() { // no body, or an empty object
+// compile makes the operation's binders and returns what they were made from:
+// the parameters of its query, or the schema of its body.
+func (o *operation) compile(registry huma.Registry) (query []*huma.Param, body *huma.Schema) {
+	switch {
+	case o.method == http.MethodGet || o.streams:
+		o.query, query = queryFields(registry, o.in)
+	case o.in == reflect.TypeFor[none](): // no body, or an empty object
 		o.bind = newBinder(registry, o.in, &huma.Schema{Type: huma.TypeObject})
-		return doc
+	default:
+		body = registry.Schema(o.in, true, "")
+		o.bind = newBinder(registry, o.in, body)
+		o.needsBody = len(registry.SchemaFromRef(body.Ref).Required) > 0
 	}
-	s := registry.Schema(o.in, true, "")
-	o.bind = newBinder(registry, o.in, s)
-	o.needsBody = len(registry.SchemaFromRef(s.Ref).Required) > 0
-	doc.RequestBody = &huma.RequestBody{Required: o.needsBody, Content: content("application/json", s)}
-	return doc
+	return query, body
 }

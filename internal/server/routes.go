@@ -280,7 +280,11 @@ func (s *Server) ownRoutes() []*operation {
 	routes[0].free, routes[1].free = true, true // somebody asks every few seconds
 	routes[1].serve = s.ready
 	routes[2].serve = func(_ context.Context, x *exchange) error {
-		x.write(http.StatusOK, "application/json", s.openapi)
+		description, err := s.openapi()
+		if err != nil {
+			return err
+		}
+		x.write(http.StatusOK, "application/json", description)
 		return nil
 	}
 	return routes

@@ -17,10 +17,10 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/underseal/underseal/internal/limit"
@@ -94,7 +94,7 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *Metrics
 	mux      *http.ServeMux
-	openapi  []byte
+	openapi  func() ([]byte, error) // made when first asked for
 	notFound *operation
 	requests *requestIDs
 	missing  missing
@@ -118,19 +118,18 @@ func New(config Config) (*Server, error) {
 		mux: http.NewServeMux(), requests: newRequestIDs(),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
-	if err := s.register(s.operations()); err != nil {
-		return nil, fmt.Errorf("register routes: %w", err)
-	}
+	s.register(s.operations())
 	return s, nil
 }
 
-// register puts the operations on the mux and into the OpenAPI document.
-func (s *Server) register(operations []*operation) error {
-	spec := newSpec(s.config.Version)
+// register puts the operations on the mux.
+func (s *Server) register(operations []*operation) {
+	s.openapi = sync.OnceValues(func() ([]byte, error) { return describe(operations, s.config.Version) })
+	registry := newRegistry()
 	methods := map[string][]string{}
 	for _, o := range operations {
 		o.limit = orDefault(o.limit, s.config.MaxBody)
-		spec.AddOperation(o.compile(spec.Components.Schemas))
+		o.compile(registry)
 		methods[o.path] = append(methods[o.path], o.method)
 		s.handle(o.method+" "+o.path, o)
 	}
@@ -140,9 +139,6 @@ func (s *Server) register(operations []*operation) error {
 	s.handleLogFiles()
 	s.notFound = noSuchRoute()
 	s.handle("/", s.notFound)
-	var err error
-	s.openapi, err = marshalSpec(spec)
-	return err
 }
 
 func (s *Server) handle(pattern string, o *operation) {
