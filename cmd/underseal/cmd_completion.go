@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -17,11 +19,15 @@ func (completionCmd) Help() string {
 	return standsAlone + ` For the present shell: source <(underseal completion bash).`
 }
 
-func (c *completionCmd) Run(e *env) error {
+func (c *completionCmd) Run(_ context.Context, e *env) error {
+	parser, err := newParser(new(cli), e, os.Exit)
+	if err != nil {
+		return err
+	}
 	var script bytes.Buffer
-	levels := completionLevels(e.parser.Model.Node)
+	levels := completionLevels(parser.Model.Node)
 	map[string]func(io.Writer, []completionLevel){"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[c.Shell](&script, levels)
-	_, err := e.stdout.Write(script.Bytes())
+	_, err = e.stdout.Write(script.Bytes())
 	return err
 }
 

@@ -30,7 +30,7 @@ type settingLine struct {
 	Meaning string `json:"meaning"`
 }
 
-func (configCheckCmd) Run(e *env) error {
+func (configCheckCmd) Run(_ context.Context, e *env) error {
 	lines := e.settings.lines()
 	e.warnUnknown()
 	if err := e.settings.check(); err != nil {

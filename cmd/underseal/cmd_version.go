@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime"
@@ -22,7 +23,7 @@ type versionInfo struct {
 	Platform string `json:"platform"`
 }
 
-func (versionCmd) Run(e *env) error {
+func (versionCmd) Run(_ context.Context, e *env) error {
 	v := buildVersion()
 	return e.result(v, func(w io.Writer) {
 		fmt.Fprintf(w, "underseal %s (%s, %s)\n", v.Version, v.Platform, v.Go)

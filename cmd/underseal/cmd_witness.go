@@ -133,7 +133,7 @@ func (witnessKeygenCmd) Help() string {
 	return standsAlone + " Prints the public key, which operators of logs put into their configuration."
 }
 
-func (c *witnessKeygenCmd) Run(e *env) error {
+func (c *witnessKeygenCmd) Run(_ context.Context, e *env) error {
 	key, err := witness.GenerateKey(c.Key, c.Name)
 	if err != nil {
 		return err

@@ -74,13 +74,17 @@ func withoutCommand(group string) string {
 	return "Without a command: list; see underseal " + group + " list --help."
 }
 
+// A command is what each leaf of the tree is.
+type command interface {
+	Run(context.Context, *env) error
+}
+
 // env is what a command gets from the process it runs in.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	json           bool
 	settings       *settings
-	parser         *kong.Kong
 }
 
 // run is the program. It returns the exit code.
@@ -109,35 +113,48 @@ func versionCommand(args []string) []string {
 }
 
 func (e *env) run(ctx context.Context, args []string) error {
+	run, name, err := e.parse(args)
+	if err != nil || run == nil {
+		return err
+	}
+	err = e.explain(run(ctx, e))
+	if u := (*usage)(nil); errors.As(err, &u) && u.command == "" {
+		u.command = name
+	}
+	return err
+}
+
+// parse reads the arguments and the settings, and returns the command to run with
+// its name; none when the help was asked for. What it read them with is let go of: a
+// server would keep the tree of all commands in its memory.
+func (e *env) parse(args []string) (run func(context.Context, *env) error, name string, err error) {
 	var commands cli
+	if err := checkText(args); err != nil {
+		return nil, "", err
+	}
 	helped := false
 	parser, err := newParser(&commands, e, func(int) { helped = true })
 	if err != nil {
-		return err
-	}
-	e.parser = parser
-	if err := checkText(args); err != nil {
-		return err
+		return nil, "", err
 	}
 	parsed, err := parser.Parse(args)
 	switch {
 	case helped: // kong goes on parsing after it printed the help
-		return nil
+		return nil, "", nil
 	case err != nil:
-		return usageError(err)
+		return nil, "", usageError(err)
 	}
 	if err := emptyID(parsed); err != nil {
-		return err
+		return nil, "", err
 	}
 	if e.settings, err = loadSettings(commands.Config, os.Environ(), flagSettings(parsed)); err != nil {
-		return err
+		return nil, "", err
 	}
-	parsed.BindTo(ctx, (*context.Context)(nil))
-	err = e.explain(parsed.Run(e))
-	if u := (*usage)(nil); errors.As(err, &u) && u.command == "" {
-		u.command = commandOf(parsed)
+	chosen, ok := parsed.Selected().Target.Addr().Interface().(command)
+	if !ok {
+		return nil, "", fmt.Errorf("%s is no command", commandOf(parsed))
 	}
-	return err
+	return chosen.Run, commandOf(parsed), nil
 }
 
 // checkText refuses arguments that are no text, which the parser and encoding/json
