@@ -568,6 +568,9 @@ func (a *auditor) state() map[string][][]any {
 // TestEveryActLeavesItsLeaf drives every use case twice: while the database takes no
 // leaf, when it must have no effect and show nothing, and then again.
 func TestEveryActLeavesItsLeaf(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every act, and each of them refused")
+	}
 	began, ahead, july := time.Now(), &atomic.Int64{}, time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC) // when no log ends
 	env := testenv.New(t, func(c *node.Config) {
 		c.ErasureEpoch = time.Hour

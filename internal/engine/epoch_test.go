@@ -83,6 +83,9 @@ func keptRoot(t *testing.T, rotates bool) {
 // TestAnEpochEndsByItself waits for the node to end an epoch: not before it is over, and
 // an hour later at most, or the time that a shorter one takes.
 func TestAnEpochEndsByItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a year of virtual time")
+	}
 	for name, test := range map[string]struct{ epoch, late time.Duration }{
 		"five hours":  {5 * time.Hour, time.Hour},
 		"ten minutes": {10 * time.Minute, 10 * time.Minute},
@@ -214,10 +217,10 @@ var endWrites = []string{
 // TestAnEndOfAnEpochThatIsCutOffIsDoneAnew lets each write of an end fail in turn: with
 // all that follow and a restart, as in a crash, and alone.
 func TestAnEndOfAnEpochThatIsCutOffIsDoneAnew(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a crash at every write")
+	}
 	for _, crash := range []bool{true, false} {
-		if !crash && testing.Short() {
-			continue
-		}
 		var failed []string
 		for n := 1; n == len(failed)+1; n++ {
 			t.Run(fmt.Sprintf("write %d, crash %t", n, crash), func(t *testing.T) {

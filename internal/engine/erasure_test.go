@@ -528,6 +528,9 @@ func snapshot(t *testing.T, env *testenv.Env, names ...string) (restore func()) 
 }
 
 func TestARestoredBackupIsErasedBeforeItServes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("backups, restored and erased")
+	}
 	for _, kind := range erasedKinds() {
 		for _, file := range []string{"data.db", "keys.db"} {
 			for _, when := range []string{"before the order", "after the order"} {
@@ -713,6 +716,9 @@ func TestNothingClearStaysInTheFiles(t *testing.T) {
 // TestErasingWhileStepsGoOn erases a person over and over while others write about
 // them: nothing under a destroyed key is ever readable, and nothing breaks.
 func TestErasingWhileStepsGoOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("steps and erasures for a while")
+	}
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	ids := []string{env.Start("classified", somebody), env.Start("classified", somebody)}

@@ -194,6 +194,7 @@ func (a *anchors) MaySign() error               { return a.halted }
 // Evidence that has to be anchored is given out when it is, and discloses nothing
 // before; when that will be is said.
 func TestEvidenceThatIsNotAnchoredYet(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	id, _, _ := completedLoan(t, env)
 	in := api.EvidenceRequest{Instance: id, Fields: []string{"$actor"}, Anchored: true}

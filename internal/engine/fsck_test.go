@@ -134,6 +134,9 @@ var unnamedInserts = map[string]string{
 // TestWhatIsAddedIsNamed adds rows to every table, each a copy of one that is there but for
 // one column of its key, and requires that the check names something.
 func TestWhatIsAddedIsNamed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a check of all data for every row")
+	}
 	w := theWorld(t)
 	var all []mutation
 	for _, file := range []string{"data.db", "keys.db"} {
@@ -180,6 +183,9 @@ func (m mutation) mayEndACheck(t *testing.T, err error) {
 // TestOneRowHidesNoOther puts rows where none of ours can be, and requires that the check
 // names them and all else that was changed.
 func TestOneRowHidesNoOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a check of all data for every row")
+	}
 	w := theWorld(t)
 	running, second := idBytes(t, w.instances[2]), idBytes(t, w.instances[3])
 	longer := append(bytes.Clone(running), 0)
@@ -492,6 +498,9 @@ func TestACheckGoesOnWhereItWas(t *testing.T) {
 // TestWhatIsChangedBehindACheckIsNamedByTheNext stops a check, changes what it has been
 // past, and goes on: it cannot name that any more, and the next whole check must.
 func TestWhatIsChangedBehindACheckIsNamedByTheNext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("checks of all data")
+	}
 	w := theWorld(t)
 	past := func(s engine.CheckState, object string) bool {
 		return s.After != "" && bytes.Compare(idBytes(t, s.After), idBytes(t, object)) >= 0
@@ -546,6 +555,9 @@ func TestWhatIsChangedBehindACheckIsNamedByTheNext(t *testing.T) {
 // TestAFindingNamesTheTableThatWasChanged changes rows of one instance, and of one table
 // at a time.
 func TestAFindingNamesTheTableThatWasChanged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a check of all data for every change")
+	}
 	w := theWorld(t)
 	object := w.instances[2] // runs, and has a task, jobs and a timer
 	for _, test := range []struct{ where, sql string }{

@@ -95,6 +95,9 @@ func (n *neighborhood) open(t *testing.T) {
 }
 
 func TestATenantWhoseErasuresWaitHoldsUpNoOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two tenants, and hours of tries")
+	}
 	for how, away := range map[string]func(*kmstest.Faulty){"unreachable": (*kmstest.Faulty).Unreachable, "denied": (*kmstest.Faulty).Deny} {
 		t.Run(how, func(t *testing.T) {
 			neighbors(t, true, func(t *testing.T, n *neighborhood) {

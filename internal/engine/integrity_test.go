@@ -393,6 +393,9 @@ func TestALeafThatNoServerMadeIsNamedBeforeItHasAPlace(t *testing.T) {
 // TestAChangeThatIsMadeAgainIsToldAgain changes a row, puts it right and changes it again,
 // while one server runs.
 func TestAChangeThatIsMadeAgainIsToldAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours in which the server checks itself")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		env := testenv.New(t, func(c *node.Config) { c.CheckRate = 20 })
 		env.Deploy("all.bpmn", everything)

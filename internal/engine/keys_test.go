@@ -160,6 +160,9 @@ func TestRotatingAKeyTwiceByMistake(t *testing.T) {
 
 // TestKeysAreRotatedOnSchedule lets hours pass.
 func TestKeysAreRotatedOnSchedule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of rotations")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		env := testenv.New(t, func(c *node.Config) {

@@ -178,6 +178,9 @@ func revoke(t *testing.T, env *testenv.Env, name string) api.Signer {
 // TestAnObjectThatRulesIsNotSetBack puts all rows of an object back to a former moment,
 // at once and so that they fit each other, and starts the server anew.
 func TestAnObjectThatRulesIsNotSetBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every kind of object, restarted")
+	}
 	for _, r := range rulers {
 		t.Run(r.name, func(t *testing.T) {
 			env := testenv.New(t, nil)
@@ -368,6 +371,7 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 // TestLeavesBehindTheLastHeadOfAnEndedLogHaveNoProof restores data that have more
 // leaves than signed heads cover, as a copy between a step and its checkpoint has.
 func TestLeavesBehindTheLastHeadOfAnEndedLogHaveNoProof(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	id := env.Start("timed", `{}`)
@@ -406,6 +410,7 @@ func TestLeavesBehindTheLastHeadOfAnEndedLogHaveNoProof(t *testing.T) {
 // TestAPolicyTakesNoPlaceUnproven moves the leaf by which the platform's key was
 // revoked.
 func TestAPolicyTakesNoPlaceUnproven(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	env.Start("timed", `{}`)

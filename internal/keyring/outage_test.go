@@ -38,6 +38,9 @@ func (e *env) warm() envelope.KeyID {
 }
 
 func TestAnOutageIsSurvivedUntilTheHardAgeAndNotLonger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hours of an outage, second by second")
+	}
 	for name, every := range map[string]time.Duration{
 		"a server in constant use":       time.Second,
 		"a server that is used at times": 7 * time.Minute,

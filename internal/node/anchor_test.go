@@ -183,6 +183,9 @@ func (w *watched) signsNothing(n *node.Node, key string, halted bool) {
 // TestATenantsLogIsAnchoredAndAHaltStopsIt has a node seen by a witness; then its
 // anchor log is set back behind its back.
 func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a server that is started again and again")
+	}
 	w, n := newWatched(t)
 	annsKey := w.written(n)
 	w.seen(0)
@@ -212,6 +215,9 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 // TestNothingIsSignedBeforeWitnessesConfirm starts a node while its witness is away: with
 // the data that the witness has seen, and with data and keys that were set back together.
 func TestNothingIsSignedBeforeWitnessesConfirm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a database that is set back again and again")
+	}
 	w, n := newWatched(t)
 	annsKey := w.written(n)
 	w.seen(0)

@@ -40,6 +40,9 @@ func newBucket(t testing.TB, answered bool) *s3test.Bucket {
 }
 
 func TestABucketIsAStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("uploads hundreds of MiB")
+	}
 	blobtest.TestStore(t, func(t *testing.T) blobtest.Storage { return newBucket(t, false) })
 }
 
@@ -48,6 +51,9 @@ func TestABucketSurvivesALostAnswer(t *testing.T) {
 }
 
 func TestOneLostMessageEndsNoUpload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an upload for every message")
+	}
 	for name, answered := range map[string]bool{"a request": false, "an answer": true} {
 		t.Run(name, func(t *testing.T) { s3test.TestOneLost(t, newBucket(t, answered)) })
 	}
