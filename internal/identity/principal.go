@@ -70,6 +70,7 @@ type Tenant struct {
 	State    State          // Active or Disabled
 	Networks []netip.Prefix // where its people may come from; none: anywhere
 	Setup    Link           // makes its first administrator
+	Issuers  []Issuer       // whose word counts for who calls
 }
 
 // MainTenant is the tenant that every installation has, and whose Operators make others.
@@ -179,6 +180,7 @@ func (t *Tenant) Fields() []Field {
 		{"state", canon.String(t.State)},
 		{"networks", networks(t.Networks)},
 		{"setup", t.Setup.value()},
+		{"issuers", issuers(t.Issuers)},
 	}
 }
 
@@ -188,6 +190,7 @@ func ParseTenant(values map[string]canon.Value) (Tenant, error) {
 	t := Tenant{
 		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
 		State: State(textOf(values["state"])), Networks: listOf(values["networks"], networkOf), Setup: linkOf(values["setup"]),
+		Issuers: listOf(values["issuers"], issuerOf),
 	}
 	return t, same("tenant", t.Fields(), values)
 }

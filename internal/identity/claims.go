@@ -1,0 +1,42 @@
+package identity
+
+import "time"
+
+// Claims is what an issuer says of whom a token is about.
+type Claims struct {
+	Issuer  string // URL
+	Subject string // never given to anybody else by that issuer; a name or an address is
+	Session string // at the issuer; empty: it has said none
+	Expires time.Time
+
+	// What an issuer of people says besides.
+	Name    string // the claim that its settings name; empty: it has none
+	Display string
+	Mail    string   // verified by the issuer
+	Groups  []string // there
+
+	// Thumbprint is of the client certificate without which the token does not count
+	// (RFC 8705 section 3.1), SHA-256 in base64url; empty: it counts without.
+	Thumbprint string
+	Scopes     []string // words of the scope claim
+}
+
+// Attempt is a sign-in that was begun at an issuer. What it holds is secret, and good for
+// one answer of the issuer.
+type Attempt struct {
+	State    string
+	Nonce    string
+	Verifier string // of PKCE (RFC 7636)
+	Redirect string // where the issuer sends the browser
+	Begun    time.Time
+}
+
+// AttemptAge is how long a sign-in may take.
+const AttemptAge = 10 * time.Minute
+
+// Logout is an issuer's word that somebody has signed out there.
+type Logout struct {
+	Issuer  string // URL
+	Subject string // empty: it has said the session only
+	Session string // empty: all of the subject
+}

@@ -1,0 +1,9 @@
+package oidc
+
+import "github.com/underseal/underseal/internal/network"
+
+// Dials reports whether an address may be connected to when the operator has allowed none.
+func Dials(host string) (bool, error) {
+	err := newWeb(network.List{}, nil).mayDial("tcp", host+":443", nil)
+	return err == nil, err
+}

@@ -1,0 +1,91 @@
+package oidc_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/underseal/underseal/internal/identity"
+)
+
+const event = "http://schemas.openid.net/event/backchannel-logout"
+
+func (p *provider) logout(id string) claims {
+	return claims{
+		"iss": p.URL, "aud": client, "sub": "248289761001", "sid": "s-1", "jti": id, "iat": start.Unix(), "exp": start.Add(2 * time.Minute).Unix(),
+		"events": claims{event: claims{}},
+	}
+}
+
+func TestLogoutTokens(t *testing.T) {
+	p := newProvider(t)
+	s, stranger := newSigner(t, "1", jose.ES256), newSigner(t, "1", jose.ES256)
+	p.keys = []jose.JSONWebKey{s.public()}
+	c := p.client()
+	good := p.logout("a")
+	for _, test := range []struct{ name, token, because string }{
+		{"an ID token", s.sign(t, "JWT", good.with("events", nil)), "no logout token"},
+		{"another type", s.sign(t, "JWT", good), "no logout token"},
+		{"no event", s.sign(t, "logout+jwt", good.with("events", nil)), "no logout token"},
+		{"another event", s.sign(t, "logout+jwt", good.with("events", claims{event + "s": claims{}})), "no logout token"},
+		{"an event that is no object", s.sign(t, "logout+jwt", good.with("events", claims{event: true})), "no logout token"},
+		{"events that are no object", s.sign(t, "logout+jwt", good.with("events", event)), "no logout token"},
+		{"a nonce", s.sign(t, "logout+jwt", good.with("nonce", "n")), "no logout token"},
+		{"neither person nor session", s.sign(t, "logout+jwt", good.with("sub", nil).with("sid", nil)), "names nobody"},
+		{"a person that cannot be read", s.sign(t, "logout+jwt", good.with("sub", 7)), "names nobody"},
+		{"a session that cannot be read", s.sign(t, "logout+jwt", good.with("sid", "")), "names nobody"},
+		{"no id", s.sign(t, "logout+jwt", good.with("jti", nil)), "(jti)"},
+		{"no time of issue", s.sign(t, "logout+jwt", good.with("iat", nil)), "too old"},
+		{"old", s.sign(t, "logout+jwt", good.with("iat", start.Add(-6*time.Minute).Unix())), "too old"},
+		{"expired", s.sign(t, "logout+jwt", good.with("exp", start.Add(-time.Minute).Unix())), "expired"},
+		{"no expiry", s.sign(t, "logout+jwt", good.with("exp", nil)), "expired"},
+		{"for another client", s.sign(t, "logout+jwt", good.with("aud", "other")), "somebody else"},
+		{"of another issuer", s.sign(t, "logout+jwt", good.with("iss", "https://evil.example")), "another issuer"},
+		{"signed by somebody else", stranger.sign(t, "logout+jwt", good), "not signed"},
+		{"unsigned", unsigned(t, claims{"alg": "none", "typ": "logout+jwt"}, good, nil), "algorithm"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := c.Logout(t.Context(), p.people(), test.token)
+			wantRefused(t, err, test.because)
+		})
+	}
+	for id, test := range map[string]struct {
+		token claims
+		want  identity.Logout
+	}{
+		"both":      {good, identity.Logout{Issuer: p.URL, Subject: "248289761001", Session: "s-1"}},
+		"a session": {good.with("sub", nil), identity.Logout{Issuer: p.URL, Session: "s-1"}},
+		"a person":  {good.with("sid", nil), identity.Logout{Issuer: p.URL, Subject: "248289761001"}},
+	} {
+		if got, err := c.Logout(t.Context(), p.people(), s.sign(t, "logout+jwt", test.token.with("jti", id))); err != nil || got != test.want {
+			t.Errorf("%s: %+v, %v", id, got, err)
+		}
+	}
+}
+
+func TestALogoutTokenCountsOnce(t *testing.T) {
+	p := newProvider(t)
+	s := newSigner(t, "1", jose.ES256)
+	p.keys = []jose.JSONWebKey{s.public()}
+	c := p.client()
+	token := s.sign(t, "logout+jwt", p.logout("a").with("exp", start.Add(time.Hour).Unix()))
+	if _, err := c.Logout(t.Context(), p.people(), token); err != nil {
+		t.Fatal(err)
+	}
+	for _, passed := range []time.Duration{0, 5 * time.Minute, time.Minute} {
+		p.set(func() { p.now = p.now.Add(passed) })
+		_, err := c.Logout(t.Context(), p.people(), token)
+		because := "(jti)"
+		if passed == time.Minute {
+			because = "too old"
+		}
+		wantRefused(t, err, because)
+	}
+	other := p.people()
+	other.Client = "another"
+	p.set(func() { p.now = start })
+	if _, err := c.Logout(t.Context(), other, s.sign(t, "logout+jwt", p.logout("a").with("aud", "another"))); err != nil {
+		t.Errorf("the same id, for another client: %v", err)
+	}
+}

@@ -1,0 +1,126 @@
+package oidc
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/underseal/underseal/internal/network"
+)
+
+// Bounds of a request to an issuer.
+const (
+	callTime  = 10 * time.Second
+	maxAnswer = 1 << 20 // bytes
+	maxHops   = 3
+)
+
+// web is how issuers are reached.
+type web struct {
+	client  http.Client
+	allowed network.List
+}
+
+func newWeb(allowed network.List, roots *x509.CertPool) *web {
+	w := &web{allowed: allowed}
+	dialer := &net.Dialer{Timeout: callTime, Control: w.mayDial}
+	w.client = http.Client{
+		Timeout:       callTime,
+		CheckRedirect: sameHost,
+		Transport: &bounded{&http.Transport{
+			// No proxy: behind one, the address that is reached would not be looked at.
+			DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout: callTime, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
+			MaxResponseHeaderBytes: 64 << 10,
+		}},
+	}
+	return w
+}
+
+// mayDial looks at the address that a name resolved to, right before it is connected to.
+func (w *web) mayDial(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	if _, ok := w.allowed.Match(ip); ok || isPublic(ip) {
+		return nil
+	}
+	return fmt.Errorf("%s is no public address: the operator allows it with --oidc-networks", ip)
+}
+
+// shared are networks that belong to nobody alone, or lead into IPv4 (RFC 6890).
+var shared = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
+}
+
+// isPublic reports whether an address is on the Internet.
+func isPublic(ip netip.Addr) bool {
+	for _, n := range shared {
+		if n.Contains(ip) {
+			return false
+		}
+	}
+	return ip.IsGlobalUnicast() && !ip.IsPrivate()
+}
+
+// sameHost follows no redirection to another host: nobody has configured that one.
+func sameHost(next *http.Request, before []*http.Request) error {
+	first := before[0].URL
+	if next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(before) >= maxHops {
+		return errors.New("it sends elsewhere")
+	}
+	return nil
+}
+
+// bounded ends answers that are too long.
+type bounded struct{ http.RoundTripper }
+
+func (b *bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		answer.Body = &boundedBody{answer.Body, maxAnswer}
+	}
+	return answer, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	}
+	return n, err
+}
+
+// get returns the body of a good answer.
+func (w *web) get(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := w.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers with status %d", answer.StatusCode)
+	}
+	return io.ReadAll(answer.Body)
+}

@@ -1,0 +1,118 @@
+package oidc_test
+
+import (
+	"crypto/x509"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/network"
+	"github.com/underseal/underseal/internal/oidc"
+)
+
+// The administrator of a tenant names issuers, and is not to reach with that what only
+// the server does.
+func TestIssuersOutsideOfTheInternetAreForTheOperatorToAllow(t *testing.T) {
+	p := newProvider(t)
+	s := newSigner(t, "1", jose.ES256)
+	p.keys = []jose.JSONWebKey{s.public()}
+	roots := x509.NewCertPool()
+	roots.AddCert(p.Certificate())
+	elsewhere, err := network.Parse([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, allowed := range []network.List{{}, elsewhere} {
+		c := oidc.New(oidc.Config{Networks: allowed, Roots: roots, Now: p.clock})
+		if _, err := c.AccessToken(t.Context(), p.services(), s.sign(t, "", p.access())); fault.CodeOf(err) != "issuer_unavailable" {
+			t.Errorf("an issuer on this machine: %v", err)
+		}
+	}
+	for _, address := range []string{
+		"127.0.0.1", "[::1]", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "[::]", "224.0.0.1", "198.18.0.1",
+		"255.255.255.255", "[fe80::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[ff02::1]", "192.0.0.8", "240.0.0.1",
+	} {
+		dialed, err := oidc.Dials(address)
+		if dialed || err == nil || !strings.Contains(err.Error(), "--oidc-networks") {
+			t.Errorf("%s: %v, %v", address, dialed, err)
+		}
+	}
+	for _, address := range []string{"8.8.8.8", "[2606:4700::1111]", "[::ffff:8.8.8.8]"} {
+		if dialed, err := oidc.Dials(address); !dialed || err != nil {
+			t.Errorf("%s: %v, %v", address, dialed, err)
+		}
+	}
+}
+
+func TestWhatIssuersAnswer(t *testing.T) {
+	s := newSigner(t, "1", jose.ES256)
+	other := newProvider(t) // whose keys would do
+	other.keys = []jose.JSONWebKey{s.public()}
+	tests := []struct {
+		name   string
+		change func(p *provider)
+		good   bool
+	}{
+		{"what is right", func(*provider) {}, true},
+		{"another issuer", func(p *provider) { p.meta["issuer"] = "https://else.example" }, false},
+		{"the issuer with a slash", func(p *provider) { p.meta["issuer"] = p.URL + "/" }, false},
+		{"no keys", func(p *provider) { p.meta["jwks_uri"] = "" }, false},
+		{"keys in clear", func(p *provider) { p.meta["jwks_uri"] = strings.Replace(p.URL, "https", "http", 1) + "/keys" }, false},
+		{"keys in a file", func(p *provider) { p.meta["jwks_uri"] = "file:///etc/passwd" }, false},
+		{"codes in clear", func(p *provider) { p.meta["token_endpoint"] = "http://" + p.Listener.Addr().String() }, false},
+		{"people in clear", func(p *provider) { p.meta["authorization_endpoint"] = "http://" + p.Listener.Addr().String() }, false},
+		{"a name and a password", func(p *provider) { p.meta["token_endpoint"] = "https://a:b@else.example" }, false},
+		{"no key for signatures", func(p *provider) { p.keys = nil }, false},
+		{"metadata of the wrong type", func(p *provider) { p.meta["jwks_uri"] = 7 }, false},
+		{"a redirection on the same host", redirects(func(p *provider) string { return p.URL + "/keys?again" }), true},
+		{"a redirection to another host", redirects(func(*provider) string { return other.URL + "/keys" }), false},
+		{"a redirection in clear", redirects(func(p *provider) string { return "http://" + p.Listener.Addr().String() + "/keys?again" }), false},
+		{"a circle", func(p *provider) {
+			p.wrong = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }
+		}, false},
+		{"an endless answer", func(p *provider) { p.meta["more"] = strings.Repeat("x", 1<<20) }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := newProvider(t)
+			p.keys = other.keys
+			test.change(p)
+			_, err := p.client().AccessToken(t.Context(), p.services(), s.sign(t, "", p.access()))
+			if (err == nil) != test.good || err != nil && fault.CodeOf(err) != "issuer_unavailable" {
+				t.Errorf("error = %v", err)
+			}
+		})
+	}
+}
+
+// redirects has the provider send who asks for its keys somewhere else.
+func redirects(to func(*provider) string) func(*provider) {
+	return func(p *provider) {
+		p.wrong = func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/keys" && r.URL.RawQuery == "" {
+				http.Redirect(w, r, to(p), http.StatusFound)
+				return
+			}
+			own := p.wrong
+			p.wrong = nil
+			p.mu.Unlock()
+			p.ServeHTTP(w, r)
+			p.mu.Lock()
+			p.wrong = own
+		}
+	}
+}
+
+func TestAnIssuerThatWasNeverReached(t *testing.T) {
+	c := oidc.New(oidc.Config{})
+	gone := identity.Issuer{ID: "corp", Kind: identity.People, URL: "https://127.0.0.1:1", Client: client}
+	for range 2 {
+		if _, _, err := c.Begin(t.Context(), gone, redirect); fault.CodeOf(err) != "issuer_unavailable" {
+			t.Errorf("Begin: %v", err)
+		}
+	}
+}
