@@ -33,7 +33,8 @@ func newServer(t *testing.T, s *softhsm.Token, socket string) *server {
 	s.Write(t, "config.yaml", strings.NewReplacer("DIR", s.Dir, "SOCKET", socket).Replace(`
 data: DIR/data
 root_key_file: DIR/root.key
-api_key_file: DIR/admin.key
+api_key_file: DIR/api.key
+link_file: DIR/setup.link
 listen: 127.0.0.1:0
 metrics_listen: "off"
 key_services:
@@ -96,6 +97,9 @@ func TestAServerKeepsItsRootKeyInTheToken(t *testing.T) {
 		t.Errorf("there is a key file: %v", err)
 	}
 	url, stop := v.serve(t)
+	if out, code := v.run("setup", "--server", url, "--name", "ann", "--all-rights"); code != 0 {
+		t.Fatalf("setup: code %d\n%s", code, out)
+	}
 	loan := filepath.Join("..", "..", "examples", "loan")
 	must := func(args ...string) string {
 		t.Helper()

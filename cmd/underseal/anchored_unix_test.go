@@ -58,6 +58,10 @@ func (c *company) serve(config string) (log string) {
 		c.t.Fatal(err)
 	}
 	c.env = append(c.env, "UNDERSEAL_SERVER="+r.URL)
+	if r.Made != nil {
+		c.write("setup.link", r.Made.Link)
+		c.run(0, "setup", "--link-file", "setup.link", "--name", "admin", "--all-rights")
+	}
 	return c.read("server.log")
 }
 

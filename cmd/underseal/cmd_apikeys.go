@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -77,7 +75,7 @@ func (e *env) newAPIKey(out string, call func(*client.Client) (api.NewAPIKey, er
 		return err
 	}
 	var made api.NewAPIKey
-	err = writeKeyFile(out, func() (string, error) {
+	err = writeSecret(out, func() (string, error) {
 		made, err = call(cl)
 		return made.Text, err
 	})
@@ -88,28 +86,6 @@ func (e *env) newAPIKey(out string, call func(*client.Client) (api.NewAPIKey, er
 		writeAPIKey(w, made.APIKey)
 		pairs(w, "file", out)
 	})
-}
-
-// writeKeyFile writes the text of a key that is yet to be made to a new file. The file
-// comes first, so that no key is made that nobody could know.
-func writeKeyFile(path string, make func() (string, error)) (err error) {
-	file, err := newFile(path, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err = errors.Join(err, file.Close()); err != nil {
-			os.Remove(path)
-		}
-	}()
-	key, err := make()
-	if err != nil {
-		return err
-	}
-	if _, err := file.WriteString(key + "\n"); err != nil {
-		return err
-	}
-	return file.Sync()
 }
 
 type apiKeysRotateCmd struct {

@@ -95,7 +95,7 @@ func (s *settings) lines() []settingLine {
 // check finds the settings that cannot work, all at once. Serve refuses to start
 // with the same findings.
 func (s *settings) check() error {
-	if err := s.checkPlaces("data", "root_key_file", "api_key_file"); err != nil {
+	if err := s.checkPlaces("data", "root_key_file"); err != nil {
 		return err
 	}
 	var details []fault.Detail

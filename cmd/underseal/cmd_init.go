@@ -3,36 +3,52 @@ package main
 import (
 	"context"
 	"io"
+	"time"
 )
 
 // storeFlags are the options of every command that opens the database.
 type storeFlags struct {
 	Data string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
 	keyFileFlags
-	KeyFile      string `conf:"api_key_file" help:"${doc_api_key_file}" placeholder:"FILE"`
 	Database     string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
 	KeysDatabase string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`
 }
 
+// linkFlags say where a setup link is.
+type linkFlags struct {
+	LinkFile string `conf:"link_file" help:"${doc_link_file}" placeholder:"FILE"`
+}
+
 type initCmd struct {
-	NewAPIKey bool `help:"Make another administrator's API key for data that exist."`
+	NewLink bool   `help:"Make another setup link, for data that exist; the one before ends."`
+	Tenant  string `help:"Company whose administrator the link makes, with --new-link." default:"main" placeholder:"NAME"`
+	linkFlags
 	storeFlags
 }
 
 func (initCmd) Help() string {
-	return opensDatabase + " Makes the data directory, the key file that wraps all keys, the tenant main and an administrator's API key, each for its owner alone. Prints where they are, never a key."
+	return opensDatabase + " Makes the data directory, the key file that wraps all keys and the tenant " + firstTenant + ", each for its owner alone. " +
+		"Prints where they are, and once the setup link, which makes an administrator: see underseal setup."
 }
+
+// firstTenant is the tenant that every installation has.
+const firstTenant = "main"
 
 // made says what init and serve made.
 type made struct {
-	Data        string `json:"data,omitempty"`
-	RootKeyFile string `json:"root_key_file,omitempty"` // when the key file wraps the keys
-	APIKeyFile  string `json:"api_key_file"`
-	Tenant      string `json:"tenant"`
+	Data        string    `json:"data,omitempty"`
+	RootKeyFile string    `json:"root_key_file,omitempty"` // when the key file wraps the keys
+	Tenant      string    `json:"tenant"`
+	Link        string    `json:"link,omitempty"`
+	LinkFile    string    `json:"link_file,omitempty"` // holds the link instead
+	Until       time.Time `json:"until"`               // when the link ends
 }
 
 func (c *initCmd) Run(ctx context.Context, e *env) error {
-	m, err := initialize(ctx, e, c.NewAPIKey)
+	if c.Tenant != firstTenant && !c.NewLink {
+		return &usage{text: "--tenant is for --new-link"}
+	}
+	m, err := initialize(ctx, e, c.NewLink, c.Tenant)
 	if err != nil {
 		return err
 	}
@@ -40,9 +56,13 @@ func (c *initCmd) Run(ctx context.Context, e *env) error {
 }
 
 func (m made) write(w io.Writer) {
-	rootKey := m.RootKeyFile
+	rootKey, use := m.RootKeyFile, "underseal setup"
 	if rootKey != "" {
 		rootKey += "  (keep a copy apart from the data)"
 	}
-	pairs(w, "data directory", m.Data, "root key file", rootKey, "API key file", m.APIKeyFile, "tenant", m.Tenant)
+	if m.LinkFile != "" {
+		use += " --link-file " + m.LinkFile
+	}
+	pairs(w, "data directory", m.Data, "root key file", rootKey, "tenant", m.Tenant, "setup link", m.Link, "setup link file", m.LinkFile,
+		"counts once, until", stamp(m.Until), "use it with", use)
 }

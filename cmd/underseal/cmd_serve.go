@@ -19,6 +19,7 @@ type serveCmd struct {
 	CheckRate      int    `conf:"check_rate" help:"${doc_check_rate}" placeholder:"N"`
 	LogLevel       string `conf:"log_level" help:"${doc_log_level}" placeholder:"LEVEL"`
 	LogFormat      string `conf:"log_format" help:"${doc_log_format}" placeholder:"FORMAT"`
+	linkFlags
 	storeFlags
 }
 

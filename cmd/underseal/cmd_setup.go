@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
@@ -13,13 +17,15 @@ import (
 )
 
 type setupCmd struct {
-	Link string `arg:"" help:"The link, usi_..., as it was given to you."`
-	Name string `help:"Your name, if the link makes a company's first administrator." placeholder:"NAME"`
+	Name      string `help:"Your name, if the link makes an administrator: of a-z, 0-9 and ._@-, never changes." placeholder:"NAME"`
+	AllRights bool   `help:"Give yourself what no role has, too: all processes to work, to manage and to see in clear."`
+	linkFlags
 	clientFlags
 }
 
 func (setupCmd) Help() string {
-	return talksToServer + " Uses a link, which counts once, and writes the API key that it gives to --key-file, where commands look for it."
+	return talksToServer + " Uses a link, which counts once, and writes the API key that it gives to --key-file, where commands look for it. " +
+		"The link is read from --link-file, which is removed then, else from standard input; it is no argument, since others can see those."
 }
 
 // settled says what setup did.
@@ -44,15 +50,169 @@ func (c *setupCmd) Run(ctx context.Context, e *env) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fault.New(fault.Denied, "make the directory of the API key file: %w", err)
 	}
-	config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}}
-	out := settled{APIKeyFile: path}
-	err = writeKeyFile(path, func() (string, error) {
-		done, err := client.Setup(ctx, config, api.SetupRequest{Link: c.Link, Name: c.Name})
-		out.Tenant, out.User = done.Tenant, done.User
-		return done.Key.Text, err
-	})
+	link, err := e.setupLink(ctx)
 	if err != nil {
 		return err
 	}
+	config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}}
+	done, err := e.letIn(ctx, config, api.SetupRequest{Link: link, Name: c.Name})
+	if err != nil {
+		return err
+	}
+	if c.AllRights {
+		config.Key = done.Key.Text
+		if err := giveAllRights(ctx, config); err != nil {
+			return err
+		}
+	}
+	out := settled{Tenant: done.Tenant, User: done.User, APIKeyFile: path}
 	return e.result(out, func(w io.Writer) { pairs(w, "tenant", out.Tenant, "name", out.User, "API key file", out.APIKeyFile) })
+}
+
+// linkPrefix begins every link that lets somebody in.
+const linkPrefix = "usi_"
+
+// linkToFile reports whether a setup link goes through a file.
+func (s *settings) linkToFile() bool { return s.LinkFile != "" && s.LinkFile != "-" }
+
+// setupLink reads the link, from the link file, from standard input, or from a person.
+func (e *env) setupLink(ctx context.Context) (string, error) {
+	from := "-"
+	if e.settings.linkToFile() {
+		from = e.settings.LinkFile
+	}
+	var text string
+	var err error
+	if from == "-" && e.asksPerson() {
+		text, err = e.asked(ctx, "the link: ")
+	} else {
+		var data []byte
+		data, err = e.readInput(from)
+		text = strings.TrimSpace(string(data))
+	}
+	if err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(text, linkPrefix) || len(strings.Fields(text)) != 1 {
+		return "", fault.New(fault.Invalid, "%s holds no link (it begins with %s)", nameOf(from), linkPrefix).WithCode("link_malformed").
+			WithHint("whoever invited you has the link; --link-file names a file with it")
+	}
+	return text, nil
+}
+
+// letIn uses a link and writes the key that it gives. Who is asked for a name, and gave
+// none, is a person or an error.
+func (e *env) letIn(ctx context.Context, config client.Config, in api.SetupRequest) (api.SetupDone, error) {
+	done, err := e.useLink(ctx, config, in)
+	var refused *client.Error
+	if in.Name != "" || !errors.As(err, &refused) || refused.Code != "invalid_name" {
+		return done, err
+	}
+	if !e.asksPerson() {
+		return done, fault.New(fault.Invalid, "the link makes an administrator, who needs a name").WithCode(refused.Code).
+			WithHint("--name NAME; the link counts still")
+	}
+	if in.Name, err = e.asked(ctx, "your name (a-z, 0-9 and ._@-, never changes): "); err != nil {
+		return done, err
+	}
+	return e.useLink(ctx, config, in)
+}
+
+func (e *env) useLink(ctx context.Context, config client.Config, in api.SetupRequest) (done api.SetupDone, err error) {
+	err = writeSecret(e.settings.APIKeyFile, func() (string, error) {
+		done, err = client.Setup(ctx, config, in)
+		return done.Key.Text, err
+	})
+	if client.IsUnauthenticated(err) { // told here: it says nothing of the key file, as it does elsewhere
+		return done, fault.New(fault.Denied, "the server at %s does not take the link: it is malformed, used, ended or of another server", config.URL).
+			WithCode("unauthenticated").WithHint("a link counts once and for 24 hours; who gave it to you can make another: " +
+			"underseal users invite --again, or on the server's machine underseal init --new-link")
+	}
+	if err == nil && e.settings.linkToFile() {
+		removeFile(e.settings.LinkFile)
+	}
+	return done, err
+}
+
+// removeFile removes a file that is of no use any more. What is none stays, such as a
+// pipe, and so does one that cannot be removed.
+func removeFile(path string) {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() {
+		_ = os.Remove(path)
+	}
+}
+
+// giveAllRights gives the owner of a key the grants on all processes that there are not yet.
+func giveAllRights(ctx context.Context, config client.Config) error {
+	cl, err := client.New(config)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	me, err := cl.Me(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range []api.GrantRequest{
+		{Right: "work"}, {Right: "manage"}, {Right: "reveal", Fields: []string{"*"}, Purpose: "administration"},
+	} {
+		if slices.ContainsFunc(me.Grants, func(has api.Grant) bool { return has.Right == g.Right && has.Process == "*" }) {
+			continue
+		}
+		g.User, g.Process = me.User, "*"
+		if _, err := cl.GiveGrant(ctx, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asksPerson reports whether a person may be at the other end of standard input.
+func (e *env) asksPerson() bool {
+	file, ok := e.stdin.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// asked asks for a line.
+func (e *env) asked(ctx context.Context, question string) (string, error) {
+	if _, err := fmt.Fprint(e.stderr, question); err != nil {
+		return "", err
+	}
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() { // a read from a terminal cannot be interrupted, but be left behind
+		text, err := readLine(e.stdin)
+		got <- answer{text, err}
+	}()
+	select {
+	case a := <-got:
+		return a.text, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// readLine reads a line and no more, so that the next question finds its answer.
+func readLine(r io.Reader) (string, error) {
+	var line []byte
+	for one := make([]byte, 1); len(line) < 1024; {
+		n, err := r.Read(one)
+		if n == 1 && one[0] != '\n' {
+			line = append(line, one[0])
+		}
+		if n == 1 && one[0] == '\n' || errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", fault.New(fault.Invalid, "read stdin: %w", err)
+		}
+	}
+	return strings.TrimSpace(string(line)), nil
 }

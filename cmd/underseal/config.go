@@ -30,7 +30,8 @@ import (
 // "env:NAME", which secretText follows.
 type config struct {
 	Server            string `koanf:"server" default:"http://127.0.0.1:8700" doc:"address of the server"`
-	APIKeyFile        string `koanf:"api_key_file" default:"{config}/admin.key" doc:"file with the API key; init writes it, client commands read it"`
+	APIKeyFile        string `koanf:"api_key_file" default:"{config}/api.key" doc:"file with the API key; setup writes it, client commands read it"`
+	LinkFile          string `koanf:"link_file" doc:"file for a setup link: init and serve write it there instead of printing it, setup reads it there"`
 	CAFile            string `koanf:"ca_file" doc:"PEM file of the authority that signed the server's certificate, if it is not a public one"`
 	Data              string `koanf:"data" default:"{state}" doc:"data directory"`
 	RootKeyFile       string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`

@@ -69,14 +69,14 @@ func (s *settings) transport() (*http.Transport, error) {
 	return transport, nil
 }
 
-// readAPIKey reads the key file that init wrote. One that others can read is
+// readAPIKey reads the key file that setup wrote. One that others can read is
 // refused: whoever read it is an administrator.
 func readAPIKey(path string) (string, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fault.New(fault.NotFound, "there is no API key file %s", path).WithCode("api_key_missing").
-			WithHint("underseal init or serve writes one; --key-file or UNDERSEAL_API_KEY_FILE names another")
+			WithHint("underseal setup writes one, with the link that init, serve or an administrator gave you; --key-file or UNDERSEAL_API_KEY_FILE names another")
 	case err != nil:
 		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
@@ -106,6 +106,6 @@ func (e *env) explain(err error) error {
 	}
 	told := *refused
 	told.Detail = fmt.Sprintf("the server at %s does not know the key in %s", e.settings.Server, e.settings.APIKeyFile)
-	told.Hint = "--server and --key-file name others; underseal init --new-api-key makes another key, on the server's machine"
+	told.Hint = "--server and --key-file name others; if nobody has a key, underseal init --new-link lets somebody in, on the server's machine"
 	return &told
 }

@@ -23,7 +23,7 @@ type demoServer struct {
 }
 
 func (s *demoServer) data() string   { return filepath.Join(s.dir, "data") }
-func (s *demoServer) apiKey() string { return filepath.Join(s.dir, "keys", "admin.key") }
+func (s *demoServer) apiKey() string { return filepath.Join(s.dir, "keys", "api.key") }
 
 func (s *demoServer) rootKey() string { return filepath.Join(s.dir, "keys", "root.key") }
 
@@ -44,8 +44,7 @@ func startDemoServer(ctx context.Context, dir string) (*demoServer, error) {
 	}
 	defer log.Close()
 	s.cmd = exec.Command(binary, "serve", "--json", "--config", config, "--data", s.data(),
-		"--root-key-file", s.rootKey(), "--key-file", s.apiKey(),
-		"--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+		"--root-key-file", s.rootKey(), "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
 	s.cmd.Env = childEnviron(os.Environ(), &settings{})
 	s.cmd.Stderr = log
 	ownGroup(s.cmd)

@@ -81,13 +81,23 @@ func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, "\n"+format+
 
 func (d *demo) tell(format string, args ...any) { fmt.Fprintf(d.out, "  "+format+"\n", args...) }
 
-func (d *demo) connect(context.Context) error {
+// connect uses the server's setup link.
+func (d *demo) connect(ctx context.Context) error {
 	d.tell("it made its keys and the tenant main, and answers at %s", d.server.URL)
-	key, err := readAPIKey(d.server.apiKey())
+	config := client.Config{URL: d.server.URL}
+	err := writeSecret(d.server.apiKey(), func() (string, error) {
+		done, err := client.Setup(ctx, config, api.SetupRequest{Link: d.server.Made.Link, Name: "ann"})
+		config.Key = done.Key.Text
+		return config.Key, err
+	})
 	if err != nil {
 		return err
 	}
-	d.client, err = client.New(client.Config{URL: d.server.URL, Key: key})
+	if err := giveAllRights(ctx, config); err != nil {
+		return err
+	}
+	d.tell("its setup link, which counts once, let Ann in, and she gave herself all rights")
+	d.client, err = client.New(config)
 	return err
 }
 

@@ -50,7 +50,7 @@ func newChecked(t *testing.T, dsn string) *checked {
 		c.flags = append(c.flags, "--database", "file:"+path)
 		c.open = func() (*sql.DB, error) { return sql.Open("pgx", dsn+" search_path=underseal") }
 	}
-	c.must(0, t.Context(), io.Discard, "init", "--key-file", filepath.Join(dir, "admin.key"))
+	c.must(0, t.Context(), io.Discard, "init")
 	return c
 }
 

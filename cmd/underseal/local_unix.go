@@ -8,60 +8,41 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 )
 
-// The tenant and the principal that a fresh installation has.
-const (
-	firstTenant    = "main"
-	firstPrincipal = "admin"
-)
-
-// initialize makes everything a server needs.
-func initialize(ctx context.Context, e *env, another bool) (made, error) {
-	if err := e.settings.checkPlaces("data", "root_key_file", "api_key_file"); err != nil {
+// initialize makes everything a server needs, or, for data that exist, another link.
+func initialize(ctx context.Context, e *env, newLink bool, tenant string) (made, error) {
+	if err := e.settings.checkPlaces("data", "root_key_file"); err != nil {
 		return made{}, err
 	}
-	n, err := e.openNode(ctx, slog.New(slog.DiscardHandler))
+	n, err := e.openNode(ctx, slog.New(slog.DiscardHandler), !newLink)
 	if err != nil {
-		return made{}, besideServer(err, another)
+		return made{}, besideServer(err, newLink)
 	}
-	if n.Created {
-		another = true
-	}
-	if !another {
+	if !n.Created && !newLink {
 		return made{}, errors.Join(fault.New(fault.Conflict, "there is data already, with its keys").WithCode("initialized").
-			WithHint("underseal init --new-api-key --key-file FILE makes another administrator's key"), n.Close())
+			WithHint("underseal init --new-link makes another link for an administrator"), n.Close())
 	}
-	return e.settings.made(), errors.Join(e.makeAPIKey(ctx, n), n.Close())
+	m, err := e.makeLink(ctx, n, tenant)
+	return m, errors.Join(err, n.Close())
 }
 
-// besideServer says how to make a key while a server has the data.
-func besideServer(err error, another bool) error {
+// besideServer says how to make a link while a server has the data.
+func besideServer(err error, newLink bool) error {
 	var f *fault.Error
-	if !another || !errors.As(err, &f) || f.Code != "locked" {
+	if !newLink || !errors.As(err, &f) || f.Code != "locked" {
 		return err
 	}
 	return fault.New(f.Kind, "%w", err).WithCode(f.Code).WithHint("stop the server, run this again, start it")
 }
 
-func (s *settings) made() made {
-	m := made{APIKeyFile: s.APIKeyFile, Tenant: firstTenant}
-	if s.KeyService == node.KeyFileService {
-		m.RootKeyFile = s.RootKeyFile
-	}
-	if s.Database == "" {
-		m.Data = s.Data
-	}
-	return m
-}
-
-// openNode opens the database and the keys, and makes both if there are neither.
-func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error) {
+// openNode opens the database and the keys. If there are neither, it makes both when it
+// is to.
+func (e *env) openNode(ctx context.Context, log *slog.Logger, create bool) (*node.Node, error) {
 	if err := forbidCoreDumps(); err != nil {
 		return nil, err
 	}
@@ -69,10 +50,10 @@ func (e *env) openNode(ctx context.Context, log *slog.Logger) (*node.Node, error
 	if err != nil {
 		return nil, err
 	}
-	if err := e.settings.spareAPIKey(); err != nil {
+	if err := e.settings.spareLink(); err != nil {
 		return nil, err
 	}
-	config.Log = log
+	config.Log, config.Create = log, create
 	return node.Open(ctx, config)
 }
 
@@ -116,43 +97,44 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	return config, err
 }
 
-// spareAPIKey refuses to make new data while the API key file of other data is
-// where the new one would go: it is the only copy of that key.
-func (s *settings) spareAPIKey() error {
+// spareLink refuses to make new data while there is a file where their link would go.
+func (s *settings) spareLink() error {
 	entries, err := os.ReadDir(s.Data)
 	fresh := s.Database == "" && (errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0)
-	if _, err := os.Lstat(s.APIKeyFile); err != nil || !fresh {
+	if !fresh || !s.linkToFile() {
 		return nil
 	}
-	return fault.New(fault.Conflict, "%s is empty, but the API key file %s exists and belongs to other data", s.Data, s.APIKeyFile).
-		WithCode("api_key_exists").WithHint("--data names the other data; --key-file names another place for the new key")
+	if _, err := os.Lstat(s.LinkFile); err != nil {
+		return nil
+	}
+	return fault.New(fault.Conflict, "%s is empty, but the setup link file %s exists", s.Data, s.LinkFile).WithCode("file_exists").
+		WithHint("--data names the data that it belongs to; --link-file names another place for the new link")
 }
 
-// makeAPIKey makes an administrator's key and writes it to the key file. The file
-// comes first, so that no key is made that nobody could know.
-func (e *env) makeAPIKey(ctx context.Context, n *node.Node) (err error) {
-	path := e.settings.APIKeyFile
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fault.New(fault.Denied, "make the directory of the API key file: %w", err)
+// makeLink makes a setup link of a tenant. It is in what is returned, or in the link file
+// if one is named; the file comes first, so that no link is made that nobody could know.
+func (e *env) makeLink(ctx context.Context, n *node.Node, tenant string) (made, error) {
+	s := e.settings
+	m := made{Tenant: tenant}
+	if s.KeyService == node.KeyFileService {
+		m.RootKeyFile = s.RootKeyFile
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return fault.New(fault.Conflict, "the API key file %s exists and is never overwritten", path).
-			WithCode("api_key_exists").WithHint("underseal init --new-api-key --key-file FILE writes a new key elsewhere")
-	} else if err != nil {
-		return fault.New(fault.Denied, "write the API key file: %w", err)
+	if s.Database == "" {
+		m.Data = s.Data
 	}
-	defer func() {
-		if err = errors.Join(err, file.Close()); err != nil {
-			os.Remove(path)
+	newLink := func() (string, error) {
+		out, err := n.Engine.NewSetupLink(ctx, tenant)
+		if err == nil {
+			m.Until = out.Tenant.SetUp.UTC()
 		}
-	}()
-	key, err := n.SetUp(ctx, firstPrincipal)
-	if err != nil {
-		return err
+		return out.Link, err
 	}
-	if _, err := file.WriteString(key + "\n"); err != nil {
-		return err
+	var err error
+	if s.linkToFile() {
+		m.LinkFile = s.LinkFile
+		err = writeSecret(m.LinkFile, newLink)
+	} else {
+		m.Link, err = newLink()
 	}
-	return file.Sync()
+	return m, err
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-func initialize(context.Context, *env, bool) (made, error) { return made{}, onlyClient("init") }
+func initialize(context.Context, *env, bool, string) (made, error) { return made{}, onlyClient("init") }
 
 func serve(context.Context, *env) error { return onlyClient("serve") }
 

@@ -96,8 +96,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// startServer runs "underseal serve" with these arguments until the script ends,
-// and sets UNDERSEAL_SERVER and SERVER_PID when it answers. "server stop" ends it
+// startServer runs "underseal serve" with these arguments until the script ends, sets
+// UNDERSEAL_SERVER and SERVER_PID when it answers, and uses the setup link if it printed
+// one. "server stop" ends it
 // in order and demands exit code 0; "server failed" waits for it to end by itself
 // with another one.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
@@ -132,6 +133,24 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.Unmarshal(line, &r))
 	ts.Setenv("UNDERSEAL_SERVER", r.URL)
 	ts.Setenv("SERVER_PID", strconv.Itoa(cmd.Process.Pid))
+	if r.Made != nil && r.Made.Link != "" {
+		setUp(ts, r)
+	}
+}
+
+// setUp uses the link of new data: each script is their administrator, with all rights.
+func setUp(ts *testscript.TestScript, r ready) {
+	args := []string{"setup", "--name", "admin", "--all-rights"}
+	if r.CAFile != "" {
+		args = append(args, "--ca-file", r.CAFile)
+	}
+	cmd := exec.Command("underseal", args...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(append(os.Environ(), environ(ts)...), "UNDERSEAL_SERVER="+r.URL)
+	cmd.Stdin = strings.NewReader(r.Made.Link)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		ts.Fatalf("setup: %v\n%s", err, out)
+	}
 }
 
 // running holds each script's server, an *exec.Cmd by *testscript.TestScript.

@@ -34,3 +34,25 @@ func writeNewFile(path string, mode fs.FileMode, data []byte) error {
 	}
 	return nil
 }
+
+// writeSecret writes a text that is yet to be made to a new file, for its owner alone.
+// The file comes first, so that nothing is made that nobody could know.
+func writeSecret(path string, make func() (string, error)) (err error) {
+	file, err := newFile(path, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, file.Close()); err != nil {
+			os.Remove(path)
+		}
+	}()
+	text, err := make()
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteString(text + "\n"); err != nil {
+		return err
+	}
+	return file.Sync()
+}

@@ -146,7 +146,7 @@ func serveFrom(t *testing.T, dir, script string, environ []string) string {
 		var line string
 		line, err = lines.ReadString('\n')
 		said += line
-		m = regexp.MustCompile(`(?m)^data directory +\S+\nroot key file +.*\nAPI key file +\S+\ntenant +main\nunderseal answers at (http://\S+)\n`).FindStringSubmatch(said)
+		m = regexp.MustCompile(`(?m)^data directory +\S+\nroot key file +.*\ntenant +main\nsetup link file +setup\.link\ncounts once, until .*\nuse it with .*\nunderseal answers at (http://\S+)\n`).FindStringSubmatch(said)
 	}
 	if err != nil {
 		t.Fatalf("serve wrote %q, %v\n%s", said, err, stderr.String())

@@ -19,7 +19,7 @@ type cli struct {
 	Config string `help:"Configuration file (default: ${config_file})." placeholder:"FILE" type:"path"`
 	JSON   bool   `help:"Write results and errors as JSON." name:"json"`
 
-	Init  initCmd  `cmd:"" group:"server" help:"Make the data directory, the keys and an administrator's API key."`
+	Init  initCmd  `cmd:"" group:"server" help:"Make the data directory, the keys and the link for the first administrator."`
 	Serve serveCmd `cmd:"" group:"server" help:"Run the server."`
 	Demo  demoCmd  `cmd:"" group:"server" help:"Show a confidential process from start to end."`
 	Keys  keysCmd  `cmd:"" group:"server" help:"List, rotate and retire keys; copies of the key file, its passphrase."`
@@ -158,7 +158,8 @@ func (e *env) parse(args []string) (run func(context.Context, *env) error, name 
 }
 
 // checkText refuses arguments that are no text, which the parser and encoding/json
-// would mend with U+FFFD, each in its way. What follows "--" is not ours.
+// would mend with U+FFFD, each in its way, and credentials, before an error can quote
+// one. What follows "--" is not ours.
 func checkText(args []string) error {
 	for i, arg := range args {
 		if arg == "--" {
@@ -167,8 +168,15 @@ func checkText(args []string) error {
 		if !utf8.ValidString(arg) {
 			return &usage{text: fmt.Sprintf("argument %d is not UTF-8", i+1)}
 		}
+		if _, value, is := strings.Cut(arg, "="); isCredential(arg) || is && strings.HasPrefix(arg, "-") && isCredential(value) {
+			return &usage{text: fmt.Sprintf("argument %d is a link or a key: others on this machine see arguments, and the shell keeps them; links and keys go through files, or standard input", i+1)}
+		}
 	}
 	return nil
+}
+
+func isCredential(text string) bool {
+	return strings.HasPrefix(text, linkPrefix) || strings.HasPrefix(text, apiKeyPrefix)
 }
 
 // emptyID refuses an empty argument, as a shell makes it of a list without

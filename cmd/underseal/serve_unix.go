@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
@@ -40,20 +39,18 @@ func serve(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopTracing(context.WithoutCancel(ctx))) }()
-	n, err := e.openNode(ctx, log)
+	n, err := e.openNode(ctx, log, true)
 	if err != nil {
 		return err
 	}
-	if n.Created {
-		if err := e.makeFirstKey(ctx, n); err != nil {
-			return errors.Join(err, n.Close())
-		}
+	says := ready{CAFile: caFile}
+	if says.Made, err = e.offerSetup(ctx, n, log); err != nil {
+		return errors.Join(err, n.Close())
 	}
-	e.missKey(n, log)
 	if err := e.streamAudit(n); err != nil {
 		return errors.Join(err, n.Close())
 	}
-	return errors.Join(e.answer(ctx, n, *api, figures, caFile, log), n.Close())
+	return errors.Join(e.answer(ctx, n, *api, figures, says, log), n.Close())
 }
 
 // streamAudit has the node send the audit to whom the configuration names.
@@ -65,14 +62,30 @@ func (e *env) streamAudit(n *node.Node) error {
 	return err
 }
 
-// missKey tells of an API key file that is missing or empty: a first start that
-// was interrupted leaves data whose administrator has no key.
-func (e *env) missKey(n *node.Node, log *slog.Logger) {
-	path := e.settings.APIKeyFile
-	if info, err := os.Stat(path); n.Created || err == nil && info.Size() > 0 {
-		return
+// offerSetup makes the setup link of new data and says what was made, before anything
+// else can go wrong. Of data that exist it tells when nobody was let in yet; the link
+// that was made is kept nowhere, and not said again.
+func (e *env) offerSetup(ctx context.Context, n *node.Node, log *slog.Logger) (*made, error) {
+	if !n.Created {
+		return nil, e.missSetup(ctx, n, log)
 	}
-	log.Warn("no API key in the key file; if nobody has one, stop the server and make one: underseal init --new-api-key --key-file FILE", "file", path)
+	m, err := e.makeLink(ctx, n, firstTenant)
+	if err != nil || e.json {
+		return &m, err
+	}
+	return &m, e.result(nil, m.write)
+}
+
+func (e *env) missSetup(ctx context.Context, n *node.Node, log *slog.Logger) error {
+	until, awaits, err := n.Engine.AwaitsSetup(ctx)
+	if fault.Is(err, fault.Unavailable) {
+		return nil // without the key service nothing is known of it now
+	}
+	if err == nil && awaits {
+		log.Warn("nobody was let in yet: use the setup link (underseal setup); if it is lost or ended, stop the server and make another: underseal init --new-link",
+			"ends", until)
+	}
+	return err
 }
 
 // addresses opens what will be listened on; figures is nil when metrics are off. caFile is
@@ -96,17 +109,8 @@ func (s *settings) addresses(log *slog.Logger) (api, figures *server.ListenConfi
 	return api, figures, caFile, nil
 }
 
-// makeFirstKey makes the API key of new data and says what was made, before
-// anything else can go wrong.
-func (e *env) makeFirstKey(ctx context.Context, n *node.Node) error {
-	if err := e.makeAPIKey(ctx, n); err != nil || e.json {
-		return err
-	}
-	return e.result(nil, e.settings.made().write)
-}
-
 // answer serves the API and the metrics over a node.
-func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, figuresAt *server.ListenConfig, caFile string, log *slog.Logger) error {
+func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, figuresAt *server.ListenConfig, says ready, log *slog.Logger) error {
 	metrics, err := server.NewMetrics(n.Collectors()...)
 	if err != nil {
 		return err
@@ -126,7 +130,7 @@ func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, 
 	if err := api.Start(); err != nil {
 		return errors.Join(err, stop(figures))
 	}
-	err = errors.Join(e.announce(n, api, figures, caFile), wait(ctx, n, api))
+	err = errors.Join(e.announce(says, api, figures), wait(ctx, n, api))
 	return errors.Join(err, stop(api), stop(figures))
 }
 
@@ -159,25 +163,21 @@ func startMetrics(at *server.ListenConfig, handler http.Handler) (*server.Listen
 }
 
 // announce writes the line on stdout that says where the server answers.
-func (e *env) announce(n *node.Node, api, figures *server.Listener, caFile string) error {
+func (e *env) announce(r ready, api, figures *server.Listener) error {
 	scheme := "http"
 	if e.settings.withTLS() {
 		scheme = "https"
 	}
-	r := ready{URL: scheme + "://" + api.Addr().String(), CAFile: caFile}
+	r.URL = scheme + "://" + api.Addr().String()
 	if figures != nil {
 		r.Metrics = "http://" + figures.Addr().String() + "/metrics"
-	}
-	if n.Created {
-		m := e.settings.made()
-		r.Made = &m
 	}
 	if e.json {
 		return writeJSON(e.stdout, r, "")
 	}
 	_, err := fmt.Fprintln(e.stdout, "underseal answers at "+r.URL)
-	if err == nil && caFile != "" {
-		_, err = fmt.Fprintf(e.stdout, "for development only: clients trust it with --ca-file %[1]s (curl --cacert %[1]s), browsers when you import that file as an authority\n", caFile)
+	if err == nil && r.CAFile != "" {
+		_, err = fmt.Fprintf(e.stdout, "for development only: clients trust it with --ca-file %[1]s (curl --cacert %[1]s), browsers when you import that file as an authority\n", r.CAFile)
 	}
 	return err
 }

@@ -372,9 +372,9 @@ func auditedActs(key, key2 string) []audited {
 			return a.Engine.RevokeSigner(ctx, a.Ann, "w", api.RevokeSignerRequest{}, "")
 		}},
 		{name: "NewSetupLink: by who has the files", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			link, err := a.Engine.NewSetupLink(ctx)
-			a.link = link
-			return link, err
+			made, err := a.Engine.NewSetupLink(ctx, "main")
+			a.link = made.Link
+			return made, err
 		}},
 		{name: "Setup: an administrator", leaves: []string{"principal.activated", "tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Setup(ctx, api.SetupRequest{Link: a.link, Name: "carol"}, "192.0.2.3")
@@ -482,6 +482,9 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "EnableTenant", leaves: []string{"tenant.enabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.EnableTenant(ctx, a.Ann, "acme", api.ReasonRequest{}, "")
+		}},
+		{name: "NewSetupLink: of a company", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.NewSetupLink(ctx, "acme")
 		}},
 	}
 }

@@ -390,10 +390,7 @@ func TestALinkIsUsedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := e.NewSetupLink(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	link := newLink(t, e, "main")
 	if err := use(link, "No Name"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("an administrator called %q: %v, want Invalid", "No Name", err)
 	}
@@ -403,6 +400,112 @@ func TestALinkIsUsedOnce(t *testing.T) {
 			t.Errorf("%s after a day: %v", name, err)
 		}
 	}
+}
+
+// newLink makes a setup link as whoever has the server's files.
+func newLink(t *testing.T, e *engine.Engine, tenant string) string {
+	t.Helper()
+	made, err := e.NewSetupLink(t.Context(), tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Tenant.Name != tenant || made.Tenant.SetUp == nil || made.Link == "" {
+		t.Fatalf("the link of %s is %+v", tenant, made)
+	}
+	return made.Link
+}
+
+// TestASetupLink counts once, only the newest of its tenant, and only on its server.
+func TestASetupLink(t *testing.T) {
+	env, other := testenv.New(t, nil), testenv.New(t, nil)
+	e := env.Engine
+	use := func(e *engine.Engine, link, name string) error {
+		_, err := e.Setup(t.Context(), api.SetupRequest{Link: link, Name: name}, "192.0.2.1")
+		return err
+	}
+	first, second := newLink(t, e, "main"), newLink(t, e, "main")
+	if err := use(e, first, "zoe"); !unauthenticated(err) {
+		t.Errorf("a link that another took the place of: %v", err)
+	}
+	newLink(t, other.Engine, "main")
+	if err := use(other.Engine, second, "zoe"); !unauthenticated(err) {
+		t.Errorf("the link of another server: %v", err)
+	}
+	if err := use(e, second, "zoe"); err != nil {
+		t.Errorf("a link: %v", err)
+	}
+	if err := use(e, second, "yan"); !unauthenticated(err) {
+		t.Errorf("a link for the second time: %v", err)
+	}
+	again := newLink(t, e, "main")
+	env.Restart(nil)
+	if err := use(env.Engine, again, "yan"); err != nil {
+		t.Errorf("a link after a restart: %v", err)
+	}
+	if err := use(env.Engine, again, "yan"); !unauthenticated(err) {
+		t.Errorf("after a restart, for the second time: %v", err)
+	}
+}
+
+// TestWhoHasTheFilesLetsSomebodyIntoACompany of which nobody can sign in any more.
+func TestWhoHasTheFilesLetsSomebodyIntoACompany(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	env.Tenant("acme")
+	done, err := e.Setup(ctx, api.SetupRequest{Link: newLink(t, e, "acme"), Name: "zoe"}, "192.0.2.1")
+	if err != nil || done.Tenant != "acme" {
+		t.Fatalf("the link of a company: %+v, %v", done, err)
+	}
+	zoe := env.SignIn(done.Key.Text)
+	if _, err := e.DisableUser(ctx, zoe, "ann", api.ReasonRequest{}, ""); err != nil {
+		t.Errorf("its administrator: %v", err)
+	}
+	if _, err := e.Tenants(ctx, zoe); !fault.Is(err, fault.Denied) {
+		t.Errorf("a company's administrator as an operator: %v, want Denied", err)
+	}
+	if done, err = e.Setup(ctx, api.SetupRequest{Link: newLink(t, e, "acme"), Name: "ann"}, "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Users(ctx, env.SignIn(done.Key.Text), engine.Page{}); err != nil {
+		t.Errorf("somebody who was disabled, by a link: %v", err)
+	}
+
+	if _, err := e.NewSetupLink(ctx, "nobody"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a link of a company that is not there: %v, want NotFound", err)
+	}
+	if _, err := e.DisableTenant(ctx, env.Ann, "acme", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.NewSetupLink(ctx, "acme"); fault.CodeOf(err) != "tenant_disabled" {
+		t.Errorf("a link of a company that is disabled: %v, want tenant_disabled", err)
+	}
+}
+
+// TestAwaitsSetup until somebody was let in.
+func TestAwaitsSetup(t *testing.T) {
+	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	n, err := node.Open(t.Context(), node.Config{
+		Data: filepath.Join(t.TempDir(), "data"), KeyFile: filepath.Join(t.TempDir(), "key"), Create: true, Now: func() time.Time { return clock },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	awaits := func(want bool, wantUntil time.Time) {
+		t.Helper()
+		if until, got, err := n.Engine.AwaitsSetup(t.Context()); err != nil || got != want || !until.Equal(wantUntil) {
+			t.Errorf("it awaits somebody: %v, until %s, %v, want %v, until %s", got, until, err, want, wantUntil)
+		}
+	}
+	awaits(true, time.Time{})
+	link := newLink(t, n.Engine, "main")
+	awaits(true, clock.Add(24*time.Hour))
+	if _, err := n.Engine.Setup(t.Context(), api.SetupRequest{Link: link, Name: "ann"}, "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	awaits(false, time.Time{})
+	newLink(t, n.Engine, "main")
+	awaits(false, time.Time{})
 }
 
 // TestARepeatedChangeOfPeople repeats requests with the same idempotency key.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -14,31 +15,85 @@ import (
 // operator is who acts on the server's machine, with its files.
 const operator = "operator"
 
-// NewSetupLink makes the link that makes an administrator of the main tenant, and the
-// tenant if there is none; the link before ends. It is for whoever has the server's
-// files, and asks nobody.
-func (e *Engine) NewSetupLink(ctx context.Context) (string, error) {
-	scope := e.TenantScope(identity.MainTenant)
+// NewSetupLink makes the link that makes an administrator of a tenant; the one before
+// ends. The main tenant is made if there is none, any other is NotFound, or a Conflict
+// when it is disabled. It is for whoever has the server's files, and asks nobody: the
+// tenant's own log has it.
+func (e *Engine) NewSetupLink(ctx context.Context, name string) (api.NewTenant, error) {
 	e.people.changing.Lock()
 	defer e.people.changing.Unlock()
-	a := amendment{kind: tenantChanged}
-	t, err := e.openTenant(ctx, scope)
-	if fault.Is(err, fault.NotFound) {
-		a.kind = tenantCreated
-		t, err = e.newTenant(ctx, scope)
-	}
+	t, kind, err := e.tenantToSetUp(ctx, name)
 	if err != nil {
-		return "", err
+		return api.NewTenant{}, err
 	}
-	link, err := e.invite(ctx, scope, &t.Setup, &a)
+	a := amendment{kind: kind}
+	link, err := e.invite(ctx, t.scope, &t.Setup, &a)
 	if err != nil {
-		return "", err
+		return api.NewTenant{}, err
 	}
 	if err := e.SettleKeyOrders(ctx); err != nil { // the tenant's keys may have been made just now
-		return "", err
+		return api.NewTenant{}, err
 	}
 	a.of, a.fields = &t.dossier, t.Fields()
-	return link, e.amend(ctx, scope, amender{act: "admin", actor: actorOf(Caller{Principal: operator})}, a)
+	err = e.amend(ctx, t.scope, amender{act: "admin", actor: actorOf(Caller{Principal: operator})}, a)
+	if err != nil {
+		return api.NewTenant{}, err
+	}
+	return api.NewTenant{Tenant: t.wire(), Link: link}, nil
+}
+
+// tenantToSetUp opens the tenant that gets a link, or makes the main tenant, and returns
+// the kind of the leaf that says so.
+func (e *Engine) tenantToSetUp(ctx context.Context, name string) (*tenant, string, error) {
+	there, err := e.hasTenant(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	var t *tenant
+	if there {
+		t, err = e.openTenant(ctx, e.TenantScope(name))
+	}
+	none := !there || fault.Is(err, fault.NotFound) // or its keys were made, and a crash came before it
+	switch {
+	case none && name == identity.MainTenant:
+		t, err = e.newTenant(ctx, e.TenantScope(name))
+		return t, tenantCreated, err
+	case none:
+		return nil, "", noSuch("tenant", name)
+	case err != nil:
+		return nil, "", err
+	case t.State != identity.Active:
+		return nil, "", fault.New(fault.Conflict, "tenant %q is disabled, so a link would let nobody in", name).WithCode("tenant_disabled").
+			WithHint("an Operator enables it first: underseal tenants enable %s", name)
+	}
+	return t, tenantChanged, nil
+}
+
+func (e *Engine) hasTenant(ctx context.Context, name string) (bool, error) {
+	names, err := e.store.Keys().Tenants(ctx)
+	return slices.Contains(names, name), err
+}
+
+// AwaitsSetup reports whether nobody of the main tenant was let in yet, and until when
+// its setup link counts; zero: there is none.
+func (e *Engine) AwaitsSetup(ctx context.Context) (until time.Time, awaits bool, err error) {
+	there, err := e.hasTenant(ctx, identity.MainTenant)
+	if err != nil || !there {
+		return until, !there, err
+	}
+	scope := e.TenantScope(identity.MainTenant)
+	people, err := e.store.Principals(ctx, scope, store.ID{}, 1)
+	if err != nil || len(people) > 0 {
+		return until, false, err
+	}
+	t, err := e.openTenant(ctx, scope)
+	if fault.Is(err, fault.NotFound) {
+		return until, true, nil
+	}
+	if err != nil {
+		return until, false, err
+	}
+	return t.Setup.Expires, true, nil
 }
 
 // Setup uses a link, once: that of an invited user makes the user active, that of a tenant

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -167,11 +166,11 @@ func (e *Engine) setTenant(ctx context.Context, c Caller, ch change, kind string
 // changeTenant carries out a change of a tenant that there is, which is told in its own
 // log.
 func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, edit func(*tenant) (amendment, error)) (*tenant, error) {
-	names, err := e.store.Keys().Tenants(ctx)
+	there, err := e.hasTenant(ctx, ch.name)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(names, ch.name) {
+	if !there {
 		return nil, noSuch("tenant", ch.name)
 	}
 	inside := c

@@ -24,6 +24,7 @@ import (
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
 	"github.com/underseal/underseal/internal/witness"
 	"github.com/underseal/underseal/ledger"
 )
@@ -132,7 +133,7 @@ func (w *watched) seen(entries uint64) {
 // written leaves a leaf, and returns what comes with it.
 func (w *watched) written(n *node.Node) (key string) {
 	w.t.Helper()
-	key, err := n.SetUp(w.t.Context(), "ann")
+	key, err := testenv.SetUp(w.t.Context(), n.Engine)
 	if err != nil {
 		w.t.Fatal(err)
 	}

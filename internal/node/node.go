@@ -8,15 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/underseal/underseal/api"
-	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/blob/files"
@@ -322,41 +319,6 @@ func (n *Node) openBlobs(ctx context.Context, cfg Config, deployment string) (bl
 		return files.Open(filepath.Join(cfg.Data, "blobs", deployment))
 	}
 	return nil, fault.New(fault.Invalid, "files cannot be kept in %q: it is unknown, or there is no data directory", cfg.Blobs)
-}
-
-// SetUp makes an administrator of the main tenant who works and manages all processes and
-// sees them in clear, or gives one another API key, and returns the key's text.
-func (n *Node) SetUp(ctx context.Context, name string) (string, error) {
-	link, err := n.Engine.NewSetupLink(ctx)
-	if err != nil {
-		return "", err
-	}
-	done, err := n.Engine.Setup(ctx, api.SetupRequest{Link: link, Name: name}, "")
-	if err != nil {
-		return "", err
-	}
-	return done.Key.Text, n.giveEverything(ctx, name, done.Key.Text)
-}
-
-// giveEverything gives an administrator the grants that no role has, once.
-func (n *Node) giveEverything(ctx context.Context, name, key string) error {
-	c, err := n.Engine.Authenticate(ctx, key, "")
-	if err != nil {
-		return err
-	}
-	has := c.Who.Principal().Grants
-	for _, g := range []api.GrantRequest{
-		{Right: "work"}, {Right: "manage"}, {Right: "reveal", Fields: []string{"*"}, Purpose: "administration"},
-	} {
-		if slices.ContainsFunc(has, func(h access.Grant) bool { return string(h.Right) == g.Right && h.Process == access.All }) {
-			continue
-		}
-		g.User, g.Process = name, access.All
-		if _, err := n.Engine.GiveGrant(ctx, c, g, ""); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // StreamAudit sends the audit to other systems until the node is closed. It is called

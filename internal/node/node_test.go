@@ -23,7 +23,7 @@ func made(t *testing.T) node.Config {
 	if !n.Created {
 		t.Error("new data is not said to be created")
 	}
-	if _, err := n.SetUp(t.Context(), "ann"); err != nil { // makes the tenant's keys
+	if _, err := n.Engine.NewSetupLink(t.Context(), "main"); err != nil { // makes the tenant's keys
 		t.Fatal(err)
 	}
 	if err := n.Close(); err != nil {
@@ -101,7 +101,7 @@ func TestAnotherDefaultNeedsNoKeyFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := n.SetUp(t.Context(), "ann"); err != nil {
+		if _, err := n.Engine.NewSetupLink(t.Context(), "main"); err != nil {
 			t.Fatal(err)
 		}
 		if err := n.Close(); err != nil {

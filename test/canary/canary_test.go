@@ -88,7 +88,10 @@ func markedAtRest(t *testing.T, dsn string) {
 	for _, place := range places {
 		searched += s.search(t, mark(place), streams)
 	}
-	searched += s.search(t, s.apiKey, streams)
+	if s.link == "" {
+		t.Error("no setup link was used")
+	}
+	searched += s.search(t, s.apiKey, streams) + s.search(t, s.link, streams)
 	if searched < 5*len(places) {
 		t.Errorf("%d places searched, want at least database, keys, log, metrics and traces each time", searched)
 	}
@@ -255,14 +258,14 @@ func (s *server) content(t *testing.T, file string) []byte {
 
 // server is the real binary with all its files below one directory.
 type server struct {
-	settings                        []string // variables of its environment, and of all commands
-	dir, binary                     string
-	url, figures                    string // of the process that runs: the API and the metrics
-	keyPath, apiKey, instance, file string
-	process                         *os.Process
-	exited                          chan error // receives when the process has ended
-	client                          *client.Client
-	traces                          *collector
+	settings                              []string // variables of its environment, and of all commands
+	dir, binary                           string
+	url, figures                          string // of the process that runs: the API and the metrics
+	keyPath, apiKey, link, instance, file string
+	process                               *os.Process
+	exited                                chan error // receives when the process has ended
+	client                                *client.Client
+	traces                                *collector
 }
 
 // collector is an OpenTelemetry collector that only keeps what it is sent.
@@ -303,7 +306,7 @@ func start(t *testing.T, settings ...string) *server {
 		t.Skip("builds the server, and runs it several times: left out by -short")
 	}
 	dir := t.TempDir()
-	s := &server{settings: settings, dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), keyPath: filepath.Join(dir, "admin.key"), traces: newCollector(t)}
+	s := &server{settings: settings, dir: dir, binary: filepath.Join(t.TempDir(), "underseal"), keyPath: filepath.Join(dir, "api.key"), traces: newCollector(t)}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", s.binary, "github.com/underseal/underseal/cmd/underseal")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -317,7 +320,7 @@ func start(t *testing.T, settings ...string) *server {
 func (s *server) again(t *testing.T) {
 	t.Helper()
 	command := exec.Command(s.binary, "serve", "--json", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-level", "debug",
-		"--data", filepath.Join(s.dir, "data"), "--root-key-file", filepath.Join(s.dir, "root.key"), "--key-file", s.keyPath)
+		"--data", filepath.Join(s.dir, "data"), "--root-key-file", filepath.Join(s.dir, "root.key"), "--link-file", s.linkPath())
 	command.Env = append(s.environ(), "TMPDIR="+filepath.Join(s.dir, "tmp"), "OTEL_EXPORTER_OTLP_ENDPOINT="+s.traces.URL)
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	ok(t, err)
@@ -339,7 +342,27 @@ func (s *server) again(t *testing.T) {
 	var ready struct{ URL, Metrics string }
 	ok(t, json.Unmarshal(line, &ready))
 	s.url, s.figures = ready.URL, ready.Metrics
+	s.setUp(t)
 	s.connect(t)
+}
+
+func (s *server) linkPath() string { return filepath.Join(s.dir, "setup.link") }
+
+// setUp uses the link that a first start makes.
+func (s *server) setUp(t *testing.T) {
+	t.Helper()
+	link, err := os.ReadFile(s.linkPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	ok(t, err)
+	s.link = strings.TrimSpace(string(link))
+	setup := exec.CommandContext(t.Context(), s.binary, "setup", "--server", s.url, "--link-file", s.linkPath(), "--key-file", s.keyPath,
+		"--name", "admin", "--all-rights")
+	setup.Env = s.environ()
+	if out, err := setup.CombinedOutput(); err != nil {
+		t.Fatalf("setup: %v\n%s", err, out)
+	}
 }
 
 // environ is that of the tests, but with no configuration of this machine's own.

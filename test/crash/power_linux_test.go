@@ -22,6 +22,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
 )
 
 // The moments at which the power is lost.
@@ -283,7 +284,7 @@ func (c *crashes) check(dir string, lines []string) error {
 func (c *crashes) checkNode(n *node.Node, p promised) error {
 	if p.key == "" {
 		var err error
-		if p.key, err = n.SetUp(c.ctx, "ann"); err != nil {
+		if p.key, err = testenv.SetUp(c.ctx, n.Engine); err != nil {
 			return err
 		}
 	}

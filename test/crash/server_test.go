@@ -48,7 +48,7 @@ func newServer(t *testing.T, dsn string) *server {
 	config := s.path("config.yaml") // empty: no setting of the machine's own server counts
 	write(t, config, "")
 	s.args = []string{program(t, "../../cmd/underseal"), "serve", "--json", "--config", config, "--data", s.path("data"),
-		"--root-key-file", s.path("keys", "root.key"), "--key-file", s.path("keys", "admin.key"),
+		"--root-key-file", s.path("keys", "root.key"),
 		"--listen", "127.0.0.1:0", "--metrics-listen", "off", "--log-level", "warn"}
 	if dsn != "" {
 		write(t, s.path("dsn"), dsn)
@@ -99,12 +99,18 @@ func (s *server) launch(more ...string) {
 	s.unwatch = context.AfterFunc(s.ctx, func() { _ = syscall.Kill(-group, syscall.SIGKILL) })
 }
 
-// await returns when the launched process answers.
+// await returns when the launched process answers, and somebody is let in.
 func (s *server) await() error {
-	var ready struct{ URL string }
+	var ready struct {
+		URL  string
+		Made struct{ Link string }
+	}
 	line, err := bufio.NewReader(s.stdout).ReadBytes('\n')
 	if err == nil {
 		err = json.Unmarshal(line, &ready)
+	}
+	if err == nil && ready.Made.Link != "" {
+		err = s.setUp(ready.URL, ready.Made.Link)
 	}
 	if err != nil {
 		return fmt.Errorf("the server did not start: %w", err)
@@ -113,6 +119,17 @@ func (s *server) await() error {
 	defer s.mu.Unlock()
 	s.address = strings.TrimPrefix(ready.URL, "http://")
 	close(s.up)
+	return nil
+}
+
+// setUp uses the link of new data.
+func (s *server) setUp(url, link string) error {
+	cmd := exec.CommandContext(s.ctx, s.args[0], "setup", "--server", url, "--config", s.path("config.yaml"), "--key-file", s.path("keys", "api.key"),
+		"--name", "ann", "--all-rights")
+	cmd.Stdin = strings.NewReader(link)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("setup: %w\n%s", err, out)
+	}
 	return nil
 }
 
@@ -212,7 +229,7 @@ func (s *server) client() *client.Client {
 
 func (s *server) newClient(tries int) *client.Client {
 	s.t.Helper()
-	key, err := os.ReadFile(s.path("keys", "admin.key"))
+	key, err := os.ReadFile(s.path("keys", "api.key"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -32,11 +32,11 @@ func (h Home) Data() string { return filepath.Join(h.Dir, "data") }
 func (h Home) RootKeyFile() string { return filepath.Join(h.Dir, "keys", "root.key") }
 
 // KeyFile is the file of an administrator's API key.
-func (h Home) KeyFile() string { return filepath.Join(h.Dir, "keys", "admin.key") }
+func (h Home) KeyFile() string { return filepath.Join(h.Dir, "keys", "api.key") }
 
 func (h Home) args() []string {
 	args := []string{"serve", "--json", "--config", filepath.Join(h.Dir, "config.yaml"), "--data", h.Data(),
-		"--key-file", h.KeyFile(), "--root-key-file", h.RootKeyFile(), "--listen", "127.0.0.1:0",
+		"--root-key-file", h.RootKeyFile(), "--listen", "127.0.0.1:0",
 		"--metrics-listen", "off", "--log-level", "warn"}
 	if h.Database != "" {
 		args = append(args, "--database", h.Database)
@@ -75,13 +75,16 @@ func (h Home) Start(s Shape) (*Server, error) {
 		return nil, err
 	}
 	tooLate := time.AfterFunc(startLimit, func() { server.cmd.Process.Kill() })
-	url, err := announced(bufio.NewReader(stdout))
+	said, err := announced(bufio.NewReader(stdout))
 	if err == nil {
-		err = awaitReady(url)
+		err = awaitReady(said.URL)
 	}
 	server.Serving = time.Since(begin)
+	if err == nil && said.Made.Link != "" {
+		err = h.setUp(said)
+	}
 	if err == nil {
-		server.Client, err = h.connect(url, s)
+		server.Client, err = h.connect(said.URL, s)
 	}
 	if !tooLate.Stop() {
 		err = errors.Join(fmt.Errorf("it was not ready %v after its start", startLimit), err)
@@ -92,15 +95,30 @@ func (h Home) Start(s Shape) (*Server, error) {
 	return server, nil
 }
 
-// announced reads the line with which the server says where it answers.
-func announced(stdout *bufio.Reader) (url string, err error) {
+// An announcement is the line with which the server says where it answers, and with
+// which link somebody is let in, once.
+type announcement struct {
+	URL  string
+	Made struct{ Link string }
+}
+
+func announced(stdout *bufio.Reader) (said announcement, err error) {
 	line, err := stdout.ReadBytes('\n')
 	if err != nil {
-		return "", err
+		return said, err
 	}
-	var ready struct{ URL string }
-	err = json.Unmarshal(line, &ready)
-	return ready.URL, err
+	return said, json.Unmarshal(line, &said)
+}
+
+// setUp uses the link of new data, for an administrator with all rights.
+func (h Home) setUp(said announcement) error {
+	cmd := exec.Command(h.Binary, "setup", "--server", said.URL, "--config", filepath.Join(h.Dir, "config.yaml"),
+		"--key-file", h.KeyFile(), "--name", "admin", "--all-rights")
+	cmd.Stdin = strings.NewReader(said.Made.Link)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("setup: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func awaitReady(url string) error {

@@ -29,6 +29,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
 )
 
 //go:embed crash.bpmn
@@ -121,7 +122,7 @@ type user struct {
 func (u *user) signIn(ctx context.Context) (err error) {
 	fresh := *u.key == ""
 	if fresh {
-		if *u.key, err = u.node.SetUp(ctx, "ann"); err != nil {
+		if *u.key, err = testenv.SetUp(ctx, u.node.Engine); err != nil {
 			return err
 		}
 		if err := say("key %s", *u.key); err != nil {
