@@ -45,6 +45,12 @@ func keepHeadroom() {
 	runtime.SetFinalizer(new(lost), func(*lost) { keepHeadroom() })
 }
 
+// forgetTheStart gives back the memory that only starting needed.
+func forgetTheStart() {
+	debug.FreeOSMemory()
+	forgetProgram()
+}
+
 // lost is an object of its own: the allocator puts tiny ones together, and then
 // it might never be lost alone.
 type lost struct{ _ [64]byte }

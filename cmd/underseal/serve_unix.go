@@ -130,7 +130,9 @@ func (e *env) answer(ctx context.Context, n *node.Node, at server.ListenConfig, 
 	if err := api.Start(); err != nil {
 		return errors.Join(err, stop(figures))
 	}
-	err = errors.Join(e.announce(says, api, figures), wait(ctx, n, api))
+	err = e.announce(says, api, figures)
+	forgetTheStart()
+	err = errors.Join(err, wait(ctx, n, api))
 	return errors.Join(err, stop(api), stop(figures))
 }
 
