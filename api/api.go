@@ -31,6 +31,31 @@ type DeployRequest struct {
 // Deployment is what a deployment made.
 type Deployment struct {
 	Processes []Process `json:"processes"`
+	Pending   *Proposal `json:"pending,omitempty" doc:"nothing is deployed before somebody else approves this"`
+}
+
+// Proposal is a deployment that a second person has to approve.
+type Proposal struct {
+	ID        string         `json:"id"`
+	By        string         `json:"by" doc:"who proposed it, and cannot approve it"`
+	Made      time.Time      `json:"made"`
+	Expires   time.Time      `json:"expires"`
+	Processes []string       `json:"processes" doc:"ids"`
+	Files     []ProposedFile `json:"files"`
+	State     string         `json:"state" enum:"pending,approved,withdrawn"`
+	Decided   string         `json:"decided,omitempty" doc:"by whom"`
+}
+
+// ProposedFile is a file of a proposal.
+type ProposedFile struct {
+	Name    string `json:"name"`
+	Hash    string `json:"hash" doc:"hex SHA-256"`
+	Content []byte `json:"content,omitempty" doc:"of one proposal alone"`
+}
+
+// Proposals are the deployments that wait for somebody.
+type Proposals struct {
+	Items []Proposal `json:"items"`
 }
 
 // Process is one version of a deployed process.

@@ -76,7 +76,28 @@ func number(n int) string {
 	return strconv.Itoa(n)
 }
 
-// Deploy deploys a set of files, whole or not at all.
+// Proposals lists the deployments that wait for a second person.
+func (c *Client) Proposals(ctx context.Context) (api.Proposals, error) {
+	return call[api.Proposals](ctx, c, get("/v1/deployments"))
+}
+
+// Proposal shows a deployment that waits for a second person, with its files.
+func (c *Client) Proposal(ctx context.Context, id string) (api.Proposal, error) {
+	return call[api.Proposal](ctx, c, get("/v1/deployments/{deployment}", id))
+}
+
+// ApproveDeployment deploys what somebody else proposed.
+func (c *Client) ApproveDeployment(ctx context.Context, id, reason string) (api.Deployment, error) {
+	return call[api.Deployment](ctx, c, send("POST", "/v1/deployments/{deployment}/approve", api.ReasonRequest{Reason: reason}, id))
+}
+
+// WithdrawDeployment ends a deployment that waits for a second person.
+func (c *Client) WithdrawDeployment(ctx context.Context, id, reason string) (api.Proposal, error) {
+	return call[api.Proposal](ctx, c, send("POST", "/v1/deployments/{deployment}/withdraw", api.ReasonRequest{Reason: reason}, id))
+}
+
+// Deploy deploys a set of files, whole or not at all. Where a second person has to approve,
+// it deploys nothing yet, and Pending is what waits.
 func (c *Client) Deploy(ctx context.Context, files ...api.File) (api.Deployment, error) {
 	return call[api.Deployment](ctx, c, send("POST", "/v1/deployments", api.DeployRequest{Files: files}))
 }

@@ -37,18 +37,24 @@ func (c *deployCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.result(made, func(w io.Writer) {
-		for _, p := range made.Processes {
-			what := "deployed"
-			if p.Unchanged {
-				what = "unchanged:"
-			}
-			fmt.Fprintln(w, what, printable(p.ID), "version", strconv.Itoa(p.Version)+",", modeText(p.Mode))
-		}
-	}); err != nil || e.json {
+	if err := e.result(made, func(w io.Writer) { writeDeployment(w, made) }); err != nil || e.json {
 		return err
 	}
 	return e.hintMode(files, made.Processes)
+}
+
+func writeDeployment(w io.Writer, made api.Deployment) {
+	for _, p := range made.Processes {
+		what := "deployed"
+		if p.Unchanged {
+			what = "unchanged:"
+		}
+		fmt.Fprintln(w, what, printable(p.ID), "version", strconv.Itoa(p.Version)+",", modeText(p.Mode))
+	}
+	if p := made.Pending; p != nil {
+		fmt.Fprintf(w, "nothing is deployed yet: somebody else approves it by %s\n", stamp(p.Expires))
+		fmt.Fprintf(w, "  underseal processes approve %s\n", printable(p.ID))
+	}
 }
 
 // modeText is a mode with what it means where that may surprise.

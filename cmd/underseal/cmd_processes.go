@@ -12,6 +12,10 @@ import (
 type processesCmd struct {
 	List processesListCmd `cmd:"" default:"withargs" help:"List the newest version of each process."`
 	Mode processesModeCmd `cmd:"" help:"Set whether new instances of a process are confidential."`
+
+	Pending  processesPendingCmd  `cmd:"" help:"List deployments that wait for a second person."`
+	Approve  processesApproveCmd  `cmd:"" help:"Deploy what somebody else proposed."`
+	Withdraw processesWithdrawCmd `cmd:"" help:"End a deployment that waits for a second person."`
 }
 
 func (processesCmd) Help() string { return withoutCommand("processes") }

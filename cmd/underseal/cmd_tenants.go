@@ -14,6 +14,11 @@ type tenantsCmd struct {
 	Invite  tenantsInviteCmd  `cmd:"" help:"Make another link for a company without an administrator."`
 	Disable tenantsDisableCmd `cmd:"" help:"Let nobody of a company in any more."`
 	Enable  tenantsEnableCmd  `cmd:"" help:"Let a company's people in again."`
+
+	Settings tenantsSettingsCmd `cmd:"" help:"Show what is set for everybody of your company."`
+	Networks tenantsNetworksCmd `cmd:"" help:"Set where people of your company may come from."`
+	Limits   tenantsLimitsCmd   `cmd:"" help:"Set how often people of your company may call."`
+	FourEyes tenantsFourEyesCmd `cmd:"" name:"four-eyes" help:"Set whether two people deploy a confidential process in your company."`
 }
 
 func (tenantsCmd) Help() string { return withoutCommand("tenants") }

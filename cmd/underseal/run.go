@@ -46,7 +46,9 @@ type cli struct {
 	Groups    groupsCmd    `cmd:"" group:"client" help:"Groups, which give their members roles and grants."`
 	Grants    grantsCmd    `cmd:"" group:"client" help:"Rights on processes, instances, tasks and fields."`
 	APIKeys   apiKeysCmd   `cmd:"" name:"apikeys" group:"client" help:"API keys: make, rotate and revoke."`
-	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, for its operators."`
+	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, and what is set for one."`
+	Policies  policiesCmd  `cmd:"" group:"client" help:"What your company forbids beyond roles and grants."`
+	Explain   explainCmd   `cmd:"" group:"client" help:"Say why somebody may, or may not, do something."`
 	Setup     setupCmd     `cmd:"" group:"client" help:"Use a link that lets you in."`
 	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`
 

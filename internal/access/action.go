@@ -123,6 +123,20 @@ func (a Action) family() string {
 	return family
 }
 
+// familyKinds are the kinds of what the actions of families are on, where they have
+// another name.
+var familyKinds = map[string]Kind{
+	"value": Field, "erasure": Erasure, "integrity": Log, "evidence": Log, "audit": Log, "explain": Someone,
+}
+
+// Kind returns the kind of resources that the action is on.
+func (a Action) Kind() Kind {
+	if k, other := familyKinds[a.family()]; other {
+		return k
+	}
+	return Kind(a.family())
+}
+
 // ParseAction returns the action of a name; any other text is Invalid.
 func ParseAction(name string) (Action, error) {
 	if slices.Contains(actions, Action(name)) {

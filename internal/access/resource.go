@@ -1,6 +1,11 @@
 package access
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/underseal/underseal/internal/fault"
+)
 
 // Resource is what is asked for, with what its record says of it; never what a caller
 // says. What is empty or not set does not apply.
@@ -45,6 +50,7 @@ const (
 	Log       Kind = "log"
 	Someone   Kind = "principal"
 	Group     Kind = "group"
+	Given     Kind = "grant"
 	APIKey    Kind = "apikey"
 	Session   Kind = "session"
 	Policy    Kind = "policy"
@@ -57,8 +63,17 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Process, Instance, Task, Job, Incident, Field, File, Person, Erasure, Hold, Key, Signer, Log,
-		Someone, Group, APIKey, Session, Policy, Tenant, Secret, Connector,
+		Someone, Group, Given, APIKey, Session, Policy, Tenant, Secret, Connector,
 	}
+}
+
+// ParseKind returns the kind of a name; any other text is Invalid.
+func ParseKind(name string) (Kind, error) {
+	if slices.Contains(Kinds(), Kind(name)) {
+		return Kind(name), nil
+	}
+	return "", fault.New(fault.Invalid, "there is no kind of resources %q", name).WithCode("unknown_kind").
+		WithHint("kinds are %s", listed(Kinds()))
 }
 
 // Circumstances are those of a request. The zero value permits nothing.

@@ -39,6 +39,21 @@ func (t *TenantPolicies) IDs() []string {
 	return ids
 }
 
+// Reason returns what the policy of an id tells people, "" if nothing.
+func (t *TenantPolicies) Reason(id string) string {
+	for _, p := range t.list {
+		if string(p.id) == id {
+			return string(p.body.Annotations()["reason"])
+		}
+	}
+	return ""
+}
+
+// Own reports whether a policy of the tenant's own can apply to an action.
+func (p *Policies) Own(a Action) bool {
+	return slices.ContainsFunc(p.byAct[a], func(one policy) bool { return one.own })
+}
+
 // With returns the policies together with those of a tenant; nil adds none.
 func (p *Policies) With(t *TenantPolicies) *Policies {
 	if t == nil || len(t.list) == 0 {

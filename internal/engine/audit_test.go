@@ -50,7 +50,7 @@ type auditor struct {
 	t                                  *testing.T
 	instance, person, file, task, hold string
 	erasure, reader                    string
-	link, grant, apiKey                string
+	link, grant, apiKey, proposal      string
 	job                                api.Job
 	incident                           string
 	ahead                              *atomic.Int64 // nanoseconds that the node's clock is ahead
@@ -485,6 +485,54 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "NewSetupLink: of a company", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.NewSetupLink(ctx, "acme")
+		}},
+		{name: "Settings", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Settings(ctx, a.Ann) }},
+		{name: "SetNetworks", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetNetworks(ctx, a.Ann, api.NetworksRequest{Networks: api.Networks{All: []string{"192.0.2.0/24"}}}, "")
+		}},
+		{name: "SetLimits", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetLimits(ctx, a.Ann, api.LimitsRequest{Limits: api.Limits{User: "5/s"}}, "")
+		}},
+		{name: "SetFourEyes", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetFourEyes(ctx, a.Ann, api.FourEyesRequest{Required: true}, "")
+		}},
+		{name: "Deploy: proposed", leaves: []string{"deployment.proposed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			a.Ann = a.SignIn(a.Key())
+			made, err := a.Engine.Deploy(ctx, a.Ann, []api.File{{Name: "c.bpmn", Content: []byte(classified)}}, "")
+			if err == nil {
+				a.proposal = made.Pending.ID
+			}
+			return made, err
+		}},
+		{name: "Proposals", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Proposals(ctx, a.Ann) }},
+		{name: "Proposal", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Proposal(ctx, a.Ann, a.proposal) }},
+		{name: "ApproveDeployment", leaves: []string{"principal.invited", "principal.activated", "definition.deployed", "deployment.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			invited, err := a.Engine.InviteUser(ctx, a.Ann, api.UserRequest{Name: "dora", Kind: "user", Roles: []string{"Designer"}}, "")
+			if err != nil {
+				return nil, err
+			}
+			done, err := a.Engine.Setup(ctx, api.SetupRequest{Link: invited.Link}, "192.0.2.1")
+			if err != nil {
+				return nil, err
+			}
+			return a.Engine.ApproveDeployment(ctx, a.SignIn(done.Key.Text), a.proposal, api.ReasonRequest{})
+		}},
+		{name: "WithdrawDeployment", leaves: []string{"deployment.proposed", "deployment.withdrawn"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			made, err := a.Engine.Deploy(ctx, a.Ann, []api.File{{Name: "c.bpmn", Content: []byte(strings.Replace(classified, "public", "internal", 1))}}, "")
+			if err != nil {
+				return nil, err
+			}
+			return a.Engine.WithdrawDeployment(ctx, a.Ann, made.Pending.ID, api.ReasonRequest{})
+		}},
+		{name: "Policies", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Policies(ctx, a.Ann) }},
+		{name: "SetPolicies", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetPolicies(ctx, a.Ann, api.PoliciesRequest{Text: noHome}, "")
+		}},
+		{name: "TestPolicies", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.TestPolicies(ctx, a.Ann, api.PoliciesTestRequest{Text: noHome})
+		}},
+		{name: "Explain", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Explain(ctx, a.Ann, api.ExplainQuery{Principal: "ann", Action: "task:read"})
 		}},
 	}
 }

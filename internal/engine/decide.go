@@ -15,8 +15,8 @@ import (
 // Then, with the facts of the record that was loaded, whether they may on this one. A
 // record that they may not see is answered like one that never was.
 
-func (e *Engine) circumstances() access.Circumstances {
-	return access.Circumstances{Now: e.now(), Network: true}
+func (e *Engine) circumstances(c Caller) access.Circumstances {
+	return access.Circumstances{Now: e.now(), Network: true, FourEyes: c.Rules.Tenant.FourEyes}
 }
 
 // could refuses a caller who may do the action on nothing at all (Denied), and tells
@@ -25,7 +25,7 @@ func (e *Engine) could(ctx context.Context, c Caller, action access.Action, kind
 	if err := e.admitted(c.Scope); err != nil {
 		return err
 	}
-	if e.policies.Could(c.Who, action, kind, e.circumstances()) {
+	if c.Rules.Policies.Could(c.Who, action, kind, e.circumstances(c)) {
 		return nil
 	}
 	return e.refuse(ctx, c, action, string(kind), id)
@@ -50,7 +50,7 @@ func (e *Engine) mayOn(ctx context.Context, c Caller, action access.Action, on a
 
 // sees decides without a trace.
 func (e *Engine) sees(c Caller, action access.Action, on access.Resource) bool {
-	return e.policies.Decide(c.Who, action, on, e.circumstances()).Allowed
+	return c.Rules.Policies.Decide(c.Who, action, on, e.circumstances(c)).Allowed
 }
 
 // refuse tells the log that a caller may not do something, and returns the answer.
@@ -119,7 +119,7 @@ func (e *Engine) seesErased(ctx context.Context, c Caller, id store.ID) bool {
 
 // reach returns where a list of what the caller may see has to look; nil: everywhere.
 func (e *Engine) reach(ctx context.Context, c Caller, action access.Action, kind access.Kind) (*store.Reach, error) {
-	found := e.policies.Reach(c.Who, action, kind, e.circumstances())
+	found := c.Rules.Policies.Reach(c.Who, action, kind, e.circumstances(c))
 	if found.All {
 		return nil, nil
 	}

@@ -38,30 +38,40 @@ func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem st
 	if err != nil {
 		return api.Deployment{}, err
 	}
-	for _, p := range plan.processes {
-		if !e.sees(c, access.Deploy, processResource(c.Scope, p.compiled.ID)) {
-			return api.Deployment{}, e.refuse(ctx, c, access.Deploy, "process", p.compiled.ID)
-		}
-	}
-	e.deploying.Lock()
+	e.deploying.Lock() // what is decided is about the versions that there are
 	defer e.deploying.Unlock()
+	switch alone, err := e.mayDeploy(ctx, c, plan); {
+	case err != nil:
+		return api.Deployment{}, err
+	case !alone:
+		return e.propose(ctx, c, plan, files, idem)
+	}
 	shard, leave, err := e.enterShard(ctx, c.Scope, e.moment())
 	if err != nil {
 		return api.Deployment{}, err
 	}
 	defer leave()
 	plan.shard = shard
+	result, made, sets, err := e.deployAll(ctx, c, plan, files, idem)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	return result, e.commitDefinitions(ctx, c, made, sets)
+}
+
+// deployAll makes the definitions of a deployment, which are not durable yet.
+func (e *Engine) deployAll(ctx context.Context, c Caller, plan *deployment, files []api.File, idem string) (api.Deployment, []*definition, []*store.WriteSet, error) {
 	var made []*definition
 	var sets []*store.WriteSet
 	var result api.Deployment
 	for _, p := range plan.processes {
 		again, err := e.request(ctx, c, "deploy", idemOf(idem, p.compiled.ID), files)
 		if err != nil {
-			return api.Deployment{}, err
+			return result, nil, nil, err
 		}
 		d, set, err := e.deployOne(ctx, c, plan, p, again)
 		if err != nil {
-			return api.Deployment{}, err
+			return result, nil, nil, err
 		}
 		item := d.wire()
 		if item.Unchanged = set == nil; set != nil {
@@ -69,7 +79,7 @@ func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem st
 		}
 		result.Processes = append(result.Processes, item)
 	}
-	return result, e.commitDefinitions(ctx, c, made, sets)
+	return result, made, sets, nil
 }
 
 // idemOf makes a key for one process of a deployment; "" stays "".
@@ -281,11 +291,16 @@ func (e *Engine) deployOne(ctx context.Context, c Caller, plan *deployment, p de
 	if err != nil {
 		return nil, nil, err
 	}
-	set.Resources = append(set.Resources, store.Resource{Hash: sha256.Sum256(p.model), Data: p.model})
+	set.Resources = append(set.Resources, resourceOf(p.model))
 	for name, hash := range files {
 		set.Resources = append(set.Resources, store.Resource{Hash: hash, Data: plan.files[name]})
 	}
 	return d, set, nil
+}
+
+// resourceOf returns a file as it is kept.
+func resourceOf(data []byte) store.Resource {
+	return store.Resource{Hash: sha256.Sum256(data), Data: data}
 }
 
 // formsOf returns the hashes of the forms that the process names.

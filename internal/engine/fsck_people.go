@@ -39,6 +39,11 @@ func (c *Check) dossier(ctx context.Context, head store.HeadRow) error {
 			return o.tampered("is another one than the tenant's own")
 		}
 		link(t.Setup)
+		for _, p := range t.Proposals {
+			if _, err := c.e.proposedFiles(ctx, t, &p); err != nil {
+				return err
+			}
+		}
 		d = &t.dossier
 	default:
 		g, err := c.e.openGroup(ctx, c.scope, head.Object)

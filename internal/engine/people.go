@@ -47,8 +47,9 @@ type people struct {
 	// read to be known. So nothing is known that has changed.
 	changing sync.RWMutex
 
-	mu     sync.RWMutex // guards tenant and what is in it
+	mu     sync.RWMutex // guards tenant and what is in it, and rules
 	tenant map[string]*acquaintances
+	rules  map[string]*identity.Rules // by tenant
 
 	used uses
 }
@@ -104,6 +105,7 @@ func (p *people) forget(scope store.Scope) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.tenant, scope.Tenant())
+	delete(p.rules, scope.Tenant())
 }
 
 // dossierID returns the id of a dossier, which follows from its name.
@@ -213,7 +215,7 @@ func (e *Engine) anyGroup(ctx context.Context, scope store.Scope, name string) (
 
 // know returns a principal with the groups and the tenant that it is in.
 func (e *Engine) know(ctx context.Context, p *principal) (*identity.Known, error) {
-	t, err := e.openTenant(ctx, p.scope)
+	rules, err := e.rulesOf(ctx, p.scope)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +230,7 @@ func (e *Engine) know(ctx context.Context, p *principal) (*identity.Known, error
 		}
 		groups = append(groups, g.Group)
 	}
-	return identity.NewKnown(p.scope, t.Tenant, p.Principal, groups), nil
+	return identity.NewKnown(p.scope, rules, p.Principal, groups), nil
 }
 
 // knownBearer returns to whom a credential leads. NotFound when to nobody.
@@ -278,6 +280,12 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 	if err != nil {
 		return Caller{}, err
 	}
+	if found {
+		found, err = e.fromTenant(ctx, scope, address)
+	}
+	if err != nil {
+		return Caller{}, err
+	}
 	if !found {
 		return Caller{}, identity.Unauthenticated()
 	}
@@ -314,6 +322,8 @@ type amendment struct {
 	kind         string           // leaf's kind, "role.given"
 	fields       []identity.Field // of the dossier, from now on
 	given, ended [][32]byte       // tokens of credentials
+	facts        []fieldWrite     // about the step
+	files        []store.Resource // that it names
 }
 
 // amender is who changes dossiers, and why.
@@ -352,7 +362,7 @@ func (e *Engine) amended(ctx context.Context, by amender, a amendment, shard str
 	if err != nil {
 		return nil, err
 	}
-	fields := []fieldWrite{{path: "$actor", value: by.actor, label: confidential, fact: true}}
+	fields := append(slices.Clone(a.facts), fieldWrite{path: "$actor", value: by.actor, label: confidential, fact: true})
 	if by.reason != "" {
 		fields = append(fields, fieldWrite{path: "$reason", value: canon.String(by.reason), label: confidential, fact: true})
 	}
@@ -368,7 +378,7 @@ func (e *Engine) amended(ctx context.Context, by amender, a amendment, shard str
 	if err != nil {
 		return nil, err
 	}
-	set.Credentials, set.Ended = a.given, a.ended
+	set.Credentials, set.Ended, set.Resources = a.given, a.ended, a.files
 	return set, nil
 }
 
@@ -416,24 +426,21 @@ func openPage[D any](ctx context.Context, e *Engine, scope store.Scope, kind sto
 }
 
 // requireAdministrator refuses a change after which nobody could take it back, for want
-// of somebody with the role or with a key. changed
+// of somebody with the role or with a key whom the tenant's own policies let. changed
 // and regrouped are what is to be of one principal, and of one group; nil: no such.
 func (e *Engine) requireAdministrator(ctx context.Context, scope store.Scope, changed *identity.Principal, regrouped *identity.Group) error {
-	groups, _, err := openPage(ctx, e, scope, store.Group, Page{}, 0, e.openGroup)
+	all, groups, err := e.everybody(ctx, scope)
 	if err != nil {
 		return err
 	}
-	gives := map[string]bool{}
-	for _, g := range groups {
-		said := &g.Group
-		if regrouped != nil && regrouped.Name == said.Name {
-			said = regrouped
+	rules, err := e.rulesOf(ctx, scope)
+	if err != nil {
+		return err
+	}
+	for i := range groups {
+		if regrouped != nil && regrouped.Name == groups[i].Name {
+			groups[i] = *regrouped
 		}
-		gives[said.Name] = said.State == identity.Active && slices.Contains(said.Roles, access.Admin)
-	}
-	all, err := e.everyPrincipal(ctx, scope)
-	if err != nil {
-		return err
 	}
 	now := e.moment()
 	for _, p := range all {
@@ -441,7 +448,8 @@ func (e *Engine) requireAdministrator(ctx context.Context, scope store.Scope, ch
 		if changed != nil && changed.Name == said.Name {
 			said = changed
 		}
-		if said.SignsIn(now) && (slices.Contains(said.Roles, access.Admin) || slices.ContainsFunc(said.Groups, func(g string) bool { return gives[g] })) {
+		who := identity.NewKnown(scope, rules, *said, membershipsOf(said, groups)).Who()
+		if said.SignsIn(now) && slices.Contains(who.Roles, access.Admin) && !rules.Policies.LocksOut([]*access.Effective{who.Effective()}, now) {
 			return nil
 		}
 	}

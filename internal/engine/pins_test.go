@@ -130,6 +130,34 @@ var rulers = []ruler{
 		}
 		return g.Object
 	}, bobSignsIn},
+	{"networks that were set", func(t *testing.T, env *testenv.Env) { bobsKey = env.PersonsKey("bob") },
+		func(t *testing.T, env *testenv.Env) string {
+			s, err := env.Engine.SetNetworks(t.Context(), env.Ann, api.NetworksRequest{Networks: api.Networks{All: []string{"192.0.2.1"}}}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Object
+		}, bobSignsIn},
+	{"a policy that was set", func(t *testing.T, env *testenv.Env) { bobsKey = env.PersonsKey("bob") },
+		func(t *testing.T, env *testenv.Env) string {
+			setPolicies(t, env, noHome)
+			s, err := env.Engine.Settings(t.Context(), env.Ann)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Object
+		}, bobSignsIn},
+	{"four eyes", func(*testing.T, *testenv.Env) {},
+		func(t *testing.T, env *testenv.Env) string {
+			s, err := env.Engine.SetFourEyes(t.Context(), env.Ann, api.FourEyesRequest{Required: true}, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Object
+		}, func(t *testing.T, env *testenv.Env) error {
+			_, err := env.Engine.Authenticate(t.Context(), env.Key(), "192.0.2.1")
+			return err
+		}},
 }
 
 // bobsKey and bobsGrant are what the case at hand has prepared; cases run one by one.

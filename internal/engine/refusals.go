@@ -216,12 +216,12 @@ func (e *Engine) Authenticate(ctx context.Context, key, address string) (Caller,
 // to be is not known, so the main tenant's log is told.
 func (e *Engine) strange(ctx context.Context, address string) {
 	stranger := Caller{Scope: e.TenantScope(identity.MainTenant), Address: address}
-	e.strangers.note(ctx, stranger, network(address), "", "")
+	e.strangers.note(ctx, stranger, prefixOf(address), "", "")
 }
 
-// network is what of an address its holder cannot change at will: IPv6 is given to
+// prefixOf is what of an address its holder cannot change at will: IPv6 is given to
 // people by /64.
-func network(address string) string {
+func prefixOf(address string) string {
 	parsed, err := netip.ParseAddr(address)
 	if err != nil {
 		return "unknown"

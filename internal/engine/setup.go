@@ -128,7 +128,7 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 	if err != nil {
 		return api.SetupDone{}, err
 	}
-	if t.State != identity.Active {
+	if t.State != identity.Active || !t.Networks.Allow(nil, address) {
 		return api.SetupDone{}, badLink()
 	}
 	if row.Object == t.id {

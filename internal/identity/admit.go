@@ -8,6 +8,7 @@ import (
 
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/limit"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -18,15 +19,24 @@ type Caller struct {
 	Who       *access.Effective
 	Key       string // id of the credential that was used
 	Address   string // network address the request came from
+	Rules     *Rules // of the tenant
 
 	token [32]byte // of the credential
+}
+
+// Limits returns how often people of the caller's tenant may call.
+func (c Caller) Limits() limit.Own {
+	if c.Rules == nil {
+		return limit.Own{}
+	}
+	return c.Rules.Tenant.Limits
 }
 
 // Known is all that decides whether a principal is admitted, and as whom. It is
 // immutable.
 type Known struct {
 	who    access.Principal // without a credential
-	tenant Tenant
+	rules  *Rules
 	active bool
 	keys   []knownKey
 }
@@ -38,12 +48,12 @@ type knownKey struct {
 }
 
 // NewKnown returns a principal of a tenant with the groups that it is in.
-func NewKnown(scope store.Scope, t Tenant, p Principal, groups []Group) *Known {
-	k := &Known{who: together(scope, t, p, groups), tenant: t, active: p.State == Active && t.State == Active}
+func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
+	k := &Known{who: together(scope, r.Tenant, p, groups), rules: r, active: p.State == Active && r.Tenant.State == Active}
 	for _, key := range p.Keys {
 		who := k.who
 		who.Scopes = key.Scopes
-		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, token: key.Token}})
+		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, Rules: r, token: key.Token}})
 	}
 	return k
 }
@@ -78,13 +88,16 @@ func (k *Known) Who() access.Principal { return k.who }
 func (k *Known) Admit(token [32]byte, address string, at time.Time) (Caller, error) {
 	key := k.key(token)
 	if key == nil || !k.active || !key.Expires.IsZero() && !at.Before(key.Expires) ||
-		!within(address, key.Networks) || !within(address, k.tenant.Networks) {
+		!within(address, key.Networks) || !k.From(address) {
 		return Caller{}, Unauthenticated()
 	}
 	c := key.admits
 	c.Address = address
 	return c, nil
 }
+
+// From reports whether the principal may come from an address.
+func (k *Known) From(address string) bool { return k.rules.Tenant.Networks.Allow(k.who.Roles, address) }
 
 // Again admits a caller who was admitted before, by what is known now.
 func (k *Known) Again(c Caller, at time.Time) (Caller, error) { return k.Admit(c.token, c.Address, at) }

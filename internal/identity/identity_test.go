@@ -11,6 +11,8 @@ import (
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/network"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -35,9 +37,20 @@ var (
 	gone = identity.Group{Name: "gone", State: identity.Deleted, Roles: []access.Role{access.Admin}}
 )
 
+func networks(texts ...string) network.List {
+	l, err := network.Parse(texts)
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
 func TestAdmit(t *testing.T) {
 	disabled, closed, inside := zoe, company, company
-	disabled.State, closed.State, inside.Networks = identity.Disabled, identity.Disabled, []netip.Prefix{office}
+	disabled.State, closed.State, inside.Networks.All = identity.Disabled, identity.Disabled, networks("192.0.2.0/24")
+	viewers, admins := company, company
+	viewers.Networks.Roles = []identity.RoleNetworks{{Role: access.Viewer, From: networks("192.0.2.0/24")}}
+	admins.Networks.Roles = []identity.RoleNetworks{{Role: access.Admin, From: networks("192.0.2.0/24")}}
 	invited := zoe
 	invited.State = identity.Invited
 	tests := []struct {
@@ -64,10 +77,13 @@ func TestAdmit(t *testing.T) {
 		{"a disabled tenant's", closed, zoe, 1, "192.0.2.1", now, false},
 		{"from the tenant's network", inside, zoe, 1, "192.0.2.1", now, true},
 		{"from outside of the tenant's network", inside, zoe, 1, "198.51.100.1", now, false},
+		{"from a role's network", viewers, zoe, 1, "192.0.2.1", now, true},
+		{"from outside of a role's network", viewers, zoe, 1, "198.51.100.1", now, false},
+		{"from outside of another role's network", admins, zoe, 1, "198.51.100.1", now, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			known := identity.NewKnown(store.NewScope("acme"), test.tenant, test.who, []identity.Group{clerks, gone})
+			known := identity.NewKnown(store.NewScope("acme"), &identity.Rules{Tenant: test.tenant}, test.who, []identity.Group{clerks, gone})
 			c, err := known.Admit([32]byte{test.token}, test.address, test.at)
 			if (err == nil) != test.admits {
 				t.Fatalf("admitted: %v, want %v", err, test.admits)
@@ -83,7 +99,7 @@ func TestAdmit(t *testing.T) {
 }
 
 func TestACallerHasWhatTheGroupsGive(t *testing.T) {
-	known := identity.NewKnown(store.NewScope("acme"), company, zoe, []identity.Group{clerks, gone})
+	known := identity.NewKnown(store.NewScope("acme"), &identity.Rules{Tenant: company}, zoe, []identity.Group{clerks, gone})
 	c, err := known.Admit([32]byte{2}, "192.0.2.1", now)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +146,16 @@ func valuesOf(fields []identity.Field) map[string]canon.Value {
 
 func TestWhatIsSealedIsReadAgain(t *testing.T) {
 	guarded := company
-	guarded.Networks, guarded.Setup = []netip.Prefix{office}, zoe.Invitation
+	guarded.Setup = zoe.Invitation
+	guarded.Settings = identity.Settings{
+		Networks: identity.Networks{All: networks("192.0.2.0/24"), Roles: []identity.RoleNetworks{{Role: access.Admin, From: networks("192.0.2.1", "2001:db8::/32")}}},
+		Limits:   limit.Own{User: &limit.Rate{Calls: 5, Per: time.Second}, Tenant: &limit.Rate{}},
+		FourEyes: true, Policies: "// none",
+	}
+	guarded.Proposals = []identity.Proposal{{
+		ID: "1", By: "zoe", Made: now, Expires: now.Add(time.Hour), Processes: []string{"loan"}, Files: []identity.ProposedFile{{Name: "loan.bpmn", Hash: [32]byte{1}}},
+		State: identity.Approved, Decided: "dan", Definitions: []string{"d"},
+	}}
 	p, err := identity.ParsePrincipal(valuesOf(zoe.Fields()))
 	if err != nil || !reflect.DeepEqual(p, zoe) {
 		t.Errorf("principal: %+v, %v, want %+v", p, err, zoe)

@@ -65,12 +65,13 @@ type Group struct {
 
 // Tenant is what a tenant's object says of it.
 type Tenant struct {
-	Name     string
-	Display  string
-	State    State          // Active or Disabled
-	Networks []netip.Prefix // where its people may come from; none: anywhere
-	Setup    Link           // makes its first administrator
-	Issuers  []Issuer       // whose word counts for who calls
+	Name    string
+	Display string
+	State   State    // Active or Disabled
+	Setup   Link     // makes its first administrator
+	Issuers []Issuer // whose word counts for who calls
+	Settings
+	Proposals []Proposal // of deployments
 }
 
 // MainTenant is the tenant that every installation has, and whose Operators make others.
@@ -175,13 +176,13 @@ func ParseGroup(values map[string]canon.Value) (Group, error) {
 
 // Fields returns what is sealed of a tenant.
 func (t *Tenant) Fields() []Field {
-	return []Field{
-		{"profile", contextOf(text("name", t.Name), text("display", t.Display))},
-		{"state", canon.String(t.State)},
-		{"networks", networks(t.Networks)},
-		{"setup", t.Setup.value()},
-		{"issuers", issuers(t.Issuers)},
-	}
+	return append(t.Settings.fields(),
+		Field{"profile", contextOf(text("name", t.Name), text("display", t.Display))},
+		Field{"state", canon.String(t.State)},
+		Field{"setup", t.Setup.value()},
+		Field{"issuers", issuers(t.Issuers)},
+		Field{"proposals", proposals(t.Proposals)},
+	)
 }
 
 // ParseTenant reads what Fields returns; anything else is an Integrity fault.
@@ -189,7 +190,7 @@ func ParseTenant(values map[string]canon.Value) (Tenant, error) {
 	profile := values["profile"]
 	t := Tenant{
 		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
-		State: State(textOf(values["state"])), Networks: listOf(values["networks"], networkOf), Setup: linkOf(values["setup"]),
+		State: State(textOf(values["state"])), Setup: linkOf(values["setup"]), Settings: settingsOf(values), Proposals: listOf(values["proposals"], proposalOf),
 		Issuers: listOf(values["issuers"], issuerOf),
 	}
 	return t, same("tenant", t.Fields(), values)

@@ -42,6 +42,20 @@ type Call struct {
 	Tenant    string
 	Principal string
 	Key       string // id of the API key
+	Own       Own    // rates of the tenant's own
+}
+
+// Own are rates that a tenant has for itself; nil: none. Those of a principal and of a key
+// are in the place of the server's. That of the tenant is one more, so that no tenant lifts
+// what the server admits of it.
+type Own struct{ User, Key, Tenant *Rate }
+
+// or returns the rate that a tenant has for itself, or the server's.
+func (r Rate) or(own *Rate) Rate {
+	if own != nil {
+		return *own
+	}
+	return r
 }
 
 // Refused says which limit a call would exceed, and for how long still.
@@ -96,11 +110,14 @@ func New(c Config) *Limiter {
 // tenant.
 func (l *Limiter) Admit(c Call) Refused {
 	rates := l.config.Rates
-	if wait := l.take(rates.Key, Bucket{c.Tenant, "key", c.Key}); wait > 0 {
+	if wait := l.take(rates.Key.or(c.Own.Key), Bucket{c.Tenant, "key", c.Key}); wait > 0 {
 		return Refused{"key", wait}
 	}
-	if wait := l.take(rates.User, Bucket{c.Tenant, "user", c.Principal}); wait > 0 {
+	if wait := l.take(rates.User.or(c.Own.User), Bucket{c.Tenant, "user", c.Principal}); wait > 0 {
 		return Refused{"user", wait}
+	}
+	if wait := l.take(Rate{}.or(c.Own.Tenant), Bucket{c.Tenant, "tenant", "own"}); wait > 0 {
+		return Refused{"tenant", wait}
 	}
 	if wait := l.take(rates.Tenant, Bucket{c.Tenant, "tenant", ""}); wait > 0 {
 		return Refused{"tenant", wait}

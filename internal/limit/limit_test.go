@@ -146,6 +146,36 @@ func TestEachLimitCountsForItself(t *testing.T) {
 }
 
 // What one person is refused must not use up what the tenant may.
+// TestATenantsOwnRates are in the place of the server's, but that of the tenant.
+func TestATenantsOwnRates(t *testing.T) {
+	server := limit.Rates{User: parse(t, "10/h"), Key: parse(t, "10/h"), Tenant: parse(t, "50/h")}
+	five, none, many := parse(t, "5/h"), parse(t, "0"), parse(t, "1000/h")
+	for _, c := range []struct {
+		name  string
+		own   limit.Own
+		burst int
+		by    string
+	}{
+		{"none", limit.Own{}, 2, "key"},
+		{"a user's", limit.Own{User: &five}, 1, "user"},
+		{"a key's", limit.Own{Key: &five}, 1, "key"},
+		{"no limit of a key and a high one of a user", limit.Own{Key: &none, User: &many}, 10, "tenant"},
+		{"a tenant's", limit.Own{Tenant: &five}, 1, "tenant"},
+		{"a high one of a tenant", limit.Own{Key: &none, User: &none, Tenant: &many}, 10, "tenant"},
+	} {
+		l := limit.New(limit.Config{Rates: server, Now: newClock().time})
+		admitted, by := 0, ""
+		for by == "" && admitted < 100 {
+			if by = l.Admit(limit.Call{Tenant: "t", Principal: "p", Key: "k", Own: c.own}).Limit; by == "" {
+				admitted++
+			}
+		}
+		if admitted != c.burst || by != c.by {
+			t.Errorf("%s: %d calls, then refused by %q, want %d by %q", c.name, admitted, by, c.burst, c.by)
+		}
+	}
+}
+
 func TestARefusedCallTakesNothingFromTheTenant(t *testing.T) {
 	l := limit.New(limit.Config{Rates: limit.Rates{User: parse(t, "1/h"), Tenant: parse(t, "10/h")}, Now: newClock().time})
 	for range 100 {

@@ -88,7 +88,7 @@ func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 		return err
 	}
 	limits.Good(key)
-	refused := limits.Admit(limit.Call{Tenant: x.caller.Scope.Tenant(), Principal: x.caller.Principal, Key: x.caller.Key})
+	refused := limits.Admit(limit.Call{Tenant: x.caller.Scope.Tenant(), Principal: x.caller.Principal, Key: x.caller.Key, Own: x.caller.Limits()})
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}

@@ -21,6 +21,10 @@ type Engine interface {
 	Ready(ctx context.Context) map[string]error
 
 	Deploy(ctx context.Context, c identity.Caller, files []api.File, idem string) (api.Deployment, error)
+	Proposals(ctx context.Context, c identity.Caller) (api.Proposals, error)
+	Proposal(ctx context.Context, c identity.Caller, id string) (api.Proposal, error)
+	ApproveDeployment(ctx context.Context, c identity.Caller, id string, in api.ReasonRequest) (api.Deployment, error)
+	WithdrawDeployment(ctx context.Context, c identity.Caller, id string, in api.ReasonRequest) (api.Proposal, error)
 	Processes(ctx context.Context, c identity.Caller, p engine.Page) (api.Processes, error)
 	Process(ctx context.Context, c identity.Caller, id string, version int) (api.Process, error)
 	Model(ctx context.Context, c identity.Caller, id string, version int) ([]byte, error)
@@ -125,6 +129,14 @@ type Engine interface {
 	InviteAdministrator(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.NewTenant, error)
 	DisableTenant(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Tenant, error)
 	EnableTenant(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Tenant, error)
+	Settings(ctx context.Context, c identity.Caller) (api.Settings, error)
+	SetNetworks(ctx context.Context, c identity.Caller, in api.NetworksRequest, idem string) (api.Settings, error)
+	SetLimits(ctx context.Context, c identity.Caller, in api.LimitsRequest, idem string) (api.Settings, error)
+	SetFourEyes(ctx context.Context, c identity.Caller, in api.FourEyesRequest, idem string) (api.Settings, error)
+	Policies(ctx context.Context, c identity.Caller) (api.Policies, error)
+	SetPolicies(ctx context.Context, c identity.Caller, in api.PoliciesRequest, idem string) (api.Policies, error)
+	TestPolicies(ctx context.Context, c identity.Caller, in api.PoliciesTestRequest) (api.PoliciesTest, error)
+	Explain(ctx context.Context, c identity.Caller, q api.ExplainQuery) (api.Explanation, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

@@ -17,7 +17,7 @@ import (
 // operations lists every route of the API.
 func (s *Server) operations() []*operation {
 	return slices.Concat(
-		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.signerRoutes(), s.peopleRoutes(), s.fileRoutes(), s.logRoutes(), s.auditRoutes(), s.integrityRoutes(), s.ownRoutes())
+		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.signerRoutes(), s.peopleRoutes(), s.settingsRoutes(), s.fileRoutes(), s.logRoutes(), s.auditRoutes(), s.integrityRoutes(), s.ownRoutes())
 }
 
 func (s *Server) processRoutes() []*operation {
@@ -27,8 +27,25 @@ func (s *Server) processRoutes() []*operation {
 			return e.Deploy(ctx, x.caller, in.Files, x.idem)
 		})
 	deploy.limit = s.config.MaxDeployment
+	approve := newOperation("POST", "/v1/deployments/{deployment}/approve", "approveDeployment", tag, "Deploy what somebody else proposed",
+		func(ctx context.Context, x *exchange, in api.ReasonRequest) (api.Deployment, error) {
+			return e.ApproveDeployment(ctx, x.caller, x.id, in)
+		})
+	withdraw := newOperation("POST", "/v1/deployments/{deployment}/withdraw", "withdrawDeployment", tag, "End a deployment that waits for a second person",
+		func(ctx context.Context, x *exchange, in api.ReasonRequest) (api.Proposal, error) {
+			return e.WithdrawDeployment(ctx, x.caller, x.id, in)
+		})
+	approve.unkeyed, withdraw.unkeyed = true, true // a deployment is decided once
 	return []*operation{
-		deploy,
+		deploy, approve, withdraw,
+		newOperation("GET", "/v1/deployments", "listDeployments", tag, "List deployments that wait for a second person",
+			func(ctx context.Context, x *exchange, _ none) (api.Proposals, error) {
+				return e.Proposals(ctx, x.caller)
+			}),
+		newOperation("GET", "/v1/deployments/{deployment}", "getDeployment", tag, "Show a deployment that waits for a second person, with its files",
+			func(ctx context.Context, x *exchange, _ none) (api.Proposal, error) {
+				return e.Proposal(ctx, x.caller, x.id)
+			}),
 		newOperation("GET", "/v1/processes", "listProcesses", tag, "List the newest versions of all processes",
 			func(ctx context.Context, x *exchange, in api.Page) (api.Processes, error) {
 				out, err := e.Processes(ctx, x.caller, engine.Page(in))

@@ -19,6 +19,10 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		name, id           string
 		in                 any
 	}{
+		{"GET", "/v1/deployments", "", "Proposals", "", nil},
+		{"GET", "/v1/deployments/1.2", "", "Proposal", "1.2", nil},
+		{"POST", "/v1/deployments/1.2/approve", `{"reason":"r"}`, "ApproveDeployment", "1.2", api.ReasonRequest{Reason: "r"}},
+		{"POST", "/v1/deployments/1.2/withdraw", "", "WithdrawDeployment", "1.2", api.ReasonRequest{}},
 		{"POST", "/v1/deployments", `{"files":[{"name":"loan.bpmn","content":"PGE+"}]}`, "Deploy", "", []api.File{{Name: "loan.bpmn", Content: []byte("<a>")}}},
 		{"GET", "/v1/processes?limit=3&after=c", "", "Processes", "", api.Page{After: "c", Limit: 3}},
 		{"GET", "/v1/processes/loan?version=2", "", "Process", "loan", 2},
@@ -118,6 +122,16 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/tenants/acme/invite", "", "InviteAdministrator", "acme", api.ReasonRequest{}},
 		{"POST", "/v1/tenants/acme/disable", `{"reason":"r"}`, "DisableTenant", "acme", api.ReasonRequest{Reason: "r"}},
 		{"POST", "/v1/tenants/acme/enable", "", "EnableTenant", "acme", api.ReasonRequest{}},
+		{"GET", "/v1/settings", "", "Settings", "", nil},
+		{"PUT", "/v1/settings/networks", `{"networks":{"all":["10.0.0.0/8"],"roles":[{"role":"Admin","from":["10.0.0.1"]}]},"reason":"r"}`, "SetNetworks", "",
+			api.NetworksRequest{Networks: api.Networks{All: []string{"10.0.0.0/8"}, Roles: []api.RoleNetworks{{Role: "Admin", From: []string{"10.0.0.1"}}}}, Reason: "r"}},
+		{"PUT", "/v1/settings/limits", `{"limits":{"user":"5/s"}}`, "SetLimits", "", api.LimitsRequest{Limits: api.Limits{User: "5/s"}}},
+		{"PUT", "/v1/settings/four-eyes", `{"required":true}`, "SetFourEyes", "", api.FourEyesRequest{Required: true}},
+		{"GET", "/v1/policies", "", "Policies", "", nil},
+		{"PUT", "/v1/policies", `{"text":"x","reason":"r"}`, "SetPolicies", "", api.PoliciesRequest{Text: "x", Reason: "r"}},
+		{"POST", "/v1/policies/test", `{"text":"x"}`, "TestPolicies", "", api.PoliciesTestRequest{Text: "x"}},
+		{"GET", "/v1/explain?principal=zoe&action=task:read&kind=task&id=1.2&field=a&address=10.0.0.1&purpose=p", "", "Explain", "",
+			api.ExplainQuery{Principal: "zoe", Action: "task:read", Kind: "task", ID: "1.2", Field: "a", Address: "10.0.0.1", Purpose: "p"}},
 	} {
 		t.Run(c.name+" by "+c.method+" "+c.path, func(t *testing.T) {
 			t.Parallel()
@@ -129,7 +143,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 				t.Fatalf("status = %d: %s", w.Code, w.Body)
 			}
 			idem := "k-1"
-			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "StartCheck" {
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "TestPolicies" || strings.HasPrefix(c.path, "/v1/deployments/") || c.name == "StartCheck" {
 				idem = ""
 			}
 			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
@@ -214,7 +228,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true, "approveDeployment": true, "withdrawDeployment": true, "testPolicies": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool

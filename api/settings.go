@@ -1,0 +1,130 @@
+package api
+
+// Settings are what a tenant's administrators have set for everybody in it.
+type Settings struct {
+	Tenant   string   `json:"tenant"`
+	Networks Networks `json:"networks"`
+	Limits   Limits   `json:"limits"`
+	FourEyes bool     `json:"four_eyes" doc:"confidential processes are deployed by two people"`
+	Policies []string `json:"policies" doc:"ids of the tenant's own policies"`
+	Object   string   `json:"object" doc:"object id"`
+	Leaf     string   `json:"leaf" doc:"hash of the newest leaf in the tenant's chain, hex"`
+}
+
+// Networks say where a tenant's people may come from.
+type Networks struct {
+	All   []string       `json:"all" maxItems:"100" doc:"CIDRs or addresses, for everybody; none: anywhere"`
+	Roles []RoleNetworks `json:"roles" maxItems:"10"`
+}
+
+// RoleNetworks say where who has a role may come from, and from nowhere else.
+type RoleNetworks struct {
+	Role string   `json:"role" minLength:"1" maxLength:"64"`
+	From []string `json:"from" minItems:"1" maxItems:"100" doc:"CIDRs or addresses"`
+}
+
+// NetworksRequest sets where a tenant's people may come from, in place of what was set.
+type NetworksRequest struct {
+	Networks Networks `json:"networks"`
+	Reason   string   `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+}
+
+// Limits are rates of calls that a tenant has set for itself, such as 1000/h, 50/s or
+// 300/15m. 0 is no limit; what is left out is as the server has it.
+type Limits struct {
+	User   string `json:"user,omitempty" maxLength:"40" doc:"of each person or program, with all their keys"`
+	Key    string `json:"key,omitempty" maxLength:"40" doc:"of each API key"`
+	Tenant string `json:"tenant,omitempty" maxLength:"40" doc:"of all together; what the server admits stays the limit"`
+}
+
+// LimitsRequest sets a tenant's own limits, in place of what was set.
+type LimitsRequest struct {
+	Limits Limits `json:"limits"`
+	Reason string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+}
+
+// FourEyesRequest sets whether confidential processes are deployed by two people.
+type FourEyesRequest struct {
+	Required bool   `json:"required"`
+	Reason   string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+}
+
+// Policies are a tenant's own policies.
+type Policies struct {
+	Text  string   `json:"text" doc:"in Cedar"`
+	Items []Policy `json:"items"`
+	Leaf  string   `json:"leaf" doc:"hash of the newest leaf in the tenant's chain, hex"`
+}
+
+// Policy is one of a tenant's own policies.
+type Policy struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason,omitempty" doc:"what people are told"`
+}
+
+// PoliciesRequest sets a tenant's own policies, in place of those before.
+type PoliciesRequest struct {
+	Text   string `json:"text" maxLength:"16384" doc:"forbids in Cedar, each with an @id; empty: none"`
+	Reason string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+}
+
+// PoliciesTestRequest tries policies without setting them.
+type PoliciesTestRequest struct {
+	Text string `json:"text" maxLength:"16384" doc:"as they would be set"`
+}
+
+// PoliciesTest is what would be decided otherwise. It is asked for each action of each
+// principal, on each process or on nothing in particular; a policy that looks at facts of one
+// instance or task shows in an explanation alone.
+type PoliciesTest struct {
+	Items   []PolicyChange `json:"items" doc:"the first 200"`
+	Changed int            `json:"changed" doc:"decisions that would be others"`
+	Tried   int            `json:"tried" doc:"decisions"`
+}
+
+// PolicyChange is a decision that would be another.
+type PolicyChange struct {
+	Principal string   `json:"principal"`
+	Action    string   `json:"action"`
+	Kind      string   `json:"kind" doc:"of resource"`
+	Process   string   `json:"process,omitempty"`
+	Allowed   bool     `json:"allowed" doc:"with the new policies; without them it is the contrary"`
+	Policies  []string `json:"policies" doc:"ids of those that would decide"`
+}
+
+// ExplainQuery asks why somebody may, or may not, do something.
+type ExplainQuery struct {
+	Principal string `query:"principal" maxLength:"64"`
+	Action    string `query:"action" maxLength:"64" doc:"such as task:complete"`
+	Kind      string `query:"kind" maxLength:"64" doc:"of resource; left out: that of the action"`
+	ID        string `query:"id" maxLength:"255" doc:"of the resource; left out: nothing in particular"`
+	Field     string `query:"field" maxLength:"255" doc:"path of a field of an instance"`
+	Address   string `query:"address" maxLength:"64" doc:"where the request would come from; left out: from an allowed network"`
+	Purpose   string `query:"purpose" maxLength:"255"`
+}
+
+// Explanation says why a decision is as it is.
+type Explanation struct {
+	Principal  string     `json:"principal"`
+	Action     string     `json:"action"`
+	Kind       string     `json:"kind"`
+	ID         string     `json:"id,omitempty"`
+	Allowed    bool       `json:"allowed"`
+	Reasons    []Reason   `json:"reasons" doc:"the policies that decided; none: nothing permits it"`
+	Grants     []Grant    `json:"grants" doc:"that match"`
+	NearMisses []NearMiss `json:"near_misses" doc:"of a denial: what would permit it but for one thing"`
+}
+
+// Reason is a policy that decided.
+type Reason struct {
+	Policy string `json:"policy"`
+	Text   string `json:"text"`
+}
+
+// NearMiss is what would permit something, but for one thing.
+type NearMiss struct {
+	Policy    string `json:"policy,omitempty" doc:"the one that forbids what would be permitted"`
+	Grant     string `json:"grant,omitempty" doc:"id"`
+	Condition string `json:"condition,omitempty" doc:"of the grant, that is not met"`
+	Text      string `json:"text"`
+}

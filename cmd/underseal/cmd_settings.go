@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+type tenantsSettingsCmd struct{ clientFlags }
+
+func (tenantsSettingsCmd) Help() string { return talksToServer }
+
+func (c *tenantsSettingsCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Settings, error) { return cl.Settings(ctx) }, writeTenantSettings)
+}
+
+func writeTenantSettings(w io.Writer, s api.Settings) {
+	fourEyes := "off"
+	if s.FourEyes {
+		fourEyes = "on"
+	}
+	rows := []string{"company", s.Tenant, "networks", orElse(strings.Join(s.Networks.All, " "), "anywhere")}
+	for _, r := range s.Networks.Roles {
+		rows = append(rows, "networks of "+r.Role, strings.Join(r.From, " "))
+	}
+	pairs(w, append(rows,
+		"calls of each user", orElse(s.Limits.User, "as the server has it"), "calls of each key", orElse(s.Limits.Key, "as the server has it"),
+		"calls of all", orElse(s.Limits.Tenant, "as the server has it"), "four eyes", fourEyes,
+		"policies", orElse(strings.Join(s.Policies, " "), "none"), "leaf", s.Leaf)...)
+}
+
+func orElse(text, none string) string {
+	if text == "" {
+		return none
+	}
+	return text
+}
+
+type tenantsNetworksCmd struct {
+	Networks []string `arg:"" optional:"" help:"Networks (10.0.0.0/8) or addresses that everybody comes from." placeholder:"NETWORK"`
+	Role     []string `help:"Networks that who has a role comes from, and from nowhere else; can be repeated." placeholder:"ROLE=NETWORK[,..]" sep:"none"`
+	Anywhere bool     `help:"Let everybody come from anywhere."`
+	reasonFlags
+}
+
+func (tenantsNetworksCmd) Help() string {
+	return talksToServer + " Sets all lists, in place of those before; without any it shows them. Lists that would shut yourself out are refused."
+}
+
+func (c *tenantsNetworksCmd) Run(ctx context.Context, e *env) error {
+	in := api.NetworksRequest{Networks: api.Networks{All: append([]string{}, c.Networks...), Roles: []api.RoleNetworks{}}, Reason: c.Reason}
+	for _, one := range c.Role {
+		role, from, ok := strings.Cut(one, "=")
+		if !ok {
+			return fault.New(fault.Invalid, "--role %q is not of the form ROLE=NETWORK,NETWORK", one)
+		}
+		in.Networks.Roles = append(in.Networks.Roles, api.RoleNetworks{Role: role, From: strings.Split(from, ",")})
+	}
+	given := len(c.Networks)+len(c.Role) > 0
+	if c.Anywhere && given {
+		return fault.New(fault.Invalid, "--anywhere goes with no networks")
+	}
+	return ask(e, func(cl *client.Client) (api.Settings, error) {
+		if !given && !c.Anywhere {
+			return cl.Settings(ctx)
+		}
+		return cl.SetNetworks(ctx, in)
+	}, writeTenantSettings)
+}
+
+type tenantsLimitsCmd struct {
+	User   *string `help:"Calls of each person or program, such as 1000/h; 0 is no limit, default what the server has." placeholder:"RATE"`
+	Key    *string `help:"Calls of each API key." placeholder:"RATE"`
+	Tenant *string `help:"Calls of all together; what the server admits stays the limit." placeholder:"RATE"`
+	reasonFlags
+}
+
+func (tenantsLimitsCmd) Help() string {
+	return talksToServer + " Sets the limits that are given and leaves the others; without any it shows them."
+}
+
+func (c *tenantsLimitsCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Settings, error) {
+		now, err := cl.Settings(ctx)
+		if err != nil || c.User == nil && c.Key == nil && c.Tenant == nil {
+			return now, err
+		}
+		in := api.LimitsRequest{Limits: now.Limits, Reason: c.Reason}
+		set := func(to *string, given *string) {
+			if given != nil {
+				*to = strings.TrimPrefix(*given, "default")
+			}
+		}
+		set(&in.Limits.User, c.User)
+		set(&in.Limits.Key, c.Key)
+		set(&in.Limits.Tenant, c.Tenant)
+		return cl.SetLimits(ctx, in)
+	}, writeTenantSettings)
+}
+
+type tenantsFourEyesCmd struct {
+	Required string `arg:"" enum:"on,off" help:"on or off."`
+	reasonFlags
+}
+
+func (tenantsFourEyesCmd) Help() string {
+	return talksToServer + " While it is on, a process with confidential data is deployed by two people."
+}
+
+func (c *tenantsFourEyesCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Settings, error) {
+		return cl.SetFourEyes(ctx, api.FourEyesRequest{Required: c.Required == "on", Reason: c.Reason})
+	}, writeTenantSettings)
+}
+
+type policiesCmd struct {
+	List policiesListCmd `cmd:"" default:"withargs" help:"Show the company's own policies."`
+	Set  policiesSetCmd  `cmd:"" help:"Set the company's own policies."`
+	Test policiesTestCmd `cmd:"" help:"Say what policies would decide otherwise, and set nothing."`
+}
+
+func (policiesCmd) Help() string { return withoutCommand("policies") }
+
+type policiesListCmd struct{ clientFlags }
+
+func (policiesListCmd) Help() string { return talksToServer + " --json has their text." }
+
+func (c *policiesListCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Policies, error) { return cl.Policies(ctx) }, writePolicies)
+}
+
+func writePolicies(w io.Writer, p api.Policies) {
+	var rows [][]string
+	for _, one := range p.Items {
+		rows = append(rows, []string{one.ID, oneLine(one.Reason)})
+	}
+	table(w, []string{"POLICY", "REASON"}, rows)
+}
+
+type policiesSetCmd struct {
+	File string `arg:"" help:"Policies in Cedar; an empty file: none. - is standard input."`
+	reasonFlags
+}
+
+func (policiesSetCmd) Help() string {
+	return talksToServer + " In place of those before. Policies can only forbid; what would leave nobody who can change them is refused."
+}
+
+func (c *policiesSetCmd) Run(ctx context.Context, e *env) error {
+	text, err := e.readInput(c.File)
+	if err != nil {
+		return err
+	}
+	return ask(e, func(cl *client.Client) (api.Policies, error) {
+		return cl.SetPolicies(ctx, api.PoliciesRequest{Text: string(text), Reason: c.Reason})
+	}, writePolicies)
+}
+
+type policiesTestCmd struct {
+	File string `arg:"" help:"Policies in Cedar, as they would be set. - is standard input."`
+	clientFlags
+}
+
+func (policiesTestCmd) Help() string {
+	return talksToServer + " Tries every action of everybody, on each process or on nothing in particular: a policy that looks at facts of one instance or task shows in underseal explain alone."
+}
+
+func (c *policiesTestCmd) Run(ctx context.Context, e *env) error {
+	text, err := e.readInput(c.File)
+	if err != nil {
+		return err
+	}
+	return ask(e, func(cl *client.Client) (api.PoliciesTest, error) {
+		return cl.TestPolicies(ctx, api.PoliciesTestRequest{Text: string(text)})
+	}, writePoliciesTest)
+}
+
+func writePoliciesTest(w io.Writer, t api.PoliciesTest) {
+	if len(t.Items) > 0 {
+		var rows [][]string
+		for _, one := range t.Items {
+			rows = append(rows, []string{one.Principal, one.Action, one.Process, allowedText(one.Allowed), strings.Join(one.Policies, " ")})
+		}
+		table(w, []string{"WHO", "ACTION", "PROCESS", "WOULD BE", "BY"}, rows)
+	}
+	fmt.Fprintf(w, "%d of %d decisions would be others\n", t.Changed, t.Tried)
+}
+
+func allowedText(allowed bool) string {
+	if allowed {
+		return "allowed"
+	}
+	return "denied"
+}
+
+type explainCmd struct {
+	Principal string `arg:"" help:"Name of the person or program."`
+	Action    string `arg:"" help:"Such as task:complete."`
+	Resource  string `arg:"" optional:"" help:"Id of what it is done on: a process, an instance, a task, ..; left out: nothing in particular."`
+	Kind      string `help:"Kind of the resource (default: that of the action)." placeholder:"KIND"`
+	Field     string `help:"Path of a field of an instance, with value:read and value:reveal." placeholder:"PATH"`
+	Address   string `help:"Where the request would come from (default: an allowed network)." placeholder:"IP"`
+	Purpose   string `help:"Purpose that the request would give." placeholder:"TEXT"`
+	clientFlags
+}
+
+func (explainCmd) Help() string {
+	return talksToServer + " Says why somebody may do something, or may not: the policies that decide, the grants that match, and what is missing by one thing. It asks about all that they have, not about one credential."
+}
+
+func (c *explainCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Explanation, error) {
+		return cl.Explain(ctx, api.ExplainQuery{
+			Principal: c.Principal, Action: c.Action, Kind: c.Kind, ID: c.Resource, Field: c.Field, Address: c.Address, Purpose: c.Purpose,
+		})
+	}, writeExplanation)
+}
+
+// explained is how many grants and near misses are shown, so that it is one screenful.
+const explained = 8
+
+func writeExplanation(w io.Writer, x api.Explanation) {
+	on := x.Kind
+	if x.ID != "" {
+		on += " " + x.ID
+	}
+	fmt.Fprintf(w, "%s: %s %s on %s\n", allowedText(x.Allowed), printable(x.Principal), printable(x.Action), printable(on))
+	if len(x.Reasons) == 0 {
+		fmt.Fprintln(w, "nothing permits it")
+	}
+	for _, r := range x.Reasons {
+		fmt.Fprintf(w, "  policy %s: %s\n", printable(r.Policy), printable(oneLine(r.Text)))
+	}
+	for _, g := range x.Grants[:min(explained, len(x.Grants))] {
+		fmt.Fprintf(w, "  grant %s: %s on %s\n", printable(g.ID), printable(g.Right), printable(g.Process+g.Name))
+	}
+	for _, m := range x.NearMisses[:min(explained, len(x.NearMisses))] {
+		fmt.Fprintf(w, "  nearly: %s\n", printable(oneLine(m.Text)))
+	}
+	if more := max(0, len(x.Grants)-explained) + max(0, len(x.NearMisses)-explained); more > 0 {
+		fmt.Fprintf(w, "  and %d more, see --json\n", more)
+	}
+}

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Explain says why somebody may do something, or may not: with all that they have, and no
+// credential's scopes.
+func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api.Explanation, error) {
+	if err := e.may(ctx, c, access.AskExplain, "principal", q.Principal); err != nil {
+		return api.Explanation{}, err
+	}
+	action, err := access.ParseAction(q.Action)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	known, err := e.knownPrincipal(ctx, c.Scope, q.Principal)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	on, err := e.explained(ctx, c.Scope, action, q)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	in := e.circumstances(c)
+	in.Purpose, in.Network = q.Purpose, q.Address == "" || known.From(q.Address)
+	x := c.Rules.Policies.Explain(known.Who().Effective(), action, on, in)
+	return wireExplanation(q, on, x), nil
+}
+
+func wireExplanation(q api.ExplainQuery, on access.Resource, x access.Explanation) api.Explanation {
+	out := api.Explanation{
+		Principal: q.Principal, Action: q.Action, Kind: string(on.Kind), ID: on.ID, Allowed: x.Allowed,
+		Reasons: []api.Reason{}, Grants: wireGrants(x.Grants), NearMisses: []api.NearMiss{},
+	}
+	for _, r := range x.Reasons {
+		out.Reasons = append(out.Reasons, api.Reason{Policy: r.Policy, Text: r.Text})
+	}
+	for _, m := range x.NearMisses {
+		out.NearMisses = append(out.NearMisses, api.NearMiss{Policy: m.Policy, Grant: m.Grant, Condition: string(m.Unmet), Text: m.Text})
+	}
+	return out
+}
+
+// explained returns what a question is about, with what its record says.
+func (e *Engine) explained(ctx context.Context, scope store.Scope, action access.Action, q api.ExplainQuery) (access.Resource, error) {
+	kind, err := access.ParseKind(cmp.Or(q.Kind, string(action.Kind())))
+	if err != nil {
+		return access.Resource{}, err
+	}
+	on := access.Resource{Kind: kind, ID: q.ID, Tenant: scope.Tenant(), Field: q.Field}
+	if q.Field != "" && kind != access.Field {
+		return on, fault.New(fault.Invalid, "a %s has no field %q", kind, q.Field).WithCode("invalid_resource").WithHint("ask for value:read or value:reveal")
+	}
+	if q.ID == "" {
+		return on, nil
+	}
+	switch kind {
+	case access.Process:
+		return e.explainedProcess(ctx, scope, q.ID)
+	case access.Instance, access.Field:
+		return e.explainedInstance(ctx, scope, on)
+	case access.Task, access.Job, access.Incident:
+		return e.explainedPart(ctx, scope, on)
+	case access.Someone:
+		on.Owner = q.ID
+	case access.Tenant, access.Secret, access.Connector:
+		on.Name = q.ID
+	}
+	return on, nil
+}
+
+func (e *Engine) explainedProcess(ctx context.Context, scope store.Scope, id string) (access.Resource, error) {
+	on := processResource(scope, id)
+	d, err := e.version(ctx, scope, id, 0)
+	if fault.Is(err, fault.NotFound) { // a process can be asked for before it is deployed
+		return on, nil
+	}
+	if err != nil {
+		return on, err
+	}
+	on.Confidential = isConfidential(d.compiled)
+	return on, nil
+}
+
+// isConfidential reports whether a process has confidential data.
+func isConfidential(d *process.Definition) bool {
+	if d.Policy.Mode == process.Confidential || d.Policy.Default >= process.Confident {
+		return true
+	}
+	for _, f := range d.Policy.Fields {
+		if f.Class >= process.Confident || f.Subject != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// explainedInstance reads an instance, or one whose field is asked for.
+func (e *Engine) explainedInstance(ctx context.Context, scope store.Scope, on access.Resource) (access.Resource, error) {
+	id, err := store.ParseID(on.ID)
+	if err != nil {
+		return on, noSuch("instance", on.ID)
+	}
+	return e.explainedLive(ctx, scope, id, on, func(l *Live) (access.Resource, bool) { return l.resource(), true })
+}
+
+// explainedPart reads an open task, a job or an incident.
+func (e *Engine) explainedPart(ctx context.Context, scope store.Scope, on access.Resource) (access.Resource, error) {
+	ref, err := parseRef(string(on.Kind), on.ID)
+	if err != nil {
+		return on, err
+	}
+	return e.explainedLive(ctx, scope, ref.Instance, on, func(l *Live) (access.Resource, bool) {
+		switch on.Kind {
+		case access.Task:
+			_, open := l.state.Task(ref.Job)
+			return l.taskResource(ref.Job), open
+		case access.Incident:
+			i, open := l.state.Incident(ref.Job)
+			return l.incidentResource(i), open
+		}
+		j, open := l.state.Job(ref.Job)
+		r := l.resource()
+		r.Element = j.Element
+		return r, open
+	})
+}
+
+// explainedLive asks an instance for a resource. Of one that was erased its process is
+// all that is known.
+func (e *Engine) explainedLive(ctx context.Context, scope store.Scope, id store.ID, on access.Resource, ask func(*Live) (access.Resource, bool)) (access.Resource, error) {
+	missing := noSuch(string(on.Kind), on.ID)
+	found := on
+	err := e.runner.Use(ctx, scope, id, func(l *Live) error {
+		r, open := ask(l)
+		if !open {
+			return missing
+		}
+		found = r
+		return nil
+	})
+	switch {
+	case fault.Is(err, fault.Sealed):
+		last, err := e.lastState(ctx, &object{scope: scope, id: id, kind: store.Instance})
+		if err == nil {
+			found.Process = last.Process
+		}
+	case fault.Is(err, fault.NotFound):
+		return on, missing
+	case err != nil:
+		return on, err
+	}
+	found.Kind, found.ID, found.Field = on.Kind, on.ID, on.Field
+	return found, nil
+}

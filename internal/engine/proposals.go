@@ -1,0 +1,390 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/process"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// Where a tenant wants four eyes, a deployment that makes a new version of a process with
+// confidential data waits as a proposal: its files are kept, and their hashes stand in the
+// tenant's object, until somebody else who may deploy them approves.
+
+// Kinds of leaves about proposals, in the tenant's chain.
+const (
+	deploymentProposed  = "deployment.proposed"
+	deploymentApproved  = "deployment.approved"
+	deploymentWithdrawn = "deployment.withdrawn"
+)
+
+const (
+	proposalAge  = 7 * 24 * time.Hour
+	maxProposals = 50 // of a tenant
+)
+
+// mayDeploy decides about all processes of a deployment: alone is false if a second person
+// has to approve.
+func (e *Engine) mayDeploy(ctx context.Context, c Caller, plan *deployment) (alone bool, err error) {
+	alone = true
+	for _, p := range plan.processes {
+		on := processResource(c.Scope, p.compiled.ID)
+		if on.Confidential, err = e.deploysConfidential(ctx, c.Scope, plan, p); err != nil {
+			return false, err
+		}
+		if e.sees(c, access.Deploy, on) {
+			continue
+		}
+		if !e.seesApproved(c, on) {
+			return false, e.refuse(ctx, c, access.Deploy, "process", p.compiled.ID)
+		}
+		alone = false
+	}
+	return alone, nil
+}
+
+// seesApproved decides about a deployment that a second person agrees to.
+func (e *Engine) seesApproved(c Caller, on access.Resource) bool {
+	in := e.circumstances(c)
+	in.Approved = true
+	return c.Rules.Policies.Decide(c.Who, access.Deploy, on, in).Allowed
+}
+
+// deploysConfidential reports whether a deployment makes a new version of a process with
+// confidential data.
+func (e *Engine) deploysConfidential(ctx context.Context, scope store.Scope, plan *deployment, p deployedProcess) (bool, error) {
+	newest, err := e.version(ctx, scope, p.compiled.ID, 0)
+	if fault.Is(err, fault.NotFound) {
+		return isConfidential(p.compiled), nil
+	}
+	if err != nil || newest.compiled.Hash == p.compiled.Hash && maps.Equal(newest.files, plan.formsOf(p.compiled)) {
+		return false, err
+	}
+	return newest.setting == process.Confidential || isConfidential(p.compiled), nil
+}
+
+// propose keeps a deployment until somebody else approves it.
+func (e *Engine) propose(ctx context.Context, c Caller, plan *deployment, files []api.File, idem string) (api.Deployment, error) {
+	var id string
+	t, found, err := e.changeProposals(ctx, c, change{c.Scope.Tenant(), "propose-deployment", idem, files, "", false}, func(t *tenant) (amendment, error) {
+		now := e.moment()
+		p := identity.Proposal{ID: refText(t.id, t.head.seq+1), By: c.Principal, Made: now, Expires: now.Add(proposalAge), State: identity.Waits}
+		for _, d := range plan.processes {
+			p.Processes = append(p.Processes, d.compiled.ID)
+		}
+		a := proposalStep(deploymentProposed, &p)
+		for _, f := range files {
+			r := resourceOf(f.Content)
+			p.Files, a.files = append(p.Files, identity.ProposedFile{Name: f.Name, Hash: r.Hash}), append(a.files, r)
+		}
+		t.Proposals, id = append(t.undecided(now), p), p.ID
+		if len(t.Proposals) > maxProposals {
+			return a, fault.New(fault.Conflict, "%d deployments wait; more are not possible", maxProposals).WithCode("too_many_proposals").
+				WithHint("`underseal processes pending` lists them: approve or withdraw some")
+		}
+		return a, nil
+	})
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	if found {
+		id, err = e.proposalAgain(ctx, c, files, idem)
+	}
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	i, err := t.proposal(id, e.moment())
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	made := wireProposal(t.Proposals[i])
+	return api.Deployment{Processes: []api.Process{}, Pending: &made}, nil
+}
+
+// undecided returns the proposals that wait, and those that were decided as long as there is
+// room for them.
+func (t *tenant) undecided(now time.Time) []identity.Proposal {
+	list := slices.DeleteFunc(slices.Clone(t.Proposals), func(p identity.Proposal) bool { return !now.Before(p.Expires) })
+	for len(list) >= maxProposals {
+		i := slices.IndexFunc(list, func(p identity.Proposal) bool { return p.State != identity.Waits })
+		if i < 0 {
+			return list
+		}
+		list = slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// changeProposals is changeTenant for the caller's own tenant, and says whether the request
+// was carried out before.
+func (e *Engine) changeProposals(ctx context.Context, c Caller, ch change, edit func(*tenant) (amendment, error)) (t *tenant, found bool, err error) {
+	found = true
+	t, err = e.changeTenant(ctx, c, ch, func(t *tenant) (amendment, error) {
+		found = false
+		return edit(t)
+	})
+	return t, found, err
+}
+
+// proposalAgain returns the id of the proposal that an earlier request with the same key
+// made.
+func (e *Engine) proposalAgain(ctx context.Context, c Caller, files []api.File, idem string) (string, error) {
+	again, err := e.request(ctx, c, "propose-deployment", idem, files)
+	if err != nil {
+		return "", err
+	}
+	earlier, _, err := e.repeated(ctx, c.Scope, again)
+	if err != nil {
+		return "", err
+	}
+	id, err := store.ParseID(earlier.Instance)
+	return refText(id, earlier.Seq), err
+}
+
+// proposalStep returns the amendment that says what became of a proposal.
+func proposalStep(kind string, p *identity.Proposal) amendment {
+	processes := make(canon.List, len(p.Processes))
+	for i, id := range p.Processes {
+		processes[i] = canon.String(id)
+	}
+	said := newContext(canon.Entry{Name: "id", Value: canon.String(p.ID)}, canon.Entry{Name: "by", Value: canon.String(p.By)}, canon.Entry{Name: "processes", Value: processes})
+	return amendment{kind: kind, facts: []fieldWrite{{path: "$deployment", value: said, label: confidential, fact: true}}}
+}
+
+// proposal returns the place of a proposal that is not expired.
+func (t *tenant) proposal(id string, now time.Time) (int, error) {
+	i := slices.IndexFunc(t.Proposals, func(p identity.Proposal) bool { return p.ID == id && now.Before(p.Expires) })
+	if i < 0 {
+		return 0, noSuch("pending deployment", id)
+	}
+	return i, nil
+}
+
+func wireProposal(p identity.Proposal) api.Proposal {
+	out := api.Proposal{ID: p.ID, By: p.By, Made: p.Made, Expires: p.Expires, Processes: p.Processes, Files: []api.ProposedFile{}, State: string(p.State), Decided: p.Decided}
+	for _, f := range p.Files {
+		out.Files = append(out.Files, api.ProposedFile{Name: f.Name, Hash: hex.EncodeToString(f.Hash[:])})
+	}
+	return out
+}
+
+// Proposals lists the deployments that wait for somebody, of processes that the caller may
+// deploy.
+func (e *Engine) Proposals(ctx context.Context, c Caller) (api.Proposals, error) {
+	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
+		return api.Proposals{}, err
+	}
+	t, err := e.openTenant(ctx, c.Scope)
+	if err != nil {
+		return api.Proposals{}, err
+	}
+	out, now := api.Proposals{Items: []api.Proposal{}}, e.moment()
+	for _, p := range t.Proposals {
+		if p.State == identity.Waits && now.Before(p.Expires) && e.mayDecide(c, p) {
+			out.Items = append(out.Items, wireProposal(p))
+		}
+	}
+	return out, nil
+}
+
+// mayDecide reports whether somebody may deploy all that a proposal deploys.
+func (e *Engine) mayDecide(c Caller, p identity.Proposal) bool {
+	return !slices.ContainsFunc(p.Processes, func(id string) bool {
+		on := processResource(c.Scope, id)
+		on.Confidential = true
+		return !e.seesApproved(c, on)
+	})
+}
+
+// Proposal shows a deployment that waits, with its files.
+func (e *Engine) Proposal(ctx context.Context, c Caller, id string) (api.Proposal, error) {
+	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
+		return api.Proposal{}, err
+	}
+	t, err := e.openTenant(ctx, c.Scope)
+	if err != nil {
+		return api.Proposal{}, err
+	}
+	p, err := e.decidable(c, t, id)
+	if err != nil {
+		return api.Proposal{}, err
+	}
+	out := wireProposal(*p)
+	files, err := e.proposedFiles(ctx, t, p)
+	for i, f := range files {
+		out.Files[i].Content = f.Content
+	}
+	return out, err
+}
+
+// decidable returns a proposal that the caller may see; any other is one that is not there.
+func (e *Engine) decidable(c Caller, t *tenant, id string) (*identity.Proposal, error) {
+	i, err := t.proposal(id, e.moment())
+	if err == nil && !e.mayDecide(c, t.Proposals[i]) {
+		err = noSuch("pending deployment", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &t.Proposals[i], nil
+}
+
+func (e *Engine) proposedFiles(ctx context.Context, t *tenant, p *identity.Proposal) ([]api.File, error) {
+	files := make([]api.File, len(p.Files))
+	for i, f := range p.Files {
+		content, err := e.resource(ctx, &t.object, f.Hash)
+		if err != nil {
+			return nil, err
+		}
+		files[i] = api.File{Name: f.Name, Content: content}
+	}
+	return files, nil
+}
+
+// WithdrawDeployment ends a proposal: nothing comes of it.
+func (e *Engine) WithdrawDeployment(ctx context.Context, c Caller, id string, r api.ReasonRequest) (api.Proposal, error) {
+	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
+		return api.Proposal{}, err
+	}
+	t, err := e.changeTenant(ctx, c, change{c.Scope.Tenant(), "", "", nil, r.Reason, false}, func(t *tenant) (amendment, error) {
+		p, err := e.waiting(c, t, id)
+		if err != nil {
+			return amendment{}, err
+		}
+		p.State, p.Decided = identity.Withdrawn, c.Principal
+		return proposalStep(deploymentWithdrawn, p), nil
+	})
+	if err != nil {
+		return api.Proposal{}, err
+	}
+	i, err := t.proposal(id, e.moment())
+	if err != nil {
+		return api.Proposal{}, err
+	}
+	return wireProposal(t.Proposals[i]), nil
+}
+
+// waiting returns a proposal that was not decided yet.
+func (e *Engine) waiting(c Caller, t *tenant, id string) (*identity.Proposal, error) {
+	p, err := e.decidable(c, t, id)
+	if err == nil && p.State != identity.Waits {
+		err = fault.New(fault.Conflict, "deployment %q is %s, by %s", id, p.State, p.Decided).WithCode("decided")
+	}
+	return p, err
+}
+
+// ApproveDeployment deploys what somebody else proposed. Who approved it already gets the
+// same answer again.
+func (e *Engine) ApproveDeployment(ctx context.Context, c Caller, id string, r api.ReasonRequest) (api.Deployment, error) {
+	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
+		return api.Deployment{}, err
+	}
+	e.deploying.Lock()
+	defer e.deploying.Unlock()
+	e.people.changing.Lock()
+	defer e.people.changing.Unlock()
+	t, err := e.openTenant(ctx, c.Scope)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	p, err := e.decidable(c, t, id)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	if p.State == identity.Approved && p.Decided == c.Principal {
+		return e.deployedBefore(ctx, c.Scope, p)
+	}
+	if p, err = e.waiting(c, t, id); err != nil {
+		return api.Deployment{}, err
+	}
+	if err := e.twoPeople(ctx, c, p); err != nil {
+		return api.Deployment{}, err
+	}
+	return e.deployProposed(ctx, c, t, p, r.Reason)
+}
+
+// twoPeople requires that who proposed a deployment is somebody else than who approves it,
+// and may deploy it still.
+func (e *Engine) twoPeople(ctx context.Context, c Caller, p *identity.Proposal) error {
+	if p.By == c.Principal {
+		e.denied(ctx, c, access.Deploy, "process", p.Processes[0])
+		return fault.New(fault.Denied, "%s proposed this deployment, and somebody else has to approve it", c.Principal).WithCode("own_proposal")
+	}
+	first, err := e.namedPrincipal(ctx, c.Scope, p.By)
+	if err != nil {
+		return err
+	}
+	known, err := e.know(ctx, first)
+	if err != nil {
+		return err
+	}
+	proposer := c
+	proposer.Who = known.Who().Effective()
+	if !e.mayDecide(proposer, *p) {
+		return fault.New(fault.Conflict, "%s, who proposed this deployment, may not deploy it any more", p.By).WithCode("proposer_may_not").
+			WithHint("withdraw it, and deploy the files yourself for somebody else to approve")
+	}
+	return nil
+}
+
+// deployProposed makes the definitions of a proposal durable together with the step of the
+// tenant that says who approved it.
+func (e *Engine) deployProposed(ctx context.Context, c Caller, t *tenant, p *identity.Proposal, reason string) (api.Deployment, error) {
+	files, err := e.proposedFiles(ctx, t, p)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	plan, err := readDeployment(files)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	at := e.moment()
+	shard, leave, err := e.enterShard(ctx, c.Scope, at)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	defer leave()
+	plan.shard = shard
+	result, made, sets, err := e.deployAll(ctx, c, plan, files, "")
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	p.State, p.Decided, p.Definitions = identity.Approved, c.Principal, nil
+	for _, d := range result.Processes {
+		p.Definitions = append(p.Definitions, d.Definition)
+	}
+	a := proposalStep(deploymentApproved, p)
+	a.of, a.fields = &t.dossier, t.Fields()
+	set, err := e.amended(ctx, amender{act: "admin", actor: actorOf(c), reason: reason}, a, shard, at)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	defer e.people.forget(c.Scope)
+	return result, e.commitDefinitions(ctx, c, made, append(sets, set))
+}
+
+// deployedBefore returns what came of a proposal.
+func (e *Engine) deployedBefore(ctx context.Context, scope store.Scope, p *identity.Proposal) (api.Deployment, error) {
+	out := api.Deployment{Processes: []api.Process{}}
+	for _, text := range p.Definitions {
+		id, err := store.ParseID(text)
+		if err != nil {
+			return out, err
+		}
+		d, err := e.definition(ctx, scope, id)
+		if err != nil {
+			return out, err
+		}
+		out.Processes = append(out.Processes, d.wire())
+	}
+	return out, nil
+}

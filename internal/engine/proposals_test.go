@@ -1,0 +1,191 @@
+package engine_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// designers are two people who deploy, in a tenant that wants four eyes.
+func designers(t *testing.T, env *testenv.Env) (dora, emil engine.Caller) {
+	t.Helper()
+	if _, err := env.Engine.SetFourEyes(t.Context(), env.Ann, api.FourEyesRequest{Required: true, Reason: "audit"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	return env.Person("dora", "Designer"), env.Person("emil", "Designer")
+}
+
+func deploying(t *testing.T, env *testenv.Env, c engine.Caller, idem, text string) api.Deployment {
+	t.Helper()
+	made, err := env.Engine.Deploy(t.Context(), c, []api.File{{Name: "c.bpmn", Content: []byte(text)}}, idem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// TestTwoPeopleDeployAConfidentialProcess on both databases, over a restart.
+func TestTwoPeopleDeployAConfidentialProcess(t *testing.T) {
+	onBoth(t, twoPeopleDeploy)
+}
+
+func twoPeopleDeploy(t *testing.T, env *testenv.Env) {
+	ctx := t.Context()
+	dora, emil := designers(t, env)
+	made := deploying(t, env, dora, "k", classified)
+	if made.Pending == nil || len(made.Processes) > 0 || made.Pending.By != "dora" || made.Pending.State != "pending" {
+		t.Fatalf("the deployment is %+v, want that it waits", made)
+	}
+	id := made.Pending.ID
+	if again := deploying(t, env, dora, "k", classified); again.Pending == nil || again.Pending.ID != id {
+		t.Errorf("repeated, it is %+v, want %s", again, id)
+	}
+	if _, err := env.Engine.Process(ctx, emil, "classified", 0); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the process, before it is approved: %v, want NotFound", err)
+	}
+	if _, err := env.Engine.ApproveDeployment(ctx, dora, id, api.ReasonRequest{}); fault.CodeOf(err) != "own_proposal" {
+		t.Errorf("Dora approves her own: %v, want own_proposal", err)
+	}
+	shown, err := env.Engine.Proposal(ctx, emil, id)
+	if err != nil || len(shown.Files) != 1 || string(shown.Files[0].Content) != classified {
+		t.Errorf("Emil is shown %+v, %v, want the model", shown, err)
+	}
+	checkedWhole(t, env)
+	env.Restart(nil)
+	list, err := env.Engine.Proposals(ctx, emil)
+	if err != nil || len(list.Items) != 1 || list.Items[0].ID != id {
+		t.Errorf("there wait %+v, %v, want %s", list.Items, err, id)
+	}
+	for range 2 { // who approves twice gets the same answer
+		done, err := env.Engine.ApproveDeployment(ctx, emil, id, api.ReasonRequest{Reason: "seen"})
+		if err != nil || len(done.Processes) != 1 || done.Processes[0].ID != "classified" || done.Processes[0].Version != 1 {
+			t.Fatalf("approved: %+v, %v", done, err)
+		}
+	}
+	if _, err := env.Engine.ApproveDeployment(ctx, env.Ann, id, api.ReasonRequest{}); fault.CodeOf(err) != "decided" {
+		t.Errorf("Ann approves what Emil did: %v, want decided", err)
+	}
+	if again := deploying(t, env, dora, "", classified); again.Pending != nil || !again.Processes[0].Unchanged {
+		t.Errorf("the same files again: %+v, want that nothing changes", again)
+	}
+	sequenced(t, env)
+	audited, err := env.Engine.Audit(ctx, env.Ann, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: "deployment."}})
+	if err != nil || len(audited.Items) != 2 || audited.Items[0].Principal != "emil" || audited.Items[0].Reason != "seen" || audited.Items[1].Principal != "dora" ||
+		!strings.Contains(string(audited.Items[0].Details), id) {
+		t.Errorf("the log says %+v, %v, want both", audited.Items, err)
+	}
+	checkedWhole(t, env)
+}
+
+// TestWhatNeedsFourEyes tells processes apart.
+func TestWhatNeedsFourEyes(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("timed.bpmn", withTimer)
+	if _, err := env.Engine.SetMode(t.Context(), env.Ann, "timed", "confidential", ""); err != nil {
+		t.Fatal(err)
+	}
+	dora, _ := designers(t, env)
+	another := strings.Replace(withTimer, "targetNamespace", `name="two" targetNamespace`, 1)
+	internal := strings.NewReplacer("PROCESS", "car", "GROUP", "clerks").Replace(claimModel)
+	for _, c := range []struct {
+		name, model string
+		waits       bool
+	}{
+		{"classified fields", classified, true},
+		{"a process that was set confidential", another, true},
+		{"the newest version of one", withTimer, false},
+		{"internal fields", internal, false},
+		{"a searchable person", strings.Replace(internal, `class="internal" search`, `class="internal" subject="company" search`, 1), true},
+		{"confidential by default", strings.Replace(internal, `default="internal"`, `default="confidential"`, 1), true},
+		{"a confidential model", strings.Replace(internal, `<process id="car"`, `<process id="car" seal:mode="confidential"`, 1), true},
+	} {
+		if made := deploying(t, env, dora, "", c.model); (made.Pending != nil) != c.waits {
+			t.Errorf("%s: %+v, want that it waits: %v", c.name, made, c.waits)
+		}
+	}
+}
+
+// TestWhoMayApprove has people who may deploy little, and a proposer who may no more.
+func TestWhoMayApprove(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	dora, emil := designers(t, env)
+	id := deploying(t, env, dora, "", classified).Pending.ID
+	viewer, other := env.Person("bob", "Viewer"), env.PersonsKey("eve")
+	give(t, env, api.GrantRequest{User: "eve", Right: "design", Process: "other"})
+	if _, err := e.ApproveDeployment(ctx, viewer, id, api.ReasonRequest{}); !fault.Is(err, fault.Denied) {
+		t.Errorf("a Viewer approves: %v, want Denied", err)
+	}
+	acme := env.Tenant("acme")
+	for name, c := range map[string]engine.Caller{"who designs another process": env.SignIn(other), "another company": acme.Ann} {
+		for what, err := range map[string]error{
+			"approves":  errorOf(e.ApproveDeployment(ctx, c, id, api.ReasonRequest{})),
+			"withdraws": errorOf(e.WithdrawDeployment(ctx, c, id, api.ReasonRequest{})),
+			"looks":     errorOf(e.Proposal(ctx, c, id)),
+		} {
+			if !fault.Is(err, fault.NotFound) {
+				t.Errorf("%s %s: %v, want NotFound", name, what, err)
+			}
+		}
+		if list, err := e.Proposals(ctx, c); err != nil || len(list.Items) > 0 {
+			t.Errorf("%s sees %+v, %v", name, list.Items, err)
+		}
+	}
+	if _, err := e.DisableUser(ctx, env.Ann, "dora", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.ApproveDeployment(ctx, emil, id, api.ReasonRequest{}); fault.CodeOf(err) != "proposer_may_not" {
+		t.Errorf("Emil approves what somebody proposed who is disabled: %v, want proposer_may_not", err)
+	}
+	if p, err := e.WithdrawDeployment(ctx, emil, id, api.ReasonRequest{Reason: "she left"}); err != nil || p.State != "withdrawn" || p.Decided != "emil" {
+		t.Errorf("withdrawn: %+v, %v", p, err)
+	}
+	if _, err := e.ApproveDeployment(ctx, env.Ann, id, api.ReasonRequest{}); fault.CodeOf(err) != "decided" {
+		t.Errorf("a deployment that was withdrawn: %v, want decided", err)
+	}
+}
+
+func TestAProposalExpires(t *testing.T) {
+	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	dora, emil := designers(t, env)
+	first := deploying(t, env, dora, "", classified).Pending
+	clock = first.Expires.Add(-time.Second)
+	second := deploying(t, env, dora, "", strings.Replace(classified, "public", "internal", 1)).Pending.ID
+	clock = first.Expires
+	if _, err := env.Engine.ApproveDeployment(t.Context(), emil, first.ID, api.ReasonRequest{}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a deployment after a week: %v, want NotFound", err)
+	}
+	if list, err := env.Engine.Proposals(t.Context(), emil); err != nil || len(list.Items) != 1 || list.Items[0].ID != second {
+		t.Errorf("there wait %+v, %v, want %s alone", list.Items, err, second)
+	}
+}
+
+func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
+	env := testenv.New(t, nil)
+	dora, emil := designers(t, env)
+	version := func(i int) string {
+		return strings.Replace(classified, "targetNamespace", fmt.Sprintf(`name="%d" targetNamespace`, i), 1)
+	}
+	first := deploying(t, env, dora, "", version(0)).Pending.ID
+	for i := 1; i < 50; i++ {
+		deploying(t, env, dora, "", version(i))
+	}
+	file := []api.File{{Name: "c.bpmn", Content: []byte(version(50))}}
+	if _, err := env.Engine.Deploy(t.Context(), dora, file, ""); fault.CodeOf(err) != "too_many_proposals" {
+		t.Errorf("one more than 50: %v, want too_many_proposals", err)
+	}
+	if _, err := env.Engine.WithdrawDeployment(t.Context(), emil, first, api.ReasonRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.Deploy(t.Context(), dora, file, ""); err != nil {
+		t.Errorf("after one was decided: %v", err)
+	}
+}

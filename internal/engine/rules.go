@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/store"
+)
+
+func (p *people) rulesOf(scope store.Scope) *identity.Rules {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.rules[scope.Tenant()]
+}
+
+// rulesOf returns what holds for everybody of a tenant. The caller holds people.changing.
+func (e *Engine) rulesOf(ctx context.Context, scope store.Scope) (*identity.Rules, error) {
+	if r := e.people.rulesOf(scope); r != nil {
+		return r, nil
+	}
+	t, err := e.openTenant(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	r, err := e.rules(t.Tenant)
+	if err != nil {
+		return nil, t.tampered("has policies that cannot be read").WithCause(err)
+	}
+	e.people.mu.Lock()
+	defer e.people.mu.Unlock()
+	if e.people.rules == nil {
+		e.people.rules = map[string]*identity.Rules{}
+	}
+	e.people.rules[scope.Tenant()] = r
+	return r, nil
+}
+
+// rules adds a tenant's own policies to the built-in ones.
+func (e *Engine) rules(t identity.Tenant) (*identity.Rules, error) {
+	if t.Policies == "" {
+		return &identity.Rules{Tenant: t, Policies: e.policies}, nil
+	}
+	own, err := e.policies.ParseTenantPolicies(t.Policies)
+	if err != nil {
+		return nil, err
+	}
+	return &identity.Rules{Tenant: t, Policies: e.policies.With(own)}, nil
+}
+
+// fromTenant reports whether a tenant's people may come from an address: what is asked
+// before it is looked for whose a credential is.
+func (e *Engine) fromTenant(ctx context.Context, scope store.Scope, address string) (bool, error) {
+	r := e.people.rulesOf(scope)
+	if r == nil {
+		e.people.changing.RLock()
+		defer e.people.changing.RUnlock()
+		var err error
+		r, err = e.rulesOf(ctx, scope)
+		if fault.Is(err, fault.NotFound) { // its keys were made, and a crash came before it
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	from, _ := netip.ParseAddr(address)
+	return r.Tenant.Networks.All.Allows(from), nil
+}

@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/network"
+)
+
+// Settings shows what is set for everybody of the caller's tenant.
+func (e *Engine) Settings(ctx context.Context, c Caller) (api.Settings, error) {
+	if err := e.mayTenant(ctx, c, access.ReadTenant); err != nil {
+		return api.Settings{}, err
+	}
+	t, err := e.openTenant(ctx, c.Scope)
+	if err != nil {
+		return api.Settings{}, err
+	}
+	return e.wireSettings(t)
+}
+
+// mayTenant is may for what is about the caller's own tenant.
+func (e *Engine) mayTenant(ctx context.Context, c Caller, action access.Action) error {
+	if err := e.admitted(c.Scope); err != nil {
+		return err
+	}
+	name := c.Scope.Tenant()
+	if e.sees(c, action, access.Resource{Kind: access.Tenant, ID: name, Name: name, Tenant: name}) {
+		return nil
+	}
+	return e.refuse(ctx, c, action, "tenant", name)
+}
+
+func (e *Engine) wireSettings(t *tenant) (api.Settings, error) {
+	out := api.Settings{
+		Tenant: t.Name, Networks: api.Networks{All: t.Networks.All.Strings(), Roles: []api.RoleNetworks{}},
+		Limits:   api.Limits{User: rateText(t.Limits.User), Key: rateText(t.Limits.Key), Tenant: rateText(t.Limits.Tenant)},
+		FourEyes: t.FourEyes, Policies: []string{}, Object: textID(t.id), Leaf: t.head.leaf.String(),
+	}
+	for _, r := range t.Networks.Roles {
+		out.Networks.Roles = append(out.Networks.Roles, api.RoleNetworks{Role: string(r.Role), From: r.From.Strings()})
+	}
+	items, err := e.wirePolicies(t)
+	for _, p := range items {
+		out.Policies = append(out.Policies, p.ID)
+	}
+	return out, err
+}
+
+func rateText(r *limit.Rate) string {
+	if r == nil {
+		return ""
+	}
+	return r.String()
+}
+
+// SetNetworks sets where the tenant's people may come from, for requests from then on.
+func (e *Engine) SetNetworks(ctx context.Context, c Caller, r api.NetworksRequest, idem string) (api.Settings, error) {
+	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
+		return api.Settings{}, err
+	}
+	networks, err := networksOf(r.Networks)
+	if err == nil && !networks.Allow(c.Who.Principal().Roles, c.Address) {
+		err = fault.New(fault.Conflict, "these networks would shut you out: you come from %s", c.Address).WithCode("locked_out").
+			WithHint("add the network that you come from, or ask from one of these")
+	}
+	if err != nil {
+		return api.Settings{}, err
+	}
+	return e.changeSettings(ctx, c, "networks", change{"", "set-networks", idem, r, r.Reason, false}, func(s *identity.Settings) {
+		s.Networks = networks
+	})
+}
+
+// networksOf reads lists of networks, one for each role at most.
+func networksOf(r api.Networks) (n identity.Networks, err error) {
+	if n.All, err = network.Parse(r.All); err != nil {
+		return n, err
+	}
+	for _, one := range r.Roles {
+		role, err := access.ParseRole(one.Role)
+		if err != nil {
+			return n, err
+		}
+		from, err := network.Parse(one.From)
+		if err != nil {
+			return n, err
+		}
+		if len(one.From) == 0 || slices.ContainsFunc(n.Roles, func(o identity.RoleNetworks) bool { return o.Role == role }) {
+			return n, fault.New(fault.Invalid, "the role %s needs one list of networks, with one entry at least", role).WithCode("networks_invalid")
+		}
+		n.Roles = append(n.Roles, identity.RoleNetworks{Role: role, From: from})
+	}
+	order := access.Roles()
+	slices.SortFunc(n.Roles, func(a, b identity.RoleNetworks) int { return slices.Index(order, a.Role) - slices.Index(order, b.Role) })
+	return n, nil
+}
+
+// SetLimits sets how often people of the tenant may call.
+func (e *Engine) SetLimits(ctx context.Context, c Caller, r api.LimitsRequest, idem string) (api.Settings, error) {
+	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
+		return api.Settings{}, err
+	}
+	limits, err := limitsOf(r.Limits)
+	if err != nil {
+		return api.Settings{}, err
+	}
+	return e.changeSettings(ctx, c, "limits", change{"", "set-limits", idem, r, r.Reason, false}, func(s *identity.Settings) {
+		s.Limits = limits
+	})
+}
+
+func limitsOf(r api.Limits) (own limit.Own, err error) {
+	for _, one := range []struct {
+		text string
+		to   **limit.Rate
+	}{{r.User, &own.User}, {r.Key, &own.Key}, {r.Tenant, &own.Tenant}} {
+		if one.text == "" {
+			continue
+		}
+		rate, err := limit.ParseRate(one.text)
+		if err != nil {
+			return own, fault.New(fault.Invalid, "%w", err).WithCode("invalid_limit")
+		}
+		*one.to = &rate
+	}
+	return own, nil
+}
+
+// SetFourEyes sets whether a confidential process is deployed by two people.
+func (e *Engine) SetFourEyes(ctx context.Context, c Caller, r api.FourEyesRequest, idem string) (api.Settings, error) {
+	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
+		return api.Settings{}, err
+	}
+	return e.changeSettings(ctx, c, "four_eyes", change{"", "set-four-eyes", idem, r, r.Reason, false}, func(s *identity.Settings) {
+		s.FourEyes = r.Required
+	})
+}
+
+// settingSet returns the amendment that sets one setting.
+func settingSet(name string) amendment {
+	return amendment{kind: tenantChanged, facts: []fieldWrite{{path: "$setting", value: canon.String(name), label: confidential, fact: true}}}
+}
+
+// changeSettings carries out a change of one of the settings of the caller's tenant.
+func (e *Engine) changeSettings(ctx context.Context, c Caller, name string, ch change, edit func(*identity.Settings)) (api.Settings, error) {
+	ch.name = c.Scope.Tenant()
+	t, err := e.changeTenant(ctx, c, ch, func(t *tenant) (amendment, error) {
+		edit(&t.Settings)
+		return settingSet(name), nil
+	})
+	if err != nil {
+		return api.Settings{}, err
+	}
+	return e.wireSettings(t)
+}
