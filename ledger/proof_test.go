@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -212,6 +213,90 @@ func TestProofsThatCannotBe(t *testing.T) {
 	wantCode(t, ledger.VerifyConsistency(3, 5, nil, root, root), "not_consistent")
 	wantCode(t, ledger.VerifyConsistency(1<<63, 1<<64-1, long[:64], root, root), "not_consistent")
 	wantCode(t, ledger.VerifyConsistency(1, 1<<64-1, long, root, root), "not_consistent")
+}
+
+// consistencyVector is what is claimed of two heads of a log, and how it is refused.
+type consistencyVector struct {
+	Name    string        `json:"name"`
+	Old     uint64        `json:"old,string"`
+	Size    uint64        `json:"size,string"`
+	OldRoot string        `json:"old_root"`
+	Root    string        `json:"root"`
+	Proof   []string      `json:"proof"`
+	Kind    string        `json:"kind,omitempty"`
+	Code    string        `json:"code,omitempty"`
+	proof   []ledger.Hash // as long as it is being made
+}
+
+// consistent claims what is so of two sizes of a tree.
+func consistent(t *testing.T, tr *tree, old, size int) consistencyVector {
+	return consistencyVector{
+		Name: fmt.Sprintf("from %d to %d", old, size), Old: uint64(old), Size: uint64(size),
+		OldRoot: tr.root(t, old).String(), Root: tr.root(t, size).String(), proof: tr.consistency(t, old, size),
+	}
+}
+
+func makeConsistencyVectors(t *testing.T) (vectors []consistencyVector) {
+	tr, other := grown(t, 260, 0), grown(t, 7, 1)
+	for _, at := range [][2]int{{0, 0}, {0, 5}, {1, 1}, {1, 2}, {1, 11}, {2, 3}, {3, 7}, {4, 8}, {5, 5}, {6, 7}, {6, 8}, {7, 11}, {8, 11}, {128, 260}, {255, 257}, {256, 260}} {
+		vectors = append(vectors, consistent(t, tr, at[0], at[1]))
+	}
+	for _, c := range []struct {
+		name      string
+		old, size int
+		change    func(v *consistencyVector)
+	}{
+		{"a hash changed", 3, 7, func(v *consistencyVector) { v.proof[1][0] ^= 1 }},
+		{"the last hash missing", 3, 7, func(v *consistencyVector) { v.proof = v.proof[:len(v.proof)-1] }},
+		{"the first hash missing", 3, 7, func(v *consistencyVector) { v.proof = v.proof[1:] }},
+		{"a hash more", 3, 7, func(v *consistencyVector) { v.proof = append(v.proof, ledger.Hash{1}) }},
+		{"two hashes in another order", 3, 7, func(v *consistencyVector) { v.proof[0], v.proof[1] = v.proof[1], v.proof[0] }},
+		{"no proof", 3, 7, func(v *consistencyVector) { v.proof = nil }},
+		{"another old root", 3, 7, func(v *consistencyVector) { v.OldRoot = other.root(t, 3).String() }},
+		{"another root", 3, 7, func(v *consistencyVector) { v.Root = other.root(t, 7).String() }},
+		{"roots exchanged", 3, 7, func(v *consistencyVector) { v.OldRoot, v.Root = v.Root, v.OldRoot }},
+		{"another old size", 3, 7, func(v *consistencyVector) { v.Old++ }},
+		{"another size", 3, 7, func(v *consistencyVector) { v.Size += 2 }},
+		{"sizes exchanged", 3, 7, func(v *consistencyVector) { v.Old, v.Size = v.Size, v.Old }},
+		{"the proof of another tree", 3, 7, func(v *consistencyVector) { v.proof = other.consistency(t, 3, 7) }},
+		{"another history, with its own proof", 3, 7, func(v *consistencyVector) {
+			v.Root, v.proof = other.root(t, 7).String(), other.consistency(t, 3, 7)
+		}},
+		{"no proof from a whole subtree", 4, 8, func(v *consistencyVector) { v.proof = nil }},
+		{"the root of a whole subtree in its proof", 4, 8, func(v *consistencyVector) { v.proof = append([]ledger.Hash{tr.root(t, 4)}, v.proof...) }},
+		{"one size with two roots", 5, 5, func(v *consistencyVector) { v.Root = tr.root(t, 6).String() }},
+		{"equal sizes with a proof", 5, 5, func(v *consistencyVector) { v.proof = []ledger.Hash{{1}} }},
+		{"no leaves with two roots", 0, 0, func(v *consistencyVector) { v.Root = tr.root(t, 1).String() }},
+		{"no leaves with another root than that of nothing", 0, 5, func(v *consistencyVector) { v.OldRoot = ledger.Hash{}.String() }},
+		{"from no leaves with a proof", 0, 5, func(v *consistencyVector) { v.proof = []ledger.Hash{{1}} }},
+		{"the largest sizes", 3, 7, func(v *consistencyVector) { v.Old, v.Size, v.proof = 1<<63, 1<<64-1, make([]ledger.Hash, 64) }},
+		{"more hashes than any tree needs", 3, 7, func(v *consistencyVector) { v.Size, v.proof = 1<<64-1, make([]ledger.Hash, 70) }},
+	} {
+		v := consistent(t, tr, c.old, c.size)
+		c.change(&v)
+		v.Name, v.Kind, v.Code = c.name, "integrity", "not_consistent"
+		vectors = append(vectors, v)
+	}
+	for i, v := range vectors {
+		vectors[i].Proof = []string{}
+		for _, h := range v.proof {
+			vectors[i].Proof = append(vectors[i].Proof, h.String())
+		}
+	}
+	return vectors
+}
+
+func TestConsistencyVectors(t *testing.T) {
+	for _, v := range readVectors(t, "consistency.json", makeConsistencyVectors(t)) {
+		t.Run(v.Name, func(t *testing.T) {
+			var proof []ledger.Hash
+			for _, h := range v.Proof {
+				proof = append(proof, ledger.Hash(unhex(t, h)))
+			}
+			err := ledger.VerifyConsistency(v.Old, v.Size, proof, ledger.Hash(unhex(t, v.OldRoot)), ledger.Hash(unhex(t, v.Root)))
+			refusedAs(t, err, v.Kind, v.Code)
+		})
+	}
 }
 
 // sampleProof is the proof of a leaf in a small log, and the leaf's hash.

@@ -46,6 +46,27 @@ func readVectors[T any](t *testing.T, name string, made []T) []T {
 	return vectors
 }
 
+// refusedAs requires that err is of a vector's kind and code; empty: that there is none.
+func refusedAs(t *testing.T, err error, kind, code string) {
+	t.Helper()
+	got := ""
+	if err != nil {
+		got = fault.KindOf(err).String()
+	}
+	if got != kind || fault.CodeOf(err) != code {
+		t.Errorf("%v: kind %q, code %q; want %q, %q", err, got, fault.CodeOf(err), kind, code)
+	}
+}
+
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 type namedLeaf struct {
 	name string
 	leaf ledger.Leaf
@@ -215,22 +236,15 @@ func makeRootVectors(t *testing.T) (vectors []rootVector) {
 }
 
 func (v rootVector) fill(t *testing.T) rootVector {
-	unhex := func(text string) []byte {
-		b, err := hex.DecodeString(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
 	var commitments []ledger.Hash
 	for _, c := range v.Commitments {
-		commitments = append(commitments, ledger.Hash(unhex(c)))
+		commitments = append(commitments, ledger.Hash(unhex(t, c)))
 	}
 	var sealed [][]byte
 	for _, s := range v.Sealed {
-		sealed = append(sealed, unhex(s))
+		sealed = append(sealed, unhex(t, s))
 	}
-	v.Root, v.Rows = ledger.DataRoot(commitments).String(), ledger.RowsHash(unhex(v.Step), sealed).String()
+	v.Root, v.Rows = ledger.DataRoot(commitments).String(), ledger.RowsHash(unhex(t, v.Step), sealed).String()
 	return v
 }
 

@@ -67,6 +67,58 @@ def leaf(c):
     return same(got, c.get("hash", ""))
 
 
+def data_root(commitments):
+    """The root of docs/design/ledger.md over all commitments, of which a bundle has one path."""
+    def fold(hashes):
+        if len(hashes) == 1:
+            return hashes[0]
+        left = 1 << (len(hashes) - 1).bit_length() - 1
+        return v.node_hash(fold(hashes[:left]), fold(hashes[left:]))
+
+    return fold([v.leaf_hash(c) for c in sorted(commitments)]) if commitments else v.EMPTY_ROOT
+
+
+def root(c):
+    """Also of the rows, which stay where they are stored: no bundle holds them."""
+    commitments, sealed = ([bytes.fromhex(text) for text in c.get(name, [])] for name in ("commitments", "sealed"))
+    rows = v.sha256(v.tuple_of(bytes.fromhex(c.get("step", "")), *sealed))
+    return same((data_root(commitments).hex(), rows.hex()), (c["root"], c["rows"]))
+
+
+def refusal(run):
+    """Kind and code by which something is refused, or none of them."""
+    try:
+        run()
+    except v.Refused as e:
+        return e.kind, e.code
+    return "", ""
+
+
+def refused_as(c):
+    return c.get("kind", ""), c.get("code", "")
+
+
+def consistency(c):
+    old_root, new_root, *proof = (bytes.fromhex(text) for text in [c["old_root"], c["root"], *c["proof"]])
+    return same(refusal(lambda: v.check_consistency(int(c["old"]), int(c["size"]), proof, old_root, new_root)), refused_as(c))
+
+
+def cosignature(c):
+    at = None
+
+    def run():
+        nonlocal at
+        try:
+            key = v.Verifier(c["key"])
+        except ValueError as e:
+            raise v.Refused("invalid", str(e), "invalid") from None
+        text, good = v.open_note("checkpoint", c["note"].encode(), [key])
+        v.Checkpoint(text)
+        at = str(int.from_bytes(good[key.name, key.id][:8], "big"))
+
+    return same((refusal(run), at), (refused_as(c), c.get("at")))
+
+
 def commitment(c):
     place = v.tuple_of(c["log"], c["obj"], int(c["seq"]).to_bytes(8, "big"), c["path"])
     key = v.mac(bytes.fromhex(c["prk"]), b"underseal/v1/commit\0" + place + b"\1")
@@ -133,6 +185,9 @@ check("internal/canon/testdata/canon_accept.json", canonical)
 check("internal/canon/testdata/canon_refuse.json", not_canonical)
 check("ledger/testdata/leaf.json", leaf)
 check("ledger/testdata/commitment.json", commitment)
+check("ledger/testdata/root.json", root)
+check("ledger/testdata/consistency.json", consistency)
+check("ledger/testdata/cosignature.json", cosignature)
 check("ledger/testdata/statement.json", statement)
 check("ledger/testdata/binding.json", binding)
 check("ledger/testdata/publickey.json", public_key)

@@ -663,6 +663,34 @@ def check_inclusion(leaf, index, size, path, root):
 EMPTY_ROOT = sha256()
 
 
+def check_consistency(old, size, proof, old_root, root):
+    """Whether a tree begins with the leaves of an older one, by what RFC 6962 section
+    2.1.2 says its proof is. No bundle has such a proof; it is for who holds two heads."""
+    left = list(proof)
+
+    def fold(m, n, whole):
+        """The roots, old and new, of n leaves of which m are old; both when these are all."""
+        if m == n:
+            return (old_root if whole else left.pop(),) * 2
+        k = 1 << (n - 1).bit_length() - 1
+        beside = left.pop()
+        if m <= k:
+            older, newer = fold(m, k, whole)
+            return older, node_hash(newer, beside)
+        older, newer = fold(m - k, n - k, False)
+        return node_hash(beside, older), node_hash(beside, newer)
+
+    try:
+        if old == 0:
+            fits = old_root == EMPTY_ROOT and (size > 0 or root == old_root)
+        else:
+            fits = old <= size and fold(old, size, True) == (old_root, root)
+    except IndexError:  # it is too short
+        fits = False
+    if not fits or left:
+        raise Refused("not_consistent", "proof of consistency is wrong: size %d does not begin with the %d leaves of before" % (size, old))
+
+
 class LogProof:
     """C2SP tlog-proof without extra data."""
 
