@@ -1,12 +1,15 @@
 package anchor_test
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"io"
 	"math/big"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +18,8 @@ import (
 
 	"github.com/underseal/underseal/internal/anchor"
 	"github.com/underseal/underseal/internal/anchor/anchortest"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/ledger"
 )
 
 // A tsa is a timestamp authority.
@@ -101,4 +106,47 @@ func TestAClockThatIsWrongIsTold(t *testing.T) {
 			t.Errorf("the clock is %v seconds ahead, want six hours behind", ahead)
 		}
 	})
+}
+
+// FuzzAnswer looks for a panic over what an authority answers, and for an answer that is
+// taken although it was made before the request, whose nonce it cannot have.
+func FuzzAnswer(f *testing.F) {
+	a := anchortest.NewAuthority(f, time.Now().AddDate(1, 0, 0))
+	var answer []byte
+	log, err := anchor.New(anchor.Config{
+		Deployment: "d", Authority: &anchor.Authority{URL: "http://tsa.example/", Root: a.Root},
+		Transport: answers(func() []byte { return answer }),
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	text := ledger.Checkpoint{Origin: anchor.Origin("d", 0)}.Text()
+	sum := sha256.Sum256([]byte(text))
+	for _, nonce := range []*big.Int{nil, big.NewInt(1), new(big.Int).Lsh(big.NewInt(1), 200)} {
+		s := timestamp.Timestamp{
+			HashAlgorithm: crypto.SHA256, HashedMessage: sum[:], Nonce: nonce, Time: time.Now(), Policy: asn1.ObjectIdentifier{1, 2, 3}, AddTSACertificate: true,
+		}
+		good := must(s.CreateResponseWithOpts(a.Cert, a.Key, crypto.SHA256))
+		f.Add(good)
+		for _, n := range []int{1, len(good) / 3, len(good) - 1} {
+			f.Add(good[:n])
+		}
+		f.Add(append(slices.Clone(good), 0))
+	}
+	for _, other := range []string{"", "0\x03\x02\x01\x02", "0\x05\x30\x03\x02\x01\x02", "0\x80\x00\x00", "\x30\x84\xff\xff\xff\xff", "<html>", "0\x03\x02\x01\x00"} {
+		f.Add([]byte(other))
+	}
+	f.Fuzz(func(t *testing.T, given []byte) {
+		answer = given
+		if token, err := log.Stamp(t.Context()); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%x is taken for a timestamp, or refused with %v", token, err)
+		}
+	})
+}
+
+// answers is a transport by which every request gets an answer.
+type answers func() []byte
+
+func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(a()))}, nil
 }

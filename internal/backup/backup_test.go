@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -316,7 +315,7 @@ func TestTheLogsOfAManifestAreThoseOfItsPart(t *testing.T) {
 
 func writeManifest(t *testing.T, dir string, m backup.Manifest) {
 	t.Helper()
-	text, err := json.Marshal(m)
+	text, err := backup.Encoded(m)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,3 +9,6 @@ func Authenticated(m Manifest, key []byte) (Manifest, error) {
 	m.MAC, err = m.mac(key)
 	return m, err
 }
+
+// Encoded returns the text of a manifest.
+func Encoded(m Manifest) ([]byte, error) { return m.encode() }

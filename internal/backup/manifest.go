@@ -135,7 +135,7 @@ func (m *Manifest) write(dir string, key []byte) (err error) {
 	if m.MAC, err = m.mac(key); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
+	text, err := m.encode()
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (m *Manifest) write(dir string, key []byte) (err error) {
 	path := filepath.Join(dir, manifestName)
 	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
-		_, err = file.Write(append(text, '\n'))
+		_, err = file.Write(text)
 		err = errors.Join(err, file.Sync(), file.Close())
 	}
 	if err == nil {
@@ -160,13 +160,28 @@ func (m *Manifest) write(dir string, key []byte) (err error) {
 	return nil
 }
 
+// encode returns the one text that says what the manifest does.
+func (m *Manifest) encode() ([]byte, error) {
+	text, err := json.MarshalIndent(m, "", "  ")
+	return append(text, '\n'), err
+}
+
+// decode reads what encode returns, and no other text: the MAC is of what a manifest says,
+// so one that could be read in two ways would have it in both.
+func decode(text []byte) (m Manifest, ok bool) {
+	if err := json.Unmarshal(text, &m); err != nil || m.Format != format {
+		return m, false
+	}
+	again, err := m.encode()
+	return m, err == nil && bytes.Equal(again, text)
+}
+
 // Read returns the manifest of a part and requires that exactly the files it names
 // are there, unchanged. NotFound when the directory holds no finished backup.
 func Read(ctx context.Context, dir, part string) (Manifest, error) {
-	var m Manifest
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return m, fault.New(fault.NotFound, "read the backup: %w", err)
+		return Manifest{}, fault.New(fault.NotFound, "read the backup: %w", err)
 	}
 	defer root.Close()
 	text, err := root.ReadFile(manifestName)
@@ -175,15 +190,14 @@ func Read(ctx context.Context, dir, part string) (Manifest, error) {
 		if _, err := os.Stat(filepath.Join(dir, part, manifestName)); err == nil {
 			none = none.WithHint("it has the parts of a backup: name %s", filepath.Join(dir, part))
 		}
-		return m, none
+		return Manifest{}, none
 	}
 	if err != nil {
-		return m, fault.New(fault.Denied, "read the backup: %w", err)
+		return Manifest{}, fault.New(fault.Denied, "read the backup: %w", err)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&m); err != nil || m.Format != format {
-		return m, fault.New(fault.Invalid, "the manifest of %s is not of the format %q", dir, format)
+	m, ok := decode(text)
+	if !ok {
+		return m, fault.New(fault.Invalid, "the manifest of %s is not of the format %q, or was written anew by something else than underseal backup", dir, format)
 	}
 	if m.Part != part {
 		return m, fault.New(fault.Invalid, "%s holds %s, not %s", dir, m.Part, part)

@@ -25,7 +25,7 @@ const origin = "underseal/d/main/2026"
 
 // fakeLog is a log in memory, served as C2SP tlog-tiles.
 type fakeLog struct {
-	t      *testing.T
+	t      testing.TB
 	server *httptest.Server
 
 	mu      sync.Mutex // guards what follows
@@ -37,7 +37,7 @@ type fakeLog struct {
 	answer  func(path string, body []byte) ([]byte, int) // nil: as it is
 }
 
-func newLog(t *testing.T) *fakeLog {
+func newLog(t testing.TB) *fakeLog {
 	l := &fakeLog{t: t, origin: origin}
 	l.server = httptest.NewServer(l)
 	t.Cleanup(l.server.Close)
@@ -377,4 +377,67 @@ func TestNoErrorQuotesTheAddress(t *testing.T) {
 			t.Errorf("%s: %v, want an error without the secret", name, err)
 		}
 	}
+}
+
+// FuzzCopy puts something else in the place of a file of a log, or of a copy of it, and
+// looks for a panic and for a copy that has other entries than the log.
+func FuzzCopy(f *testing.F) {
+	l := newLog(f)
+	l.grow(3, "a")
+	files := []string{"checkpoint", "tile/0/000.p/3", "tile/entries/000.p/3"}
+	entries := l.file("tile/entries/000.p/3")
+	for at, path := range files {
+		good := l.file(path)
+		for _, local := range []bool{false, true} {
+			for _, data := range [][]byte{
+				good, nil, good[:len(good)-1], append(bytes.Clone(good), 0), append(bytes.Clone(good), good...), bytes.Repeat([]byte{0}, len(good)), bytes.Repeat([]byte{0xff}, len(good)),
+				bytes.Replace(good, []byte("\n3\n"), []byte("\n281474976710656\n"), 1), bytes.Replace(good, []byte("\n3\n"), []byte("\n0\n"), 1),
+			} {
+				f.Add(uint8(at), local, data)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, at uint8, local bool, data []byte) {
+		dir, path := t.TempDir(), files[int(at)%len(files)]
+		cfg := mirror.Config{Prefix: "https://log.example/log/secret/2026", Dir: dir, HTTP: &http.Client{Transport: l}}
+		l.answer = nil
+		if local {
+			if _, err := mirror.Copy(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(path)), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if path != "checkpoint" { // so that it is copied again, over the files
+				if err := os.Remove(filepath.Join(dir, "checkpoint")); err != nil {
+					t.Fatal(err)
+				}
+			}
+		} else {
+			l.answer = func(p string, body []byte) ([]byte, int) {
+				if p == path {
+					return data, 200
+				}
+				return body, 200
+			}
+		}
+		r, err := mirror.Copy(t.Context(), cfg)
+		if err != nil {
+			if !fault.Is(err, fault.Integrity) && !fault.Is(err, fault.NotFound) {
+				t.Errorf("refused with %v", err)
+			}
+			return
+		}
+		copied, err := os.ReadFile(filepath.Join(dir, "tile", "entries", "000.p", "3"))
+		if r.Size > 3 || r.Size == 3 && (err != nil || !bytes.Equal(copied, entries)) {
+			t.Errorf("copied %d entries: %q, %v", r.Size, copied, err)
+		}
+	})
+}
+
+// RoundTrip serves the log without a network.
+func (l *fakeLog) RoundTrip(r *http.Request) (*http.Response, error) {
+	out := httptest.NewRecorder()
+	l.ServeHTTP(out, r)
+	return out.Result(), nil
 }
