@@ -47,6 +47,9 @@ func serve(ctx context.Context, e *env) (err error) {
 	if says.Made, err = e.offerSetup(ctx, n, log); err != nil {
 		return errors.Join(err, n.Close())
 	}
+	if err := n.TellSettings(ctx, e.settings.told()); err != nil {
+		return errors.Join(err, n.Close())
+	}
 	if err := e.streamAudit(n); err != nil {
 		return errors.Join(err, n.Close())
 	}

@@ -458,6 +458,9 @@ func auditedActs(key, key2 string) []audited {
 		{name: "EnableUser", leaves: []string{"principal.enabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.EnableUser(ctx, a.Ann, "bob", api.ReasonRequest{}, "")
 		}},
+		{name: "TellSettings", leaves: []string{"settings.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return nothing(a.Engine.TellSettings(ctx, map[string]string{"tls_min": "1.3"}))
+		}},
 		{name: "WriteUses", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.WriteUses(ctx)) }},
 		{name: "Authenticate: a stranger", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
 			if _, err := a.Engine.Authenticate(ctx, "usk_guess", "192.0.2.9"); fault.CodeOf(err) != "unauthenticated" {

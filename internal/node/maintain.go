@@ -34,6 +34,7 @@ func (n *Node) jobs() []job {
 		{"erase what is due", time.Minute, n.Engine.EraseDue},
 		{"end erasure epochs", epochsEvery(n.epoch), n.Engine.EndEpochs},
 		{"check integrity", checkEvery, n.checkIntegrity},
+		{"tell the log of settings", time.Minute, n.tellSettings},
 	}
 }
 

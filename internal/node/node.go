@@ -105,6 +105,7 @@ type Node struct {
 	stream    *stream.Stream   // nil: the audit is sent to nobody
 
 	integrity integrity
+	settings  untoldSettings
 	shared    bool // other servers may use the database
 
 	now  func() time.Time
