@@ -58,6 +58,24 @@ func newAnchoredWorld(t *testing.T, often int) *world {
 	return w
 }
 
+// anchorMutations lists the changes to the tables of the anchor log, as they are and were.
+func anchorMutations(t *testing.T, of func(file, name string) (now, old *table)) (all []mutation) {
+	t.Helper()
+	for name, file := range anchorTables {
+		now, old := of(file, name)
+		if now == nil || name != "anchor_heads" && len(now.rows) < 3 {
+			t.Fatalf("table %s has not enough rows to test it", name)
+		}
+		now.free = freeOfAnchors
+		all = append(all, slices.Concat(now.changes(), now.deletions(), now.setBacks(old))...)
+	}
+	if len(all) < 50 {
+		t.Fatalf("%d mutations, want some for every column", len(all))
+	}
+	slices.SortFunc(all, func(a, b mutation) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
 func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
 	w := newAnchoredWorld(t, 1)
 	for _, withoutKeys := range []bool{false, true} {
@@ -65,19 +83,9 @@ func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
 			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
 		}
 	}
-	var all []mutation
-	for name, file := range anchorTables {
-		now, old := tables(t, filepath.Join(w.config.Data, file), file)[name], tables(t, filepath.Join(w.old, file), file)[name]
-		if now == nil || name != "anchor_heads" && len(now.rows) < 3 {
-			t.Fatalf("table %s has not enough rows to test it", name)
-		}
-		now.free = freeOfAnchors
-		all = append(all, slices.Concat(now.changes(), now.deletions(), now.setBacks(old))...)
-	}
-	slices.SortFunc(all, func(a, b mutation) int { return strings.Compare(a.name, b.name) })
-	if len(all) < 50 {
-		t.Fatalf("%d mutations, want some for every column", len(all))
-	}
+	all := anchorMutations(t, func(file, name string) (now, old *table) {
+		return tables(t, filepath.Join(w.config.Data, file), file)[name], tables(t, filepath.Join(w.old, file), file)[name]
+	})
 	if testing.Short() {
 		all = sample(all, 15)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -77,17 +78,14 @@ func administered(t *testing.T, dsn string) *postgresWorld {
 	return w
 }
 
-// tables reads the tables of a schema that mutations are made of.
+// tables reads the tables of a schema.
 func (w *postgresWorld) tables(t *testing.T, file string) map[string]*table {
 	t.Helper()
 	found := map[string]*table{}
 	for _, name := range column(t, w.admin[file], `SELECT tablename FROM pg_tables WHERE schemaname = $1`, schemas[file]) {
-		_, free := unnamed[name]
-		_, freeHere := unnamedOnPostgres[name]
-		if free || freeHere {
-			continue
+		if _, free := unnamedOnPostgres[name]; !free {
+			found[name] = w.table(t, file, name)
 		}
-		found[name] = w.table(t, file, name)
 	}
 	if len(found) == 0 {
 		t.Fatalf("schema %s has no tables", schemas[file])
@@ -136,36 +134,45 @@ func column(t *testing.T, db *sql.DB, query string, args ...any) (list []string)
 	return list
 }
 
-// mutations lists the changes to all tables: of each column one, and for each table a row
-// deleted and one set back. SQLite's test makes more of each; what looks at them is the
-// same, what it looks through is not.
-func (w *postgresWorld) mutations(t *testing.T) []mutation {
+// mutations lists what is done to all tables that are not free by themselves: of each kind
+// of change one, which is the first in the order of the primary key. SQLite's tests make
+// more of each; what looks at them is the same, what it looks through is not.
+func (w *postgresWorld) mutations(t *testing.T, free map[string]string, of func(now, old *table) []mutation) []mutation {
 	t.Helper()
 	kinds := map[string]mutation{}
 	for file := range schemas {
-		old := w.old[file]
 		for name, now := range w.tables(t, file) {
-			if len(now.rows) == 0 {
-				t.Errorf("table %s is empty: nothing tests it", name)
+			if _, ok := free[name]; ok {
+				continue
 			}
-			now.free = unnamed
-			for _, m := range slices.Concat(now.changes(), now.deletions(), now.setBacks(old[name])) {
-				parts := strings.SplitN(m.name, "/", 3)
-				kind := parts[0] + "/" + parts[1]
-				if strings.HasPrefix(parts[1], "change") {
-					kind = parts[0]
-				}
-				if parts[1] == "swap" {
-					continue
-				}
-				if _, ok := kinds[kind]; !ok { // the first of its kind, in the order of the primary key
-					kinds[kind] = m
+			now.free = free
+			for _, m := range of(now, w.old[file][name]) {
+				if kind, ok := m.kind(); ok {
+					if _, had := kinds[kind]; !had {
+						kinds[kind] = m
+					}
 				}
 			}
 		}
 	}
 	return slices.SortedFunc(maps.Values(kinds), func(a, b mutation) int { return strings.Compare(a.name, b.name) })
 }
+
+// kind is what is done to which column, or to a whole row; false for one that is left to
+// SQLite.
+func (m mutation) kind() (string, bool) {
+	parts := strings.SplitN(m.name, "/", 3)
+	switch {
+	case parts[1] == "swap":
+		return "", false
+	case strings.HasPrefix(parts[1], "change"), strings.HasPrefix(parts[1], "insert"):
+		return parts[0], true
+	}
+	return parts[0] + "/" + parts[1], true
+}
+
+// table is the name of the table that is changed.
+func (m mutation) table() string { return m.name[:strings.IndexAny(m.name, "./")] }
 
 // apply returns false when the schema refuses the change.
 func (w *postgresWorld) apply(t *testing.T, m mutation) bool {
@@ -218,27 +225,26 @@ func (w *postgresWorld) each(t *testing.T, file, text string, names ...string) {
 	}
 }
 
-// TestWhatReadsDoNotRefuseIsNamedOnPostgres is TestWhatReadsDoNotRefuseIsNamed there.
-func TestWhatReadsDoNotRefuseIsNamedOnPostgres(t *testing.T) {
-	t.Parallel()
-	w := newPostgresWorld(t)
-	untouched := func() {
-		t.Helper()
-		for _, withoutKeys := range []bool{false, true} {
-			if found, err := w.fsck(t, "", withoutKeys); err != nil || len(found) > 0 {
-				t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
-			}
+// untouched requires that nothing is found.
+func (w *postgresWorld) untouched(t *testing.T) {
+	t.Helper()
+	for _, withoutKeys := range []bool{false, true} {
+		if found, err := w.fsck(t, "", withoutKeys); err != nil || len(found) > 0 {
+			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
 		}
 	}
-	untouched()
-	all := w.mutations(t)
-	if len(all) < 150 {
-		t.Fatalf("%d mutations, want some for every column", len(all))
-	}
-	refused := 0
+}
+
+// try makes one change after the other and takes it back, and requires that the check
+// names each that the schema lets through. Refused, if not nil, says whether reads refuse
+// one that it does not name.
+func (w *postgresWorld) try(t *testing.T, all []mutation, refused func() bool) {
+	t.Helper()
+	w.untouched(t)
+	impossible := 0
 	for _, m := range all {
 		if !w.apply(t, m) {
-			refused++
+			impossible++
 			continue
 		}
 		found, err := w.fsck(t, "", false)
@@ -246,18 +252,94 @@ func TestWhatReadsDoNotRefuseIsNamedOnPostgres(t *testing.T) {
 			m.mayEndACheck(t, err)
 		}
 		if err != nil || len(found) > 0 {
-			w.putBack(t, m.file, m.name[:strings.IndexAny(m.name, "./")])
+			w.putBack(t, m.file, m.table())
 			continue
 		}
-		if w.readAll(t, "") == nil {
-			t.Errorf("neither refused nor named: %s: %s", m.name, m.sql)
+		if refused == nil || !refused() {
+			t.Errorf("not named: %s: %s", m.name, m.sql)
 		}
 		for file, names := range w.saved { // what reads has also written
 			w.putBack(t, file, names...)
 		}
 	}
-	untouched()
-	if t.Logf("%d changes, of which the schema refused %d", len(all), refused); refused > len(all)/4 {
-		t.Errorf("the schema refused %d of %d changes: too few were tried", refused, len(all))
+	w.untouched(t)
+	if t.Logf("%d changes, of which the schema refused %d", len(all), impossible); impossible > len(all)/2 {
+		t.Errorf("the schema refused %d of %d changes: too few were tried", impossible, len(all))
 	}
+}
+
+// TestWhatIsDoneIsNamedOnPostgres is TestWhatReadsDoNotRefuseIsNamed and
+// TestWhatIsAddedIsNamed there.
+func TestWhatIsDoneIsNamedOnPostgres(t *testing.T) {
+	t.Parallel()
+	w := newPostgresWorld(t)
+	changed := w.mutations(t, unnamed, func(now, old *table) []mutation {
+		if len(now.rows) == 0 {
+			t.Errorf("table %s is empty: nothing tests it", now.name)
+		}
+		return slices.Concat(now.changes(), now.deletions(), now.setBacks(old))
+	})
+	added := w.mutations(t, unnamedInserts, func(now, _ *table) []mutation { return now.insertions() })
+	if len(changed) < 150 || len(added) < 50 {
+		t.Fatalf("%d changes and %d additions, want some for every column", len(changed), len(added))
+	}
+	w.try(t, changed, func() bool { return w.readAll(t, "") != nil })
+	w.try(t, added, nil)
+}
+
+// newAnchoredPostgresWorld is newAnchoredWorld there. It waits for what it has done to be
+// seen, and for nothing more.
+func newAnchoredPostgresWorld(t *testing.T) *postgresWorld {
+	t.Helper()
+	dsn := pgtest.Database(t)
+	w := administered(t, dsn)
+	var seen *testenv.Seen
+	env := testenv.New(t, func(c *node.Config) {
+		c.DSN = dsn
+		seen = testenv.NewSeen(t, c)
+		c.Anchor.Interval = time.Millisecond
+	})
+	seen.Know(t.Context(), env)
+	start := func() {
+		t.Helper()
+		env.Start("everything", `{"note": "a"}`)
+		for !w.seen(t) { // it is in the end
+		}
+	}
+	env.Deploy("all.bpmn", everything)
+	start()
+	start()
+	env.Restart(func() {
+		for file := range schemas {
+			w.old[file] = w.tables(t, file)
+		}
+	})
+	start()
+	if err := env.Node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	env.Node, w.world = nil, &world{config: env.Config}
+	w.save(t)
+	return w
+}
+
+// seen reports whether witnesses and authority have seen every leaf that there is.
+func (w *postgresWorld) seen(t *testing.T) (all bool) {
+	t.Helper()
+	err := w.admin["data.db"].QueryRow(`
+		SELECT coalesce((SELECT count(*) FROM leaves) = (SELECT sum(size) FROM log_shards)
+			AND (SELECT max(size) FROM log_shards) = (SELECT max(size) FROM anchor_openings)
+			AND (SELECT max(size) FROM ` + store.KeysSchema + `.anchor_heads) = (SELECT max(size) FROM anchor_checkpoints), false)`).Scan(&all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestWhatIsDoneToTheAnchorLogIsNamedOnPostgres is TestWhatIsDoneToTheAnchorLogIsNamed
+// there.
+func TestWhatIsDoneToTheAnchorLogIsNamedOnPostgres(t *testing.T) {
+	t.Parallel()
+	w := newAnchoredPostgresWorld(t)
+	w.try(t, anchorMutations(t, func(file, name string) (now, old *table) { return w.table(t, file, name), w.old[file][name] }), nil)
 }
