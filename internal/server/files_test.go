@@ -34,7 +34,7 @@ func TestAFileIsGivenOutAsAttachment(t *testing.T) {
 		for name, want := range map[string]string{
 			"Content-Type": "text/html", "Content-Disposition": "attachment; filename*=utf-8''M%C3%A4rz%201%3B.pdf",
 			"X-Content-Type-Options": "nosniff", "Content-Length": "200000", "Accept-Ranges": "bytes", "Cache-Control": "no-store",
-			"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+			"Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 		} {
 			if got := w.Header().Get(name); got != want {
 				t.Errorf("%s: %s = %q; want %q", method, name, got, want)

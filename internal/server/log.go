@@ -116,7 +116,7 @@ func (i *requestIDs) next() string { return i.prefix + strconv.FormatUint(i.coun
 var (
 	headerNoStore  = []string{"no-store"}
 	headerNoSniff  = []string{"nosniff"}
-	headerPolicy   = []string{"default-src 'none'; frame-ancestors 'none'"}
+	headerPolicy   = []string{"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
 	headerReferrer = []string{"no-referrer"}
 	headerResource = []string{"same-origin"}
 	headerOpener   = []string{"same-origin"}

@@ -142,6 +142,9 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 			if w.Code != 200 {
 				t.Fatalf("status = %d: %s", w.Code, w.Body)
 			}
+			if got := w.Header().Get("Content-Type"); got == "" || (got == "application/json") != json.Valid(w.Body.Bytes()) {
+				t.Errorf("%.200s is said to be %q", w.Body, got)
+			}
 			idem := "k-1"
 			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "TestPolicies" || strings.HasPrefix(c.path, "/v1/deployments/") || c.name == "StartCheck" {
 				idem = ""
@@ -265,6 +268,7 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		{"DELETE", "/v1/instances", 405, "method_not_allowed", "GET, HEAD, POST"},
 		{"POST", "/v1/instances/1", 405, "method_not_allowed", "GET, HEAD"},
 		{"OPTIONS", "/v1/jobs/activate", 405, "method_not_allowed", "POST"},
+		{"TRACE", "/v1/instances", 405, "method_not_allowed", "GET, HEAD, POST"},
 		{"BREW", "/healthz", 405, "method_not_allowed", "GET, HEAD"},
 	} {
 		w := serve(s, request(c.method, c.path, ""))

@@ -202,7 +202,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 		h := serve(s, request("GET", path, "")).Header()
 		for name, want := range map[string]string{
 			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
-			"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
+			"Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
 			"Cross-Origin-Opener-Policy": "same-origin", "Strict-Transport-Security": "",
 		} {
 			if got := h.Get(name); got != want {

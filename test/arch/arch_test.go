@@ -162,6 +162,18 @@ var rules = []rule{{
 	except:   []string{"internal/store/...", "internal/node/...", "internal/testenv/...", "internal/pgtest", "cmd/...", "test/..."},
 	forbid:   []string{"database/sql", "database/sql/driver"},
 }, {
+	name:     "what nobody may guess comes from crypto/rand",
+	because:  "of math/rand one can, so it only spreads the client's pauses and makes data for tests",
+	packages: []string{"..."},
+	except:   []string{"client", "internal/blob/blobtest", "test/..."},
+	forbid:   []string{"math/rand", "math/rand/v2"},
+}, {
+	name:     "the binary has no tests in it",
+	because:  "it has what it needs to run, and nothing that could stand in for it",
+	packages: []string{"cmd/..."},
+	indirect: true,
+	forbid:   []string{"internal/testenv/...", "internal/pgtest"},
+}, {
 	name:     "cmd is the top",
 	because:  "nothing is built on the binary",
 	packages: []string{"..."},
