@@ -40,11 +40,7 @@ type claims struct {
 func newClaims(t *testing.T, env *testenv.Env) *claims {
 	t.Helper()
 	w := &claims{env: env}
-	for process, group := range map[string]string{"car": "clerks", "home": "night"} {
-		model := strings.NewReplacer("PROCESS", process, "GROUP", group).Replace(claimModel)
-		if _, err := env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: process + ".bpmn", Content: []byte(model)}}, ""); err != nil {
-			t.Fatal(err)
-		}
+	for _, process := range deployClaims(t, env) {
 		w.processes = append(w.processes, access.Resource{Kind: access.Process, ID: process, Tenant: "main", Process: process})
 	}
 	for _, s := range []struct{ process, company, assignee string }{
@@ -54,6 +50,19 @@ func newClaims(t *testing.T, env *testenv.Env) *claims {
 	}
 	w.fail(t)
 	return w
+}
+
+// deployClaims deploys two processes with claims.
+func deployClaims(t *testing.T, env *testenv.Env) []string {
+	t.Helper()
+	processes := []string{"car", "home"}
+	for i, group := range []string{"clerks", "night"} {
+		model := strings.NewReplacer("PROCESS", processes[i], "GROUP", group).Replace(claimModel)
+		if _, err := env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: processes[i] + ".bpmn", Content: []byte(model)}}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return processes
 }
 
 // start starts a claim; its task ask is claimed by the assignee, if there is one.

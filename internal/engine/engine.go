@@ -110,8 +110,9 @@ type Runner interface {
 	// Carry carries out the commands of a step that is durable. The caller
 	// holds the instance.
 	Carry(live *Live, commands []process.Command)
-	// Take leases up to max waiting jobs of a type to a worker; it waits up to
-	// wait for the first. offer is called with the instance held.
+	// Take leases up to max waiting jobs of a type to a worker, of those places that
+	// the worker may; it waits up to wait for the first. offer is called with the
+	// instance held.
 	Take(ctx context.Context, scope store.Scope, t Take, offer func(*Live, Lease) error) error
 	// Holds refuses a lease that is not the job's newest one (Conflict). The
 	// caller holds the instance.
@@ -126,9 +127,13 @@ type JobRef struct {
 	Job      uint64
 }
 
+// JobPlace is where jobs come from: an element of a process.
+type JobPlace struct{ Process, Element string }
+
 // Take asks for jobs.
 type Take struct {
 	Type, Worker string
+	May          func(JobPlace) bool // nil: all; it is called by one goroutine at a time
 	Max          int
 	Lease, Wait  time.Duration
 }

@@ -26,11 +26,11 @@ const defaultLease = time.Minute
 // ActivateJobs leases waiting jobs to a worker; it waits for the first one as
 // long as the request says.
 func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateRequest) (api.Jobs, error) {
-	if err := e.may(ctx, c, access.WorkJobs, "job", r.Type); err != nil {
+	if err := e.could(ctx, c, access.WorkJobs, access.Job, r.Type); err != nil {
 		return api.Jobs{}, err
 	}
 	take := Take{
-		Type: r.Type, Worker: r.Worker, Max: max(1, r.Max),
+		Type: r.Type, Worker: r.Worker, Max: max(1, r.Max), May: e.mayWork(c),
 		Lease: time.Duration(r.LeaseMS) * time.Millisecond, Wait: time.Duration(r.WaitMS) * time.Millisecond,
 	}
 	if take.Lease == 0 {
@@ -38,16 +38,17 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 	}
 	jobs := api.Jobs{Items: []api.Job{}}
 	var told []shown
+	var given []access.Resource
 	err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
 		job, shows, err := l.offer(e.deployment, lease)
 		if err == nil {
-			jobs.Items, told = append(jobs.Items, job), append(told, shows)
+			jobs.Items, told, given = append(jobs.Items, job), append(told, shows), append(given, l.jobResource(lease.Job))
 		}
 		return err
 	})
 	if err == nil && take.Wait > 0 { // what the caller may could have changed meanwhile
 		if c, err = e.again(ctx, c); err == nil {
-			err = e.may(ctx, c, access.WorkJobs, "job", r.Type)
+			err = e.mayAll(ctx, c, access.WorkJobs, given)
 		}
 	}
 	if err != nil {
@@ -59,6 +60,40 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 		return api.Jobs{}, err
 	}
 	return jobs, nil
+}
+
+// mayWork returns what says from where the caller may take jobs; nil: from anywhere.
+// There are few places, and each is decided once.
+func (e *Engine) mayWork(c Caller) func(JobPlace) bool {
+	if !c.Rules.Policies.Own(access.WorkJobs) && e.policies.Reach(c.Who, access.WorkJobs, access.Job, e.circumstances(c)).All {
+		return nil
+	}
+	decided := map[JobPlace]bool{}
+	return func(p JobPlace) bool {
+		may, known := decided[p]
+		if !known {
+			may = e.sees(c, access.WorkJobs, access.Resource{Kind: access.Job, Tenant: c.Scope.Tenant(), Process: p.Process, Element: p.Element})
+			decided[p] = may
+		}
+		return may
+	}
+}
+
+// mayAll decides about all that somebody is to be given.
+func (e *Engine) mayAll(ctx context.Context, c Caller, action access.Action, all []access.Resource) error {
+	for _, on := range all {
+		if !e.sees(c, action, on) {
+			return e.refuse(ctx, c, action, string(on.Kind), on.ID)
+		}
+	}
+	return e.admitted(c.Scope)
+}
+
+// jobResource returns what decisions know of a job; of one that is closed, nothing but its
+// process.
+func (l *Live) jobResource(n uint64) access.Resource {
+	job, _ := l.state.Job(n)
+	return access.Resource{Kind: access.Job, ID: refText(l.id, n), Tenant: l.scope.Tenant(), Process: l.head.process, Element: job.Element}
 }
 
 // offer shows a leased job to its worker.
@@ -133,7 +168,7 @@ func (e *Engine) ErrorJob(ctx context.Context, c Caller, id string, r api.ErrorJ
 
 // ExtendJob lengthens a lease, counted from now.
 func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.ExtendJobRequest) (api.Lease, error) {
-	if err := e.may(ctx, c, access.WorkJobs, "job", id); err != nil {
+	if err := e.could(ctx, c, access.WorkJobs, access.Job, id); err != nil {
 		return api.Lease{}, err
 	}
 	ref, err := parseRef("job", id)
@@ -142,6 +177,9 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 	}
 	until := e.moment().Add(time.Duration(r.LeaseMS) * time.Millisecond)
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if !e.sees(c, access.WorkJobs, l.jobResource(ref.Job)) {
+			return noSuch("job", id)
+		}
 		if _, waits := l.state.Job(ref.Job); !waits {
 			return l.withState(fault.New(fault.Conflict, "job %s does not wait any more", id).WithCode("job_closed"))
 		}
@@ -155,7 +193,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 
 // happenJob delivers what a worker reports, if the job is still the worker's.
 func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
-	if err := e.may(ctx, c, access.WorkJobs, "job", id); err != nil {
+	if err := e.could(ctx, c, access.WorkJobs, access.Job, id); err != nil {
 		return api.Receipt{}, err
 	}
 	ref, err := parseRef("job", id)
@@ -170,6 +208,13 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report
 	h.act, h.actor, h.again = "worker", actorOf(c), again
 	var done api.Receipt
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
+		if !e.sees(c, access.WorkJobs, l.jobResource(ref.Job)) { // or it is closed, and so nothing is known of it
+			earlier, found, err := e.repeated(ctx, c.Scope, again)
+			if done = earlier; found || err != nil {
+				return err
+			}
+			return noSuch("job", id)
+		}
 		if said.signed != nil {
 			e.signers.changing.RLock()
 			defer e.signers.changing.RUnlock()

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,15 +28,61 @@ type queueKey struct {
 	kind  string // job type
 }
 
-// queue is the jobs of one type that may be taken, oldest offer first.
+// queue is the jobs of one type that may be taken. They lie by where they come from, so
+// that who may work for few processes is not kept from theirs by the jobs of others.
 type queue struct {
-	ready   []engine.JobRef
-	waiting []chan struct{} // workers that wait, in order; each gets one token
+	ready   map[engine.JobPlace][]ticket // none is empty; oldest offer first
+	offers  uint64                       // how many there were
+	waiting []waiter                     // workers that wait, in order
+}
+
+// ticket is a job that may be taken.
+type ticket struct {
+	ref    engine.JobRef
+	number uint64 // of the offer
+}
+
+// waiter is a worker that waits for a job; it gets one token.
+type waiter struct {
+	ready chan struct{}
+	may   func(engine.JobPlace) bool // nil: all
+}
+
+func (w waiter) takes(p engine.JobPlace) bool { return w.may == nil || w.may(p) }
+
+// wake gives a token to the first worker that may take a job from a place.
+func (q *queue) wake(p engine.JobPlace) {
+	i := slices.IndexFunc(q.waiting, func(w waiter) bool { return w.takes(p) })
+	if i < 0 {
+		return
+	}
+	q.waiting[i].ready <- struct{}{}
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+}
+
+// oldest returns the place of the oldest offer of those that a worker may take.
+func (q *queue) oldest(w waiter) (oldest engine.JobPlace, found bool) {
+	for place, tickets := range q.ready {
+		if w.takes(place) && (!found || tickets[0].number < q.ready[oldest][0].number) {
+			oldest, found = place, true
+		}
+	}
+	return oldest, found
+}
+
+// take takes the first ticket of a place.
+func (q *queue) take(p engine.JobPlace) engine.JobRef {
+	tickets := q.ready[p]
+	if q.ready[p] = tickets[1:]; len(tickets) == 1 {
+		delete(q.ready, p)
+	}
+	return tickets[0].ref
 }
 
 // openJob is a job that some worker has or may have.
 type openJob struct {
 	key   queueKey
+	place engine.JobPlace
 	token string // the newest lease; "": none since the start, noLease: it ended
 	until time.Time
 	ready bool // in the queue
@@ -51,15 +98,15 @@ func newJobs(now func() time.Time, a *alarm) *jobs {
 func (j *jobs) queue(key queueKey) *queue {
 	q, ok := j.queues[key]
 	if !ok {
-		q = &queue{}
+		q = &queue{ready: map[engine.JobPlace][]ticket{}}
 		j.queues[key] = q
 	}
 	return q
 }
 
 // offer makes a job takeable, now or when its back-off is over. A former lease
-// ends with it.
-func (j *jobs) offer(scope store.Scope, ref engine.JobRef, job process.OpenJob) {
+// ends with it. of is the id of its process.
+func (j *jobs) offer(scope store.Scope, ref engine.JobRef, of string, job process.OpenJob) {
 	if job.Failed {
 		j.drop(ref)
 		return
@@ -70,7 +117,7 @@ func (j *jobs) offer(scope store.Scope, ref engine.JobRef, job process.OpenJob) 
 	if former, ok := j.open[ref]; ok && former.token != "" {
 		token = noLease
 	}
-	j.open[ref] = &openJob{key: queueKey{scope, job.Type}, token: token}
+	j.open[ref] = &openJob{key: queueKey{scope, job.Type}, place: engine.JobPlace{Process: of, Element: job.Element}, token: token}
 	if job.NotBefore.After(j.now()) {
 		j.alarm.set(job.NotBefore, alarmed{scope: scope, instance: ref.Instance, job: ref.Job})
 		return
@@ -86,11 +133,9 @@ func (j *jobs) push(ref engine.JobRef) {
 	}
 	job.ready = true
 	q := j.queue(job.key)
-	q.ready = append(q.ready, ref)
-	if len(q.waiting) > 0 {
-		q.waiting[0] <- struct{}{}
-		q.waiting = q.waiting[1:]
-	}
+	q.offers++
+	q.ready[job.place] = append(q.ready[job.place], ticket{ref, q.offers})
+	q.wake(job.place)
 }
 
 // again offers a job whose back-off or lease is over.
@@ -166,8 +211,8 @@ func (j *jobs) revoke(ref engine.JobRef) {
 	}
 }
 
-// pop takes up to limit jobs out of a queue.
-func (j *jobs) pop(key queueKey, limit int) []engine.JobRef {
+// pop takes up to limit jobs out of a queue, of those that may is true of; nil: all.
+func (j *jobs) pop(key queueKey, may func(engine.JobPlace) bool, limit int) []engine.JobRef {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	q, ok := j.queues[key]
@@ -176,9 +221,12 @@ func (j *jobs) pop(key queueKey, limit int) []engine.JobRef {
 	}
 	defer j.tidy(key, q)
 	var taken []engine.JobRef
-	for len(q.ready) > 0 && len(taken) < limit {
-		ref := q.ready[0]
-		q.ready = q.ready[1:]
+	for len(taken) < limit {
+		place, found := q.oldest(waiter{may: may})
+		if !found {
+			break
+		}
+		ref := q.take(place)
 		if job, ok := j.open[ref]; ok && job.ready && job.key == key {
 			job.ready = false
 			taken = append(taken, ref)
@@ -204,19 +252,19 @@ func (j *jobs) putBack(refs []engine.JobRef) {
 	}
 }
 
-// await returns a channel that gets a token when a job is there, and a function
-// to stop waiting. A token that nobody took any more goes to the next worker.
-func (j *jobs) await(key queueKey) (ready chan struct{}, stop func()) {
+// await returns a channel that gets a token when a job is there that may is true of, and
+// a function to stop waiting. A token that nobody took any more goes to the next worker.
+func (j *jobs) await(key queueKey, may func(engine.JobPlace) bool) (ready chan struct{}, stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	ready = make(chan struct{}, 1)
+	w := waiter{make(chan struct{}, 1), may}
 	q := j.queue(key)
-	if len(q.ready) > 0 || j.closed {
-		ready <- struct{}{}
-		return ready, func() {}
+	if _, found := q.oldest(w); found || j.closed {
+		w.ready <- struct{}{}
+		return w.ready, func() {}
 	}
-	q.waiting = append(q.waiting, ready)
-	return ready, func() { j.unwait(key, ready) }
+	q.waiting = append(q.waiting, w)
+	return w.ready, func() { j.unwait(key, w.ready) }
 }
 
 func (j *jobs) unwait(key queueKey, ready chan struct{}) {
@@ -225,16 +273,15 @@ func (j *jobs) unwait(key queueKey, ready chan struct{}) {
 	q := j.queue(key)
 	defer j.tidy(key, q)
 	for i, w := range q.waiting {
-		if w == ready {
+		if w.ready == ready {
 			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
 			return
 		}
 	}
 	select {
 	case <-ready: // a job came as we left
-		if len(q.ready) > 0 && len(q.waiting) > 0 {
-			q.waiting[0] <- struct{}{}
-			q.waiting = q.waiting[1:]
+		for place := range q.ready {
+			q.wake(place)
 		}
 	default:
 	}
@@ -247,7 +294,7 @@ func (j *jobs) close() {
 	j.closed = true
 	for _, q := range j.queues {
 		for _, w := range q.waiting {
-			w <- struct{}{}
+			w.ready <- struct{}{}
 		}
 		q.waiting = nil
 	}

@@ -138,7 +138,7 @@ func (r *Runner) release(s *seat) {
 func (r *Runner) adopt(live *engine.Live) {
 	for _, job := range live.State().Jobs() {
 		if ref := (engine.JobRef{Instance: live.ID(), Job: job.ID}); !r.jobs.known(ref) {
-			r.jobs.offer(live.Scope(), ref, job)
+			r.jobs.offer(live.Scope(), ref, live.Process(), job)
 		}
 	}
 	for _, timer := range live.State().Timers() {
@@ -163,7 +163,7 @@ func (r *Runner) Carry(live *engine.Live, commands []process.Command) {
 		switch c := command.(type) {
 		case process.OfferJob:
 			if job, ok := live.State().Job(c.Job); ok {
-				r.jobs.offer(live.Scope(), engine.JobRef{Instance: live.ID(), Job: c.Job}, job)
+				r.jobs.offer(live.Scope(), engine.JobRef{Instance: live.ID(), Job: c.Job}, live.Process(), job)
 			}
 		case process.CloseJob:
 			r.jobs.drop(engine.JobRef{Instance: live.ID(), Job: c.Job})

@@ -26,7 +26,7 @@ func (r *Runner) scanJobs(ctx context.Context) error {
 		}
 		for _, row := range rows {
 			r.jobs.offer(r.cfg.Engine.TenantScope(row.Tenant), engine.JobRef{Instance: row.Instance, Job: row.ID},
-				process.OpenJob{Type: row.Type, NotBefore: row.NotBefore, Failed: row.Failed})
+				row.Process, process.OpenJob{Element: row.Element, Type: row.Type, NotBefore: row.NotBefore, Failed: row.Failed})
 			after = store.JobCursor{Tenant: row.Tenant, Instance: row.Instance, ID: row.ID}
 		}
 		if len(rows) < scanBatch {

@@ -25,7 +25,7 @@ func (r *Runner) Take(ctx context.Context, scope store.Scope, t engine.Take, off
 		if left <= 0 {
 			return nil
 		}
-		ready, stop := r.jobs.await(key)
+		ready, stop := r.jobs.await(key, t.May)
 		came := wait(ctx, ready, left)
 		stop()
 		if !came || r.stopped() {
@@ -44,7 +44,7 @@ func (r *Runner) stopped() bool {
 // back is passed over and logged, so that it does not stop the others.
 func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, offer func(*engine.Live, engine.Lease) error) (leased int, err error) {
 	for leased < t.Max {
-		refs := r.jobs.pop(key, t.Max-leased)
+		refs := r.jobs.pop(key, t.May, t.Max-leased)
 		if len(refs) == 0 {
 			return leased, nil
 		}
