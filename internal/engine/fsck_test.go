@@ -69,39 +69,31 @@ var unnamed = map[string]string{
 // or reading fails.
 func TestWhatReadsDoNotRefuseIsNamed(t *testing.T) {
 	w := theWorld(t)
-	for _, withoutKeys := range []bool{false, true} {
-		found, err := w.fsck(t, w.copy(t, w.config.Data), withoutKeys)
-		if err != nil || len(found) > 0 {
-			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
-		}
-	}
+	w.untouched(t, w.copy(t, w.config.Data))
 	var all []mutation
 	for _, file := range []string{"data.db", "keys.db"} {
 		all = append(all, w.mutations(t, file, unnamed)...)
 	}
-	if len(all) < 300 {
-		t.Fatalf("%d mutations, want some for every column", len(all))
-	}
-	if testing.Short() {
-		all = sample(all, 25)
-	}
-	for _, m := range all {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			dir := w.copy(t, w.config.Data)
-			if !m.apply(t, filepath.Join(dir, m.file)) {
-				return // the schema refuses it
-			}
-			found, err := w.fsck(t, dir, false)
-			if err != nil {
-				m.mayEndACheck(t, err)
-			} else if len(found) > 0 {
-				return
-			}
-			if err := w.readAll(t, dir); err == nil {
-				t.Errorf("neither refused nor named: %s", m.sql)
-			}
-		})
+	w.each(t, all, 300, func(t *testing.T, m mutation, dir string) {
+		found, err := w.fsck(t, dir, false)
+		if err != nil {
+			m.mayEndACheck(t, err)
+		} else if len(found) > 0 {
+			return
+		}
+		if err := w.readAll(t, dir); err == nil {
+			t.Errorf("neither refused nor named: %s", m.sql)
+		}
+	})
+}
+
+// untouched requires that nothing is found in data.
+func (w *world) untouched(t *testing.T, dir string) {
+	t.Helper()
+	for _, withoutKeys := range []bool{false, true} {
+		if found, err := w.fsck(t, dir, withoutKeys); err != nil || len(found) > 0 {
+			t.Fatalf("untouched data (without keys: %v): %v, %v", withoutKeys, found, err)
+		}
 	}
 }
 
@@ -148,27 +140,13 @@ func TestWhatIsAddedIsNamed(t *testing.T) {
 			all = append(all, tab.insertions()...)
 		}
 	}
-	if len(all) < 100 {
-		t.Fatalf("%d additions, want some for every table", len(all))
-	}
-	if testing.Short() {
-		all = sample(all, 25)
-	}
-	for _, m := range all {
-		t.Run(m.name, func(t *testing.T) {
-			t.Parallel()
-			dir := w.copy(t, w.config.Data)
-			if !m.apply(t, filepath.Join(dir, m.file)) {
-				return // the schema refuses it
-			}
-			found, err := w.fsck(t, dir, false)
-			if err != nil {
-				m.mayEndACheck(t, err)
-			} else if len(found) == 0 {
-				t.Errorf("not named: %s", m.sql)
-			}
-		})
-	}
+	w.each(t, all, 100, func(t *testing.T, m mutation, dir string) {
+		if found, err := w.fsck(t, dir, false); err != nil {
+			m.mayEndACheck(t, err)
+		} else if len(found) == 0 {
+			t.Errorf("not named: %s", m.sql)
+		}
+	})
 }
 
 // mayEndACheck requires that a change is one of those by which a check cannot go on.
