@@ -7,7 +7,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,36 +128,61 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestQuorum(t *testing.T) {
-	p := parsePolicy(t, twoLevels())
+// policyNote is a checkpoint, and the code with which a policy refuses it.
+type policyNote struct {
+	name   string
+	signed []byte
+	code   string
+}
+
+// quorumNotes are cosigned by some of the witnesses of twoLevels.
+func quorumNotes(t testing.TB) (notes []policyNote) {
 	c := ledger.Checkpoint{Origin: origin, Size: 12}
-	for _, test := range []struct {
+	for _, of := range []struct {
 		name      string
 		witnesses []int
-		met       bool
+		code      string
 	}{
-		{"nobody", nil, false}, {"two and one", []int{0, 2, 5}, true}, {"all", []int{0, 1, 2, 3, 4, 5}, true},
-		{"one and one", []int{0, 3}, false}, {"two and none", []int{0, 1}, false}, {"none and three", []int{3, 4, 5}, false},
-		{"one and a stranger", []int{0, 3, 9}, false},
+		{"nobody", nil, "quorum_not_met"}, {"two and one", []int{0, 2, 5}, ""}, {"all", []int{0, 1, 2, 3, 4, 5}, ""},
+		{"one and one", []int{0, 3}, "quorum_not_met"}, {"two and none", []int{0, 1}, "quorum_not_met"}, {"none and three", []int{3, 4, 5}, "quorum_not_met"},
+		{"one and a stranger", []int{0, 3, 9}, "quorum_not_met"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			signers := []note.Signer{signer(t, origin, logSeed)}
-			for _, i := range test.witnesses {
-				signers = append(signers, cosigner(t, witnessName(i), witnessSeedOf(i)))
-			}
-			_, n, err := p.Open(signCheckpoint(t, c, signers...))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := p.CheckQuorum(n); test.met && err != nil {
+		signers := []note.Signer{signer(t, origin, logSeed)}
+		for _, i := range of.witnesses {
+			signers = append(signers, cosigner(t, witnessName(i), witnessSeedOf(i)))
+		}
+		notes = append(notes, policyNote{of.name, signCheckpoint(t, c, signers...), of.code})
+	}
+	return notes
+}
+
+// checkByPolicy opens a note and asks for the quorum.
+func checkByPolicy(p *ledger.Policy, signed []byte) error {
+	_, n, err := p.Open(signed)
+	if err != nil {
+		return err
+	}
+	return p.CheckQuorum(n)
+}
+
+// checkNotes requires that each note is accepted, or refused with its code.
+func checkNotes(t *testing.T, p *ledger.Policy, notes []policyNote) {
+	t.Helper()
+	for _, n := range notes {
+		t.Run(n.name, func(t *testing.T) {
+			if err := checkByPolicy(p, n.signed); n.code != "" {
+				wantCode(t, err, n.code)
+			} else if err != nil {
 				t.Error(err)
-			} else if !test.met {
-				wantCode(t, err, "quorum_not_met")
 			}
 		})
 	}
+}
+
+func TestQuorum(t *testing.T) {
+	checkNotes(t, parsePolicy(t, twoLevels()), quorumNotes(t))
 	none := parsePolicy(t, "log "+ledger.VerifierKey(origin, public(logSeed))+"\nquorum none\n")
-	if _, n, err := none.Open(signCheckpoint(t, c, signer(t, origin, logSeed))); err != nil || none.CheckQuorum(n) != nil {
+	if err := checkByPolicy(none, signCheckpoint(t, ledger.Checkpoint{Origin: origin, Size: 12}, signer(t, origin, logSeed))); err != nil {
 		t.Errorf("a policy that asks no witness: %v", err)
 	}
 }
@@ -174,16 +201,17 @@ func TestOneWitnessIsCountedOnce(t *testing.T) {
 	wantCode(t, p.CheckQuorum(n), "quorum_not_met")
 }
 
-func TestPolicyOpensOnlyWhatItsKeysSigned(t *testing.T) {
-	p := parsePolicy(t, "platform "+ledger.VerifierKey(origin, public(logSeed))+" 10 20\nplatform "+ledger.VerifierKey(origin, public(otherSeed))+" 21 -\n"+
-		"witness W "+witnessKey(0)+"\nquorum none\n")
+// twoKeys is a policy of a log whose key was replaced at size 21.
+func twoKeys() string {
+	return "platform " + ledger.VerifierKey(origin, public(logSeed)) + " 10 20\nplatform " + ledger.VerifierKey(origin, public(otherSeed)) + " 21 -\n" +
+		"witness W " + witnessKey(0) + "\nquorum none\n"
+}
+
+// signedNotes are signed by one key or the other of twoKeys, or by others.
+func signedNotes(t testing.TB) []policyNote {
 	at := func(size uint64) ledger.Checkpoint { return ledger.Checkpoint{Origin: origin, Size: size} }
 	old, young := signer(t, origin, logSeed), signer(t, origin, otherSeed)
-	for _, test := range []struct {
-		name   string
-		signed []byte
-		code   string
-	}{
+	return []policyNote{
 		{"the first size", signCheckpoint(t, at(10), old), ""},
 		{"the last size", signCheckpoint(t, at(20), old), ""},
 		{"the new key", signCheckpoint(t, at(21), young), ""},
@@ -197,14 +225,56 @@ func TestPolicyOpensOnlyWhatItsKeysSigned(t *testing.T) {
 		{"another log with this log's signature", signCheckpoint(t, ledger.Checkpoint{Origin: "other", Size: 15}, old), "log_not_in_policy"},
 		{"no note", []byte("hello"), "checkpoint_malformed"},
 		{"a witness's wrong signature", swapWitness(signCheckpoint(t, at(15), old, cosigner(t, witnessName(0), witnessSeedOf(0)))), "checkpoint_forged"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, _, err := p.Open(test.signed)
-			if test.code == "" && err != nil {
-				t.Error(err)
-			} else if test.code != "" {
-				wantCode(t, err, test.code)
+	}
+}
+
+func TestPolicyOpensOnlyWhatItsKeysSigned(t *testing.T) {
+	checkNotes(t, parsePolicy(t, twoKeys()), signedNotes(t))
+}
+
+// policyVector is a policy that is read, or refused as one, or a note that it refuses.
+type policyVector struct {
+	Name   string `json:"name"`
+	Policy string `json:"policy"`
+	Note   string `json:"note,omitempty"`
+	Kind   string `json:"kind,omitempty"`
+	Code   string `json:"code,omitempty"`
+}
+
+func makePolicyVectors(t *testing.T) (vectors []policyVector) {
+	vectors = []policyVector{
+		{Name: "groups of two levels", Policy: twoLevels()}, {Name: "a key that was replaced", Policy: twoKeys()}, {Name: "an authority", Policy: "tsa ours " + certificate(t, "ours") + "\nquorum none"},
+		{Name: "comments and space", Policy: "# nobody\n\n \t\n\tquorum \t none \t\n# x"},
+	}
+	bad := badPolicies(t)
+	for _, text := range slices.Sorted(maps.Keys(bad)) {
+		if len(text) < 1<<16 {
+			vectors = append(vectors, policyVector{Name: bad[text], Policy: text, Kind: "invalid", Code: "policy_invalid"})
+		}
+	}
+	for _, of := range []struct {
+		policy string
+		notes  []policyNote
+	}{{twoLevels(), quorumNotes(t)}, {twoKeys(), signedNotes(t)}} {
+		for _, n := range of.notes {
+			v := policyVector{Name: n.name, Policy: of.policy, Note: string(n.signed), Code: n.code}
+			if n.code != "" {
+				v.Kind = "integrity"
 			}
+			vectors = append(vectors, v)
+		}
+	}
+	return vectors
+}
+
+func TestPolicyVectors(t *testing.T) {
+	for _, v := range readVectors(t, "policy.json", makePolicyVectors(t)) {
+		t.Run(v.Name, func(t *testing.T) {
+			p, err := ledger.ParsePolicy([]byte(v.Policy))
+			if err == nil && v.Note != "" {
+				err = checkByPolicy(p, []byte(v.Note))
+			}
+			refusedAs(t, err, v.Kind, v.Code)
 		})
 	}
 }

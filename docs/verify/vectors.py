@@ -103,6 +103,16 @@ def consistency(c):
     return same(refusal(lambda: v.check_consistency(int(c["old"]), int(c["size"]), proof, old_root, new_root)), refused_as(c))
 
 
+def policy(c):
+    def run():
+        p = v.Policy(c["policy"].encode())
+        if c.get("note"):
+            _, good = p.open(c["note"].encode())
+            p.check_quorum(good)
+
+    return same(refusal(run), refused_as(c))
+
+
 def cosignature(c):
     at = None
 
@@ -188,6 +198,7 @@ check("ledger/testdata/commitment.json", commitment)
 check("ledger/testdata/root.json", root)
 check("ledger/testdata/consistency.json", consistency)
 check("ledger/testdata/cosignature.json", cosignature)
+check("ledger/testdata/policy.json", policy)
 check("ledger/testdata/statement.json", statement)
 check("ledger/testdata/binding.json", binding)
 check("ledger/testdata/publickey.json", public_key)
