@@ -316,7 +316,7 @@ func parseDisclosed(v canon.Value) (Disclosed, error) {
 	if !ok {
 		return Disclosed{}, fmt.Errorf("a disclosed value is no map")
 	}
-	r := leafReader{c: c}
+	r := mapReader{c: c}
 	d := Disclosed{Path: r.text("path"), Key: r.hash("key"), Index: int(r.number("index", 31))}
 	d.Value, _ = c.Get("value")
 	var err error
@@ -348,7 +348,7 @@ func parseBinding(v canon.Value) (Binding, error) {
 	if !ok {
 		return Binding{}, fmt.Errorf("a binding is no map")
 	}
-	r := leafReader{c: c}
+	r := mapReader{c: c}
 	b := Binding{Path: r.text("path"), Key: r.hash("key")}
 	if r.err != nil || !canon.Equal(b.value(), v) {
 		return Binding{}, fmt.Errorf("a binding has other names than path and key, or another spelling")

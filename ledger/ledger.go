@@ -51,13 +51,25 @@ func parseHash(text string) (h Hash, ok bool) {
 	if len(text) != 2*len(h) {
 		return h, false
 	}
-	for i := range len(text) {
-		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+	for i := range h {
+		high, low := digit(text[2*i]), digit(text[2*i+1])
+		if high > 15 || low > 15 {
 			return h, false
 		}
+		h[i] = high<<4 | low
 	}
-	_, err := hex.Decode(h[:], []byte(text))
-	return h, err == nil
+	return h, true
+}
+
+// digit returns what a hex digit in lower case stands for; more than 15: it is none.
+func digit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 0xff
 }
 
 // The prefixes that keep leaves and inner nodes of a tree apart (RFC 6962

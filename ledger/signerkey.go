@@ -68,7 +68,7 @@ func ParseSignerKey(v canon.Value) (SignerKey, error) {
 	if !ok {
 		return SignerKey{}, refusedSigner()
 	}
-	r := leafReader{c: c}
+	r := mapReader{c: c}
 	k := SignerKey{Signer: r.text("signer"), Name: r.text("name"), Principal: r.text("principal"), Former: r.text("former"), RP: r.text("rp")}
 	origins, _ := c.Get("origins")
 	list, _ := origins.(canon.List)

@@ -80,7 +80,7 @@ func ParseStatement(encoded []byte) (Statement, error) {
 	if err != nil || !ok {
 		return Statement{}, refusedStatement("it is no canonical map")
 	}
-	r := leafReader{c: c}
+	r := mapReader{c: c}
 	s := Statement{
 		Kind: r.text("kind"), Deployment: r.text("deployment"), Tenant: r.text("tenant"), Instance: r.text("instance"),
 		Element: r.text("element"), Process: r.text("process"), Version: int(r.number("version", 31)), Model: r.text("model"),

@@ -52,7 +52,7 @@ func ParseAssertion(encoded []byte) (Assertion, error) {
 	if err != nil || !ok {
 		return Assertion{}, malformed
 	}
-	r := leafReader{c: c}
+	r := mapReader{c: c}
 	var parts [3][]byte
 	for i, name := range []string{"authenticatorData", "clientDataJSON", "signature"} {
 		if parts[i], err = base64URL.DecodeString(r.text(name)); err != nil {

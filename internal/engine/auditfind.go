@@ -307,9 +307,12 @@ func (e *Engine) criteria(ctx context.Context, scope store.Scope, q *auditQuesti
 // termCriterion asks for one of the terms.
 func (e *Engine) termCriterion(scope store.Scope, dir direction, terms ...[]byte) criterion {
 	c := criterion{holds: func(x *store.LogEntry, leaf *ledger.Leaf) bool {
-		return slices.ContainsFunc(sequencer.Terms(*leaf, x.Terms), func(has []byte) bool {
-			return slices.ContainsFunc(terms, func(want []byte) bool { return bytes.Equal(has, want) })
-		})
+		for has := range sequencer.Terms(leaf, x.Terms) {
+			if slices.ContainsFunc(terms, func(want []byte) bool { return bytes.Equal(has, want) }) {
+				return true
+			}
+		}
+		return false
 	}}
 	for _, term := range terms {
 		c.sources = append(c.sources, &termSource{db: e.store, scope: scope, term: term, dir: dir})

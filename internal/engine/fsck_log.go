@@ -75,12 +75,13 @@ func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err
 	if err != nil {
 		return false, err
 	}
+	leaves := make([]ledger.Leaf, len(entries))
 	for i := range entries {
 		if tree.Size >= shard.Size || entries[i].Index != tree.Size {
 			c.misplaced(shard, &entries[i])
 			return false, nil
 		}
-		c.checkEntryLeaf(shard, &entries[i], genuine)
+		leaves[i] = c.checkEntryLeaf(shard, &entries[i], genuine)
 		if err := tree.add(entries[i].Hash, func(t fullTile) error { return c.checkTile(ctx, shard, t.level, t.index, t.hashes, true) }); err != nil {
 			return false, err
 		}
@@ -88,7 +89,7 @@ func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err
 			p.check(c, shard, tree.root())
 		}
 	}
-	if err := c.checkTerms(ctx, shard, from, entries); err != nil {
+	if err := c.checkTerms(ctx, shard, from, entries, leaves); err != nil {
 		return false, err
 	}
 	c.State.Rows += uint64(len(entries))
@@ -130,30 +131,32 @@ func (c *Check) genuine(ctx context.Context) (func(store.ID, uint64, store.Leaf)
 }
 
 // checkEntryLeaf requires that an entry's leaf is there, has the entry's hash, was
-// made by a server, and says that it is in this log.
-func (c *Check) checkEntryLeaf(shard store.Shard, e *store.LogEntry, genuine func(store.ID, uint64, store.Leaf) bool) {
-	f := Finding{Kind: FoundLeaf, Object: textID(e.Object), Step: e.Seq, Shard: shard.Origin, Index: &e.Index, Where: "leaves"}
+// made by a server, and says that it is in this log. It returns the leaf, the zero one
+// if it cannot be read.
+func (c *Check) checkEntryLeaf(shard store.Shard, e *store.LogEntry, genuine func(store.ID, uint64, store.Leaf) bool) ledger.Leaf {
+	leaf, err := ledger.ParseLeaf(e.Body)
+	what := ""
 	switch {
 	case len(e.Body) == 0:
-		f.What = "the leaf is gone: its place in the log is there"
+		what = "the leaf is gone: its place in the log is there"
 	case ledger.LeafHash(e.Body) != ledger.Hash(e.Hash):
-		f.What = "the leaf is not the one that has this place in the log"
+		what = "the leaf is not the one that has this place in the log"
 	case !genuine(e.Object, e.Seq, e.Leaf()):
-		f.What = "the leaf was made by no server: somebody put it there, or changed its mac or terms"
+		what = "the leaf was made by no server: somebody put it there, or changed its mac or terms"
+	case err != nil:
+		what = "the leaf cannot be read"
 	default:
-		f.What = c.saysOtherwise(shard, e)
+		what = saysOtherwise(shard, e, &leaf)
 	}
-	if f.What != "" {
-		c.add(f)
+	if what != "" {
+		c.add(Finding{Kind: FoundLeaf, Object: textID(e.Object), Step: e.Seq, Shard: shard.Origin, Index: &e.Index, Where: "leaves", What: what})
 	}
+	return leaf
 }
 
 // saysOtherwise returns what a leaf says of itself that its place does not.
-func (c *Check) saysOtherwise(shard store.Shard, e *store.LogEntry) string {
-	leaf, err := ledger.ParseLeaf(e.Body)
+func saysOtherwise(shard store.Shard, e *store.LogEntry, leaf *ledger.Leaf) string {
 	switch {
-	case err != nil:
-		return "the leaf cannot be read"
 	case leaf.Log != shard.Origin:
 		return fmt.Sprintf("the leaf says that it is in the log %s", leaf.Log)
 	case e.Seq == 0 && leaf.Object != "", e.Seq > 0 && (leaf.Object != textID(e.Object) || leaf.Seq != e.Seq):

@@ -331,17 +331,46 @@ func (c *Check) destroyed(ctx context.Context, cu *custody) error {
 	return err
 }
 
-// entries checks the leaves of no object.
+// entriesAtOnce is how many leaves of no object are read with their fields at once.
+const entriesAtOnce = 256
+
+// entries checks the leaves of no object. Those that no object stands between are read
+// together.
 func (c *Check) entries(ctx context.Context, leaves []store.LeafPlace) error {
-	for _, leaf := range leaves {
-		if leaf.Seq > 0 {
+	for len(leaves) > 0 {
+		n := 0
+		for n < min(len(leaves), entriesAtOnce) && leaves[n].Seq == 0 {
+			n++
+		}
+		if n == 0 {
+			leaves = leaves[1:]
 			continue
 		}
-		row, err := c.e.store.Entry(ctx, c.scope, leaf.Object)
-		if err == nil && c.withoutKeys {
-			err = c.bareEntry(row)
-		} else if err == nil {
-			err = c.entry(ctx, row)
+		if err := c.entriesTogether(ctx, leaves[:n]); err != nil {
+			return err
+		}
+		leaves = leaves[n:]
+	}
+	return nil
+}
+
+// entriesTogether checks leaves that follow each other. If one of them cannot be read,
+// each is by itself.
+func (c *Check) entriesTogether(ctx context.Context, leaves []store.LeafPlace) error {
+	rows, err := c.e.store.EntriesBetween(ctx, c.scope, leaves[0].Object, leaves[len(leaves)-1].Object)
+	if malformed(err) {
+		rows = nil
+	} else if err != nil {
+		return err
+	}
+	for _, leaf := range leaves {
+		for len(rows) > 0 && bytes.Compare(rows[0].ID[:], leaf.Object[:]) < 0 {
+			rows = rows[1:] // it came meanwhile
+		}
+		if len(rows) > 0 && rows[0].ID == leaf.Object {
+			err = c.entry(ctx, rows[0])
+		} else {
+			err = c.entryAlone(ctx, leaf.Object)
 		}
 		if err := c.object("leaves", leaf.Object, err); err != nil {
 			return err
@@ -350,7 +379,18 @@ func (c *Check) entries(ctx context.Context, leaves []store.LeafPlace) error {
 	return nil
 }
 
+func (c *Check) entryAlone(ctx context.Context, id store.ID) error {
+	row, err := c.e.store.Entry(ctx, c.scope, id)
+	if err != nil {
+		return err
+	}
+	return c.entry(ctx, row)
+}
+
 func (c *Check) entry(ctx context.Context, row store.Entry) error {
+	if c.withoutKeys {
+		return c.bareEntry(row)
+	}
 	past, err := c.e.checkEntry(ctx, c.scope, row)
 	if err == nil && past.value("$actor") == nil {
 		o := object{scope: c.scope, id: row.ID, kind: entryKind}

@@ -3,6 +3,7 @@ package sequencer
 import (
 	"cmp"
 	"encoding/hex"
+	"iter"
 	"slices"
 
 	"github.com/underseal/underseal/internal/store"
@@ -11,32 +12,46 @@ import (
 
 // An entry of a log is found by terms: what its leaf says in clear, and keyed hashes
 // of what is sealed. The first byte tells the sorts apart.
+const (
+	kindMark  = 'k'
+	modelMark = 'm'
+	tokenMark = 't'
+)
 
 // KindTerm finds leaves of a kind. Those of kinds that begin alike stand together.
-func KindTerm(kind string) []byte { return append([]byte{'k'}, kind...) }
+func KindTerm(kind string) []byte { return append([]byte{kindMark}, kind...) }
 
 // ModelTerm finds the steps of what runs by a model, named by its hash in hex.
-func ModelTerm(model string) []byte {
-	hash, err := hex.DecodeString(model)
-	if err != nil {
-		hash = []byte(model) // of no leaf
+func ModelTerm(model string) []byte { return appendModel(nil, model) }
+
+func appendModel(term []byte, model string) []byte {
+	term = append(term, modelMark)
+	if hashed, err := hex.AppendDecode(term, []byte(model)); err == nil {
+		return hashed
 	}
-	return append([]byte{'m'}, hash...)
+	return append(term, model...) // of no leaf
 }
 
 // TokenTerm finds leaves that have a keyed hash among their terms.
-func TokenTerm(token []byte) []byte { return append([]byte{'t'}, token...) }
+func TokenTerm(token []byte) []byte { return append([]byte{tokenMark}, token...) }
 
-// Terms returns all terms of a leaf, with the keyed hashes that are stored beside it.
-func Terms(leaf ledger.Leaf, tokens []byte) [][]byte {
-	terms := [][]byte{KindTerm(leaf.Kind)}
-	if leaf.Def != "" {
-		terms = append(terms, ModelTerm(leaf.Def))
+// Terms yields all terms of a leaf, with the keyed hashes that are stored beside it. A
+// term is valid until the next one.
+func Terms(leaf *ledger.Leaf, tokens []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		room := make([]byte, 0, 64)
+		if !yield(append(append(room, kindMark), leaf.Kind...)) {
+			return
+		}
+		if leaf.Def != "" && !yield(appendModel(room, leaf.Def)) {
+			return
+		}
+		for token := range slices.Chunk(tokens, store.TermSize) {
+			if !yield(append(append(room, tokenMark), token...)) {
+				return
+			}
+		}
 	}
-	for token := range slices.Chunk(tokens, store.TermSize) {
-		terms = append(terms, TokenTerm(token))
-	}
-	return terms
 }
 
 // postings gather in which entries of a log terms are.
@@ -47,8 +62,8 @@ type posting struct {
 	block uint64
 }
 
-func (p postings) add(index uint64, terms [][]byte) {
-	for _, term := range terms {
+func (p postings) add(index uint64, terms iter.Seq[[]byte]) {
+	for term := range terms {
 		p[posting{string(term), index / store.BlockSize}] |= 1 << (index % store.BlockSize)
 	}
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -47,6 +48,41 @@ func (db *DB) Entry(ctx context.Context, s Scope, id ID) (Entry, error) {
 		e.Fields = append(e.Fields, Field{Path: f.Path, Sealed: f.Sealed, Value: f.Value, Commitment: f.Commitment})
 	}
 	return e, err
+}
+
+// EntriesBetween lists the stored entries from one id to another, both included,
+// ascending, each with its fields as Entry has them.
+func (db *DB) EntriesBetween(ctx context.Context, s Scope, first, last ID) ([]Entry, error) {
+	entries, err := collect(ctx, db.data, s.tenant, `
+		SELECT object, hash, body FROM leaves
+		WHERE tenant = $1 AND object >= $2 AND object <= $3 AND seq = 0
+		ORDER BY object, seq`,
+		[]any{s.tenant, first, last}, func(r row, e *Entry) error {
+			return r.scan(&e.ID, (*optionalHash)(&e.Leaf.Hash), &e.Leaf.Body)
+		})
+	if err != nil {
+		return nil, err
+	}
+	rest := entries
+	err = db.data.each(ctx, s.tenant, `
+		SELECT object, path, sealed, value, commitment FROM fields
+		WHERE tenant = $1 AND object >= $2 AND object <= $3 AND seq = 0
+		ORDER BY object, seq, path`,
+		[]any{s.tenant, first, last}, func(r row) error {
+			var id ID
+			var f Field
+			if err := r.scan(&id, &f.Path, &f.Sealed, &f.Value, nullableHash{&f.Commitment}); err != nil {
+				return err
+			}
+			for len(rest) > 0 && bytes.Compare(rest[0].ID[:], id[:]) < 0 {
+				rest = rest[1:]
+			}
+			if len(rest) > 0 && rest[0].ID == id { // else it came meanwhile, or belongs to nothing
+				rest[0].Fields = append(rest[0].Fields, f)
+			}
+			return nil
+		})
+	return entries, err
 }
 
 func entryStatements(unit []statement, s Scope, entries []*Entry) ([]statement, error) {

@@ -35,6 +35,10 @@ func TestEntriesAreStoredAndReadBack(t *testing.T) {
 			_, err := db.Load(ctx, main, want.ID)
 			is(t, "Load of an entry", err, fault.NotFound, "")
 		}
+		between := must[[]store.Entry](t)(db.EntriesBetween(ctx, main, store.ID{1}, store.ID{3}))
+		same(t, "EntriesBetween", between, []store.Entry{*alone, *withStep})
+		same(t, "EntriesBetween of one", must[[]store.Entry](t)(db.EntriesBetween(ctx, main, store.ID{2}, store.ID{2})), between[1:])
+		same(t, "EntriesBetween of another tenant", len(must[[]store.Entry](t)(db.EntriesBetween(ctx, store.NewScope("other"), store.ID{1}, store.ID{3}))), 0)
 		_, err := db.Entry(ctx, main, store.ID{3})
 		is(t, "Entry of a step", err, fault.NotFound, "")
 		_, err = db.Entry(ctx, store.NewScope("other"), store.ID{1})

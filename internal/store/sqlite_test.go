@@ -297,7 +297,8 @@ func TestNoListScansATable(t *testing.T) {
 		_, _ = db.TermBlocks(ctx, main, []byte("k1"), store.LogBlock{Shard: 1}, backward, 1)
 	}
 	_, _ = db.NextTerm(ctx, main, []byte("k1"), []byte("k1"))
-	_, _ = db.BlockTerms(ctx, main, store.LogBlock{Shard: 1})
+	_, _ = db.BlockTerms(ctx, main, store.LogBlock{Shard: 1}, 2)
+	_, _ = db.EntriesBetween(ctx, main, object, object)
 	_, _ = db.ObjectPlaces(ctx, main, object)
 	_, _ = db.Models(ctx, main, "p")
 	_, _ = db.LogEntries(ctx, main, 1, 0, 1)

@@ -85,13 +85,15 @@ func (db *DB) NextTerm(ctx context.Context, s Scope, prefix, after []byte) (term
 	return term, err
 }
 
-// BlockTerms lists the terms of a block, ascending.
-func (db *DB) BlockTerms(ctx context.Context, s Scope, b LogBlock) ([]LogTerm, error) {
+// BlockTerms lists the terms of so many blocks of a log, from one on, ascending by block
+// and term.
+func (db *DB) BlockTerms(ctx context.Context, s Scope, from LogBlock, blocks int) ([]LogTerm, error) {
 	return collect(ctx, db.data, s.tenant, `
-		SELECT term, bits FROM log_terms WHERE tenant = $1 AND shard = $2 AND block = $3 ORDER BY term`,
-		[]any{s.tenant, b.Shard, b.Block}, func(r row, t *LogTerm) error {
-			t.Shard, t.Block = b.Shard, b.Block
-			return scanTerm(r, &t.Term, &t.Bits)
+		SELECT term, block, bits FROM log_terms WHERE tenant = $1 AND shard = $2 AND block >= $3 AND block < $4
+		ORDER BY block, term`,
+		[]any{s.tenant, from.Shard, from.Block, from.Block + uint64(blocks)}, func(r row, t *LogTerm) error {
+			t.Shard = from.Shard
+			return scanTerm(r, &t.Term, &t.Block, &t.Bits)
 		})
 }
 

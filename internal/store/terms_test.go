@@ -44,8 +44,11 @@ func TestTermsLeadToBlocksInBothDirections(t *testing.T) {
 			names += " " + string(term)
 		}
 		same(t, "terms that begin so", names, " ka.b ka.c")
-		same(t, "of a block", must[[]store.LogTerm](t)(db.BlockTerms(ctx, main, store.LogBlock{Shard: 1})), []store.LogTerm{
+		same(t, "of a block", must[[]store.LogTerm](t)(db.BlockTerms(ctx, main, store.LogBlock{Shard: 1}, 1)), []store.LogTerm{
 			{Term: []byte("ka.b"), Shard: 1, Bits: top | 1}, {Term: []byte("ka.c"), Shard: 1, Bits: 1},
+		})
+		same(t, "of some blocks", must[[]store.LogTerm](t)(db.BlockTerms(ctx, main, store.LogBlock{Shard: 1, Block: 3}, 4)), []store.LogTerm{
+			{Term: []byte("ka.b"), Shard: 1, Block: 3, Bits: top}, {Term: []byte("ka.b"), Shard: 1, Block: 5, Bits: 6},
 		})
 		same(t, "places of an object", must[[]store.LogPlace](t)(db.ObjectPlaces(ctx, main, leaves[2].Object)), []store.LogPlace{{Shard: 1, Index: 2}})
 		other := store.NewScope("other")
