@@ -10,13 +10,20 @@ type Integrity struct {
 	Ordered *IntegrityCheck `json:"ordered,omitempty" doc:"the check that was ordered last"`
 }
 
+// CheckRequest orders a check of everything.
+type CheckRequest struct {
+	Files bool `json:"files,omitempty" doc:"read all files too and compare what they hold; that takes as long as reading them"`
+}
+
 // IntegrityCheck is one check of everything.
 type IntegrityCheck struct {
 	State    string             `json:"state" enum:"running,done,failed"`
 	Began    time.Time          `json:"began"`
 	Ended    *time.Time         `json:"ended,omitempty"`
 	Phase    string             `json:"phase,omitempty" doc:"what is looked at now"`
-	Rows     uint64             `json:"rows" doc:"leaves, objects and tokens looked at so far"`
+	Rows     uint64             `json:"rows" doc:"leaves, objects, tokens and files looked at so far"`
+	Files    bool               `json:"files,omitempty" doc:"all files are read too"`
+	Bytes    uint64             `json:"bytes,omitempty" doc:"of files, read so far"`
 	Error    string             `json:"error,omitempty" doc:"why it could not go on"`
 	Findings []IntegrityFinding `json:"findings" doc:"the first thousand"`
 	// Uncovered is no finding: see docs/design/sequencer.md.
@@ -25,7 +32,7 @@ type IntegrityCheck struct {
 
 // IntegrityFinding is one thing in the database that is not as the log says.
 type IntegrityFinding struct {
-	Kind   string  `json:"kind" doc:"leaf, tree, checkpoint, behind, shard, object, stray, token or keys"`
+	Kind   string  `json:"kind" doc:"leaf, tree, checkpoint, behind, shard, object, stray, token, keys or file"`
 	Tenant string  `json:"tenant" doc:"whose rows it is about"`
 	Object string  `json:"object,omitempty"`
 	Step   uint64  `json:"step,omitempty"`

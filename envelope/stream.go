@@ -99,6 +99,13 @@ func shapeOf(n int64) (s shape, what string) {
 	return s, ""
 }
 
+// SealedSize returns the length of the stream that a plaintext of so many bytes is sealed
+// into under one key.
+func SealedSize(plain int64) int64 {
+	segments := max(1, (plain+SegmentSize-1)/SegmentSize)
+	return int64(headSize+idSize+saltSize+commitmentSize) + plain + segments*segmentOverhead
+}
+
 // plainSize returns the plaintext length of a segment.
 func (s shape) plainSize(position int64) int {
 	return int(min(SegmentSize, s.size-position*SegmentSize))

@@ -134,6 +134,9 @@ func TestStreamLengthTellsThePlaintextLength(t *testing.T) {
 		if got, want := len(sealStream(t, keys, ctx, text(size))), streamPrefix+size+28*count; got != want {
 			t.Errorf("%d bytes are sealed to %d, want %d", size, got, want)
 		}
+		if got := envelope.SealedSize(int64(size)); got != int64(streamPrefix+size+28*count) {
+			t.Errorf("%d bytes are said to be sealed to %d", size, got)
+		}
 	}
 }
 

@@ -127,6 +127,7 @@ func (s *settings) check() error {
 		{"trusted_proxies", s.checkProxies()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"check_rate", checkNotNegative(s.CheckRate)},
+		{"check_files_rate", checkNotNegative(s.CheckFilesRate)},
 		{"blobs", s.checkBlobs()},
 		{logKey, s.checkAnchor()},
 		{auditSinksKey, s.checkAuditSinks()},

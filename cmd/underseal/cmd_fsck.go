@@ -19,23 +19,26 @@ import (
 type fsckCmd struct {
 	Online      bool   `help:"Have the running server check everything now, and follow it."`
 	Status      bool   `help:"Say what the running server has checked, when, and what it found."`
+	Files       bool   `help:"Read all files too, and compare what they hold with the log."`
 	WithoutKeys bool   `help:"Check only what needs no key: leaves, tree, checkpoints but not their signatures, sealed bytes."`
 	Resume      bool   `help:"Go on where a check was interrupted."`
 	State       string `help:"Where the state of a check is kept until it is done (default: fsck.state in the data directory)." placeholder:"FILE" type:"path"`
 	Data        string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
 	keyFileFlags
-	Database     string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
-	KeysDatabase string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`
+	CheckFilesRate int64  `conf:"check_files_rate" help:"${doc_check_files_rate}" placeholder:"BYTES"`
+	Database       string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
+	KeysDatabase   string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`
 	clientFlags
 }
 
 func (fsckCmd) Help() string {
-	return opensDatabase + " Stop the server first, or have it do the same with --online. Compares everything that the database holds with the log and says what does not fit; exit code 40 if anything does not. Tells how far it is on stderr."
+	return opensDatabase + " Stop the server first, or have it do the same with --online. Compares everything that the database holds with the log and says what does not fit; exit code 40 if anything does not. What files hold is read with --files only, a file in one piece. Tells how far it is on stderr."
 }
 
 // fsckState is a check that is under way, as it is kept in a file.
 type fsckState struct {
 	WithoutKeys bool                         `json:"without_keys"`
+	Files       bool                         `json:"files,omitempty"`
 	Deployment  string                       `json:"deployment"` // whose database it is
 	Tenants     map[string]engine.CheckState `json:"tenants"`
 	Findings    []engine.Finding             `json:"findings"`
@@ -43,16 +46,19 @@ type fsckState struct {
 
 // fscked is what a check found.
 type fscked struct {
-	Rows       uint64           `json:"rows"`                // leaves, objects and tokens looked at
+	Rows       uint64           `json:"rows"`                // leaves, objects, tokens and files looked at
+	Bytes      uint64           `json:"bytes,omitempty"`     // of files, read
 	Uncovered  uint64           `json:"uncovered,omitempty"` // leaves of which there will be no proof
 	Findings   []engine.Finding `json:"findings"`
 	NotChecked string           `json:"not_checked,omitempty"`
 }
 
-const withoutKeysNote = "signatures of checkpoints, heads, values, queue rows, index tokens, holds and erasures: they need the keys"
+const withoutKeysNote = "signatures of checkpoints, heads, values, queue rows, index tokens, holds, erasures and what files hold: they need the keys"
 
 func (c *fsckCmd) Run(ctx context.Context, e *env) error {
 	switch {
+	case c.Files && (c.WithoutKeys || c.Status):
+		return &usage{"--files reads what only the keys open, and orders a check: it goes neither with --without-keys nor with --status", "underseal fsck --files"}
 	case (c.Online || c.Status) && (c.WithoutKeys || c.Resume || c.State != "") || c.Online && c.Status:
 		return &usage{"--online and --status ask the server, each alone: they take no flag of a check without it", "underseal fsck"}
 	case c.Status:
@@ -81,6 +87,7 @@ func (c *fsckCmd) Run(ctx context.Context, e *env) error {
 	done := fscked{Findings: state.Findings}
 	for _, t := range state.Tenants {
 		done.Rows += t.Rows
+		done.Bytes += t.Bytes
 		done.Uncovered += t.Uncovered
 	}
 	if c.WithoutKeys {
@@ -90,7 +97,7 @@ func (c *fsckCmd) Run(ctx context.Context, e *env) error {
 }
 
 func (d fscked) write(w io.Writer) {
-	fmt.Fprintf(w, "%s looked at, %s\n", counted(int(d.Rows), "row"), counted(len(d.Findings), "finding"))
+	fmt.Fprintf(w, "%s looked at%s, %s\n", counted(int(d.Rows), "row"), ofFiles(d.Bytes), counted(len(d.Findings), "finding"))
 	for _, f := range d.Findings {
 		fmt.Fprintln(w)
 		step, index := "", ""
@@ -109,6 +116,14 @@ func (d fscked) write(w io.Writer) {
 	if d.NotChecked != "" {
 		fmt.Fprintln(w, "not checked: "+d.NotChecked)
 	}
+}
+
+// ofFiles says how much of files was read, if anything.
+func ofFiles(bytes uint64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return ", " + counted(int(bytes), "byte") + " of files read"
 }
 
 // withoutProof says which leaves no signed head will ever cover.
@@ -165,7 +180,7 @@ func (c *fsckCmd) stateFile(e *env) (string, error) {
 
 // begin returns the state of an interrupted check, or that of a new one.
 func (c *fsckCmd) begin(path string) (*fsckState, error) {
-	state := &fsckState{WithoutKeys: c.WithoutKeys, Tenants: map[string]engine.CheckState{}, Findings: []engine.Finding{}}
+	state := &fsckState{WithoutKeys: c.WithoutKeys, Files: c.Files, Tenants: map[string]engine.CheckState{}, Findings: []engine.Finding{}}
 	if !c.Resume {
 		return state, nil
 	}
@@ -179,8 +194,8 @@ func (c *fsckCmd) begin(path string) (*fsckState, error) {
 	if err := json.Unmarshal(text, state); err != nil {
 		return nil, fault.New(fault.Invalid, "%s is no state of a check: %w", path, err)
 	}
-	if state.WithoutKeys != c.WithoutKeys {
-		return nil, fault.New(fault.Conflict, "the interrupted check was another one: --without-keys").WithHint("give the same flags, or run it without --resume")
+	if state.WithoutKeys != c.WithoutKeys || state.Files != c.Files {
+		return nil, fault.New(fault.Conflict, "the interrupted check was another one: --without-keys or --files").WithHint("give the same flags, or run it without --resume")
 	}
 	return state, nil
 }
@@ -225,6 +240,6 @@ func (p *progress) part(tenant string, state engine.CheckState, found []engine.F
 		return nil
 	}
 	p.last = now
-	fmt.Fprintf(p.e.stderr, "%s: %s, %s looked at, %s\n", printable(tenant), state.Phase, counted(int(state.Rows), "row"), counted(len(p.state.Findings), "finding"))
+	fmt.Fprintf(p.e.stderr, "%s: %s, %s looked at%s, %s\n", printable(tenant), state.Phase, counted(int(state.Rows), "row"), ofFiles(state.Bytes), counted(len(p.state.Findings), "finding"))
 	return p.state.save(p.path)
 }

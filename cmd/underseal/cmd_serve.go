@@ -17,6 +17,7 @@ type serveCmd struct {
 	ErasureDelay   string `conf:"erasure_delay" help:"${doc_erasure_delay}" placeholder:"TIME"`
 	ErasureEpoch   string `conf:"erasure_epoch" help:"${doc_erasure_epoch}" placeholder:"TIME"`
 	CheckRate      int    `conf:"check_rate" help:"${doc_check_rate}" placeholder:"N"`
+	CheckFilesRate int64  `conf:"check_files_rate" help:"${doc_check_files_rate}" placeholder:"BYTES"`
 	LogLevel       string `conf:"log_level" help:"${doc_log_level}" placeholder:"LEVEL"`
 	LogFormat      string `conf:"log_format" help:"${doc_log_format}" placeholder:"FORMAT"`
 	linkFlags

@@ -68,6 +68,7 @@ type config struct {
 	MaxUploads        int    `koanf:"max_uploads" default:"32" doc:"uploads of a tenant under way at once"`
 	ErasureDelay      string `koanf:"erasure_delay" default:"7d" doc:"how long an erasure waits and can be canceled, unless it is ordered otherwise: 7d, 12h, 0"`
 	CheckRate         int    `koanf:"check_rate" default:"100" doc:"how many rows a second the server compares with the log in the background; 0: none"`
+	CheckFilesRate    int64  `koanf:"check_files_rate" default:"52428800" doc:"how many bytes of files a second a check with --files reads; 0: as many as can be"`
 	ErasureEpoch      string `koanf:"erasure_epoch" default:"30d" doc:"how long after an erasure old versions of keys are destroyed, so that backups are of no use; not 0"`
 	LogLevel          string `koanf:"log_level" default:"info" doc:"what the log says: debug, info, warn or error"`
 	LogFormat         string `koanf:"log_format" default:"text" doc:"how the log is written: text or json"`

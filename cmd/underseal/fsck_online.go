@@ -23,10 +23,12 @@ func (c *fsckCmd) online(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	now, err := cl.StartCheck(ctx)
+	now, err := cl.StartCheck(ctx, api.CheckRequest{Files: c.Files})
 	if isRunning(err) {
 		fmt.Fprintln(e.stderr, "a check is under way: following it")
-		now, err = cl.Integrity(ctx)
+		if now, err = cl.Integrity(ctx); err == nil && c.Files && now.Ordered != nil && !now.Ordered.Files {
+			return fault.New(fault.Conflict, "the check that is under way reads no files").WithCode("check_running").WithHint("order this one when it is over")
+		}
 	}
 	var began time.Time
 	if err == nil && now.Ordered != nil {
@@ -46,7 +48,7 @@ func (c *fsckCmd) online(ctx context.Context, e *env) error {
 		}
 		if time.Since(last) >= 2*time.Second {
 			last = time.Now()
-			fmt.Fprintf(e.stderr, "%s, %s looked at, %s\n", check.Phase, counted(int(check.Rows), "row"), counted(len(check.Findings), "finding"))
+			fmt.Fprintf(e.stderr, "%s, %s looked at%s, %s\n", check.Phase, counted(int(check.Rows), "row"), ofFiles(check.Bytes), counted(len(check.Findings), "finding"))
 		}
 		select {
 		case <-ctx.Done():
@@ -64,7 +66,7 @@ func isRunning(err error) bool {
 
 // fsckedBy is what the server's check found.
 func fsckedBy(check *api.IntegrityCheck) fscked {
-	done := fscked{Rows: check.Rows, Uncovered: check.Uncovered, Findings: []engine.Finding{}}
+	done := fscked{Rows: check.Rows, Bytes: check.Bytes, Uncovered: check.Uncovered, Findings: []engine.Finding{}}
 	for _, f := range check.Findings {
 		done.Findings = append(done.Findings, engine.Finding(f))
 	}

@@ -19,7 +19,7 @@ func (c *fsckCmd) check(ctx context.Context, e *env, path string, state *fsckSta
 		return err
 	}
 	p := &progress{e: e, path: path, state: state}
-	err = node.Check(ctx, config, node.CheckConfig{WithoutKeys: c.WithoutKeys, Begin: state.of, State: state.Tenants, Part: p.part})
+	err = node.Check(ctx, config, node.CheckConfig{WithoutKeys: c.WithoutKeys, Begin: state.of, Files: c.Files, FileRate: e.settings.CheckFilesRate, State: state.Tenants, Part: p.part})
 	if err != nil && len(state.Tenants) > 0 {
 		return errors.Join(err, state.save(path))
 	}

@@ -58,7 +58,7 @@ func (e *env) openNode(ctx context.Context, log *slog.Logger, create bool) (*nod
 }
 
 func (s *settings) nodeConfig() (node.Config, error) {
-	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances, CheckRate: s.CheckRate}
+	config := node.Config{Data: s.Data, KeyFile: s.RootKeyFile, KeyService: s.KeyService, Create: true, HotInstances: s.HotInstances, CheckRate: s.CheckRate, CheckFilesRate: s.CheckFilesRate}
 	config.Blobs = s.Blobs
 	config.Files = engine.FileLimits{One: s.MaxFile, All: s.MaxFilesTotal, Uploads: s.MaxUploads}
 	var err error

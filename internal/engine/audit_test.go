@@ -349,7 +349,7 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "LogAnchoring", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.LogAnchoring(ctx, a.Ann) }},
 		{name: "StartCheck", leaves: []string{"integrity.check_ordered", "integrity.checked"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			if _, err := a.Engine.StartCheck(ctx, a.Ann); err != nil {
+			if _, err := a.Engine.StartCheck(ctx, a.Ann, api.CheckRequest{}); err != nil {
 				return nil, err
 			}
 			return nil, a.checkEnds()

@@ -35,6 +35,7 @@ const (
 	FoundStray      = "stray"      // a row belongs to nothing
 	FoundToken      = "token"      // an index token is gone, or belongs to no step
 	FoundKeys       = "keys"       // the keys' database was changed
+	FoundFile       = "file"       // the content of a file is gone, or is not what was uploaded
 )
 
 // What to do about findings.
@@ -42,6 +43,7 @@ const (
 	doCompare = "the database was changed behind our back: compare it with a backup, and restore what is older than the change"
 	doRestore = "if a backup was put back, go on by `underseal restore`; else the newest data were taken away: put them back"
 	doKeys    = "the database of the keys was changed behind our back: compare it with its backup"
+	doFiles   = "put the content back from a backup of the files; nothing of it is given out meanwhile"
 )
 
 // CodeCheckState is the code of a state that is not of this check.
@@ -49,12 +51,13 @@ const CodeCheckState = "check_state"
 
 // CheckState says how far a check has come. It can be stored and gone on with.
 type CheckState struct {
-	Phase string     `json:"phase"` // logs, objects, requests, rest, anchors, openings or done
+	Phase string     `json:"phase"` // logs, objects, requests, rest, files, uploads, anchors, openings or done
 	Shard int        `json:"shard,omitempty"`
 	Tree  *grownTree `json:"tree,omitempty"`  // of Shard, grown so far
 	Prev  *shardEnd  `json:"prev,omitempty"`  // of the log before Shard
-	After string     `json:"after,omitempty"` // last object, or last token
-	Rows  uint64     `json:"rows"`            // looked at so far: leaves, objects, tokens
+	After string     `json:"after,omitempty"` // last object, token or file
+	Rows  uint64     `json:"rows"`            // looked at so far: leaves, objects, tokens, files
+	Bytes uint64     `json:"bytes,omitempty"` // of files, read so far
 	// Uncovered counts the leaves of logs that a restore has ended which no signed head
 	// covers. There is no proof of them; that is no finding.
 	Uncovered uint64 `json:"uncovered,omitempty"`
@@ -76,6 +79,8 @@ const (
 	phaseObjects  = "objects"
 	phaseRequests = "requests"
 	phaseRest     = "rest"
+	phaseFiles    = "files"
+	phaseUploads  = "uploads"
 	phaseAnchors  = "anchors"
 	phaseOpenings = "openings"
 	phaseDone     = "done"
@@ -91,6 +96,8 @@ type Check struct {
 	withoutKeys bool
 	keyed       bool // the tenant has keys, which was asked
 	anchors     AnchorLog
+	fileCheck   FileCheck
+	pace        pace // of reading files
 	part        int
 	found       []Finding
 }
@@ -106,6 +113,11 @@ type CheckOptions struct {
 	Part int
 	// Anchors adds the anchor logs, which belong to no tenant; nil: they are left out.
 	Anchors AnchorLog
+	// Files is how far the content of files is looked at. Default FilesUnread; without keys
+	// nothing else is possible.
+	Files FileCheck
+	// FileRate is how many bytes of files are read a second; 0: as many as can be.
+	FileRate int64
 }
 
 // NewCheck begins a check of a tenant, or goes on with one.
@@ -113,7 +125,10 @@ func (e *Engine) NewCheck(tenant string, state CheckState, o CheckOptions) *Chec
 	if state.Phase == "" {
 		state.Phase = phaseLogs
 	}
-	return &Check{State: state, e: e, scope: e.TenantScope(tenant), withoutKeys: o.WithoutKeys, anchors: o.Anchors, part: cmp.Or(o.Part, 4096)}
+	return &Check{
+		State: state, e: e, scope: e.TenantScope(tenant), withoutKeys: o.WithoutKeys, anchors: o.Anchors,
+		fileCheck: o.Files, pace: pace{rate: o.FileRate}, part: cmp.Or(o.Part, 4096),
+	}
 }
 
 // Done reports whether everything was checked.
@@ -214,6 +229,10 @@ func (c *Check) partOf(ctx context.Context) error {
 		return c.requestPart(ctx)
 	case phaseRest:
 		return c.rest(ctx)
+	case phaseFiles:
+		return c.filePart(ctx)
+	case phaseUploads:
+		return c.uploadPart(ctx)
 	case phaseAnchors:
 		return c.anchorPart(ctx)
 	case phaseOpenings:
@@ -225,6 +244,7 @@ func (c *Check) partOf(ctx context.Context) error {
 // phaseTables are where the rows stand in whose order phases go.
 var phaseTables = map[string]string{
 	phaseLogs: "log_shards", phaseObjects: "leaves", phaseRequests: "unique_tokens", phaseRest: "person_keys",
+	phaseFiles: "files", phaseUploads: "uploads",
 	phaseAnchors: "anchor_hashes", phaseOpenings: "anchor_openings",
 }
 
@@ -243,6 +263,10 @@ func (c *Check) goOn(ctx context.Context) error {
 		c.State.Phase, c.State.After = phaseRest, ""
 	case c.State.Phase == phaseRest:
 		c.endRest()
+	case c.State.Phase == phaseFiles:
+		c.State.Phase, c.State.After = phaseUploads, ""
+	case c.State.Phase == phaseUploads:
+		c.endFiles()
 	case c.State.Phase == phaseAnchors && a.Tree != nil:
 		a.Sizes[a.Log], a.Tree = a.Tree.Size, nil
 	case c.State.Phase == phaseAnchors:

@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"context"
 	"slices"
 
+	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
 )
 
@@ -27,4 +30,24 @@ func GrowTree() (grow func(ledger.Hash) []FullTile, root func() ledger.Hash) {
 		}
 		return full
 	}, tree.root
+}
+
+// FileKey returns the key that an instance's file is sealed under, and the place that its
+// bytes belong to.
+func (e *Engine) FileKey(ctx context.Context, tenant, instance, name string) (envelope.Key, envelope.Context, error) {
+	id, err := store.ParseID(instance)
+	if err != nil {
+		return envelope.Key{}, envelope.Context{}, err
+	}
+	scope := e.TenantScope(tenant)
+	live, err := e.Open(ctx, scope, id)
+	if err != nil {
+		return envelope.Key{}, envelope.Context{}, err
+	}
+	blob, _ := parseFileName(name)
+	f, err := e.openFile(ctx, live, blob)
+	if err != nil {
+		return envelope.Key{}, envelope.Context{}, err
+	}
+	return f.key, e.fileContext(scope, "blob", blob), nil
 }

@@ -504,6 +504,12 @@ func (c *Check) files(ctx context.Context, live *Live) error {
 		if !erased && f.size != row.Size || erased && row.Size != 0 {
 			c.tampered(FoundObject, "files", live.id, 0, "file %s is listed with %d bytes, and has another size", fileName(row.Blob), row.Size)
 		}
+		if erased {
+			continue
+		}
+		if err := c.there(ctx, live, f); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -250,9 +250,17 @@ func (c *Check) rest(ctx context.Context) error {
 }
 
 func (c *Check) endRest() {
-	c.State.Phase = phaseDone
+	if c.fileCheck == FilesWhole && !c.withoutKeys {
+		c.State.Phase, c.State.After = phaseFiles, ""
+		return
+	}
+	c.endFiles()
+}
+
+func (c *Check) endFiles() {
+	c.State.Phase, c.State.After = phaseDone, ""
 	if c.anchors != nil {
-		c.State.Phase, c.State.After = phaseAnchors, ""
+		c.State.Phase = phaseAnchors
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 
 // Integrity compares the database with its logs while it is in use.
 type Integrity interface {
-	// BeginCheck checks all of a tenant at once, in the background. First is called
-	// before it begins; if it fails, nothing does. Conflict (code "check_running") when
-	// one is under way.
-	BeginCheck(tenant string, first func() error) error
+	// BeginCheck checks all of a tenant at once, in the background, and reads all of its
+	// files if files is set. First is called before it begins; if it fails, nothing does.
+	// Conflict (code "check_running") when one is under way.
+	BeginCheck(tenant string, files bool, first func() error) error
 	// CheckStatus says what was checked of a tenant and when.
 	CheckStatus(tenant string) api.Integrity
 	// Sound returns an Integrity fault when something was found.
@@ -25,12 +25,14 @@ func (e *Engine) UseIntegrity(i Integrity) { e.integrity = i }
 
 // StartCheck orders a check of everything that the database holds of the tenant. The
 // log is told first; it is told of the end, too, and of each finding.
-func (e *Engine) StartCheck(ctx context.Context, c Caller) (api.Integrity, error) {
+func (e *Engine) StartCheck(ctx context.Context, c Caller, in api.CheckRequest) (api.Integrity, error) {
 	if err := e.may(ctx, c, access.CheckIntegrity, "log", ""); err != nil {
 		return api.Integrity{}, err
 	}
-	err := e.integrity.BeginCheck(c.Scope.Tenant(), func() error {
-		return e.record(ctx, c.Scope, act{kind: "integrity.check_ordered", act: "admin", actor: c})
+	err := e.integrity.BeginCheck(c.Scope.Tenant(), in.Files, func() error {
+		return e.record(ctx, c.Scope, act{
+			kind: "integrity.check_ordered", act: "admin", actor: c, fields: []fieldWrite{{path: "$files", value: canon.Bool(in.Files)}},
+		})
 	})
 	if err != nil {
 		return api.Integrity{}, err

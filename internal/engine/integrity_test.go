@@ -119,7 +119,7 @@ func TestAnOrderedCheckFindsWhatOneWithoutTheServerDoes(t *testing.T) {
 		ordered := func(want int) api.Integrity {
 			t.Helper()
 			before := time.Now()
-			if _, err := env.Engine.StartCheck(t.Context(), env.Ann); err != nil {
+			if _, err := env.Engine.StartCheck(t.Context(), env.Ann, api.CheckRequest{}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
@@ -279,7 +279,12 @@ func TestACheckCannotBePretended(t *testing.T) {
 // asked.
 func checkedWhole(t *testing.T, env *testenv.Env) api.IntegrityCheck {
 	t.Helper()
-	if _, err := env.Engine.StartCheck(t.Context(), env.Ann); err != nil {
+	return orderedCheck(t, env, api.CheckRequest{})
+}
+
+func orderedCheck(t *testing.T, env *testenv.Env, in api.CheckRequest) api.IntegrityCheck {
+	t.Helper()
+	if _, err := env.Engine.StartCheck(t.Context(), env.Ann, in); err != nil {
 		t.Fatal(err)
 	}
 	for {
@@ -299,15 +304,15 @@ func checkedWhole(t *testing.T, env *testenv.Env) api.IntegrityCheck {
 func TestOneCheckIsOrderedAtATime(t *testing.T) {
 	env := testenv.New(t, nil)
 	noLeaves(t, env)
-	if _, err := env.Engine.StartCheck(t.Context(), env.Ann); err == nil {
+	if _, err := env.Engine.StartCheck(t.Context(), env.Ann, api.CheckRequest{}); err == nil {
 		t.Error("a check began that the log was not told of")
 	}
 	leavesAgain(t, env)
 	if now, err := env.Engine.IntegrityStatus(t.Context(), env.Ann); err != nil || now.Ordered != nil {
 		t.Errorf("a check that was refused is %+v, %v", now.Ordered, err)
 	}
-	err := env.Node.BeginCheck(identity.MainTenant, func() error {
-		_, err := env.Engine.StartCheck(t.Context(), env.Ann)
+	err := env.Node.BeginCheck(identity.MainTenant, false, func() error {
+		_, err := env.Engine.StartCheck(t.Context(), env.Ann, api.CheckRequest{})
 		return err
 	})
 	if !fault.Is(err, fault.Conflict) || fault.CodeOf(err) != "check_running" {

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/pgtest"
 	"github.com/underseal/underseal/internal/testenv"
@@ -145,6 +147,9 @@ func TestFilesInChangedRowsAreRefused(t *testing.T) {
 		if applied++; w.readFiles(t) == nil {
 			t.Errorf("nobody noticed %s: %s", m.name, m.sql)
 		}
+		if w.checkFiles(t) == 0 {
+			t.Errorf("the check noticed nothing of %s: %s", m.name, m.sql)
+		}
 		w.putBack(t, m.file, blobTables...)
 	}
 	if t.Logf("%d changes, of which the schema took %d", len(all), applied); applied < 50 {
@@ -153,7 +158,24 @@ func TestFilesInChangedRowsAreRefused(t *testing.T) {
 	if err := w.readFiles(t); err != nil {
 		t.Errorf("files as they were: %v", err)
 	}
+	if n := w.checkFiles(t); n > 0 {
+		t.Errorf("the check finds %d things in files as they were", n)
+	}
 	w.erasedStaysErased(t)
+}
+
+// checkFiles returns how much a check of the files finds, beginning with them.
+func (w *blobWorld) checkFiles(t *testing.T) (findings int) {
+	t.Helper()
+	c := w.env.Engine.NewCheck(identity.MainTenant, engine.CheckState{Phase: "files"}, engine.CheckOptions{Files: engine.FilesWhole})
+	for !c.Done() {
+		found, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings += len(found)
+	}
+	return findings
 }
 
 // erasedStaysErased puts the rows of an erased file back.

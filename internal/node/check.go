@@ -22,6 +22,9 @@ type CheckConfig struct {
 	// State is where to go on, by tenant; one that is not in it is checked from the
 	// beginning.
 	State map[string]engine.CheckState
+	// Files reads all files, too, at most FileRate bytes a second; 0: as many as can be.
+	Files    bool
+	FileRate int64
 	// Rows is how many rows one part has, about; 0: some thousands.
 	Rows int
 	// Part is called after each part of the check. An error ends it.
@@ -58,7 +61,7 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 		return check.Part("", engine.CheckState{Phase: "done"}, []engine.Finding{f})
 	}
 	for _, tenant := range tenants {
-		c := n.newCheck(tenant, check.State[tenant], engine.CheckOptions{WithoutKeys: check.WithoutKeys, Part: check.Rows}, anchors)
+		c := n.newCheck(tenant, check.State[tenant], check.options(n), anchors)
 		for !c.Done() {
 			found, err := c.Next(ctx)
 			if err != nil {
@@ -70,6 +73,10 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 		}
 	}
 	return nil
+}
+
+func (check *CheckConfig) options(n *Node) engine.CheckOptions {
+	return engine.CheckOptions{WithoutKeys: check.WithoutKeys, Part: check.Rows, Files: n.fileCheck(check.Files), FileRate: check.FileRate}
 }
 
 // openToCheck opens the keys, if they are wanted, and an engine that serves nobody.
@@ -96,8 +103,13 @@ func (n *Node) openToCheck(ctx context.Context, cfg Config, check CheckConfig) e
 			return err
 		}
 	}
+	if n.blobs, err = n.lookAtBlobs(cfg, meta.Deployment); err != nil {
+		return err
+	}
 	n.identity = identity.New(identity.Config{Store: n.db, Ring: n.ring, Deployment: meta.Deployment, Now: cfg.Now})
-	n.Engine, err = engine.New(engine.Config{Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now, ChecksOnly: true})
+	n.Engine, err = engine.New(engine.Config{
+		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now, Blobs: n.blobs, ChecksOnly: true,
+	})
 	return err
 }
 

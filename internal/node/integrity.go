@@ -29,8 +29,9 @@ const (
 // again, slowly, and at once when somebody orders it. What it knows outlives the server
 // (kept.go); an ordered check that the end of the server cuts short is ordered again.
 type integrity struct {
-	rate    int // rows a second; 0: never
-	anchors *anchor.Log
+	rate     int   // rows a second; 0: never
+	fileRate int64 // bytes of files a second; 0: as many as can be
+	anchors  *anchor.Log
 
 	// Owned by the job.
 	round []string      // tenants that the round has still to do; the first is under way
@@ -44,8 +45,8 @@ type integrity struct {
 	wake chan struct{} // an ordered check is due
 }
 
-func newIntegrity(rate int) integrity {
-	return integrity{rate: rate, tenants: map[string]*checks{}, wake: make(chan struct{}, 1)}
+func newIntegrity(rate int, fileRate int64) integrity {
+	return integrity{rate: rate, fileRate: fileRate, tenants: map[string]*checks{}, wake: make(chan struct{}, 1)}
 }
 
 // checks are what is known of the checks of one tenant.
@@ -64,6 +65,8 @@ type checked struct {
 	due          bool      // ordered, and nobody carries it out yet
 	phase        string
 	rows         uint64
+	files        bool   // all of them are read too
+	bytes        uint64 // of them so far
 	uncovered    uint64 // leaves of which there will be no proof
 	err          string // why it could not go on
 	found        []engine.Finding
@@ -160,7 +163,7 @@ func (n *Node) nextTenant(ctx context.Context) error {
 		}
 		i.round = i.inTurn(tenants)
 	}
-	i.check = n.newCheck(i.round[0], i.begin(i.round[0], n.now()), engine.CheckOptions{Part: checkAtOnce}, i.anchors)
+	i.check = n.newCheck(i.round[0], i.begin(i.round[0], n.now()), engine.CheckOptions{Part: checkAtOnce, Files: n.fileCheck(false)}, i.anchors)
 	return nil
 }
 
@@ -294,15 +297,16 @@ func (i *integrity) tellAgain(f engine.Finding) {
 	delete(i.of(f.Tenant).told, f.Name())
 }
 
-// BeginCheck checks all of a tenant, and the anchor logs, at once. First is called
-// before it begins; if it fails, nothing does. Conflict (code "check_running") when one is
-// under way. It implements engine.Integrity.
-func (n *Node) BeginCheck(tenant string, first func() error) error {
+// BeginCheck checks all of a tenant, and the anchor logs, at once, and reads all of the
+// tenant's files if files is set. First is called before it begins; if it fails, nothing
+// does. Conflict (code "check_running") when one is under way. It implements
+// engine.Integrity.
+func (n *Node) BeginCheck(tenant string, files bool, first func() error) error {
 	i := &n.integrity
 	if err := n.loadChecks(context.Background(), tenant); err != nil {
 		return err
 	}
-	c, former, err := i.order(tenant, n.now())
+	c, former, err := i.order(tenant, files, n.now())
 	if err != nil {
 		return err
 	}
@@ -323,7 +327,7 @@ func (n *Node) BeginCheck(tenant string, first func() error) error {
 }
 
 // order takes an order down, and returns the one before too.
-func (i *integrity) order(tenant string, at time.Time) (c, former *checked, err error) {
+func (i *integrity) order(tenant string, files bool, at time.Time) (c, former *checked, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	of := i.of(tenant)
@@ -331,7 +335,7 @@ func (i *integrity) order(tenant string, at time.Time) (c, former *checked, err 
 		return nil, nil, fault.New(fault.Conflict, "a check of everything is under way").WithCode("check_running").
 			WithHint("`underseal fsck --status` says how far it is")
 	}
-	of.ordered = &checked{began: at}
+	of.ordered = &checked{began: at, files: files}
 	return of.ordered, former, nil
 }
 
@@ -412,7 +416,8 @@ func (n *Node) orderedParts(ctx context.Context, tenant string, c, anchors *chec
 		if of == nil {
 			continue
 		}
-		for check := n.newCheck(name, engine.CheckState{}, engine.CheckOptions{}, n.integrity.anchors); !check.Done(); {
+		o := engine.CheckOptions{Files: n.fileCheck(of.files), FileRate: n.integrity.fileRate}
+		for check := n.newCheck(name, engine.CheckState{}, o, n.integrity.anchors); !check.Done(); {
 			if err := n.orderedPart(ctx, check, of); err != nil {
 				return err
 			}
@@ -433,6 +438,7 @@ func (n *Node) orderedPart(ctx context.Context, check *engine.Check, of *checked
 	n.integrity.mu.Lock()
 	defer n.integrity.mu.Unlock()
 	of.rows, of.phase, of.uncovered = of.rows+check.State.Rows-before, check.State.Phase, check.State.Uncovered
+	of.bytes = check.State.Bytes
 	of.add(found)
 	return nil
 }
@@ -459,7 +465,10 @@ func (c *checked) wire() *api.IntegrityCheck {
 	if c.began.IsZero() {
 		return nil
 	}
-	out := &api.IntegrityCheck{State: "running", Began: c.began, Phase: c.phase, Rows: c.rows, Uncovered: c.uncovered, Findings: []api.IntegrityFinding{}}
+	out := &api.IntegrityCheck{
+		State: "running", Began: c.began, Phase: c.phase, Rows: c.rows, Files: c.files, Bytes: c.bytes, Uncovered: c.uncovered,
+		Findings: []api.IntegrityFinding{},
+	}
 	for _, f := range c.found {
 		out.Findings = append(out.Findings, api.IntegrityFinding(f))
 	}

@@ -24,17 +24,21 @@ type keptCheck struct {
 	Ended     time.Time        `json:"ended"`
 	Phase     string           `json:"phase"`
 	Rows      uint64           `json:"rows"`
+	Files     bool             `json:"files,omitempty"`
+	Bytes     uint64           `json:"bytes,omitempty"`
 	Uncovered uint64           `json:"uncovered,omitempty"`
 	Error     string           `json:"error,omitempty"`
 	Found     []engine.Finding `json:"found"`
 }
 
 func (c *checked) kept() keptCheck {
-	return keptCheck{Began: c.began, Ended: c.ended, Phase: c.phase, Rows: c.rows, Uncovered: c.uncovered, Error: c.err, Found: c.found}
+	return keptCheck{
+		Began: c.began, Ended: c.ended, Phase: c.phase, Rows: c.rows, Files: c.files, Bytes: c.bytes, Uncovered: c.uncovered, Error: c.err, Found: c.found,
+	}
 }
 
 func (k keptCheck) checked() checked {
-	c := checked{began: k.Began, ended: k.Ended, phase: k.Phase, rows: k.Rows, uncovered: k.Uncovered, err: k.Error}
+	c := checked{began: k.Began, ended: k.Ended, phase: k.Phase, rows: k.Rows, files: k.Files, bytes: k.Bytes, uncovered: k.Uncovered, err: k.Error}
 	c.add(k.Found)
 	return c
 }

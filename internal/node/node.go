@@ -74,6 +74,9 @@ type Config struct {
 	// CheckRate is how many rows a second are compared with the log in the background;
 	// 0: none.
 	CheckRate int
+	// CheckFilesRate is how many bytes of files a second an ordered check reads; 0: as many
+	// as can be.
+	CheckFilesRate int64
 }
 
 // Where a node itself can keep files.
@@ -95,6 +98,7 @@ type Node struct {
 	guards    []*kms.Guarded // of the key services
 	identity  *identity.Directory
 	blobs     blob.Store
+	ownBlobs  bool // it asks no service for them
 	runner    *runner.Runner
 	sequencer *sequencer.Sequencer
 	log       *slog.Logger
@@ -122,7 +126,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{db: db, log: cfg.Log, now: cfg.Now, keys: keyWatch{schedule: cfg.Rotation}, integrity: newIntegrity(cfg.CheckRate), epoch: cfg.ErasureEpoch}
+	n := &Node{db: db, log: cfg.Log, now: cfg.Now, keys: keyWatch{schedule: cfg.Rotation}, integrity: newIntegrity(cfg.CheckRate, cfg.CheckFilesRate), epoch: cfg.ErasureEpoch}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -305,21 +309,61 @@ func (n *Node) SweepKeys(ctx context.Context) (int, error) {
 }
 
 func (n *Node) openBlobs(ctx context.Context, cfg Config, deployment string) (blob.Store, error) {
-	if cfg.Blobs == "" {
-		cfg.Blobs = BlobsInFiles
-		if cfg.DSN != "" {
-			cfg.Blobs = BlobsInRows
-		}
-	}
+	n.ownBlobs = cfg.OpenBlobs == nil
 	switch {
-	case cfg.OpenBlobs != nil:
+	case !n.ownBlobs:
 		return cfg.OpenBlobs(deployment)
-	case cfg.Blobs == BlobsInRows:
+	case cfg.blobs() == BlobsInRows:
 		return n.db.Blobs(ctx)
-	case cfg.Blobs == BlobsInFiles && cfg.Data != "":
-		return files.Open(filepath.Join(cfg.Data, "blobs", deployment))
+	case cfg.blobs() == BlobsInFiles && cfg.Data != "":
+		return files.Open(cfg.blobFolder(deployment))
 	}
-	return nil, fault.New(fault.Invalid, "files cannot be kept in %q: it is unknown, or there is no data directory", cfg.Blobs)
+	return nil, cfg.noBlobs()
+}
+
+// lookAtBlobs opens the store of files to read, and removes nothing that was left over.
+func (n *Node) lookAtBlobs(cfg Config, deployment string) (blob.Store, error) {
+	n.ownBlobs = cfg.OpenBlobs == nil
+	switch {
+	case !n.ownBlobs:
+		return cfg.OpenBlobs(deployment)
+	case cfg.blobs() == BlobsInRows:
+		return n.db.BlobsAsTheyAre()
+	case cfg.blobs() == BlobsInFiles && cfg.Data != "":
+		return files.AsTheyAre(cfg.blobFolder(deployment)), nil
+	}
+	return nil, cfg.noBlobs()
+}
+
+// fileCheck is how far a check looks at what files hold. Whether they are there is asked
+// only where that takes no request of a service for each.
+func (n *Node) fileCheck(whole bool) engine.FileCheck {
+	switch {
+	case whole:
+		return engine.FilesWhole
+	case n.ownBlobs:
+		return engine.FilesThere
+	}
+	return engine.FilesUnread
+}
+
+// blobs returns where the node itself keeps files.
+func (cfg *Config) blobs() string {
+	switch {
+	case cfg.Blobs != "":
+		return cfg.Blobs
+	case cfg.DSN != "":
+		return BlobsInRows
+	}
+	return BlobsInFiles
+}
+
+func (cfg *Config) blobFolder(deployment string) string {
+	return filepath.Join(cfg.Data, "blobs", deployment)
+}
+
+func (cfg *Config) noBlobs() error {
+	return fault.New(fault.Invalid, "files cannot be kept in %q: it is unknown, or there is no data directory", cfg.Blobs)
 }
 
 // StreamAudit sends the audit to other systems until the node is closed. It is called

@@ -115,7 +115,7 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["LogProof"] = c.LogProof(ctx, "1", 2)
 	_, errs["LogConsistency"] = c.LogConsistency(ctx, "2026", 3, 5)
 	_, errs["LogPolicy"] = c.LogPolicy(ctx)
-	_, errs["StartCheck"] = c.StartCheck(ctx)
+	_, errs["StartCheck"] = c.StartCheck(ctx, api.CheckRequest{})
 	_, errs["IntegrityStatus"] = c.Integrity(ctx)
 	_, errs["Audit"] = c.Audit(ctx, api.AuditQuery{AuditFilter: audited, OldestFirst: true, Page: page})
 	errs["ExportAudit"] = c.ExportAudit(ctx, api.AuditExportQuery{AuditFilter: audited, Format: "cef"}, io.Discard)

@@ -92,7 +92,7 @@ type Engine interface {
 	// LogFile returns a file of a log to whoever knows the secret of a reader's path.
 	// Everybody else gets NotFound, whatever it is that does not exist.
 	LogFile(ctx context.Context, secret, shard, name string) (engine.LogFile, error)
-	StartCheck(ctx context.Context, c identity.Caller) (api.Integrity, error)
+	StartCheck(ctx context.Context, c identity.Caller, in api.CheckRequest) (api.Integrity, error)
 	IntegrityStatus(ctx context.Context, c identity.Caller) (api.Integrity, error)
 	Signers(ctx context.Context, c identity.Caller) (api.Signers, error)
 	RegisterSigner(ctx context.Context, c identity.Caller, in api.SignerRequest, idem string) (api.Signer, error)

@@ -339,8 +339,8 @@ func (e *fakeEngine) LogPolicy(_ context.Context, c identity.Caller) (api.LogPol
 	return api.LogPolicy{}, err
 }
 
-func (e *fakeEngine) StartCheck(_ context.Context, c identity.Caller) (api.Integrity, error) {
-	_, err := e.note("StartCheck", c, "", "", nil)
+func (e *fakeEngine) StartCheck(_ context.Context, c identity.Caller, in api.CheckRequest) (api.Integrity, error) {
+	_, err := e.note("StartCheck", c, "", "", in)
 	return api.Integrity{}, err
 }
 

@@ -10,8 +10,8 @@ import (
 func (s *Server) integrityRoutes() []*operation {
 	e, tag := s.engine, "integrity"
 	start := newOperation("POST", "/v1/integrity/checks", "startCheck", tag, "Compare everything with the log, at once",
-		func(ctx context.Context, x *exchange, _ none) (api.Integrity, error) {
-			return e.StartCheck(ctx, x.caller)
+		func(ctx context.Context, x *exchange, in api.CheckRequest) (api.Integrity, error) {
+			return e.StartCheck(ctx, x.caller, in)
 		})
 	start.unkeyed = true // there is one at a time
 	return []*operation{

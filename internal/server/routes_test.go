@@ -75,7 +75,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"GET", "/v1/log/proof?instance=1&step=2", "", "LogProof", "1", 2},
 		{"GET", "/v1/log/consistency?shard=2026&from=3&to=5", "", "LogConsistency", "", api.ConsistencyQuery{Shard: "2026", From: 3, To: 5}},
 		{"GET", "/v1/log/policy", "", "LogPolicy", "", nil},
-		{"POST", "/v1/integrity/checks", "", "StartCheck", "", nil},
+		{"POST", "/v1/integrity/checks", `{"files":true}`, "StartCheck", "", api.CheckRequest{Files: true}},
 		{"GET", "/v1/integrity", "", "IntegrityStatus", "", nil},
 		{"GET", "/v1/audit?" + auditQuery + "&oldest_first=true&after=5&limit=3", "", "Audit", "", api.AuditQuery{AuditFilter: audited, OldestFirst: true, Page: api.Page{After: "5", Limit: 3}}},
 		{"GET", "/v1/audit/export?" + auditQuery + "&format=cef", "", "ExportAudit", "", api.AuditExportQuery{AuditFilter: audited, Format: "cef"}},

@@ -19,13 +19,22 @@ const chunkSize = 256 << 10
 // Blobs returns the store of blobs in this database and removes what unfinished
 // uploads left. Invalid for SQLite: its one writer would wait for every upload.
 func (db *DB) Blobs(ctx context.Context) (*Blobs, error) {
+	b, err := db.BlobsAsTheyAre()
+	if err != nil {
+		return nil, err
+	}
+	return b, b.removeUnfinished(ctx, db.scans)
+}
+
+// BlobsAsTheyAre returns the store of blobs in this database, to read, and removes
+// nothing. Invalid for SQLite.
+func (db *DB) BlobsAsTheyAre() (*Blobs, error) {
 	data, ok := db.data.(*postgresDB)
 	if !ok {
 		return nil, fault.New(fault.Invalid, "blobs can be kept in the database only if it is Postgres").
 			WithHint("keep them as files or in S3-compatible storage")
 	}
-	b := &Blobs{data}
-	return b, b.removeUnfinished(ctx, db.scans)
+	return &Blobs{data}, nil
 }
 
 // removeUnfinished may take all that has no size for left over: a server that

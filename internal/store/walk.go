@@ -328,6 +328,29 @@ func (db *DB) Uploads(ctx context.Context, s Scope, after ID, limit int) ([]Uplo
 		[]any{s.tenant, after, limit}, scanUpload)
 }
 
+// HeldFile names a file that an instance has.
+type HeldFile struct{ Object, Blob ID }
+
+// FilesAfter lists the files of instances, ascending by instance and file, after one.
+// Beside the others, an Integrity fault says that some cannot be read.
+func (db *DB) FilesAfter(ctx context.Context, s Scope, after HeldFile, limit int) ([]HeldFile, error) {
+	return readable(ctx, db.data, s.tenant, `
+		SELECT object, blob FROM files WHERE tenant = $1 AND (object, blob) > ($2, $3)
+		ORDER BY object, blob
+		LIMIT $4`,
+		[]any{s.tenant, after.Object, after.Blob, limit}, func(r row, f *HeldFile) error {
+			var object, blob []byte
+			err := r.scan(&object, &blob)
+			if err == nil {
+				f.Object, err = idOf(object)
+			}
+			if err == nil {
+				f.Blob, err = idOf(blob)
+			}
+			return err
+		})
+}
+
 // ShardsOf lists the numbers of the logs that entries, tiles, checkpoints or what is
 // anchored of them name.
 func (db *DB) ShardsOf(ctx context.Context, s Scope, table string) ([]int, error) {

@@ -55,6 +55,9 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
+// AsTheyAre is the directory to read, if it is there; nothing is made or removed.
+func AsTheyAre(dir string) *Store { return &Store{dir: dir} }
+
 func (s *Store) open() error {
 	if err := os.MkdirAll(filepath.Join(s.dir, newFolder), 0o700); err != nil {
 		return err
