@@ -1,0 +1,285 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// matrixModel has a task for a group, a job, and a file among its data.
+const matrixModel = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" xmlns:seal="urn:underseal:bpmn:1" targetNamespace="x">
+<process id="claim" isExecutable="true">
+<extensionElements><seal:policy default="internal"/></extensionElements>
+<startEvent id="start"/><sequenceFlow id="f0" sourceRef="start" targetRef="split"/>
+<parallelGateway id="split"/>
+<sequenceFlow id="f1" sourceRef="split" targetRef="ask"/><sequenceFlow id="f2" sourceRef="split" targetRef="work"/>
+<userTask id="ask"><extensionElements><zeebe:userTask/><zeebe:assignmentDefinition candidateGroups="clerks"/></extensionElements></userTask>
+<serviceTask id="work"><extensionElements><zeebe:taskDefinition type="work"/></extensionElements></serviceTask>
+</process></definitions>`
+
+// matrixInput is what an operation is sent, where it needs something: its query or its
+// body. Names in braces are ids of the world. What would do harm to the next is asked for
+// so that it is refused once the caller may.
+var matrixInput = map[string]string{
+	"createAPIKey": `{"user":"{user}"}`, "deploy": `{"files":[{"name":"x.txt","content":""}]}`,
+	"orderErasure": `{"kind":"instance","id":"{spare}","delay_ms":3600000}`, "previewErasure": `{"kind":"instance","id":"{spare}"}`,
+	"exportEvidence": `{"instance":"{instance}"}`, "explain": `?principal={user}&action=task:read`, "putFile": `?name=a.txt`,
+	"giveGrant": `{"user":"{user}","right":"view"}`, "createGroup": `{"name":"NO NAME"}`,
+	"giveGroupRole": `{"role":"King"}`, "takeGroupRole": `{"role":"King"}`, "placeHold": `{"kind":"instance","id":"{spare}"}`, "retryIncident": `{}`,
+	"startInstance": `{"process":"{process}"}`, "getReceipt": `?step=1`, "setVariables": `{"variables":{"a":1}}`,
+	"activateJobs": `{"type":"none","worker":"w"}`, "completeJob": `{"lease":"x"}`, "throwJobError": `{"lease":"x","code":"c"}`,
+	"extendJob": `{"lease":"x","lease_ms":1000}`, "failJob": `{"lease":"x"}`, "renewKeys": `{"of":"subjects","after":"x"}`,
+	"retireKey": `{"key":"root","version":"99","dry_run":true}`, "rotateKey": `{"key":"root","service":"none"}`, "rewrapKeys": `{"rate":5}`,
+	"getLogConsistency": `?shard=1999&from=1&to=2`, "getLogProof": `?instance={instance}&step=1`, "createLogReader": `{"name":"x"}`,
+	"setPolicies": `{"text":"x"}`, "testPolicies": `{"text":"x"}`, "setMode": `{"mode":"model"}`, "setFourEyes": `{"required":true}`,
+	"setLimits": `{"limits":{"user":"x"}}`, "setNetworks": `{"networks":{"all":["x"],"roles":[]}}`, "setup": `{"link":"usi_x"}`,
+	"registerSigner": `{"name":"x","principal":"p","alg":"p256","public":"AA=="}`, "claimTask": `{}`, "completeTask": `{}`, "saveTask": `{"draft":{}}`,
+	"createTenant": `{"name":"NO NAME"}`, "inviteUser": `{"name":"NO NAME"}`, "giveUserRole": `{"role":"King"}`, "takeUserRole": `{"role":"King"}`,
+	"joinGroup": `{"group":"none"}`, "leaveGroup": `{"group":"none"}`, "changeUser": `{"display":"","mail":""}`,
+}
+
+// missing are ids of what is not there, in the form that those of the world have.
+func missing(name string) string {
+	switch name {
+	case "task", "job", "incident", "grant", "key", "deployment":
+		return "00000000-0000-7000-8000-000000000000.1"
+	case "file":
+		return strings.Repeat("0", 32)
+	case "process", "user", "group", "signer", "tenant":
+		return "none"
+	}
+	return "00000000-0000-7000-8000-000000000000"
+}
+
+// matrix is a server on a company with one of everything, and people with one role each.
+type matrix struct {
+	*testing.T
+	env    *testenv.Env
+	server http.Handler
+	ids    map[string]string
+	keys   map[string]string // by role
+}
+
+var matrixRoles = []string{"none", "Viewer", "Auditor", "Executor", "Designer", "Operator", "Admin"}
+
+func newMatrix(t *testing.T) *matrix {
+	env := testenv.New(t, nil)
+	m := &matrix{t, env, newServer(t, env.Engine), map[string]string{}, map[string]string{}}
+	for _, role := range matrixRoles {
+		if m.keys[role] = env.PersonsKey(strings.ToLower(role)); role != "none" {
+			must[api.User](m, "give "+role)(env.Engine.GiveUserRole(t.Context(), env.Ann, strings.ToLower(role), api.RoleRequest{Role: role}, ""))
+		}
+	}
+	m.people()
+	m.work()
+	m.rest()
+	return m
+}
+
+func must[V any](m *matrix, what string) func(V, error) V {
+	m.Helper()
+	return func(v V, err error) V {
+		m.Helper()
+		if err != nil {
+			m.Fatalf("%s: %v", what, err)
+		}
+		return v
+	}
+}
+
+func (m *matrix) people() {
+	ctx, e, ann := m.Context(), m.env.Engine, m.env.Ann
+	victim := m.env.Person("victim")
+	m.ids["user"], m.ids["group"], m.ids["key"], m.ids["tenant"] = "victim", "clerks", victim.Key, "spare"
+	must[api.Group](m, "group")(e.CreateGroup(ctx, ann, api.GroupRequest{Name: "clerks"}, ""))
+	for _, name := range []string{"victim", "executor"} {
+		must[api.User](m, "join")(e.JoinGroup(ctx, ann, name, api.MemberRequest{Group: "clerks"}, ""))
+	}
+	m.ids["grant"] = must[api.Grant](m, "grant")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "victim", Right: "view", Process: "claim"}, "")).ID
+	must[api.NewTenant](m, "tenant")(e.CreateTenant(ctx, ann, api.TenantRequest{Name: "spare"}, ""))
+}
+
+func (m *matrix) work() {
+	ctx, e, ann := m.Context(), m.env.Engine, m.env.Ann
+	m.env.Deploy("claim.bpmn", matrixModel)
+	file := must[api.Upload](m, "file")(e.PutFile(ctx, ann, engine.Incoming{Name: "a.txt", Body: strings.NewReader("a"), Size: 1})).File
+	m.ids["process"], m.ids["file"] = "claim", file
+	m.ids["instance"], m.ids["spare"] = m.env.Start("claim", `{"doc": {"$file": "`+file+`"}}`), m.env.Start("claim", `{}`)
+	jobs := must[api.Jobs](m, "jobs")(e.ActivateJobs(ctx, ann, api.ActivateRequest{Type: "work", Worker: "w", Max: 2, LeaseMS: 3_600_000}))
+	zero := 0
+	for _, j := range jobs.Items {
+		if j.Instance == m.ids["instance"] {
+			m.ids["job"] = j.ID
+			continue
+		}
+		must[api.Receipt](m, "fail")(e.FailJob(ctx, ann, j.ID, api.FailJobRequest{Lease: j.Lease, Retries: &zero}, ""))
+	}
+	m.ids["incident"] = must[api.Incidents](m, "incidents")(e.Incidents(ctx, ann, "", engine.Page{})).Items[0].ID
+	m.ids["task"] = m.env.Task(m.ids["instance"]).ID
+}
+
+func (m *matrix) rest() {
+	ctx, e, ann := m.Context(), m.env.Engine, m.env.Ann
+	m.ids["hold"] = must[api.Hold](m, "hold")(e.PlaceHold(ctx, ann, api.HoldRequest{Kind: "subject", ID: "p-1"}, "")).ID
+	hour := 3_600_000
+	m.ids["erasure"] = must[api.Erasure](m, "erasure")(e.OrderErasure(ctx, ann, api.ErasureRequest{Kind: "instance", ID: m.env.Start("claim", `{}`), DelayMS: &hour}, "")).ID
+	m.ids["reader"] = must[api.NewLogReader](m, "reader")(e.CreateLogReader(ctx, ann, api.LogReaderRequest{Name: "r"})).ID
+	public := base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey))
+	m.ids["signer"] = must[api.Signer](m, "signer")(e.RegisterSigner(ctx, ann, api.SignerRequest{Name: "ocr", Principal: "victim", Alg: "ed25519", Public: public}, "")).Name
+	must[api.Settings](m, "four eyes")(e.SetFourEyes(ctx, ann, api.FourEyesRequest{Required: true}, ""))
+	m.env.Ann = m.env.SignIn(m.env.Key())
+	confidential := strings.Replace(matrixModel, `default="internal"`, `default="confidential"`, 1)
+	m.ids["deployment"] = m.env.Deploy("claim.bpmn", confidential).Pending.ID
+	must[[]byte](m, "evidence")(testenv.Proven(func() ([]byte, error) { // all that came before has its place in the log then
+		return e.Evidence(ctx, ann, api.EvidenceRequest{Instance: m.ids["instance"]})
+	}))
+}
+
+// ask makes a call with names in braces replaced.
+func (m *matrix) ask(key, method, path, id string, named func(string) string) *httptest.ResponseRecorder {
+	m.Helper()
+	input := matrixInput[id]
+	if query, ok := strings.CutPrefix(input, "?"); ok {
+		path, input = path+"?"+query, ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.ids)) {
+		path, input = strings.ReplaceAll(path, "{"+name+"}", named(name)), strings.ReplaceAll(input, "{"+name+"}", named(name))
+	}
+	if strings.Contains(path, "{") {
+		m.Fatalf("the world has nothing for %s %s", method, path)
+	}
+	r := httptest.NewRequest(strings.ToUpper(method), path, strings.NewReader(input))
+	r.Header.Set("Authorization", "Bearer "+key)
+	if input != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	w := serve(m.server, r)
+	if id == "startCheck" && w.Code == 200 {
+		m.checkEnds()
+	}
+	return w
+}
+
+// checkEnds waits for the end of the check that was started: there is one at a time.
+func (m *matrix) checkEnds() {
+	for {
+		now := must[api.Integrity](m, "integrity")(m.env.Engine.IntegrityStatus(m.Context(), m.env.Ann))
+		if now.Ordered.Ended != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// said is a refusal without what differs from request to request, and without ids.
+func (m *matrix) said(w *httptest.ResponseRecorder) string {
+	var p api.Problem
+	_ = json.Unmarshal(w.Body.Bytes(), &p) // what is none stays empty
+	p.Request = ""
+	names := slices.SortedFunc(maps.Keys(m.ids), func(a, b string) int { return len(m.ids[b]) - len(m.ids[a]) }) // one may begin with another
+	var ids []string
+	for _, name := range names {
+		id := m.ids[name]
+		ids = append(ids, `"`+id+`"`, "ID", `"`+missing(name)+`"`, "ID")
+		if len(id) > 20 { // else it may be a word
+			ids = append(ids, id, "ID", missing(name), "ID")
+		}
+	}
+	return strings.NewReplacer(ids...).Replace(fmt.Sprintf("%+v", p))
+}
+
+// TestEveryEndpointForEveryRole asks every endpoint of the API's description as somebody
+// of each role, and as somebody of another company who has all roles there. The expected
+// statuses stand in a table: a new endpoint has no row. What is another company's is
+// answered as what is not there.
+func TestEveryEndpointForEveryRole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out by -short")
+	}
+	const golden = "testdata/matrix.txt"
+	m := newMatrix(t)
+	acme := m.env.Tenant("acme")
+	must[api.User](m, "auditor")(acme.Engine.GiveUserRole(t.Context(), acme.Ann, "ann", api.RoleRequest{Role: "Auditor"}, ""))
+	var table bytes.Buffer
+	fmt.Fprintf(&table, "# Status of each endpoint by role; foreign: for ids of another company, asked with all roles.\n%-24s %s foreign\n", "", strings.Join(matrixRoles, " "))
+	spec := readSpec(t)
+	for _, method := range []string{"get", "post", "put", "patch", "delete"} { // what changes nothing comes first
+		for _, path := range slices.Sorted(maps.Keys(spec.Paths)) {
+			if o, ok := spec.Paths[path][method]; ok {
+				fmt.Fprintf(&table, "%-24s", o.OperationID)
+				m.row(&table, method, path, o.OperationID, acme.Key())
+			}
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, table.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(want), "\n")
+	for i, line := range strings.Split(table.String(), "\n") {
+		if i >= len(lines) || line != lines[i] {
+			t.Errorf("%s differs: the API answers\n%s\n%s", golden, lines[1], line)
+		}
+	}
+	if len(lines) != strings.Count(table.String(), "\n")+1 {
+		t.Errorf("%s has %d lines, the API %d", golden, len(lines), strings.Count(table.String(), "\n")+1)
+	}
+}
+
+// row asks one endpoint.
+func (m *matrix) row(table *bytes.Buffer, method, path, id, foreign string) {
+	m.Helper()
+	theirs := "-"
+	if m.names(path + matrixInput[id]) {
+		theirs = m.foreign(method, path, id, foreign)
+	}
+	for _, role := range matrixRoles {
+		w := m.ask(m.keys[role], method, path, id, func(name string) string { return m.ids[name] })
+		fmt.Fprintf(table, " %d", w.Code)
+		if w.Code == http.StatusInternalServerError || w.Code == http.StatusUnauthorized && id != "setup" {
+			m.Errorf("%s as %s: %d %s", id, role, w.Code, w.Body)
+		}
+	}
+	fmt.Fprintf(table, " %s\n", theirs)
+}
+
+// names reports whether a text has an id of the world.
+func (m *matrix) names(text string) bool {
+	for name := range m.ids {
+		if strings.Contains(text, "{"+name+"}") {
+			return true
+		}
+	}
+	return false
+}
+
+// foreign asks an endpoint that names something as somebody of another company.
+func (m *matrix) foreign(method, path, id, key string) string {
+	m.Helper()
+	theirs := m.ask(key, method, path, id, func(name string) string { return m.ids[name] })
+	gone := m.ask(key, method, path, id, missing)
+	if a, b := m.said(theirs), m.said(gone); theirs.Code != gone.Code || a != b || theirs.Code < 400 {
+		m.Errorf("%s of another company's: %d %s\nof what is not there: %d %s", id, theirs.Code, a, gone.Code, b)
+	}
+	return fmt.Sprint(theirs.Code)
+}
