@@ -212,13 +212,15 @@ type NewTenant struct {
 
 // SetupRequest uses a link.
 type SetupRequest struct {
-	Link string `json:"link" minLength:"1" maxLength:"255" doc:"usi_..."`
-	Name string `json:"name,omitempty" maxLength:"64" doc:"of a tenant's first administrator; others have one"`
+	Link     string `json:"link" minLength:"1" maxLength:"255" doc:"usi_..."`
+	Name     string `json:"name,omitempty" maxLength:"64" doc:"of a tenant's first administrator; others have one"`
+	Password string `json:"password,omitempty" maxLength:"1024" doc:"to sign in with, instead of an API key"`
 }
 
-// SetupDone is who was set up and their API key. The answer alone holds it.
+// SetupDone is who was set up and their API key, which the answer alone holds; none, if
+// they set a password.
 type SetupDone struct {
-	Tenant string    `json:"tenant"`
-	User   string    `json:"user"`
-	Key    NewAPIKey `json:"key"`
+	Tenant string     `json:"tenant"`
+	User   string     `json:"user"`
+	Key    *NewAPIKey `json:"key,omitempty"`
 }

@@ -59,6 +59,12 @@ type GrantsQuery struct {
 	Group string `query:"group" doc:"to whose members they are given" maxLength:"64"`
 }
 
+// SessionsQuery selects sessions.
+type SessionsQuery struct {
+	User string `query:"user" maxLength:"64" doc:"of this user; none: of anybody"`
+	Page
+}
+
 // APIKeysQuery selects API keys: of a user, or all.
 type APIKeysQuery struct {
 	Page

@@ -51,6 +51,7 @@ type auditor struct {
 	instance, person, file, task, hold string
 	erasure, reader                    string
 	link, grant, apiKey, proposal      string
+	session                            api.NewSession
 	job                                api.Job
 	incident                           string
 	ahead                              *atomic.Int64 // nanoseconds that the node's clock is ahead
@@ -67,6 +68,22 @@ func (a *auditor) lease(kind string) (api.Jobs, error) {
 
 func (a *auditor) evidence(ctx context.Context, in api.EvidenceRequest) ([]byte, error) {
 	return testenv.Proven(func() ([]byte, error) { return a.Engine.Evidence(ctx, a.Ann, in) })
+}
+
+// signIn signs Bob in.
+func (a *auditor) signIn(ctx context.Context) (s api.NewSession, err error) {
+	s, err = a.Engine.SignIn(ctx, api.SignInRequest{Tenant: "main", Name: "bob", Password: zoesPassword}, home)
+	a.session = s
+	return s, err
+}
+
+// signedIn is Bob, as he is signed in.
+func (a *auditor) signedIn(ctx context.Context) engine.Caller {
+	c, err := a.Engine.Authenticate(ctx, a.session.Text, home.Address)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c
 }
 
 // checkEnds returns when the check that was ordered is over.
@@ -452,6 +469,53 @@ func auditedActs(key, key2 string) []audited {
 		{name: "RevokeAPIKey", leaves: []string{"api_key.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.RevokeAPIKey(ctx, a.Ann, a.apiKey, api.ReasonRequest{}, "")
 		}},
+		{name: "ResetPassword", leaves: []string{"principal.invited"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			in, err := a.Engine.ResetPassword(ctx, a.Ann, "bob", api.ReasonRequest{}, "")
+			a.link = in.Link
+			return in, err
+		}},
+		{name: "Setup: another password", leaves: []string{"password.set"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Setup(ctx, api.SetupRequest{Link: a.link, Password: zoesPassword}, "192.0.2.3")
+		}},
+		{name: "SignIn", leaves: []string{"session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.signIn(ctx)
+		}},
+		{name: "SignIn: with another password", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.SignIn(ctx, api.SignInRequest{Tenant: "main", Name: "bob", Password: otherWords}, home); fault.CodeOf(err) != "unauthenticated" {
+				return nil, err
+			}
+			return nil, nil
+		}},
+		{name: "Sessions", do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.Sessions(ctx, a.Ann, "", engine.Page{})
+		}},
+		{name: "Verify", leaves: []string{"session.started", "session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			s, err := a.Engine.Verify(ctx, a.signedIn(ctx), api.VerifyRequest{Password: zoesPassword}, home)
+			a.session = s
+			return s, err
+		}},
+		{name: "SignOut", leaves: []string{"session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SignOut(ctx, a.signedIn(ctx))
+		}},
+		{name: "SignIn: again", leaves: []string{"session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.signIn(ctx)
+		}},
+		{name: "RevokeSession", leaves: []string{"session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RevokeSession(ctx, a.Ann, a.session.ID)
+		}},
+		{name: "SetPassword", leaves: []string{"password.set"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetPassword(ctx, a.Ann, api.PasswordRequest{New: zoesPassword}, home)
+		}},
+		{name: "EndUserSessions", leaves: []string{"principal.signed_out"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.EndUserSessions(ctx, a.Ann, "bob", api.ReasonRequest{}, "")
+		}},
+		{name: "EndAllSessions", leaves: []string{"tenant.signed_out"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.EndAllSessions(ctx, a.Ann, api.ReasonRequest{}, "")
+		}},
+		{name: "WriteSessionUses", do: func(ctx context.Context, a *auditor) (any, error) {
+			return nothing(a.Engine.WriteSessionUses(ctx))
+		}},
+		{name: "SweepSessions", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.SweepSessions(ctx)) }},
 		{name: "DisableUser", leaves: []string{"principal.disabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.DisableUser(ctx, a.Ann, "bob", api.ReasonRequest{Reason: "left"}, "")
 		}},

@@ -9,6 +9,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
 )
@@ -44,6 +46,12 @@ type Config struct {
 	// days.
 	ErasureEpoch time.Duration
 
+	// SessionAge is how long a session lasts (default 12 h), and SessionIdle how long
+	// without being used (default 1 h).
+	SessionAge, SessionIdle time.Duration
+	// Breached knows passwords that nobody may set; nil: none.
+	Breached password.Breached
+
 	// ChecksOnly is set for a check of a database that no server uses: nothing is
 	// written.
 	ChecksOnly bool
@@ -66,6 +74,10 @@ type Engine struct {
 	zones      zones
 
 	erasureDelay, erasureEpoch time.Duration
+	sessionAge, sessionIdle    time.Duration
+
+	passwords password.Gate
+	breached  password.Breached // nil: none
 
 	checksOnly bool
 	restoring  bool // while restored data, which nobody else uses, are behind what is pinned
@@ -161,6 +173,8 @@ func New(cfg Config) (*Engine, error) {
 		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch, checksOnly: cfg.ChecksOnly,
+		sessionAge: cmp.Or(cfg.SessionAge, defaultSessionAge), sessionIdle: cmp.Or(cfg.SessionIdle, defaultSessionIdle),
+		breached: cfg.Breached,
 	}
 	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)

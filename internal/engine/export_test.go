@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/keyring"
@@ -149,4 +150,12 @@ func Sequence(ctx context.Context, e *Engine, c Caller) error {
 	}
 	_, _, err = e.sequencer.Finish(ctx, c.Scope, shards[len(shards)-1].Number)
 	return err
+}
+
+// MaxSessions is in how many places a principal is signed in.
+const MaxSessions = maxSessions
+
+// BeginSession begins another session of a caller, who proved nothing for it.
+func BeginSession(ctx context.Context, e *Engine, c Caller, from From) (api.NewSession, error) {
+	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: "password", from: from})
 }

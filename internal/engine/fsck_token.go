@@ -236,7 +236,7 @@ func (c *Check) rest(ctx context.Context) error {
 		check func(context.Context) error
 	}{
 		{"person_keys", false, c.loose}, {"resources", false, c.resources}, {"pinned_leaves", false, c.pins},
-		{"uploads", true, c.uploads}, {"erasures", true, c.plans}, {"checks", true, c.kept},
+		{"uploads", true, c.uploads}, {"erasures", true, c.plans}, {"checks", true, c.kept}, {"sessions", true, c.sessions},
 	} {
 		if p.keys && c.withoutKeys {
 			continue
@@ -292,6 +292,27 @@ func (c *Check) kept(ctx context.Context) error {
 	}
 	c.add(Finding{Kind: FoundObject, Where: "checks", What: messageOf(err)})
 	return nil
+}
+
+// sessions requires that the rows of sessions are ones that a server made, of principals
+// that are there. Those that have ended admit nobody, whatever their rows say.
+func (c *Check) sessions(ctx context.Context) error {
+	for after := ([32]byte{}); ; {
+		rows, err := c.e.store.Sessions(ctx, c.scope, after, collectBatch)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			after = row.Token
+			_, err := c.e.identity.OpenSession(ctx, c.scope, row)
+			if err := c.object("sessions", row.ID, err); err != nil {
+				return err
+			}
+		}
+		if len(rows) < collectBatch {
+			return nil
+		}
+	}
 }
 
 func (c *Check) resources(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -51,7 +52,8 @@ type people struct {
 	tenant map[string]*acquaintances
 	rules  map[string]*identity.Rules // by tenant
 
-	used uses
+	used  uses
+	seats seats
 }
 
 // acquaintances are the principals of a tenant that are known, and the credentials that
@@ -273,10 +275,14 @@ func (e *Engine) knownPrincipal(ctx context.Context, scope store.Scope, name str
 	return k, err
 }
 
-// recognize admits the bearer of an API key. Whatever is wrong with it, the answer is the
-// same.
+// recognize admits the bearer of an API key or of a session's text. Whatever is wrong
+// with it, the answer is the same.
 func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, error) {
-	scope, token, found, err := e.identity.Find(ctx, identity.APIKeyText, key)
+	scope, token, found, err := e.identity.Find(ctx, identity.SessionText, key)
+	if found && err == nil {
+		return e.signedIn(ctx, scope, token, address, "")
+	}
+	scope, token, found, err = e.identity.Find(ctx, identity.APIKeyText, key)
 	if err != nil {
 		return Caller{}, err
 	}
@@ -306,6 +312,15 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 
 // again admits a caller whose call has waited: what was taken away meanwhile counts.
 func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
+	if c.Session != nil {
+		_, err := e.session(ctx, c.Scope, c.Session.Token)
+		if fault.Is(err, fault.NotFound) {
+			err = identity.Unauthenticated()
+		}
+		if err != nil {
+			return Caller{}, err
+		}
+	}
 	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
 	if fault.Is(err, fault.NotFound) {
 		return Caller{}, identity.Unauthenticated()
@@ -320,6 +335,7 @@ func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
 type amendment struct {
 	of           *dossier
 	kind         string           // leaf's kind, "role.given"
+	act          string           // leaf's act, if it is not the amender's
 	fields       []identity.Field // of the dossier, from now on
 	given, ended [][32]byte       // tokens of credentials
 	facts        []fieldWrite     // about the step
@@ -373,7 +389,7 @@ func (e *Engine) amended(ctx context.Context, by amender, a amendment, shard str
 	}
 	_, event, _ := strings.Cut(a.kind, ".")
 	set, err := e.write(ctx, &a.of.object, step{
-		shard: shard, kind: a.kind, act: by.act, at: at, tokens: tokens, record: record(event, process.Outcome{}, at), fields: fields,
+		shard: shard, kind: a.kind, act: cmp.Or(a.act, by.act), at: at, tokens: tokens, record: record(event, process.Outcome{}, at), fields: fields,
 	})
 	if err != nil {
 		return nil, err

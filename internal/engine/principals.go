@@ -233,6 +233,7 @@ func (e *Engine) DisableUser(ctx context.Context, c Caller, name string, r api.R
 			return already("user", name, "disabled")
 		}
 		p.State = identity.Disabled
+		p.Ended++
 		return e.requireAdministrator(ctx, c.Scope, &p.Principal, nil)
 	})
 }

@@ -36,7 +36,7 @@ func (e *Engine) withoutRights(ctx context.Context, scope store.Scope, b behindP
 		for _, key := range p.Keys { // one of them may have been revoked
 			a.ended = append(a.ended, key.Token)
 		}
-		p.State, p.Keys = identity.Disabled, nil
+		p.State, p.Keys, p.Password = identity.Disabled, nil, "" // which may have been another, too
 		a.fields = p.Fields()
 	case store.Group:
 		g, err := e.openGroup(ctx, scope, b.pin.Object)

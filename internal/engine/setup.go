@@ -97,7 +97,8 @@ func (e *Engine) AwaitsSetup(ctx context.Context) (until time.Time, awaits bool,
 }
 
 // Setup uses a link, once: that of an invited user makes the user active, that of a tenant
-// makes its administrator, whom the request names. Each gets an API key. Whatever is wrong
+// makes its administrator, whom the request names. Each gets an API key or, if the request
+// has one, a password. Whatever is wrong
 // with a link, the answer is the same.
 func (e *Engine) Setup(ctx context.Context, r api.SetupRequest, address string) (api.SetupDone, error) {
 	done, err := e.setUp(ctx, r, address)
@@ -114,6 +115,12 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 	}
 	if !found {
 		return api.SetupDone{}, badLink()
+	}
+	kept := ""
+	if r.Password != "" { // a hash takes long, so nothing waits for it
+		if kept, err = e.firstPassword(ctx, scope, token, r); err != nil {
+			return api.SetupDone{}, err
+		}
 	}
 	e.people.changing.Lock()
 	defer e.people.changing.Unlock()
@@ -132,9 +139,35 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 		return api.SetupDone{}, badLink()
 	}
 	if row.Object == t.id {
-		return e.setUpAdministrator(ctx, t, token, r.Name, address)
+		return e.setUpAdministrator(ctx, t, token, r.Name, kept, address)
 	}
-	return e.activate(ctx, scope, row.Object, token, address)
+	return e.activate(ctx, scope, row.Object, token, kept, address)
+}
+
+// firstPassword returns the password that a link is used with as it is kept. Whether the
+// link counts is asked again when it is used.
+func (e *Engine) firstPassword(ctx context.Context, scope store.Scope, token [32]byte, r api.SetupRequest) (string, error) {
+	row, err := e.store.Credential(ctx, scope, token)
+	if fault.Is(err, fault.NotFound) {
+		return "", badLink()
+	}
+	if err != nil {
+		return "", err
+	}
+	tenant, err := e.dossierID(ctx, scope, store.Tenant, scope.Tenant())
+	if err != nil {
+		return "", err
+	}
+	p := &principal{dossier{object: object{scope: scope}}, identity.Principal{Name: r.Name}}
+	if row.Object != tenant {
+		if p, err = e.openPrincipal(ctx, scope, row.Object); fault.Is(err, fault.NotFound) {
+			err = badLink()
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return e.keep(ctx, p, r.Password)
 }
 
 func badLink() error {
@@ -142,25 +175,30 @@ func badLink() error {
 		WithHint("a link counts once and for 24 hours; whoever made it can make another")
 }
 
-// activate uses the link of an invited user.
-func (e *Engine) activate(ctx context.Context, scope store.Scope, id store.ID, token [32]byte, address string) (api.SetupDone, error) {
+// activate uses the link of an invited user, or of one who sets another password.
+func (e *Engine) activate(ctx context.Context, scope store.Scope, id store.ID, token [32]byte, kept, address string) (api.SetupDone, error) {
 	p, err := e.openPrincipal(ctx, scope, id)
-	if fault.Is(err, fault.NotFound) || err == nil && (!p.Invitation.Redeems(token, e.moment()) || p.State != identity.Invited) {
+	if fault.Is(err, fault.NotFound) || err == nil && (!p.Invitation.Redeems(token, e.moment()) || p.State == identity.Disabled) {
 		return api.SetupDone{}, badLink()
 	}
 	if err != nil {
 		return api.SetupDone{}, err
 	}
 	a := amendment{kind: principalActivated}
+	if p.State == identity.Active {
+		if a.kind = passwordSet; kept == "" {
+			return api.SetupDone{}, fault.New(fault.Invalid, "the link sets a password, and none was given").WithCode("password_required")
+		}
+	}
 	withdraw(&p.Invitation, &a)
 	p.State = identity.Active
-	return e.letIn(ctx, p, a, address)
+	return e.letIn(ctx, p, a, kept, address)
 }
 
 // setUpAdministrator uses a tenant's link. Somebody of that name who is there already
 // gets everything back: the link is from whoever has the server's files, or there is
 // nobody yet.
-func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]byte, name, address string) (api.SetupDone, error) {
+func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]byte, name, kept, address string) (api.SetupDone, error) {
 	if !t.Setup.Redeems(token, e.moment()) {
 		return api.SetupDone{}, badLink()
 	}
@@ -182,7 +220,7 @@ func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]by
 	a := amendment{kind: principalActivated}
 	withdraw(&p.Invitation, &a)
 	p.State, p.Roles = identity.Active, firstRoles(t.scope, p.Roles)
-	return e.letIn(ctx, p, a, address, used)
+	return e.letIn(ctx, p, a, kept, address, used)
 }
 
 // firstRoles adds those of a first administrator to the roles that somebody has.
@@ -196,16 +234,23 @@ func firstRoles(scope store.Scope, has []access.Role) []access.Role {
 	return roles
 }
 
-// letIn gives a principal who used a link the first API key.
-func (e *Engine) letIn(ctx context.Context, p *principal, a amendment, address string, more ...amendment) (api.SetupDone, error) {
-	key, err := e.addKey(ctx, p, identity.APIKey{Name: "setup"}, &a)
-	if err != nil {
-		return api.SetupDone{}, err
+// letIn gives a principal who used a link the first API key or, where they brought one, a
+// password.
+func (e *Engine) letIn(ctx context.Context, p *principal, a amendment, kept, address string, more ...amendment) (api.SetupDone, error) {
+	done := api.SetupDone{Tenant: p.scope.Tenant(), User: p.Name}
+	if kept != "" {
+		p.setPassword(kept, &a)
+	} else {
+		key, err := e.addKey(ctx, p, identity.APIKey{Name: "setup"}, &a)
+		if err != nil {
+			return api.SetupDone{}, err
+		}
+		done.Key = &key
 	}
 	a.of, a.fields = &p.dossier, p.Fields()
 	by := amender{act: "user", actor: actorOf(Caller{Principal: p.Name, Address: address})}
 	if err := e.amend(ctx, p.scope, by, append([]amendment{a}, more...)...); err != nil {
 		return api.SetupDone{}, err
 	}
-	return api.SetupDone{Tenant: p.scope.Tenant(), User: p.Name, Key: key}, nil
+	return done, nil
 }

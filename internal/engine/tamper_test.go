@@ -67,6 +67,9 @@ var free = map[string]string{
 	"pinned_leaves.tenant":     "as good as deleted",
 	"pinned_leaves.object":     "likewise; the check names what is pinned and not there",
 	"readers/delete":           "that reader is refused",
+	"sessions.tenant":          "as good as deleted",
+	"sessions/delete":          "that person signs in again",
+	"sessions/set back":        "of one that has ended the log says so, and by what was used since none ends later: TestNobodyIsSignedInBySQL",
 }
 
 // world is a database with something in every table, and an older state of it.
@@ -79,6 +82,7 @@ type world struct {
 	readers   []string // of the log
 	entries   []store.ID
 	bob       string // whose API key this is
+	session   string // text of Zoe's
 	old       string // data directory before the last steps
 }
 
@@ -266,6 +270,11 @@ func (w *world) employ(t *testing.T, env *testenv.Env) (grant string) {
 	if _, err := env.Engine.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "bob", Scopes: []string{"task:*"}}, ""); err != nil {
 		t.Fatal(err)
 	}
+	personWithPassword(t, env, "zoe")
+	personWithPassword(t, env, "cab")
+	session(t, env, "zoe", home)
+	session(t, env, "cab", home)
+	w.session = session(t, env, "zoe", home).Text
 	return give(t, env, api.GrantRequest{User: "bob", Right: "manage", Process: "*"}).ID
 }
 
@@ -305,7 +314,13 @@ func (w *world) readPeople(ctx context.Context, e *engine.Engine, ann engine.Cal
 	if _, err := e.APIKeys(ctx, ann, "", engine.Page{}); err != nil {
 		return err
 	}
-	_, err := e.Authenticate(ctx, w.bob, "192.0.2.1")
+	if _, err := e.Authenticate(ctx, w.bob, "192.0.2.1"); err != nil {
+		return err
+	}
+	if _, err := e.Sessions(ctx, ann, "", engine.Page{}); err != nil {
+		return err
+	}
+	_, err := e.Authenticate(ctx, w.session, home.Address)
 	return err
 }
 

@@ -155,6 +155,7 @@ func (e *Engine) setTenant(ctx context.Context, c Caller, ch change, kind string
 			return amendment{}, already("tenant", ch.name, string(to))
 		}
 		t.State = to
+		t.Ended++
 		return amendment{kind: kind}, nil
 	})
 	if err != nil {

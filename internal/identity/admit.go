@@ -17,9 +17,10 @@ type Caller struct {
 	Scope     store.Scope // the tenant the caller was admitted to
 	Principal string      // the principal's name
 	Who       *access.Effective
-	Key       string // id of the credential that was used
-	Address   string // network address the request came from
-	Rules     *Rules // of the tenant
+	Key       string   // id of the credential that was used
+	Address   string   // network address the request came from
+	Rules     *Rules   // of the tenant
+	Session   *Session // that they are signed in by; nil: they used an API key
 
 	token [32]byte // of the credential
 }
@@ -39,6 +40,10 @@ type Known struct {
 	rules  *Rules
 	active bool
 	keys   []knownKey
+	ended  Generations
+
+	password string // as it is kept
+	alone    Caller // without a credential
 }
 
 // knownKey is a key and whom it admits.
@@ -49,7 +54,12 @@ type knownKey struct {
 
 // NewKnown returns a principal of a tenant with the groups that it is in.
 func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
-	k := &Known{who: together(scope, r.Tenant, p, groups), rules: r, active: p.State == Active && r.Tenant.State == Active}
+	k := &Known{
+		who: together(scope, r.Tenant, p, groups), rules: r, active: p.State == Active && r.Tenant.State == Active,
+		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password,
+	}
+	who := k.who
+	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r}
 	for _, key := range p.Keys {
 		who := k.who
 		who.Scopes = key.Scopes
@@ -99,8 +109,35 @@ func (k *Known) Admit(token [32]byte, address string, at time.Time) (Caller, err
 // From reports whether the principal may come from an address.
 func (k *Known) From(address string) bool { return k.rules.Tenant.Networks.Allow(k.who.Roles, address) }
 
+// AdmitSession admits who is signed in by a session, from an address, as Admit does.
+func (k *Known) AdmitSession(s *Session, address string, at time.Time) (Caller, error) {
+	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) {
+		return Caller{}, Unauthenticated()
+	}
+	c := k.alone
+	c.Key, c.Address, c.Session, c.token = s.ID.String(), address, s, s.Token
+	return c, nil
+}
+
+// SignsIn reports whether a session of the principal can begin from an address: it is a
+// person who may come in, from there.
+func (k *Known) SignsIn(address string) bool {
+	return k.active && k.who.Kind == access.User && k.From(address)
+}
+
+// Password is the password as it is kept; empty: there is none.
+func (k *Known) Password() string { return k.password }
+
+// Ended are the generations of sessions that begin now.
+func (k *Known) Ended() Generations { return k.ended }
+
 // Again admits a caller who was admitted before, by what is known now.
-func (k *Known) Again(c Caller, at time.Time) (Caller, error) { return k.Admit(c.token, c.Address, at) }
+func (k *Known) Again(c Caller, at time.Time) (Caller, error) {
+	if c.Session != nil {
+		return k.AdmitSession(c.Session, c.Address, at)
+	}
+	return k.Admit(c.token, c.Address, at)
+}
 
 // key returns the key of a token; nil: there is none. How long it takes says nothing
 // about the tokens that there are.
@@ -115,7 +152,11 @@ func (k *Known) key(token [32]byte) (found *knownKey) {
 
 // SignsIn reports whether a principal has a way to sign in at a time.
 func (p *Principal) SignsIn(at time.Time) bool {
-	return p.State == Active && slices.ContainsFunc(p.Keys, func(k APIKey) bool { return k.Expires.IsZero() || at.Before(k.Expires) })
+	return p.State == Active && (p.Password != "" && p.Kind == access.User || p.hasKey(at))
+}
+
+func (p *Principal) hasKey(at time.Time) bool {
+	return slices.ContainsFunc(p.Keys, func(k APIKey) bool { return k.Expires.IsZero() || at.Before(k.Expires) })
 }
 
 // Redeems reports whether the link is the one of a token, and still counts.
@@ -136,5 +177,5 @@ func within(address string, networks []netip.Prefix) bool {
 // Unauthenticated is the answer to whatever is wrong with a credential.
 func Unauthenticated() error {
 	return fault.New(fault.Denied, "the credential is missing, malformed or does not count").
-		WithCode("unauthenticated").WithHint("send the header Authorization: Bearer usk_... with an API key that is neither expired nor revoked")
+		WithCode("unauthenticated").WithHint("send the header Authorization: Bearer usk_... with an API key that is neither expired nor revoked, or sign in")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/blindindex"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -85,6 +86,23 @@ func (d *Directory) Token(ctx context.Context, scope store.Scope, kind Credentia
 		return [32]byte{}, err
 	}
 	return blindindex.Token(keys[len(keys)-1], kind.purpose(), text), nil
+}
+
+// Exists reports whether there is a tenant of a name, which may be anything.
+func (d *Directory) Exists(ctx context.Context, tenant string) (bool, error) {
+	if CheckTenantName(tenant) != nil {
+		return false, nil
+	}
+	return d.exists(ctx, tenant)
+}
+
+// PasswordMAC returns the keyed hash that is kept of a tenant's passwords.
+func (d *Directory) PasswordMAC(ctx context.Context, scope store.Scope) (password.MAC, error) {
+	keys, err := d.cfg.Ring.IndexKeys(ctx, scope.Tenant())
+	if err != nil {
+		return nil, err
+	}
+	return func(hash []byte) [32]byte { return blindindex.Token(keys[len(keys)-1], "password", string(hash)) }, nil
 }
 
 // unseal opens a row under the audit key that it was sealed under.

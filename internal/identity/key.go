@@ -21,9 +21,10 @@ type Credential string
 
 // The kinds of credentials.
 const (
-	APIKeyText Credential = "usk_"
-	LinkText   Credential = "usi_" // invites somebody, once
-	readerText Credential = "usl_" // stands in the path of a reader of the log
+	APIKeyText  Credential = "usk_"
+	LinkText    Credential = "usi_" // invites somebody, once
+	SessionText Credential = "uss_" // says who is signed in
+	readerText  Credential = "usl_" // stands in the path of a reader of the log
 )
 
 var base = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -61,6 +62,8 @@ func (c Credential) purpose() string {
 		return "api_key"
 	case LinkText:
 		return "invitation"
+	case SessionText:
+		return "session"
 	}
 	return "reader"
 }

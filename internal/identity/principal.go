@@ -35,6 +35,8 @@ type Principal struct {
 	Grants     []access.Grant
 	Keys       []APIKey
 	Invitation Link
+	Password   string // as package password writes it; empty: none
+	Ended      int64  // how often all their sessions were ended
 }
 
 // APIKey is a key that counts; one that is revoked is not kept.
@@ -70,6 +72,7 @@ type Tenant struct {
 	State   State    // Active or Disabled
 	Setup   Link     // makes its first administrator
 	Issuers []Issuer // whose word counts for who calls
+	Ended   int64    // how often all sessions of the tenant were ended
 	Settings
 	Proposals []Proposal // of deployments
 }
@@ -111,6 +114,8 @@ func (p *Principal) Fields() []Field {
 		{"grants", grants(p.Grants)},
 		{"keys", keys},
 		{"invitation", p.Invitation.value()},
+		{"password", canon.String(p.Password)},
+		{"sessions", count(p.Ended)},
 	}
 }
 
@@ -122,6 +127,7 @@ func ParsePrincipal(values map[string]canon.Value) (Principal, error) {
 		Display: textOf(entryOf(profile, "display")), Mail: textOf(entryOf(profile, "mail")),
 		State: State(textOf(values["state"])), Roles: textsOf[access.Role](values["roles"]), Groups: textsOf[string](values["groups"]),
 		Grants: listOf(values["grants"], grantOf), Keys: listOf(values["keys"], keyOf), Invitation: linkOf(values["invitation"]),
+		Password: textOf(values["password"]), Ended: countOf(values["sessions"]),
 	}
 	return p, same("principal", p.Fields(), values)
 }
@@ -180,6 +186,7 @@ func (t *Tenant) Fields() []Field {
 		Field{"profile", contextOf(text("name", t.Name), text("display", t.Display))},
 		Field{"state", canon.String(t.State)},
 		Field{"setup", t.Setup.value()},
+		Field{"sessions", count(t.Ended)},
 		Field{"issuers", issuers(t.Issuers)},
 		Field{"proposals", proposals(t.Proposals)},
 	)
@@ -192,6 +199,7 @@ func ParseTenant(values map[string]canon.Value) (Tenant, error) {
 		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
 		State: State(textOf(values["state"])), Setup: linkOf(values["setup"]), Settings: settingsOf(values), Proposals: listOf(values["proposals"], proposalOf),
 		Issuers: listOf(values["issuers"], issuerOf),
+		Ended:   countOf(values["sessions"]),
 	}
 	return t, same("tenant", t.Fields(), values)
 }

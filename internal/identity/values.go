@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/hex"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/underseal/underseal/internal/access"
@@ -50,6 +51,9 @@ func grants(list []access.Grant) canon.List {
 	return out
 }
 
+// count is a number as it is sealed.
+func count(n int64) canon.Value { return canon.String(strconv.FormatInt(n, 10)) }
+
 // timeItem is a time as it is sealed; the zero time is empty.
 func timeItem(t time.Time) canon.Value {
 	if t.IsZero() {
@@ -93,6 +97,11 @@ func networkOf(v canon.Value) netip.Prefix {
 func timeOf(v canon.Value) time.Time {
 	t, _ := time.Parse(time.RFC3339Nano, textOf(v))
 	return t
+}
+
+func countOf(v canon.Value) int64 {
+	n, _ := strconv.ParseInt(textOf(v), 10, 64)
+	return n
 }
 
 func tokenOf(v canon.Value) (token [32]byte) {

@@ -25,6 +25,7 @@ type Rates struct {
 	Key     Rate // one API key, whoever's it is
 	Tenant  Rate // everybody of a tenant together
 	Address Rate // calls without a good credential, by IPv4 address or IPv6 /64
+	SignIn  Rate // signing in to one account from one address, and four times as often from all
 }
 
 // Config says how a Limiter works.
@@ -60,7 +61,7 @@ func (r Rate) or(own *Rate) Rate {
 
 // Refused says which limit a call would exceed, and for how long still.
 type Refused struct {
-	Limit string // "user", "key", "tenant" or "address"; empty: the call is admitted
+	Limit string // "user", "key", "tenant", "address" or "sign_in"; empty: the call is admitted
 	Wait  time.Duration
 }
 
@@ -212,6 +213,22 @@ func (l *Limiter) Good(credential string) {
 	if l.config.Rates.Address.Calls > 0 {
 		l.good.add(maphash.String(l.seed, credential))
 	}
+}
+
+// SignIn takes a try to sign in to an account, which need not be there. Who tries many
+// from one address is refused first, and does not shut out the account's own people, who
+// come from elsewhere.
+func (l *Limiter) SignIn(address netip.Addr, tenant, name string) Refused {
+	here, all := l.config.Rates.SignIn, l.config.Rates.SignIn
+	all.Calls *= 4
+	account := tenant + " " + name // no tenant's name has a space
+	if wait := l.take(here, Bucket{Limit: "sign_in", Name: addressBucket(address).Name + " " + account}); wait > 0 {
+		return Refused{"sign_in", wait}
+	}
+	if wait := l.take(all, Bucket{Limit: "sign_in", Name: account}); wait > 0 {
+		return Refused{"sign_in", wait}
+	}
+	return Refused{}
 }
 
 // addressBucket names what of an address its holder cannot change at will: IPv6 is

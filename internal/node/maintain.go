@@ -29,6 +29,8 @@ func (n *Node) jobs() []job {
 		{"collect files", time.Hour, n.collectFiles},
 		{"sweep limits", time.Hour, n.sweepLimits},
 		{"write down when API keys were used", time.Hour, n.Engine.WriteUses},
+		{"write down when sessions were used", 5 * time.Minute, n.Engine.WriteSessionUses},
+		{"sweep sessions", time.Hour, n.Engine.SweepSessions},
 		{"replay erasures", replayEvery, func(ctx context.Context) error { n.Engine.ReplayWaiting(ctx); n.tellWaiting(); return nil }},
 		{"check key services", keysEvery, n.checkKeys},
 		{"erase what is due", time.Minute, n.Engine.EraseDue},

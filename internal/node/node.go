@@ -23,6 +23,7 @@ import (
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/runner"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
@@ -69,6 +70,9 @@ type Config struct {
 	ErasureDelay time.Duration
 	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
 	ErasureEpoch time.Duration
+	// SessionAge and SessionIdle are those of the engine's configuration, like Breached.
+	SessionAge, SessionIdle time.Duration
+	Breached                password.Breached
 	// Limits say how often each may call. On Postgres all servers count together.
 	Limits limit.Rates
 	// CheckRate is how many rows a second are compared with the log in the background;
@@ -198,6 +202,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
 		Blobs: n.blobs, Files: cfg.Files, ErasureDelay: cfg.ErasureDelay, ErasureEpoch: cfg.ErasureEpoch,
+		SessionAge: cfg.SessionAge, SessionIdle: cfg.SessionIdle, Breached: cfg.Breached,
 	})
 	if err != nil {
 		return err
@@ -217,6 +222,10 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if cfg.Restored {
+		// Some may have been ended since.
+		if err := n.db.DeleteAllSessions(ctx); err != nil {
+			return err
+		}
 		if err := n.db.SetRestoring(ctx, false); err != nil {
 			return err
 		}
@@ -422,6 +431,9 @@ func (n *Node) Close() error {
 		err = n.Engine.TellRefusals(context.Background(), true)
 		if err := n.Engine.WriteUses(context.Background()); err != nil { // as good as a crash
 			n.log.Warn("when API keys were used could not be written down", "error", err)
+		}
+		if err := n.Engine.WriteSessionUses(context.Background()); err != nil { // likewise
+			n.log.Warn("when sessions were used could not be written down", "error", err)
 		}
 	}
 	if n.sequencer != nil {

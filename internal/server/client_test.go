@@ -34,6 +34,7 @@ func TestClientCallsEveryRoute(t *testing.T) {
 	}
 	all := callAll(t.Context(), c)
 	_, all["Setup"] = client.Setup(t.Context(), config, api.SetupRequest{Link: "usi_x", Name: "zoe"})
+	_, all["SignIn"] = client.SignIn(t.Context(), config, api.SignInRequest{Tenant: "t", Name: "n", Password: "p"})
 	for name, err := range all {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -152,6 +153,14 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["CreateAPIKey"] = c.CreateAPIKey(ctx, api.APIKeyRequest{User: "zoe"})
 	_, errs["RotateAPIKey"] = c.RotateAPIKey(ctx, "1.2", api.RotateAPIKeyRequest{})
 	_, errs["RevokeAPIKey"] = c.RevokeAPIKey(ctx, "1.2", "stolen")
+	_, errs["SignOut"] = c.SignOut(ctx)
+	_, errs["Verify"] = c.Verify(ctx, "p")
+	_, errs["SetPassword"] = c.SetPassword(ctx, api.PasswordRequest{New: "p"})
+	_, errs["ResetPassword"] = c.ResetPassword(ctx, "zoe", "")
+	_, errs["Sessions"] = c.Sessions(ctx, api.SessionsQuery{User: "zoe", Page: page})
+	_, errs["RevokeSession"] = c.RevokeSession(ctx, "1")
+	_, errs["EndUserSessions"] = c.EndUserSessions(ctx, "zoe", "")
+	_, errs["EndAllSessions"] = c.EndAllSessions(ctx, "")
 	_, errs["Tenants"] = c.Tenants(ctx)
 	_, errs["CreateTenant"] = c.CreateTenant(ctx, api.TenantRequest{Name: "acme"})
 	_, errs["InviteAdministrator"] = c.InviteAdministrator(ctx, "acme", "lost")

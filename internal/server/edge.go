@@ -45,17 +45,22 @@ func names(hosts []string, header string) bool {
 	if len(hosts) == 0 || header == "" {
 		return true
 	}
-	host := header
-	if name, _, err := net.SplitHostPort(header); err == nil {
-		host = name
-	}
-	host = strings.TrimSuffix(strings.Trim(host, "[]"), ".")
+	host := hostOf(header)
 	for _, h := range hosts {
 		if strings.EqualFold(h, host) {
 			return true
 		}
 	}
 	return false
+}
+
+// hostOf is the name in a Host header, without the port.
+func hostOf(header string) string {
+	host := header
+	if name, _, err := net.SplitHostPort(header); err == nil {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
 // OnlyHosts refuses requests for other hosts, so that a page whose name leads to this
@@ -73,26 +78,56 @@ func OnlyHosts(hosts []string, h http.Handler) http.Handler {
 // authenticate finds the caller, and refuses who calls too often.
 func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	limits := x.server.config.Limits
-	key, err := bearer(x.r.Header["Authorization"])
-	if refused := limits.Stranger(address, key); refused.Wait > 0 {
+	shown, cookie, err := x.credential()
+	if refused := limits.Stranger(address, shown); refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
-	if err == nil {
-		x.caller, err = x.server.engine.Authenticate(ctx, key, addressText(address))
+	switch {
+	case err != nil:
+	case cookie:
+		x.caller, err = x.server.engine.AuthenticateCookie(ctx, shown, hostOf(x.r.Host), addressText(address))
+	default:
+		x.caller, err = x.server.engine.Authenticate(ctx, shown, addressText(address))
 	}
 	switch {
 	case fault.CodeOf(err) == api.CodeUnauthenticated:
-		limits.Failed(address, key)
+		limits.Failed(address, shown)
 		return err
 	case err != nil:
 		return err
 	}
-	limits.Good(key)
+	limits.Good(shown)
 	refused := limits.Admit(limit.Call{Tenant: x.caller.Scope.Tenant(), Principal: x.caller.Principal, Key: x.caller.Key, Own: x.caller.Limits()})
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
 	return nil
+}
+
+// credential returns what the request shows: the header for programs or else a browser's
+// cookie, which counts for what a page of this very host sends.
+func (x *exchange) credential() (text string, cookie bool, err error) {
+	cookies := x.r.CookiesNamed(cookieName)
+	if len(cookies) == 0 || len(x.r.Header["Authorization"]) > 0 {
+		text, err = bearer(x.r.Header["Authorization"])
+		return text, false, err
+	}
+	if len(cookies) > 1 || !isVisible(cookies[0].Value, 512) { // one of them is not ours
+		return "", true, unauthenticated("the cookie %s is there twice, or malformed", cookieName)
+	}
+	return cookies[0].Value, true, x.sameSite()
+}
+
+// sameSite refuses what a browser sends with its cookies from the page of another site,
+// whatever it asks for, and changes by who does not say where they come from: every
+// browser that keeps such cookies does.
+func (x *exchange) sameSite() error {
+	site := x.r.Header.Get("Sec-Fetch-Site")
+	reads := x.r.Method == http.MethodGet || x.r.Method == http.MethodHead
+	if site == "same-origin" || site == "none" || site == "" && (reads || x.r.Header.Get("Origin") != "") {
+		return nil
+	}
+	return fault.New(fault.Denied, "a browser sends this from the page of another site, or does not say from where").WithCode(api.CodeCrossOrigin)
 }
 
 // unknown refuses an address that calls too often where no credential is asked for.
@@ -115,4 +150,5 @@ func (x *exchange) tooMany(refused limit.Refused) error {
 }
 
 // limited says what each limit is for.
-var limited = map[string]string{"user": "person", "key": "API key", "tenant": "tenant", "address": "address without a good credential"}
+var limited = map[string]string{"user": "person", "key": "API key", "tenant": "tenant", "address": "address without a good credential",
+	"sign_in": "person, who signs in,"}

@@ -98,6 +98,17 @@ type Engine interface {
 	RegisterSigner(ctx context.Context, c identity.Caller, in api.SignerRequest, idem string) (api.Signer, error)
 	RotateSigner(ctx context.Context, c identity.Caller, name string, in api.RotateSignerRequest, idem string) (api.Signer, error)
 	RevokeSigner(ctx context.Context, c identity.Caller, name string, in api.RevokeSignerRequest, idem string) (api.Signer, error)
+	// AuthenticateCookie is Authenticate for what a browser showed to a host.
+	AuthenticateCookie(ctx context.Context, text, host, address string) (identity.Caller, error)
+	SignIn(ctx context.Context, in api.SignInRequest, from engine.From) (api.NewSession, error)
+	SignOut(ctx context.Context, c identity.Caller) (api.Session, error)
+	Verify(ctx context.Context, c identity.Caller, in api.VerifyRequest, from engine.From) (api.NewSession, error)
+	SetPassword(ctx context.Context, c identity.Caller, in api.PasswordRequest, from engine.From) (api.PasswordSet, error)
+	ResetPassword(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Invited, error)
+	Sessions(ctx context.Context, c identity.Caller, user string, p engine.Page) (api.Sessions, error)
+	RevokeSession(ctx context.Context, c identity.Caller, id string) (api.Session, error)
+	EndUserSessions(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error)
+	EndAllSessions(ctx context.Context, c identity.Caller, in api.ReasonRequest, idem string) (api.Tenant, error)
 	// Setup uses a link of somebody who has no other credential.
 	Setup(ctx context.Context, in api.SetupRequest, address string) (api.SetupDone, error)
 	Me(ctx context.Context, c identity.Caller) (api.Me, error)

@@ -62,7 +62,7 @@ func bearer(headers []string) (string, error) {
 
 func unauthenticated(format string, args ...any) error {
 	return fault.New(fault.Denied, format, args...).WithCode(api.CodeUnauthenticated).
-		WithHint("send an API key that is neither expired nor revoked")
+		WithHint("send an API key that is neither expired nor revoked, or sign in")
 }
 
 // readHead reads the path and the idempotency key.

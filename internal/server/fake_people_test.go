@@ -13,6 +13,65 @@ func (e *fakeEngine) Setup(_ context.Context, in api.SetupRequest, address strin
 	return api.SetupDone{}, err
 }
 
+func (e *fakeEngine) AuthenticateCookie(_ context.Context, text, host, address string) (identity.Caller, error) {
+	e.asked.Add(1)
+	if text != goodSession || host != "seal.example.org" {
+		return identity.Caller{}, identity.Unauthenticated()
+	}
+	return identity.Caller{Principal: "p-1", Address: address, Session: &identity.Session{Host: host}}, nil
+}
+
+func (e *fakeEngine) SignIn(_ context.Context, in api.SignInRequest, from engine.From) (api.NewSession, error) {
+	_, err := e.note("SignIn", identity.Caller{Address: from.Address}, from.Host, from.Former, in)
+	return newSession(from), err
+}
+
+// newSession is a session as it would be begun.
+func newSession(from engine.From) api.NewSession {
+	return api.NewSession{Session: api.Session{ID: "s-1", Cookie: from.Host != ""}, Text: goodSession}
+}
+
+func (e *fakeEngine) SignOut(_ context.Context, c identity.Caller) (api.Session, error) {
+	_, err := e.note("SignOut", c, "", "", nil)
+	return api.Session{ID: "s-1", Cookie: c.Session != nil && c.Session.Host != ""}, err
+}
+
+func (e *fakeEngine) Verify(_ context.Context, c identity.Caller, in api.VerifyRequest, from engine.From) (api.NewSession, error) {
+	_, err := e.note("Verify", c, from.Host, "", in)
+	return newSession(from), err
+}
+
+func (e *fakeEngine) SetPassword(_ context.Context, c identity.Caller, in api.PasswordRequest, from engine.From) (api.PasswordSet, error) {
+	_, err := e.note("SetPassword", c, from.Host, "", in)
+	s := newSession(from)
+	return api.PasswordSet{Session: &s}, err
+}
+
+func (e *fakeEngine) ResetPassword(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Invited, error) {
+	_, err := e.note("ResetPassword", c, name, idem, in)
+	return api.Invited{}, err
+}
+
+func (e *fakeEngine) Sessions(_ context.Context, c identity.Caller, user string, p engine.Page) (api.Sessions, error) {
+	_, err := e.note("Sessions", c, "", "", api.SessionsQuery{User: user, Page: api.Page(p)})
+	return api.Sessions{}, err
+}
+
+func (e *fakeEngine) RevokeSession(_ context.Context, c identity.Caller, id string) (api.Session, error) {
+	_, err := e.note("RevokeSession", c, id, "", nil)
+	return api.Session{}, err
+}
+
+func (e *fakeEngine) EndUserSessions(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error) {
+	_, err := e.note("EndUserSessions", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) EndAllSessions(_ context.Context, c identity.Caller, in api.ReasonRequest, idem string) (api.Tenant, error) {
+	_, err := e.note("EndAllSessions", c, "", idem, in)
+	return api.Tenant{}, err
+}
+
 func (e *fakeEngine) Me(_ context.Context, c identity.Caller) (api.Me, error) {
 	_, err := e.note("Me", c, "", "", nil)
 	return api.Me{}, err

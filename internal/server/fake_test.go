@@ -21,7 +21,10 @@ import (
 	"github.com/underseal/underseal/internal/server"
 )
 
-const goodKey = "usk_good"
+const (
+	goodKey     = "usk_good"
+	goodSession = "uss_good"
+)
 
 // fakeEngine answers every use case with what was asked of it, so that a test
 // sees what came through the transport. Its hooks say otherwise where set.

@@ -17,7 +17,7 @@ import (
 // operations lists every route of the API.
 func (s *Server) operations() []*operation {
 	return slices.Concat(
-		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.signerRoutes(), s.peopleRoutes(), s.settingsRoutes(), s.fileRoutes(), s.logRoutes(), s.auditRoutes(), s.integrityRoutes(), s.ownRoutes())
+		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.signerRoutes(), s.peopleRoutes(), s.sessionRoutes(), s.settingsRoutes(), s.fileRoutes(), s.logRoutes(), s.auditRoutes(), s.integrityRoutes(), s.ownRoutes())
 }
 
 func (s *Server) processRoutes() []*operation {

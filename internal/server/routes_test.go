@@ -117,6 +117,14 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/apikeys", `{"user":"ocr","expires":"2031-01-31T12:00:00Z"}`, "CreateAPIKey", "", api.APIKeyRequest{User: "ocr", Expires: &in2031}},
 		{"POST", "/v1/apikeys/1.2/rotate", `{"overlap_ms":0}`, "RotateAPIKey", "1.2", api.RotateAPIKeyRequest{OverlapMS: &zero}},
 		{"POST", "/v1/apikeys/1.2/revoke", "", "RevokeAPIKey", "1.2", api.ReasonRequest{}},
+		{"POST", "/v1/me/sign-out", "", "SignOut", "", nil},
+		{"POST", "/v1/me/verify", `{"password":"x"}`, "Verify", "", api.VerifyRequest{Password: "x"}},
+		{"PUT", "/v1/me/password", `{"old":"x","new":"y"}`, "SetPassword", "", api.PasswordRequest{Old: "x", New: "y"}},
+		{"GET", "/v1/sessions?user=zoe&limit=2", "", "Sessions", "", api.SessionsQuery{User: "zoe", Page: api.Page{Limit: 2}}},
+		{"POST", "/v1/sessions/1/revoke", "", "RevokeSession", "1", nil},
+		{"POST", "/v1/sessions/end", `{"reason":"r"}`, "EndAllSessions", "", api.ReasonRequest{Reason: "r"}},
+		{"POST", "/v1/users/zoe/end-sessions", `{"reason":"r"}`, "EndUserSessions", "zoe", api.ReasonRequest{Reason: "r"}},
+		{"POST", "/v1/users/zoe/reset-password", "", "ResetPassword", "zoe", api.ReasonRequest{}},
 		{"GET", "/v1/tenants", "", "Tenants", "", nil},
 		{"POST", "/v1/tenants", `{"name":"acme","display":"Acme"}`, "CreateTenant", "", api.TenantRequest{Name: "acme", Display: "Acme"}},
 		{"POST", "/v1/tenants/acme/invite", "", "InviteAdministrator", "acme", api.ReasonRequest{}},
@@ -146,7 +154,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 				t.Errorf("%.200s is said to be %q", w.Body, got)
 			}
 			idem := "k-1"
-			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "TestPolicies" || strings.HasPrefix(c.path, "/v1/deployments/") || c.name == "StartCheck" {
+			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "TestPolicies" || strings.HasPrefix(c.path, "/v1/deployments/") || c.name == "StartCheck" || unkeyedSessions[c.name] {
 				idem = ""
 			}
 			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
@@ -207,17 +215,24 @@ func readSpec(t *testing.T) spec {
 	return s
 }
 
+// unkeyedSessions take no idempotency key.
+var unkeyedSessions = map[string]bool{"SignOut": true, "Verify": true, "SetPassword": true, "RevokeSession": true}
+
 // Every route that is not named here must refuse a call without credentials,
 // and the document must say so.
 func TestEveryRouteNeedsCredentials(t *testing.T) {
-	public := map[string]string{"/healthz": "", "/readyz": "", "/openapi.json": "", "/v1/setup": `{"link":"usi_x"}`} // and what is sent
+	public := map[string]string{"/healthz": "", "/readyz": "", "/openapi.json": "", "/v1/setup": `{"link":"usi_x"}`, "POST /v1/sessions": `{"tenant":"t","name":"n","password":"p"}`} // and what is sent
 	s := newServer(t, &fakeEngine{})
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
-			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), public[path])
+			named := path
+			if _, ok := public[path]; !ok {
+				named = strings.ToUpper(method) + " " + path
+			}
+			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), public[named])
 			r.Header.Del("Authorization")
 			w := serve(s, r)
-			if _, ok := public[path]; ok {
+			if _, ok := public[named]; ok {
 				if w.Code != 200 || len(o.Security) != 0 {
 					t.Errorf("%s %s = %d without credentials, security %v; want 200, none", method, path, w.Code, o.Security)
 				}
@@ -231,7 +246,8 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 }
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
-	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true, "approveDeployment": true, "withdrawDeployment": true, "testPolicies": true}
+	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true, "approveDeployment": true, "withdrawDeployment": true, "testPolicies": true,
+		"signIn": true, "signOut": true, "verify": true, "setPassword": true, "revokeSession": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool

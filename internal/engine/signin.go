@@ -1,0 +1,215 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/password"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// passwordSet is the step by which a principal gets a password.
+const passwordSet = "password.set"
+
+// badSignIn is the answer to whatever is wrong with who signs in.
+func badSignIn() error {
+	return fault.New(fault.Denied, "nobody is signed in by this company, name and password").WithCode("unauthenticated").
+		WithHint("an administrator can make a link that sets another password")
+}
+
+// SignIn begins a session of who knows a password. Whatever is wrong (there is no such
+// tenant or person, they have no password or another, they are disabled or not allowed in
+// from there), the answer is the same, and takes as long.
+func (e *Engine) SignIn(ctx context.Context, in api.SignInRequest, from From) (api.NewSession, error) {
+	there, err := e.identity.Exists(ctx, in.Tenant)
+	if err != nil {
+		return api.NewSession{}, err
+	}
+	if !there {
+		return api.NewSession{}, e.turnAway(ctx, in, from)
+	}
+	scope := e.TenantScope(in.Tenant)
+	known, err := e.knownPrincipal(ctx, scope, in.Name)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return api.NewSession{}, err
+	}
+	if err := e.verify(ctx, scope, known, in.Password, from); err != nil {
+		return api.NewSession{}, err
+	}
+	return e.beginSession(ctx, signIn{scope: scope, principal: in.Name, how: identity.ByPassword, from: from})
+}
+
+// turnAway answers who names no tenant.
+func (e *Engine) turnAway(ctx context.Context, in api.SignInRequest, from From) error {
+	err := e.passwords.Pretend(ctx, in.Tenant, func() error {
+		_, err := password.Matches("", in.Password, func([]byte) [32]byte { return [32]byte{} })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	e.strange(ctx, from.Address)
+	return badSignIn()
+}
+
+// verify requires that somebody, who may be nobody (nil), can come in and knows their
+// password. The tenant's log is told of who does not.
+func (e *Engine) verify(ctx context.Context, scope store.Scope, known *identity.Known, text string, from From) error {
+	mac, err := e.identity.PasswordMAC(ctx, scope)
+	if err != nil {
+		return err
+	}
+	kept, name := "", ""
+	if known != nil {
+		kept, name = known.Password(), known.Who().Name
+	}
+	matches := false
+	err = e.passwords.Do(ctx, scope.Tenant(), func() (err error) {
+		matches, err = password.Matches(kept, text, mac)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if matches && known.SignsIn(from.Address) {
+		return nil
+	}
+	who := name
+	if name == "" { // what was typed may be anything, such as a password
+		who = prefixOf(from.Address)
+	}
+	e.strangers.note(ctx, Caller{Scope: scope, Principal: name, Address: from.Address}, who, "", "")
+	return badSignIn()
+}
+
+// Verify proves once more that the caller is who signed in, which what weighs more may
+// ask for. Another session takes the place of theirs.
+func (e *Engine) Verify(ctx context.Context, c Caller, in api.VerifyRequest, from From) (api.NewSession, error) {
+	if err := signedInBySession(c); err != nil {
+		return api.NewSession{}, err
+	}
+	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+	if err == nil {
+		err = e.verifyAgain(ctx, c, known, in.Password, from)
+	}
+	if err != nil {
+		return api.NewSession{}, err
+	}
+	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: identity.ByPassword, from: from, instead: c.Session})
+}
+
+// verifyAgain is verify for who is signed in: that they do not know the password does not
+// sign them out.
+func (e *Engine) verifyAgain(ctx context.Context, c Caller, known *identity.Known, text string, from From) error {
+	err := e.verify(ctx, c.Scope, known, text, from)
+	if fault.CodeOf(err) == "unauthenticated" {
+		err = fault.New(fault.Denied, "this is not the password of %s", c.Principal).WithCode("wrong_password")
+	}
+	return err
+}
+
+// SetPassword sets the caller's own password, which only whoever knows the one that there
+// is can do. All their sessions end; who asks by one gets another.
+func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordRequest, from From) (api.PasswordSet, error) {
+	if err := e.admitted(c.Scope); err != nil {
+		return api.PasswordSet{}, err
+	}
+	if c.Who.Principal().Kind != access.User {
+		return api.PasswordSet{}, fault.New(fault.Conflict, "a program has no password").WithCode("no_person").WithHint("it has API keys")
+	}
+	if err := notMightier(c, identity.APIKey{}); err != nil {
+		return api.PasswordSet{}, err
+	}
+	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+	if err != nil {
+		return api.PasswordSet{}, err
+	}
+	if known.Password() != "" {
+		if err := e.verifyAgain(ctx, c, known, in.Old, from); err != nil {
+			return api.PasswordSet{}, err
+		}
+	}
+	p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
+	if err != nil {
+		return api.PasswordSet{}, err
+	}
+	kept, err := e.keep(ctx, p, in.New)
+	if err != nil {
+		return api.PasswordSet{}, err
+	}
+	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "set-password"}, func() (*principal, amendment, error) {
+		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
+		if err != nil {
+			return nil, amendment{}, err
+		}
+		if p.Password != known.Password() {
+			return nil, amendment{}, fault.New(fault.Conflict, "the password was changed meanwhile").WithCode("stale")
+		}
+		a := amendment{kind: passwordSet, act: "user"}
+		p.setPassword(kept, &a)
+		return p, a, nil
+	})
+	if err != nil || c.Session == nil {
+		return api.PasswordSet{}, err
+	}
+	s, err := e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: c.Session.How, from: from, instead: c.Session})
+	return api.PasswordSet{Session: &s}, err
+}
+
+// setPassword gives a principal a password, as it is kept, and ends all sessions and the
+// link, if there is one.
+func (p *principal) setPassword(kept string, a *amendment) {
+	withdraw(&p.Invitation, a)
+	p.Password = kept
+	p.Ended++
+}
+
+// keep returns a new password of a principal as it is kept, unless it is no good.
+func (e *Engine) keep(ctx context.Context, p *principal, text string) (kept string, err error) {
+	if err := password.Check(text, []string{p.Name, p.Display, p.Mail, p.scope.Tenant(), "underseal"}, e.breached); err != nil {
+		return "", err
+	}
+	mac, err := e.identity.PasswordMAC(ctx, p.scope)
+	if err != nil {
+		return "", err
+	}
+	err = e.passwords.Do(ctx, p.scope.Tenant(), func() error {
+		kept, err = password.Keep(text, mac)
+		return err
+	})
+	return kept, err
+}
+
+// ResetPassword makes a link by which a user sets another password; the one that there is
+// counts until then. Whoever makes the link never knows either.
+func (e *Engine) ResetPassword(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Invited, error) {
+	if err := e.may(ctx, c, access.InvitePrincipal, "principal", name); err != nil {
+		return api.Invited{}, err
+	}
+	if err := notMightier(c, identity.APIKey{}); err != nil {
+		return api.Invited{}, err
+	}
+	var link string
+	p, err := e.changePrincipal(ctx, c, change{name, "reset-password " + name, idem, r, r.Reason, true}, func() (*principal, amendment, error) {
+		p, err := e.namedPrincipal(ctx, c.Scope, name)
+		if err != nil {
+			return nil, amendment{}, err
+		}
+		if p.Kind != access.User || p.State != identity.Active {
+			return nil, amendment{}, fault.New(fault.Conflict, "%s %q is %s: only an active person sets a password", p.Kind, name, p.State).WithCode("not_active")
+		}
+		if err := e.requireGivable(ctx, c, p); err != nil {
+			return nil, amendment{}, err
+		}
+		a := amendment{kind: principalInvited}
+		link, err = e.invite(ctx, c.Scope, &p.Invitation, &a)
+		return p, a, err
+	})
+	if err != nil {
+		return api.Invited{}, err
+	}
+	return api.Invited{User: p.wire(), Link: link}, nil
+}
