@@ -220,7 +220,7 @@ type SetupRequest struct {
 // SetupDone is who was set up and their API key, which the answer alone holds; none, if
 // they set a password.
 type SetupDone struct {
-	Tenant string     `json:"tenant"`
-	User   string     `json:"user"`
-	Key    *NewAPIKey `json:"key,omitempty"`
+	Tenant string    `json:"tenant"`
+	User   string    `json:"user"`
+	Key    NewAPIKey `json:"key,omitzero"`
 }

@@ -20,6 +20,7 @@ type usersCmd struct {
 	Take    usersTakeCmd    `cmd:"" help:"Take somebody's role."`
 	Join    usersJoinCmd    `cmd:"" help:"Make somebody a member of a group."`
 	Leave   usersLeaveCmd   `cmd:"" help:"End somebody's membership of a group."`
+	Reset   usersResetCmd   `cmd:"" name:"reset-password" help:"Make a link by which a person sets another password."`
 	Me      usersMeCmd      `cmd:"" help:"Say who you are, and what you have."`
 }
 
@@ -195,6 +196,22 @@ func (usersLeaveCmd) Help() string { return talksToServer }
 
 func (c *usersLeaveCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.User, error) { return cl.LeaveGroup(ctx, c.Name, c.request()) }, writeUser)
+}
+
+type usersResetCmd struct {
+	Name string `arg:"" help:"Name of the person."`
+	reasonFlags
+}
+
+func (usersResetCmd) Help() string {
+	return talksToServer + " Prints the link, which counts once and for 24 hours; until it is used, the password that there is counts."
+}
+
+func (c *usersResetCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Invited, error) { return cl.ResetPassword(ctx, c.Name, c.Reason) }, func(w io.Writer, out api.Invited) {
+		writeUser(w, out.User)
+		pairs(w, "link", out.Link)
+	})
 }
 
 type usersMeCmd struct{ clientFlags }

@@ -58,7 +58,11 @@ type config struct {
 	LimitKey          string `koanf:"limit_key" default:"0" doc:"calls of one API key, such as 100/s; 0: no limit"`
 	LimitTenant       string `koanf:"limit_tenant" default:"0" doc:"calls of a tenant, all together; 0: no limit"`
 	LimitAddress      string `koanf:"limit_address" default:"1000/h" doc:"calls from one address without a good credential; 0: no limit"`
+	LimitSignIn       string `koanf:"limit_sign_in" default:"30/h" doc:"tries to sign in to one account from one address, and four times as many from all; 0: no limit"`
 	LimitConnections  int    `koanf:"limit_connections" default:"1000" doc:"connections that one address has open at once, but for loopback; 0: no limit"`
+	SessionAge        string `koanf:"session_age" default:"12h" doc:"how long somebody stays signed in: 12h, 1d"`
+	SessionIdle       string `koanf:"session_idle" default:"1h" doc:"how long somebody stays signed in without calling: 1h, 15m"`
+	BreachedPasswords string `koanf:"breached_passwords" doc:"file with passwords that nobody may set: sorted, one SHA-1 or SHA-256 in upper case hex to a line"`
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`

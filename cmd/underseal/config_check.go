@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/network"
+	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/server"
 )
 
@@ -144,6 +146,24 @@ func checkEpoch(text string) error {
 	if err == nil && span == 0 {
 		err = fmt.Errorf("%s is no time: say after how long no backup is to open what was erased, such as 30d or 1h", text)
 	}
+	return err
+}
+
+// checkLasting refuses a session that is over when it begins.
+func checkLasting(text string) error {
+	span, err := parseSpan(text)
+	if err == nil && span < time.Second {
+		err = fmt.Errorf("%s is too short: say how long somebody stays signed in, such as 12h or 15m", text)
+	}
+	return err
+}
+
+// checkBreached reads the list's first line.
+func (s *settings) checkBreached() error {
+	if s.BreachedPasswords == "" {
+		return nil
+	}
+	_, err := password.OpenFile(s.BreachedPasswords)
 	return err
 }
 

@@ -88,15 +88,19 @@ func readAPIKey(path string) (string, error) {
 		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
 	}
 	key := strings.TrimSpace(string(data))
-	if !strings.HasPrefix(key, apiKeyPrefix) || strings.ContainsFunc(key, unicode.IsSpace) {
+	if !strings.HasPrefix(key, apiKeyPrefix) && !strings.HasPrefix(key, sessionPrefix) || strings.ContainsFunc(key, unicode.IsSpace) {
 		return "", fault.New(fault.Invalid, "%s holds no API key (it begins with %s)", path, apiKeyPrefix).WithCode("api_key_malformed").
 			WithHint("--key-file or UNDERSEAL_API_KEY_FILE names another")
 	}
 	return key, nil
 }
 
-// apiKeyPrefix begins every API key, so that no other secret is sent instead of one.
-const apiKeyPrefix = "usk_"
+// apiKeyPrefix begins every API key and sessionPrefix every session, so that no other
+// secret is sent instead of one.
+const (
+	apiKeyPrefix  = "usk_"
+	sessionPrefix = "uss_"
+)
 
 // explain says in which file the key is that the server refused.
 func (e *env) explain(err error) error {

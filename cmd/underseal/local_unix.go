@@ -12,6 +12,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/password"
 )
 
 // initialize makes everything a server needs, or, for data that exist, another link.
@@ -73,6 +74,17 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	}
 	if config.Limits, err = s.rates(); err != nil {
 		return config, err
+	}
+	if config.SessionAge, err = parseSpan(s.SessionAge); err != nil {
+		return config, err
+	}
+	if config.SessionIdle, err = parseSpan(s.SessionIdle); err != nil {
+		return config, err
+	}
+	if s.BreachedPasswords != "" {
+		if config.Breached, err = password.OpenFile(s.BreachedPasswords); err != nil {
+			return config, err
+		}
 	}
 	if config.OpenBlobs, err = s.openBlobs(); err != nil {
 		return config, err

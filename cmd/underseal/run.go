@@ -46,6 +46,10 @@ type cli struct {
 	Groups    groupsCmd    `cmd:"" group:"client" help:"Groups, which give their members roles and grants."`
 	Grants    grantsCmd    `cmd:"" group:"client" help:"Rights on processes, instances, tasks and fields."`
 	APIKeys   apiKeysCmd   `cmd:"" name:"apikeys" group:"client" help:"API keys: make, rotate and revoke."`
+	Sessions  sessionsCmd  `cmd:"" group:"client" help:"Where people are signed in; end it."`
+	SignIn    signInCmd    `cmd:"" group:"client" help:"Sign in by password."`
+	SignOut   signOutCmd   `cmd:"" group:"client" help:"End the session that you are signed in by."`
+	Password  passwordCmd  `cmd:"" group:"client" help:"Set your password."`
 	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, and what is set for one."`
 	Policies  policiesCmd  `cmd:"" group:"client" help:"What your company forbids beyond roles and grants."`
 	Explain   explainCmd   `cmd:"" group:"client" help:"Say why somebody may, or may not, do something."`

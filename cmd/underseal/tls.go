@@ -82,7 +82,7 @@ func (s *settings) rates() (limit.Rates, error) {
 	for _, one := range []struct {
 		text string
 		to   *limit.Rate
-	}{{s.LimitUser, &r.User}, {s.LimitKey, &r.Key}, {s.LimitTenant, &r.Tenant}, {s.LimitAddress, &r.Address}} {
+	}{{s.LimitUser, &r.User}, {s.LimitKey, &r.Key}, {s.LimitTenant, &r.Tenant}, {s.LimitAddress, &r.Address}, {s.LimitSignIn, &r.SignIn}} {
 		rate, err := limit.ParseRate(one.text)
 		if err != nil {
 			return r, fault.New(fault.Invalid, "%w", err).WithCode("config_invalid")

@@ -241,11 +241,10 @@ func (e *Engine) letIn(ctx context.Context, p *principal, a amendment, kept, add
 	if kept != "" {
 		p.setPassword(kept, &a)
 	} else {
-		key, err := e.addKey(ctx, p, identity.APIKey{Name: "setup"}, &a)
-		if err != nil {
+		var err error
+		if done.Key, err = e.addKey(ctx, p, identity.APIKey{Name: "setup"}, &a); err != nil {
 			return api.SetupDone{}, err
 		}
-		done.Key = &key
 	}
 	a.of, a.fields = &p.dossier, p.Fields()
 	by := amender{act: "user", actor: actorOf(Caller{Principal: p.Name, Address: address})}

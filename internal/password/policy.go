@@ -2,6 +2,7 @@ package password
 
 import (
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/fault"
@@ -21,7 +22,7 @@ type Breached interface {
 	Contains(password string) (bool, error)
 }
 
-// Check refuses what is no good as a password (Invalid). Known are words that whoever
+// Check refuses what is no good as a password (Invalid). Known is text whose words whoever
 // guesses tries first, such as the person's name. Breached may be nil.
 func Check(password string, known []string, breached Breached) error {
 	switch {
@@ -54,9 +55,10 @@ func Check(password string, known []string, breached Breached) error {
 // or has fewer than five different characters.
 func guessable(password string, known []string) bool {
 	rest := strings.ToLower(password)
-	for _, word := range known {
+	apart := func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	for _, word := range strings.FieldsFunc(strings.ToLower(strings.Join(known, " ")), apart) {
 		if len(word) > 2 {
-			rest = strings.ReplaceAll(rest, strings.ToLower(word), "")
+			rest = strings.ReplaceAll(rest, word, "")
 		}
 	}
 	different := map[rune]bool{}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
+)
+
+type sessionsCmd struct {
+	List   sessionsListCmd   `cmd:"" default:"withargs" help:"List where people are signed in."`
+	Revoke sessionsRevokeCmd `cmd:"" help:"End a session, all of somebody, or all of the company, at once."`
+}
+
+func (sessionsCmd) Help() string { return withoutCommand("sessions") }
+
+type sessionsListCmd struct {
+	User string `help:"Of this person; everybody may see their own." placeholder:"NAME"`
+	pageFlags
+	clientFlags
+}
+
+func (sessionsListCmd) Help() string { return talksToServer }
+
+func (c *sessionsListCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Sessions, error) {
+		return cl.Sessions(ctx, api.SessionsQuery{Page: c.page(), User: c.User})
+	}, func(w io.Writer, list api.Sessions) {
+		var rows [][]string
+		for _, s := range list.Items {
+			rows = append(rows, []string{s.ID, s.User, oneLine(s.How), s.Address, stamp(s.Made), stamp(s.Used), stamp(s.Idle), stamp(s.Expires)})
+		}
+		table(w, []string{"SESSION", "USER", "BY", "FROM", "BEGUN", "USED", "ENDS UNUSED", "ENDS"}, rows)
+		more(w, list.Next)
+	})
+}
+
+func writeSession(w io.Writer, s api.Session) {
+	pairs(w, "session", s.ID, "user", s.User, "by", oneLine(s.How), "from", s.Address, "begun", stamp(s.Made), "used", stamp(s.Used), "ends", stamp(s.Expires))
+}
+
+type sessionsRevokeCmd struct {
+	Session string `arg:"" optional:"" help:"Id of the session."`
+	User    string `xor:"what" help:"All of this person." placeholder:"NAME"`
+	All     bool   `xor:"what" help:"All of your company."`
+	reasonFlags
+}
+
+func (sessionsRevokeCmd) Help() string {
+	return talksToServer + " Counts for the next request, and for calls that wait. API keys stay."
+}
+
+func (c *sessionsRevokeCmd) Run(ctx context.Context, e *env) error {
+	switch {
+	case c.User != "":
+		return ask(e, func(cl *client.Client) (api.User, error) { return cl.EndUserSessions(ctx, c.User, c.Reason) }, writeUser)
+	case c.All:
+		return ask(e, func(cl *client.Client) (api.Tenant, error) { return cl.EndAllSessions(ctx, c.Reason) }, func(w io.Writer, t api.Tenant) { pairs(w, "tenant", t.Name) })
+	case c.Session == "":
+		return &usage{text: "name a session, or say --user NAME or --all"}
+	}
+	return ask(e, func(cl *client.Client) (api.Session, error) { return cl.RevokeSession(ctx, c.Session) }, writeSession)
+}
+
+type signInCmd struct {
+	Tenant   string `arg:"" help:"Name of your company."`
+	Name     string `arg:"" help:"Your name."`
+	Password string `required:"" help:"Your password: file:PATH or env:NAME." placeholder:"REFERENCE"`
+	clientFlags
+}
+
+func (signInCmd) Help() string {
+	return talksToServer + " Writes the session to --key-file, in place of a session that is there; an API key is not replaced. Commands use it until it ends."
+}
+
+func (c *signInCmd) Run(ctx context.Context, e *env) error {
+	if err := checkServerURL(e.settings.Server); err != nil {
+		return err
+	}
+	if err := e.settings.checkPlaces("api_key_file"); err != nil {
+		return err
+	}
+	text, err := secretText("--password", c.Password)
+	if err != nil {
+		return err
+	}
+	transport, err := e.settings.transport()
+	if err != nil {
+		return err
+	}
+	path := e.settings.APIKeyFile
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fault.New(fault.Denied, "make the directory of the API key file: %w", err)
+	}
+	if err := removeSession(path); err != nil {
+		return err
+	}
+	var s api.NewSession
+	err = writeSecret(path, func() (string, error) {
+		config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}}
+		s, err = client.SignIn(ctx, config, api.SignInRequest{Tenant: c.Tenant, Name: c.Name, Password: text})
+		return s.Text, err
+	})
+	if client.IsUnauthenticated(err) { // told here: it says nothing of the key file, as it does elsewhere
+		return fault.New(fault.Denied, "the server at %s signs nobody in by this company, name and password", e.settings.Server).WithCode("unauthenticated").
+			WithHint("an administrator can make a link that sets another password: underseal users reset-password")
+	}
+	if err != nil {
+		return err
+	}
+	return e.result(s.Session, func(w io.Writer) { writeSession(w, s.Session) })
+}
+
+// removeSession makes room for a session where one is; anything else stays.
+func removeSession(path string) error {
+	key, err := readAPIKey(path)
+	if fault.CodeOf(err) == "api_key_missing" || err == nil && !strings.HasPrefix(key, sessionPrefix) {
+		return nil // writeSecret refuses what is there
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+type signOutCmd struct{ clientFlags }
+
+func (signOutCmd) Help() string { return talksToServer + " Removes the session from --key-file." }
+
+func (signOutCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Session, error) {
+		s, err := cl.SignOut(ctx)
+		if err == nil {
+			err = removeSession(e.settings.APIKeyFile)
+		}
+		return s, err
+	}, writeSession)
+}
+
+type passwordCmd struct {
+	Old string `help:"The one that there is, if there is one: file:PATH or env:NAME." placeholder:"REFERENCE"`
+	New string `required:"" help:"The new one: file:PATH or env:NAME; 15 characters or more." placeholder:"REFERENCE"`
+	clientFlags
+}
+
+func (passwordCmd) Help() string {
+	return talksToServer + " Ends all your sessions; if you are signed in by one, another is written to --key-file."
+}
+
+// passwordSet says what came of a new password.
+type passwordSet struct {
+	Session *api.Session `json:"session,omitempty"`
+}
+
+func (c *passwordCmd) Run(ctx context.Context, e *env) error {
+	before, err := optionalSecret("--old", c.Old)
+	if err != nil {
+		return err
+	}
+	next, err := secretText("--new", c.New)
+	if err != nil {
+		return err
+	}
+	cl, err := e.connect()
+	if err != nil {
+		return err
+	}
+	set, err := cl.SetPassword(ctx, api.PasswordRequest{Old: before, New: next})
+	if err != nil {
+		return err
+	}
+	var out passwordSet
+	if set.Session != nil {
+		out.Session = &set.Session.Session
+		path := e.settings.APIKeyFile
+		if err := errors.Join(removeSession(path), writeSecret(path, func() (string, error) { return set.Session.Text, nil })); err != nil {
+			return err
+		}
+	}
+	return e.result(out, func(w io.Writer) {
+		if out.Session != nil {
+			writeSession(w, *out.Session)
+		}
+	})
+}
