@@ -151,4 +151,4 @@ func (x *exchange) tooMany(refused limit.Refused) error {
 
 // limited says what each limit is for.
 var limited = map[string]string{"user": "person", "key": "API key", "tenant": "tenant", "address": "address without a good credential",
-	"sign_in": "person, who signs in,"}
+	"sign_in": "person by a password"}
