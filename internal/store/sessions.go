@@ -12,7 +12,7 @@ import (
 type SessionRow struct {
 	Token   [32]byte // keyed hash of the session's text
 	ID      ID
-	Object  ID       // the principal's
+	Object  ID // the principal's
 	Expires time.Time
 	Sealed  []byte
 }
