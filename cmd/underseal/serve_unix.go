@@ -85,8 +85,12 @@ func (e *env) missSetup(ctx context.Context, n *node.Node, log *slog.Logger) err
 		return nil // without the key service nothing is known of it now
 	}
 	if err == nil && awaits {
+		ends := "there is none"
+		if !until.IsZero() {
+			ends = stamp(until)
+		}
 		log.Warn("nobody was let in yet: use the setup link (underseal setup); if it is lost or ended, stop the server and make another: underseal init --new-link",
-			"ends", until)
+			"ends", ends)
 	}
 	return err
 }
