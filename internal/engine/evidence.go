@@ -421,7 +421,7 @@ func (e *Engine) proveBundle(ctx context.Context, scope store.Scope, x exhibit, 
 	}
 	if leaf.Key != "" {
 		if b.Chain, err = e.chainTo(ctx, scope, leaf.Key); err != nil {
-			return err
+			return unproven(err, "of its signer", "register another signer with a new key for what comes; --receipt gives the platform's signed word")
 		}
 	}
 	if _, err := e.platformLinks(ctx, scope); err != nil { // makes it if there is none yet
@@ -432,7 +432,16 @@ func (e *Engine) proveBundle(ctx context.Context, scope store.Scope, x exhibit, 
 		return err
 	}
 	b.Platform, err = e.chainLinks(ctx, scope, &platform.object, platform.head.seq)
-	return err
+	return unproven(err, "by which the platform got its key", "restore a backup that was made some seconds after the platform's key was changed, or before; --receipt gives the platform's signed word")
+}
+
+// unproven says of which step there will be no proof, if it is not the one that was asked
+// for.
+func unproven(err error, which, hint string) error {
+	if fault.CodeOf(err) != "log_ended" {
+		return err
+	}
+	return fault.New(fault.NotFound, "of a step %s there is no proof, and so there is no evidence of this one: %w", which, err).WithCode("log_ended").WithHint("%s", hint)
 }
 
 // chainTo finds the signer one of whose steps has the leaf of this hash, and
