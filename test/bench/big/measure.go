@@ -59,6 +59,7 @@ func (b *bench) rate(ctx context.Context, h load.Home, s *load.Sample) error {
 		var got load.Sample
 		got, err = l.Full(ctx, b.measure/time.Duration(b.rounds))
 		s.Add(got)
+		b.say("  %.0f/s", got.Figures().Rate)
 	}
 	return errors.Join(err, server.Stop())
 }
