@@ -95,12 +95,13 @@ func (e *Engine) newAuditSearch(ctx context.Context, scope store.Scope, q *audit
 			return nil, err
 		}
 	}
-	criteria, err := e.criteria(ctx, scope, q, dir)
+	f := finder{e, scope, s.shards, dir}
+	criteria, err := f.criteria(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	s.walk = walk{dir: dir, steps: auditBlocks, next: s.begin()}
-	s.walk.criteria = append(criteria, criterion{sources: []blockSource{&spanSource{shards: s.shards, span: s.rest, dir: dir}}})
+	s.walk.criteria = append(criteria, criterion{sources: []blockSource{&spanSource{f, s.rest}}})
 	s.done = placeOrder(s.rest.from, s.rest.to) >= 0
 	return s, nil
 }
@@ -108,12 +109,12 @@ func (e *Engine) newAuditSearch(ctx context.Context, scope store.Scope, q *audit
 // begin returns the block where the walk through the rest begins.
 func (s *auditSearch) begin() store.LogBlock {
 	if s.dir > 0 {
-		return blockOf(s.rest.from)
+		return s.rest.from.Block()
 	}
 	last := s.rest.to
 	if last.Index > 0 {
 		last.Index--
-		return blockOf(last)
+		return last.Block()
 	}
 	return s.dir.after(store.LogBlock{Shard: last.Shard})
 }

@@ -58,18 +58,57 @@ func (d direction) after(b store.LogBlock) store.LogBlock {
 	return b
 }
 
+// afterRun is the first block, in the direction, of another run than a block's.
+func (d direction) afterRun(b store.LogBlock) store.LogBlock {
+	b.Block -= b.Block % sequencer.RunBlocks
+	if d > 0 {
+		b.Block += sequencer.RunBlocks
+		return b
+	}
+	return d.after(b)
+}
+
+// finder makes criteria for a search through a tenant's logs.
+type finder struct {
+	engine *Engine
+	scope  store.Scope
+	shards []store.Shard
+	dir    direction
+}
+
+// inLog returns a block, or the next one in the direction that there is; false: none is.
+func (f *finder) inLog(b store.LogBlock) (store.LogBlock, bool) {
+	for {
+		i := slices.IndexFunc(f.shards, func(sh store.Shard) bool { return sh.Number == b.Shard })
+		if i < 0 {
+			return b, false
+		}
+		last := (f.shards[i].Size + store.BlockSize - 1) / store.BlockSize // behind the last block
+		if f.dir < 0 && last > 0 {
+			b.Block = min(b.Block, last-1)
+		}
+		if b.Block < last {
+			return b, true
+		}
+		b = store.LogBlock{Shard: b.Shard + int(f.dir)}
+		if f.dir < 0 {
+			b.Block = math.MaxInt32
+		}
+	}
+}
+
 // termBatch is how many blocks with a term are read at once.
 const termBatch = 128
 
 // termSource are the blocks with a term.
 type termSource struct {
-	db    *store.DB
-	scope store.Scope
-	term  []byte
-	dir   direction
+	finder
+	term []byte
 
 	read  []store.LogTerm // that come next
-	ended bool            // nothing comes after them
+	next  store.LogBlock  // where what was not read begins, once something was
+	begun bool
+	ended bool // nothing comes after what was read
 }
 
 func (s *termSource) at(ctx context.Context, from store.LogBlock) (store.LogBlock, uint64, bool, error) {
@@ -85,12 +124,36 @@ func (s *termSource) at(ctx context.Context, from store.LogBlock) (store.LogBloc
 		if s.ended {
 			return store.LogBlock{}, 0, false, nil
 		}
-		var err error
-		if s.read, err = s.db.TermBlocks(ctx, s.scope, s.term, from, s.dir < 0, termBatch); err != nil {
+		if s.begun && s.dir.compare(s.next, from) > 0 {
+			from = s.next
+		}
+		if err := s.readOn(ctx, from); err != nil {
 			return store.LogBlock{}, 0, false, err
 		}
-		s.ended = len(s.read) < termBatch
 	}
+}
+
+// readOn reads what comes next, from a block on: of a term that stands anew in each run
+// of blocks, no more than is in one of them.
+func (s *termSource) readOn(ctx context.Context, from store.LogBlock) (err error) {
+	from, ok := s.inLog(from)
+	if !ok {
+		s.ended = true
+		return nil
+	}
+	s.read, err = s.engine.store.TermBlocks(ctx, s.scope, sequencer.Stored(s.term, from), from, s.dir < 0, termBatch)
+	switch n := len(s.read); {
+	case err != nil:
+		return err
+	case n == termBatch:
+		s.next = s.dir.after(store.LogBlock{Shard: s.read[n-1].Shard, Block: s.read[n-1].Block})
+	case sequencer.ByRun(s.term):
+		s.next = s.dir.afterRun(from)
+	default:
+		s.ended = true
+	}
+	s.begun = true
+	return nil
 }
 
 // placeSource are the blocks with given places, in the direction of the walk.
@@ -100,24 +163,20 @@ type placeSource struct {
 }
 
 func (s *placeSource) at(_ context.Context, from store.LogBlock) (found store.LogBlock, mask uint64, ok bool, err error) {
-	for len(s.places) > 0 && s.dir.compare(blockOf(s.places[0]), from) < 0 {
+	for len(s.places) > 0 && s.dir.compare(s.places[0].Block(), from) < 0 {
 		s.places = s.places[1:]
 	}
 	if len(s.places) == 0 {
 		return found, 0, false, nil
 	}
-	found = blockOf(s.places[0])
+	found = s.places[0].Block()
 	for _, p := range s.places {
-		if blockOf(p) != found {
+		if p.Block() != found {
 			break
 		}
 		mask |= 1 << (p.Index % store.BlockSize)
 	}
 	return found, mask, true, nil
-}
-
-func blockOf(p store.LogPlace) store.LogBlock {
-	return store.LogBlock{Shard: p.Shard, Block: p.Index / store.BlockSize}
 }
 
 // span is a stretch of the tenant's logs, from one place up to another, that one not
@@ -130,30 +189,17 @@ func placeOrder(a, b store.LogPlace) int {
 
 // spanSource are all blocks of a span.
 type spanSource struct {
-	shards []store.Shard
-	span   span
-	dir    direction
+	finder
+	span span
 }
 
 func (s *spanSource) at(_ context.Context, from store.LogBlock) (store.LogBlock, uint64, bool, error) {
-	for {
-		i := slices.IndexFunc(s.shards, func(sh store.Shard) bool { return sh.Number == from.Shard })
-		if i < 0 {
-			return from, 0, false, nil
-		}
-		last := (s.shards[i].Size + store.BlockSize - 1) / store.BlockSize // behind the last block
-		if s.dir < 0 && last > 0 {
-			from.Block = min(from.Block, last-1)
-		}
-		if from.Block < last {
-			mask := s.mask(from)
-			return from, mask, mask != 0, nil
-		}
-		from = store.LogBlock{Shard: from.Shard + int(s.dir)}
-		if s.dir < 0 {
-			from.Block = math.MaxInt32
-		}
+	from, ok := s.inLog(from)
+	if !ok {
+		return from, 0, false, nil
 	}
+	mask := s.mask(from)
+	return from, mask, mask != 0, nil
 }
 
 // mask returns which entries of a block are in the span.
@@ -265,9 +311,9 @@ func resultOf(kind string) string {
 }
 
 // criteria turns a question into what is walked through, the span apart.
-func (e *Engine) criteria(ctx context.Context, scope store.Scope, q *auditQuestion, dir direction) (all []criterion, err error) {
+func (f *finder) criteria(ctx context.Context, q *auditQuestion) (all []criterion, err error) {
 	if q.Kind != "" || q.Result != "" {
-		c, err := e.kindCriterion(ctx, scope, q, dir)
+		c, err := f.kind(ctx, q)
 		if err != nil {
 			return nil, err
 		}
@@ -277,21 +323,21 @@ func (e *Engine) criteria(ctx context.Context, scope store.Scope, q *auditQuesti
 		if t.text == "" {
 			continue
 		}
-		c, err := e.tokenCriterion(ctx, scope, t, dir)
+		c, err := f.token(ctx, t)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, c)
 	}
 	if q.Object != "" {
-		c, err := e.objectCriterion(ctx, scope, q.Object, dir)
+		c, err := f.object(ctx, q.Object)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, c)
 	}
 	if q.Process != "" {
-		models, err := e.store.Models(ctx, scope, q.Process)
+		models, err := f.engine.store.Models(ctx, f.scope, q.Process)
 		if err != nil {
 			return nil, err
 		}
@@ -299,13 +345,13 @@ func (e *Engine) criteria(ctx context.Context, scope store.Scope, q *auditQuesti
 		for i, model := range models {
 			terms[i] = sequencer.ModelTerm(ledger.Hash(model).String())
 		}
-		all = append(all, e.termCriterion(scope, dir, terms...))
+		all = append(all, f.terms(terms...))
 	}
 	return all, nil
 }
 
-// termCriterion asks for one of the terms.
-func (e *Engine) termCriterion(scope store.Scope, dir direction, terms ...[]byte) criterion {
+// terms asks for one of the terms.
+func (f *finder) terms(terms ...[]byte) criterion {
 	c := criterion{holds: func(x *store.LogEntry, leaf *ledger.Leaf) bool {
 		for has := range sequencer.Terms(leaf, x.Terms) {
 			if slices.ContainsFunc(terms, func(want []byte) bool { return bytes.Equal(has, want) }) {
@@ -315,12 +361,13 @@ func (e *Engine) termCriterion(scope store.Scope, dir direction, terms ...[]byte
 		return false
 	}}
 	for _, term := range terms {
-		c.sources = append(c.sources, &termSource{db: e.store, scope: scope, term: term, dir: dir})
+		c.sources = append(c.sources, &termSource{finder: *f, term: term})
 	}
 	return c
 }
 
-func (e *Engine) kindCriterion(ctx context.Context, scope store.Scope, q *auditQuestion, dir direction) (criterion, error) {
+// kind asks for a kind, or a family of kinds, or for those of a result.
+func (f *finder) kind(ctx context.Context, q *auditQuestion) (criterion, error) {
 	var terms [][]byte
 	if q.Kind != "" && !strings.HasSuffix(q.Kind, ".") {
 		terms = append(terms, sequencer.KindTerm(q.Kind))
@@ -328,7 +375,7 @@ func (e *Engine) kindCriterion(ctx context.Context, scope store.Scope, q *auditQ
 		prefix := sequencer.KindTerm(q.Kind)
 		for term := prefix; ; {
 			var err error
-			if term, err = e.store.NextTerm(ctx, scope, prefix, term); err != nil {
+			if term, err = f.engine.store.NextTerm(ctx, f.scope, prefix, term); err != nil {
 				return criterion{}, err
 			}
 			if term == nil {
@@ -340,12 +387,12 @@ func (e *Engine) kindCriterion(ctx context.Context, scope store.Scope, q *auditQ
 	if q.Result != "" {
 		terms = slices.DeleteFunc(terms, func(t []byte) bool { return resultOf(string(t[1:])) != q.Result })
 	}
-	return e.termCriterion(scope, dir, terms...), nil
+	return f.terms(terms...), nil
 }
 
-// tokenCriterion asks for a term that is kept as a keyed hash, under whichever key.
-func (e *Engine) tokenCriterion(ctx context.Context, scope store.Scope, t auditTerm, dir direction) (criterion, error) {
-	keys, err := e.ring.PurposeKeys(ctx, scope.Tenant(), keyring.Index)
+// token asks for a term that is kept as a keyed hash, under whichever key.
+func (f *finder) token(ctx context.Context, t auditTerm) (criterion, error) {
+	keys, err := f.engine.ring.PurposeKeys(ctx, f.scope.Tenant(), keyring.Index)
 	if err != nil {
 		return criterion{}, err
 	}
@@ -353,12 +400,12 @@ func (e *Engine) tokenCriterion(ctx context.Context, scope store.Scope, t auditT
 	for _, token := range blindindex.Tokens(keys, t.purpose, t.text) {
 		terms = append(terms, sequencer.TokenTerm(shortToken(token)))
 	}
-	return e.termCriterion(scope, dir, terms...), nil
+	return f.terms(terms...), nil
 }
 
-// objectCriterion asks for an object's steps, and for what tells that it was shown.
-func (e *Engine) objectCriterion(ctx context.Context, scope store.Scope, id string, dir direction) (criterion, error) {
-	shown, err := e.tokenCriterion(ctx, scope, auditTerm{objectTerm, id}, dir)
+// object asks for an object's steps, and for what tells that it was shown.
+func (f *finder) object(ctx context.Context, id string) (criterion, error) {
+	shown, err := f.token(ctx, auditTerm{objectTerm, id})
 	if err != nil {
 		return criterion{}, err
 	}
@@ -366,12 +413,12 @@ func (e *Engine) objectCriterion(ctx context.Context, scope store.Scope, id stri
 	if err != nil {
 		return shown, nil // names nothing that has steps
 	}
-	places, err := e.store.ObjectPlaces(ctx, scope, object)
-	if dir < 0 {
+	places, err := f.engine.store.ObjectPlaces(ctx, f.scope, object)
+	if f.dir < 0 {
 		slices.Reverse(places)
 	}
 	return criterion{
-		sources: append(shown.sources, &placeSource{places, dir}),
+		sources: append(shown.sources, &placeSource{places, f.dir}),
 		holds: func(x *store.LogEntry, leaf *ledger.Leaf) bool {
 			return leaf.Object == id || shown.holds(x, leaf)
 		},

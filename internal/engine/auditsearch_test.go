@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/sequencer"
+	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -327,5 +330,36 @@ func TestAChangedEntryDoesNotEndTheStream(t *testing.T) {
 	}
 	if kinds["audit.unreadable"] != 1 || kinds["log.opened"] != 1 || kinds["instance.started"] != 0 {
 		t.Errorf("the stream has %v, want one entry that cannot be read", kinds)
+	}
+}
+
+// Keyed hashes stand anew in each run of blocks: a search goes through all of them.
+func TestASearchGoesThroughAllRunsOfBlocks(t *testing.T) {
+	env := testenv.New(t, nil)
+	token := bytes.Repeat([]byte{7}, store.TermSize)
+	shards := []store.Shard{{Number: 4, Size: 5 * sequencer.RunBlocks * store.BlockSize}, {Number: 5}, {Number: 6, Size: 3 * sequencer.RunBlocks * store.BlockSize}}
+	var want []store.LogBlock
+	for _, b := range []uint64{0, 3, sequencer.RunBlocks - 1, sequencer.RunBlocks, 4*sequencer.RunBlocks + 9, 5*sequencer.RunBlocks - 1} {
+		want = append(want, store.LogBlock{Shard: 4, Block: b})
+	}
+	for b := range uint64(300) { // more than are read at once
+		want = append(want, store.LogBlock{Shard: 6, Block: 2*sequencer.RunBlocks + b})
+	}
+	env.Restart(func() {
+		var rows []string
+		for _, b := range want {
+			rows = append(rows, fmt.Sprintf("('main', x'%x', %d, %d, 1)", sequencer.Stored(sequencer.TokenTerm(token), b), b.Shard, b.Block))
+		}
+		execRaw(t, env, `INSERT INTO log_terms (tenant, term, shard, block, bits) VALUES `+strings.Join(rows, ", "))
+	})
+	for _, newestFirst := range []bool{false, true} {
+		got, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, token, newestFirst)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("newest first %t: found %d blocks %v, want %d; %v", newestFirst, len(got), got, len(want), err)
+		}
+		slices.Reverse(want)
+	}
+	if got, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, token[1:], false); err != nil || len(got) > 0 {
+		t.Errorf("another hash is found in %v, %v", got, err)
 	}
 }

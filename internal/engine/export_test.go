@@ -9,6 +9,7 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
 )
@@ -158,4 +159,21 @@ const MaxSessions = maxSessions
 // BeginSession begins another session of a caller, who proved nothing for it.
 func BeginSession(ctx context.Context, e *Engine, c Caller, from From) (api.NewSession, error) {
 	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: "password", from: from})
+}
+
+// BlocksWithToken lists where a search through logs of these sizes finds a keyed hash.
+func BlocksWithToken(ctx context.Context, e *Engine, c Caller, shards []store.Shard, token []byte, newestFirst bool) (found []store.LogBlock, err error) {
+	s := &termSource{finder: finder{e, c.Scope, shards, 1}, term: sequencer.TokenTerm(token)}
+	next := store.LogBlock{Shard: shards[0].Number}
+	if newestFirst {
+		s.dir = -1
+		next = s.dir.after(store.LogBlock{Shard: shards[len(shards)-1].Number + 1})
+	}
+	for {
+		block, _, ok, err := s.at(ctx, next)
+		if err != nil || !ok {
+			return found, err
+		}
+		found, next = append(found, block), s.dir.after(block)
+	}
 }

@@ -43,7 +43,7 @@ func (c *Check) checkTerms(ctx context.Context, shard store.Shard, from uint64, 
 		for m < len(rows) && rows[m].Block == block {
 			m++
 		}
-		if found.gather(entries[:n], leaves[:n]) {
+		if found.gather(store.LogBlock{Shard: shard.Number, Block: block}, entries[:n], leaves[:n]) {
 			c.checkBlock(ctx, shard, block, &found, rows[:m])
 		}
 		entries, leaves, rows = entries[n:], leaves[n:], rows[m:]
@@ -70,7 +70,7 @@ type foundBits struct {
 
 // gather takes the terms of a block's entries; false: one of them cannot be read, which
 // is named.
-func (f *foundBits) gather(entries []store.LogEntry, leaves []ledger.Leaf) bool {
+func (f *foundBits) gather(block store.LogBlock, entries []store.LogEntry, leaves []ledger.Leaf) bool {
 	clear(f.at)
 	f.bits, f.seen = f.bits[:0], 0
 	for i := range entries {
@@ -80,6 +80,7 @@ func (f *foundBits) gather(entries []store.LogEntry, leaves []ledger.Leaf) bool 
 		bit := uint64(1) << (entries[i].Index % store.BlockSize)
 		f.seen |= bit
 		for term := range sequencer.Terms(&leaves[i], entries[i].Terms) {
+			term = sequencer.Stored(term, block)
 			at, ok := f.at[string(term)]
 			if !ok {
 				at = len(f.bits)

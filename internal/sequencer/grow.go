@@ -159,7 +159,7 @@ func (s *Sequencer) placeRun(ctx context.Context, t *tenant, leaves []store.Unse
 	found := postings{}
 	for i := range leaves {
 		u := &leaves[i]
-		found.add(e.size, Terms(&read[i], u.Leaf.Terms))
+		found.add(store.LogPlace{Shard: e.number, Index: e.size}, Terms(&read[i], u.Leaf.Terms))
 		g.Entries[i] = store.LogEntry{Index: e.size, Object: u.Object, Seq: u.Seq, Hash: u.Leaf.Hash}
 		e.append(u.Leaf.Hash)
 	}

@@ -115,6 +115,9 @@ type LogPlace struct {
 	Index uint64
 }
 
+// Block returns the block that the entry is in.
+func (p LogPlace) Block() LogBlock { return LogBlock{Shard: p.Shard, Block: p.Index / BlockSize} }
+
 // ObjectPlaces lists the places of an object's steps in the logs, oldest first.
 func (db *DB) ObjectPlaces(ctx context.Context, s Scope, object ID) ([]LogPlace, error) {
 	return collect(ctx, db.data, s.tenant, `

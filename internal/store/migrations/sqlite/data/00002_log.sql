@@ -25,7 +25,8 @@ CREATE TABLE log_entries (
 CREATE UNIQUE INDEX log_entries_by_leaf ON log_entries (tenant, object, seq);
 
 -- By what an entry is found: in which of 64 entries that begin at 64 * block it is
--- bit by bit. Filled together with log_entries.
+-- bit by bit. Filled together with log_entries. What most terms begin with grows with
+-- the log, so that rows are added side by side.
 CREATE TABLE log_terms (
     tenant TEXT    NOT NULL,
     term   BLOB    NOT NULL CHECK (length(term) BETWEEN 2 AND 255),
