@@ -10,10 +10,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/merkle/testonly"
@@ -57,18 +59,36 @@ type world struct {
 	db   *store.DB
 	cfg  sequencer.Config
 	next uint64 // number of the next leaf
+
+	postgres *sql.DB // nil: SQLite
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	t.Cleanup(w.close)
 	w.open()
-	t.Cleanup(func() {
-		if w.db != nil {
-			ok(t, w.db.Close())
-		}
-	})
 	return w
+}
+
+func (w *world) close() {
+	if w.db != nil {
+		ok(w.t, w.db.Close())
+	}
+}
+
+// onBoth runs a test with an empty database of each kind.
+func onBoth(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Run("SQLite", func(t *testing.T) { f(t, newWorld(t)) })
+	t.Run("Postgres", func(t *testing.T) {
+		dsn := pgtest.Database(t)
+		admin, err := sql.Open("pgx", dsn+" search_path="+store.DataSchema)
+		ok(t, err)
+		w := &world{t: t, postgres: admin}
+		t.Cleanup(func() { w.close(); admin.Close() })
+		w.openAs(store.Config{DSN: dsn})
+		f(t, w)
+	})
 }
 
 func (w *world) open() {
@@ -125,15 +145,24 @@ func (w *world) leaf(s store.Scope, shard int, kind string) *store.Entry {
 	return e
 }
 
-// write commits n leaves, one after the other in one transaction, and returns them.
+// write commits n leaves, one after the other in one transaction, and returns them in the
+// order in which they get their places.
 func (w *world) write(s store.Scope, n int) [][]byte {
 	w.t.Helper()
 	entries, bodies := make([]*store.Entry, n), make([][]byte, n)
 	for i := range entries {
 		entries[i] = w.leaf(s, 1, "data.shown")
-		bodies[i] = entries[i].Leaf.Body
+	}
+	if w.postgres != nil { // there it is that of their ids
+		slices.SortFunc(entries, func(a, b *store.Entry) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	}
+	for i, e := range entries {
+		bodies[i] = e.Leaf.Body
 	}
 	ok(w.t, w.db.Append(context.Background(), s, entries...))
+	for settled := w.postgres == nil; !settled; { // behind what else runs, as the server's own upkeep
+		ok(w.t, w.postgres.QueryRow(`SELECT NOT EXISTS (SELECT FROM leaves WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()))`).Scan(&settled))
+	}
 	return bodies
 }
 
@@ -246,9 +275,10 @@ func TestProofsOfWhatIsNotThereAreRefused(t *testing.T) {
 
 // TestItGoesOnAfterACrashAtAnyWrite lets every write fail in turn, and everything in
 // memory be lost with it.
-func TestItGoesOnAfterACrashAtAnyWrite(t *testing.T) {
+func TestItGoesOnAfterACrashAtAnyWrite(t *testing.T) { onBoth(t, itGoesOnAfterACrash) }
+
+func itGoesOnAfterACrash(t *testing.T, w *world) {
 	ctx := t.Context()
-	w := newWorld(t)
 	broken := errors.New("power lost")
 	seen := map[string]int{}
 	for n := 1; ; n++ {
@@ -289,23 +319,7 @@ func TestItGoesOnAfterACrashAtAnyWrite(t *testing.T) {
 	}
 }
 
-func TestWorkInTheBackground(t *testing.T) {
-	for _, database := range []string{"SQLite", "Postgres"} {
-		t.Run(database, func(t *testing.T) {
-			w := &world{t: t, dir: t.TempDir()}
-			cfg := store.Config{Path: w.dir}
-			if database == "Postgres" {
-				if testing.Short() {
-					t.Skip("needs Postgres: left out by -short")
-				}
-				cfg = store.Config{DSN: pgtest.Database(t)}
-			}
-			w.openAs(cfg)
-			defer w.db.Close()
-			writeInBackground(t, w)
-		})
-	}
-}
+func TestWorkInTheBackground(t *testing.T) { onBoth(t, writeInBackground) }
 
 // writeInBackground has many write while the sequencer works, and requires that
 // each leaf has one place in the end, an object's leaves in their order.
