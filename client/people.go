@@ -40,6 +40,12 @@ func (c *Client) DisableUser(ctx context.Context, name, reason string) (api.User
 	return call[api.User](ctx, c, send("POST", "/v1/users/{user}/disable", api.ReasonRequest{Reason: reason}, name))
 }
 
+// RevokeUser ends all that admits somebody, at once and for good: they are disabled,
+// and their sessions, keys, password and link are gone.
+func (c *Client) RevokeUser(ctx context.Context, name, reason string) (api.User, error) {
+	return call[api.User](ctx, c, send("POST", "/v1/users/{user}/revoke", api.ReasonRequest{Reason: reason}, name))
+}
+
 // EnableUser gives somebody back what they had.
 func (c *Client) EnableUser(ctx context.Context, name, reason string) (api.User, error) {
 	return call[api.User](ctx, c, send("POST", "/v1/users/{user}/enable", api.ReasonRequest{Reason: reason}, name))

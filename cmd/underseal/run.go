@@ -50,6 +50,7 @@ type cli struct {
 	SignIn    signInCmd    `cmd:"" group:"client" help:"Sign in by password."`
 	SignOut   signOutCmd   `cmd:"" group:"client" help:"End the session that you are signed in by."`
 	Password  passwordCmd  `cmd:"" group:"client" help:"Set your password."`
+	Revoke    revokeCmd    `cmd:"" group:"client" help:"End all that admits somebody, or one key, at once."`
 	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, and what is set for one."`
 	Policies  policiesCmd  `cmd:"" group:"client" help:"What your company forbids beyond roles and grants."`
 	Explain   explainCmd   `cmd:"" group:"client" help:"Say why somebody may, or may not, do something."`

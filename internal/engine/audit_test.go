@@ -591,6 +591,9 @@ func auditedActs(key, key2 string) []audited {
 			}
 			return a.Engine.WithdrawDeployment(ctx, a.Ann, made.Pending.ID, api.ReasonRequest{})
 		}},
+		{name: "RevokeUser", leaves: []string{"principal.disabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RevokeUser(ctx, a.Ann, "dora", api.ReasonRequest{}, "")
+		}},
 		{name: "Policies", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Policies(ctx, a.Ann) }},
 		{name: "SetPolicies", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.SetPolicies(ctx, a.Ann, api.PoliciesRequest{Text: noHome}, "")

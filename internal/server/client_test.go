@@ -166,6 +166,7 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["InviteAdministrator"] = c.InviteAdministrator(ctx, "acme", "lost")
 	_, errs["DisableTenant"] = c.DisableTenant(ctx, "acme", "")
 	_, errs["EnableTenant"] = c.EnableTenant(ctx, "acme", "")
+	_, errs["RevokeUser"] = c.RevokeUser(ctx, "zoe", "stolen")
 	_, errs["Settings"] = c.Settings(ctx)
 	_, errs["SetNetworks"] = c.SetNetworks(ctx, api.NetworksRequest{Networks: api.Networks{All: []string{"10.0.0.0/8"}, Roles: []api.RoleNetworks{{Role: "Admin", From: []string{"10.0.0.1"}}}}})
 	_, errs["SetLimits"] = c.SetLimits(ctx, api.LimitsRequest{Limits: api.Limits{User: "5/s"}})

@@ -118,6 +118,7 @@ type Engine interface {
 	InviteAgain(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Invited, error)
 	ChangeUser(ctx context.Context, c identity.Caller, name string, in api.ProfileRequest, idem string) (api.User, error)
 	DisableUser(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error)
+	RevokeUser(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error)
 	EnableUser(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error)
 	GiveUserRole(ctx context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.User, error)
 	TakeUserRole(ctx context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.User, error)

@@ -102,6 +102,11 @@ func (e *fakeEngine) ChangeUser(_ context.Context, c identity.Caller, name strin
 	return api.User{}, err
 }
 
+func (e *fakeEngine) RevokeUser(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error) {
+	_, err := e.note("RevokeUser", c, name, idem, in)
+	return api.User{}, err
+}
+
 func (e *fakeEngine) DisableUser(_ context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.User, error) {
 	_, err := e.note("DisableUser", c, name, idem, in)
 	return api.User{}, err

@@ -46,6 +46,10 @@ func (s *Server) userRoutes() []*operation {
 			func(ctx context.Context, x *exchange, in api.ReasonRequest) (api.User, error) {
 				return e.DisableUser(ctx, x.caller, x.id, in, x.idem)
 			}),
+		newOperation("POST", "/v1/users/{user}/revoke", "revokeUser", tag, "End all that admits somebody, at once and for good",
+			func(ctx context.Context, x *exchange, in api.ReasonRequest) (api.User, error) {
+				return e.RevokeUser(ctx, x.caller, x.id, in, x.idem)
+			}),
 		newOperation("POST", "/v1/users/{user}/enable", "enableUser", tag, "Give somebody back what they had",
 			func(ctx context.Context, x *exchange, in api.ReasonRequest) (api.User, error) {
 				return e.EnableUser(ctx, x.caller, x.id, in, x.idem)

@@ -97,6 +97,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/users/zoe/invite", `{"reason":"r"}`, "InviteAgain", "zoe", api.ReasonRequest{Reason: "r"}},
 		{"PUT", "/v1/users/zoe/profile", `{"display":"Zoe","mail":""}`, "ChangeUser", "zoe", api.ProfileRequest{Display: "Zoe"}},
 		{"POST", "/v1/users/zoe/disable", `{"reason":"left"}`, "DisableUser", "zoe", api.ReasonRequest{Reason: "left"}},
+		{"POST", "/v1/users/zoe/revoke", `{"reason":"stolen"}`, "RevokeUser", "zoe", api.ReasonRequest{Reason: "stolen"}},
 		{"POST", "/v1/users/zoe/enable", "", "EnableUser", "zoe", api.ReasonRequest{}},
 		{"POST", "/v1/users/zoe/give-role", `{"role":"Viewer"}`, "GiveUserRole", "zoe", api.RoleRequest{Role: "Viewer"}},
 		{"POST", "/v1/users/zoe/take-role", `{"role":"Viewer","reason":"r"}`, "TakeUserRole", "zoe", api.RoleRequest{Role: "Viewer", Reason: "r"}},

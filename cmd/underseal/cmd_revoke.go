@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
+)
+
+type revokeCmd struct {
+	Principal revokePrincipalCmd `cmd:"" help:"End all that admits somebody: they are disabled, keys, password and link are gone."`
+	Key       revokeKeyCmd       `cmd:"" help:"End one API key."`
+}
+
+func (revokeCmd) Help() string {
+	return talksToServer + " It counts for the next request, and for calls that wait."
+}
+
+type revokePrincipalCmd struct {
+	Name string `arg:"" help:"Name of the person or program."`
+	reasonFlags
+}
+
+func (revokePrincipalCmd) Help() string {
+	return talksToServer + " What they saw and did: underseal audit report NAME."
+}
+
+func (c *revokePrincipalCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.User, error) { return cl.RevokeUser(ctx, c.Name, c.Reason) }, writeUser)
+}
+
+type revokeKeyCmd struct {
+	Key string `arg:"" help:"Id of the key; underseal apikeys lists them."`
+	reasonFlags
+}
+
+func (revokeKeyCmd) Help() string { return talksToServer }
+
+func (c *revokeKeyCmd) Run(ctx context.Context, e *env) error {
+	return (&apiKeysRevokeCmd{c.Key, c.reasonFlags}).Run(ctx, e)
+}
