@@ -39,6 +39,7 @@ type AuditEntry struct {
 	Leaf    string    `json:"leaf" doc:"hash of the leaf, hex"`
 
 	Principal string `json:"principal,omitempty" doc:"who acted"`
+	Tenant    string `json:"tenant,omitempty" doc:"whose principal that is, if it is none of the tenant whose log this is"`
 	Key       string `json:"key,omitempty" doc:"id of the credential that was used"`
 	Address   string `json:"address,omitempty" doc:"network address that the request came from"`
 

@@ -3,14 +3,15 @@ package engine
 import (
 	"cmp"
 	"context"
-	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/network"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -28,32 +29,30 @@ const (
 
 // APIKeys lists API keys, a user's or all.
 func (e *Engine) APIKeys(ctx context.Context, c Caller, user string, p Page) (api.APIKeys, error) {
-	if err := e.may(ctx, c, access.ReadAPIKey, "apikey", ""); err != nil {
+	if err := e.mayOwn(ctx, c, access.ReadAPIKey, "apikey", "", user); err != nil {
 		return api.APIKeys{}, err
 	}
 	limit, err := p.limit()
 	if err != nil {
 		return api.APIKeys{}, err
 	}
-	var all []*principal
-	out := api.APIKeys{Items: []api.APIKey{}}
+	list := owned[api.APIKey]{kinds: []store.Kind{store.Principal}, id: func(k *api.APIKey) string { return k.ID }}
+	list.of = func(ctx context.Context, _ store.Kind, id store.ID) ([]api.APIKey, error) {
+		p, err := e.openPrincipal(ctx, c.Scope, id)
+		if err != nil {
+			return nil, err
+		}
+		return e.wireKeys(ctx, p)
+	}
 	if user != "" {
-		p, err := e.namedPrincipal(ctx, c.Scope, user)
+		who, err := e.namedPrincipal(ctx, c.Scope, user)
 		if err != nil {
 			return api.APIKeys{}, err
 		}
-		all = []*principal{p}
-	} else if all, out.Next, err = openPage(ctx, e, c.Scope, store.Principal, p, limit, e.openPrincipal); err != nil {
-		return api.APIKeys{}, err
+		list.only = who.id
 	}
-	for _, p := range all {
-		items, err := e.wireKeys(ctx, p)
-		if err != nil {
-			return api.APIKeys{}, err
-		}
-		out.Items = append(out.Items, items...)
-	}
-	return out, nil
+	items, next, err := ownedPage(ctx, e, c.Scope, p, limit, list)
+	return api.APIKeys{Items: items, Next: next}, err
 }
 
 // wireKeys shows a principal's keys, with when each was last used.
@@ -79,27 +78,23 @@ func (e *Engine) wireKeys(ctx context.Context, p *principal) ([]api.APIKey, erro
 }
 
 func wireKey(user string, k *identity.APIKey) api.APIKey {
-	out := api.APIKey{ID: k.ID, User: user, Name: k.Name, Scopes: plain(k.Scopes), Made: k.Made, Expires: optional(k.Expires)}
-	for _, n := range k.Networks {
-		out.Networks = append(out.Networks, n.String())
-	}
-	return out
+	return api.APIKey{ID: k.ID, User: user, Name: k.Name, Scopes: plain(k.Scopes), Networks: k.Networks.Strings(), Made: k.Made, Expires: optional(k.Expires)}
 }
 
 // CreateAPIKey makes an API key of a principal. The answer alone holds its text.
 func (e *Engine) CreateAPIKey(ctx context.Context, c Caller, r api.APIKeyRequest, idem string) (api.NewAPIKey, error) {
-	if err := e.may(ctx, c, access.CreateAPIKey, "apikey", r.User); err != nil {
-		return api.NewAPIKey{}, err
-	}
-	key, err := e.keyOf(r)
-	if err == nil {
-		err = notMightier(c, key)
-	}
-	if err != nil {
-		return api.NewAPIKey{}, err
+	var key identity.APIKey
+	may := func(c Caller) (err error) {
+		if err = e.may(ctx, c, access.CreateAPIKey, "apikey", r.User); err != nil {
+			return err
+		}
+		if key, err = e.keyOf(r); err != nil {
+			return err
+		}
+		return notMightier(c, key)
 	}
 	var made api.NewAPIKey
-	_, err = e.changePrincipal(ctx, c, change{r.User, "create-api-key", idem, r, r.Reason, true}, func() (*principal, amendment, error) {
+	_, err := e.changePrincipal(ctx, c, change{r.User, "create-api-key", idem, r, r.Reason, true}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, r.User)
 		if err == nil {
 			err = e.requireGivable(ctx, c, p)
@@ -124,12 +119,9 @@ func (e *Engine) keyOf(r api.APIKeyRequest) (identity.APIKey, error) {
 		}
 		k.Scopes = append(k.Scopes, scope)
 	}
-	for _, text := range r.Networks {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return k, fault.New(fault.Invalid, "network %q is not of the form 192.0.2.0/24 or 2001:db8::/32", text).WithCode("invalid_network")
-		}
-		k.Networks = append(k.Networks, network.Masked())
+	var err error
+	if k.Networks, err = network.Parse(r.Networks); err != nil {
+		return k, err
 	}
 	if r.Expires != nil {
 		if k.Expires = r.Expires.UTC().Truncate(time.Microsecond); !k.Expires.After(e.moment()) {
@@ -142,11 +134,9 @@ func (e *Engine) keyOf(r api.APIKeyRequest) (identity.APIKey, error) {
 // notMightier refuses to give the text of a key that is for more than the caller's own:
 // who has a key that was made for little would get one for everything with it.
 func notMightier(c Caller, k identity.APIKey) error {
-	own := c.Who.Principal().Scopes
-	beyond := func(s access.Scope) bool { return !s.Within(own) }
-	if len(own) > 0 && (len(k.Scopes) == 0 || slices.ContainsFunc(k.Scopes, beyond)) {
-		return fault.New(fault.Denied, "the key would be for more than the one that asks").WithCode("scope_exceeded").
-			WithHint("name scopes that your own key has, or use a key without scopes")
+	if in := c.Exceeds(k); in != "" {
+		return fault.New(fault.Denied, "the key would be for more than the one that asks, in its %s", in).WithCode("scope_exceeded").
+			WithHint("stay within the scopes, networks and end of your own key, or use one without such limits")
 	}
 	return nil
 }
@@ -179,23 +169,21 @@ func (e *Engine) addKey(ctx context.Context, p *principal, k identity.APIKey, a 
 // RotateAPIKey puts another key in a key's place, with the same scopes and networks and
 // as long a life. The old one counts for a while, so that whoever has it can change over.
 func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.RotateAPIKeyRequest, idem string) (api.NewAPIKey, error) {
-	if err := e.may(ctx, c, access.RotateAPIKey, "apikey", id); err != nil {
-		return api.NewAPIKey{}, err
-	}
+	may := func(c Caller) error { return e.may(ctx, c, access.RotateAPIKey, "apikey", id) }
 	overlap := rotationOverlap
 	if r.OverlapMS != nil {
 		overlap = time.Duration(*r.OverlapMS) * time.Millisecond
 	}
 	var made api.NewAPIKey
-	err := e.changeKey(ctx, c, id, change{"", "rotate-api-key " + id, idem, r, r.Reason, true}, func(p *principal, i int) (amendment, error) {
+	err := e.changeKey(ctx, c, id, change{"", "rotate-api-key " + id, idem, r, r.Reason, true}, may, func(c Caller, p *principal, i int) (amendment, error) {
 		a, old := amendment{kind: apiKeyRotated}, p.Keys[i]
-		if err := cmp.Or(notMightier(c, old), e.requireGivable(ctx, c, p)); err != nil {
-			return a, err
-		}
 		next := identity.APIKey{Name: old.Name, Scopes: old.Scopes, Networks: old.Networks}
 		now := e.moment()
 		if !old.Expires.IsZero() {
 			next.Expires = now.Add(old.Expires.Sub(old.Made))
+		}
+		if err := cmp.Or(notMightier(c, next), e.requireGivable(ctx, c, p)); err != nil {
+			return a, err
 		}
 		if until := now.Add(overlap); old.Expires.IsZero() || until.Before(old.Expires) {
 			p.Keys = slices.Clone(p.Keys)
@@ -211,11 +199,15 @@ func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.Ro
 // RevokeAPIKey ends a key at once: it counts for no request that comes after, and for no
 // call that waits.
 func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.ReasonRequest, idem string) (api.APIKey, error) {
-	if err := e.may(ctx, c, access.RevokeAPIKey, "apikey", id); err != nil {
-		return api.APIKey{}, err
+	may := func(c Caller) error {
+		owner, err := e.ownerOfKey(ctx, c, id)
+		if err != nil {
+			return err
+		}
+		return e.mayOwn(ctx, c, access.RevokeAPIKey, "apikey", id, owner)
 	}
 	revoked := api.APIKey{ID: id}
-	err := e.changeKey(ctx, c, id, change{"", "revoke-api-key " + id, idem, r, r.Reason, false}, func(p *principal, i int) (amendment, error) {
+	err := e.changeKey(ctx, c, id, change{"", "revoke-api-key " + id, idem, r, r.Reason, false}, may, func(_ Caller, p *principal, i int) (amendment, error) {
 		revoked = wireKey(p.Name, &p.Keys[i])
 		a := amendment{kind: apiKeyRevoked, ended: [][32]byte{p.Keys[i].Token}}
 		p.Keys = slices.Delete(slices.Clone(p.Keys), i, i+1)
@@ -224,13 +216,27 @@ func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.Re
 	return revoked, err
 }
 
+// ownerOfKey returns the caller's name if a key is theirs, else "".
+func (e *Engine) ownerOfKey(ctx context.Context, c Caller, id string) (string, error) {
+	own, err := e.dossierID(ctx, c.Scope, store.Principal, c.Principal)
+	if object, _, _ := strings.Cut(id, "."); err != nil || object != textID(own) {
+		return "", err
+	}
+	return c.Principal, nil
+}
+
 // changeKey carries out a change of a key; edit gets its principal, and its place there.
-func (e *Engine) changeKey(ctx context.Context, c Caller, id string, ch change, edit func(*principal, int) (amendment, error)) error {
+func (e *Engine) changeKey(ctx context.Context, c Caller, id string, ch change, may func(Caller) error,
+	edit func(Caller, *principal, int) (amendment, error),
+) error {
+	if err := may(c); err != nil {
+		return err
+	}
 	ref, err := parseRef("API key", id)
 	if err != nil {
 		return err
 	}
-	_, err = e.changed(ctx, c, ch, func() (amendment, error) {
+	_, err = e.changed(ctx, c, c.Scope, ch, may, func(c Caller) (amendment, error) {
 		p, err := e.openPrincipal(ctx, c.Scope, ref.Instance)
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return amendment{}, err
@@ -242,7 +248,7 @@ func (e *Engine) changeKey(ctx context.Context, c Caller, id string, ch change, 
 		if i < 0 {
 			return amendment{}, noSuch("API key", id)
 		}
-		a, err := edit(p, i)
+		a, err := edit(c, p, i)
 		a.of, a.fields = &p.dossier, p.Fields()
 		return a, err
 	})

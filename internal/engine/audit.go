@@ -229,7 +229,8 @@ const auditExportBatch = 256
 // ExportAudit reads the audit, oldest first, up to where it ends now. The log is told
 // before the first entry is read.
 func (e *Engine) ExportAudit(ctx context.Context, c Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error) {
-	if err := e.may(ctx, c, access.ExportAudit, "log", ""); err != nil {
+	may := func(c Caller) error { return e.may(ctx, c, access.ExportAudit, "log", "") }
+	if err := may(c); err != nil {
 		return nil, err
 	}
 	question, err := readAuditFilter(q.AuditFilter)
@@ -244,7 +245,21 @@ func (e *Engine) ExportAudit(ctx context.Context, c Caller, q api.AuditExportQue
 	if err := e.record(ctx, c.Scope, told); err != nil {
 		return nil, err
 	}
-	return s.all(ctx), nil
+	return whileMay(s.all(ctx), e.still(ctx, c, may)), nil
+}
+
+// whileMay gives entries as long as still, which decides again about each, returns nil.
+func whileMay(entries iter.Seq2[api.AuditEntry, error], still func() error) iter.Seq2[api.AuditEntry, error] {
+	return func(yield func(api.AuditEntry, error) bool) {
+		for entry, err := range entries {
+			if refused := still(); refused != nil {
+				entry, err = api.AuditEntry{}, refused
+			}
+			if !yield(entry, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // all gives what is left, up to the first error.

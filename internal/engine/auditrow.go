@@ -188,6 +188,7 @@ func tellFields(item *api.AuditEntry, fields []disclosable) {
 		switch {
 		case f.path == "$actor":
 			item.Principal, item.Key, item.Address = principalOf(f.value), stringIn(f.value, "key"), stringIn(f.value, "address")
+			item.Tenant = stringIn(f.value, "tenant")
 		case f.path == "$reason":
 			item.Reason = stringOf(f.value)
 		case f.path == "$purpose":

@@ -363,3 +363,27 @@ func TestASearchGoesThroughAllRunsOfBlocks(t *testing.T) {
 		t.Errorf("another hash is found in %v, %v", got, err)
 	}
 }
+
+// TestAMissingPlaceSpoilsNoOther has somebody take the place of an entry away before it is
+// sent: it alone cannot be read.
+func TestAMissingPlaceSpoilsNoOther(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	env.Start("everything", `{"note": "a", "other": 1}`)
+	sequenced(t, env)
+	whole := streamed(t, env, "a", 6).Entries
+	execRaw(t, env, `DELETE FROM log_entries WHERE idx IN (1, 4)`)
+	for _, limit := range []int{6, 2} {
+		var got []api.AuditEntry
+		for len(got) < 6 {
+			got = append(got, streamed(t, env, fmt.Sprint("in ", limit), limit).Entries...)
+		}
+		for i, x := range got {
+			gone := i == 1 || i == 4
+			if x.Entry != whole[i].Entry || (x.Kind == "audit.unreadable") != gone || !gone && x.Kind != whole[i].Kind {
+				t.Errorf("in stretches of %d, entry %d is %s %s, want %s", limit, i, x.Entry, x.Kind, whole[i].Kind)
+			}
+		}
+	}
+}

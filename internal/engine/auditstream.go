@@ -67,12 +67,17 @@ func (e *Engine) NextAudit(ctx context.Context, tenant, sink string, limit int) 
 		return s, nil
 	}
 	sh := r.shard(s.shard)
-	entries, err := e.store.LogEntries(ctx, scope, s.shard, s.First, int(min(uint64(limit), sh.Size-s.First)))
+	n := min(uint64(limit), sh.Size-s.First)
+	entries, err := e.store.LogEntries(ctx, scope, s.shard, s.First, int(n))
 	if err != nil {
 		return s, err
 	}
-	for i := range entries {
-		item, err := r.streamed(ctx, sh, s.First+uint64(i), &entries[i])
+	for index := s.First; index < s.First+n; index++ {
+		var entry *store.LogEntry // each at its own place, whatever is missing before it
+		if len(entries) > 0 && entries[0].Index == index {
+			entry, entries = &entries[0], entries[1:]
+		}
+		item, err := r.streamed(ctx, sh, index, entry)
 		if err != nil {
 			return s, err
 		}
@@ -81,13 +86,14 @@ func (e *Engine) NextAudit(ctx context.Context, tenant, sink string, limit int) 
 	return s, nil
 }
 
-// streamed tells what an entry says, or that it cannot be told.
+// streamed tells what an entry says, or that it cannot be told; nil: it is gone.
 func (r *auditReader) streamed(ctx context.Context, sh store.Shard, index uint64, entry *store.LogEntry) (api.AuditEntry, error) {
+	name := entryName(shardName(sh.Origin), index)
+	if entry == nil {
+		return r.untold(name, "", fault.New(fault.Integrity, "the log lacks the entry %s", name))
+	}
 	var item api.AuditEntry
 	err := checkPlaced(shardName(sh.Origin), *entry)
-	if err == nil && entry.Index != index {
-		err = fault.New(fault.Integrity, "the log lacks the entry %s", entryName(shardName(sh.Origin), index)).WithCode("tampered")
-	}
 	if err == nil {
 		var leaf ledger.Leaf
 		if leaf, err = r.leaf(sh.Number, entry); err == nil {
@@ -97,11 +103,15 @@ func (r *auditReader) streamed(ctx context.Context, sh store.Shard, index uint64
 	if !fault.Is(err, fault.Integrity) {
 		return item, err
 	}
-	details, failed := json.Marshal(map[string]string{"error": messageOf(err)})
+	return r.untold(name, ledger.Hash(entry.Hash).String(), err)
+}
+
+// untold is what stands for an entry that cannot be told.
+func (r *auditReader) untold(name, leaf string, why error) (api.AuditEntry, error) {
+	details, err := json.Marshal(map[string]string{"error": messageOf(why)})
 	return api.AuditEntry{
-		Entry: entryName(shardName(sh.Origin), index), Kind: unreadable, At: r.e.moment(), Act: "engine", Result: api.ResultFailed, Principal: "engine",
-		Leaf: ledger.Hash(entry.Hash).String(), Details: details,
-	}, failed
+		Entry: name, Kind: unreadable, At: r.e.moment(), Act: "engine", Result: api.ResultFailed, Principal: "engine", Leaf: leaf, Details: details,
+	}, err
 }
 
 // SignAudit signs what a batch of a tenant's audit is, with the platform's key that

@@ -60,6 +60,18 @@ func (e *Engine) refuse(ctx context.Context, c Caller, action access.Action, kin
 		WithHint("ask an administrator for a role or grant that permits it")
 }
 
+// still decides again about what takes long, each time that it is called: what was taken
+// from the caller meanwhile ends it.
+func (e *Engine) still(ctx context.Context, c Caller, may func(Caller) error) func() error {
+	return func() error {
+		now, err := e.again(ctx, c)
+		if err == nil {
+			err = may(now)
+		}
+		return err
+	}
+}
+
 // mayProcess decides about a process by its id.
 func (e *Engine) mayProcess(ctx context.Context, c Caller, action access.Action, id string, version int) error {
 	if err := e.could(ctx, c, action, access.Process, id); err != nil {

@@ -24,7 +24,7 @@ type Download struct {
 
 // File opens a file of an instance. Only its beginning and end are known to be
 // whole then: a read of a part that was changed is an Integrity fault, and gives
-// nothing of it.
+// nothing of it. A read after the caller may not any more is Denied, or NotFound.
 func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Download, error) {
 	if err := e.could(ctx, c, access.ReadFile, access.Instance, instance); err != nil {
 		return nil, err
@@ -34,9 +34,10 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 		return nil, noSuch("file", name)
 	}
 	var f *file
+	var on access.Resource
 	told := shown{paths: []string{filePath(id)}}
 	err := e.use(ctx, c, access.ReadFile, instance, func(l *Live) error {
-		told.object = l.id
+		told.object, on = l.id, l.resource()
 		err := e.checkRows(ctx, l)
 		if _, held := l.head.field(filePath(id)); held && err == nil {
 			f, err = e.openFile(ctx, l, id)
@@ -57,7 +58,23 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 		_ = d.Close() // nothing was read of it
 		return nil, err
 	}
+	d.ReadSeeker = &decided{d.ReadSeeker, e.still(ctx, c, func(c Caller) error {
+		return e.mayOn(ctx, c, access.ReadFile, on, noSuch("file", name))
+	})}
 	return d, nil
+}
+
+// decided is a file each part of which is decided again before it is read.
+type decided struct {
+	io.ReadSeeker
+	still func() error
+}
+
+func (d *decided) Read(p []byte) (int, error) {
+	if err := d.still(); err != nil {
+		return 0, err
+	}
+	return d.ReadSeeker.Read(p)
 }
 
 func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Download, error) {

@@ -129,8 +129,12 @@ type Runner interface {
 	// Holds refuses a lease that is not the job's newest one (Conflict). The
 	// caller holds the instance.
 	Holds(ctx context.Context, l *Live, job JobRef, lease string) error
-	// Extend lengthens the job's newest lease. The caller holds the instance.
-	Extend(ctx context.Context, l *Live, job JobRef, lease string, until time.Time) error
+	// Extend lengthens the job's newest lease, which is by's from then on. The caller
+	// holds the instance.
+	Extend(ctx context.Context, l *Live, by Caller, job JobRef, lease string, until time.Time) error
+	// Release ends the leases of a tenant whose holders may not have them any more, and
+	// offers their jobs anew.
+	Release(scope store.Scope, gone func(by Caller, at JobPlace) bool)
 }
 
 // JobRef names a job of an instance.
@@ -144,6 +148,7 @@ type JobPlace struct{ Process, Element string }
 
 // Take asks for jobs.
 type Take struct {
+	By           Caller
 	Type, Worker string
 	May          func(JobPlace) bool // nil: all; it is called by one goroutine at a time
 	Max          int
@@ -188,10 +193,16 @@ func (e *Engine) Use(r Runner) { e.runner = r }
 // may asks access, for every use case that is not about one record of a process. What the caller may not do is Denied, and
 // the log is told. A tenant that is not served yet is Unavailable.
 func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, id string) error {
+	return e.mayOwn(ctx, c, action, kind, id, "")
+}
+
+// mayOwn is may for what belongs to a principal, or is one: that one may see it, and end
+// it, without a role.
+func (e *Engine) mayOwn(ctx context.Context, c Caller, action access.Action, kind, id, owner string) error {
 	if err := e.admitted(c.Scope); err != nil {
 		return err
 	}
-	on := access.Resource{Kind: access.Kind(kind), ID: id, Tenant: c.Scope.Tenant()}
+	on := access.Resource{Kind: access.Kind(kind), ID: id, Tenant: c.Scope.Tenant(), Owner: owner}
 	if e.sees(c, action, on) {
 		return nil
 	}

@@ -19,7 +19,8 @@ const (
 
 // GiveGrant gives a grant to a user or to the members of a group.
 func (e *Engine) GiveGrant(ctx context.Context, c Caller, r api.GrantRequest, idem string) (api.Grant, error) {
-	if err := e.may(ctx, c, access.GiveGrant, "grant", ""); err != nil {
+	may := func(c Caller) error { return e.may(ctx, c, access.GiveGrant, "grant", "") }
+	if err := may(c); err != nil {
 		return api.Grant{}, err
 	}
 	if (r.User == "") == (r.Group == "") {
@@ -41,7 +42,7 @@ func (e *Engine) GiveGrant(ctx context.Context, c Caller, r api.GrantRequest, id
 		*grants = append(slices.Clone(*grants), g)
 		return nil
 	}
-	found, err := e.changeHolder(ctx, c, ch, r.Group != "", grantGiven, add)
+	found, err := e.changeHolder(ctx, c, ch, may, r.Group != "", grantGiven, add)
 	if err != nil {
 		return api.Grant{}, err
 	}
@@ -80,7 +81,8 @@ func grantOf(r api.GrantRequest) access.Grant {
 
 // RevokeGrant ends a grant.
 func (e *Engine) RevokeGrant(ctx context.Context, c Caller, id string, r api.ReasonRequest, idem string) (api.Grant, error) {
-	if err := e.may(ctx, c, access.RevokeGrant, "grant", id); err != nil {
+	may := func(c Caller) error { return e.may(ctx, c, access.RevokeGrant, "grant", id) }
+	if err := may(c); err != nil {
 		return api.Grant{}, err
 	}
 	ref, err := parseRef("grant", id)
@@ -95,7 +97,7 @@ func (e *Engine) RevokeGrant(ctx context.Context, c Caller, id string, r api.Rea
 		return api.Grant{}, err
 	}
 	revoked := api.Grant{ID: id}
-	_, err = e.changeHolder(ctx, c, change{name, "revoke-grant " + id, idem, r, r.Reason, false}, inGroup, grantRevoked,
+	_, err = e.changeHolder(ctx, c, change{name, "revoke-grant " + id, idem, r, r.Reason, false}, may, inGroup, grantRevoked,
 		func(_ *dossier, grants *[]access.Grant) error {
 			i := slices.IndexFunc(*grants, func(g access.Grant) bool { return g.ID == id })
 			if i < 0 {
@@ -133,10 +135,10 @@ func (e *Engine) holder(ctx context.Context, scope store.Scope, id store.ID) (na
 }
 
 // changeHolder carries out a change of the grants of a principal or a group.
-func (e *Engine) changeHolder(ctx context.Context, c Caller, ch change, inGroup bool, kind string,
+func (e *Engine) changeHolder(ctx context.Context, c Caller, ch change, may func(Caller) error, inGroup bool, kind string,
 	edit func(*dossier, *[]access.Grant) error,
 ) (found bool, err error) {
-	return e.changed(ctx, c, ch, func() (amendment, error) {
+	return e.changed(ctx, c, c.Scope, ch, may, func(c Caller) (amendment, error) {
 		if inGroup {
 			g, err := e.namedGroup(ctx, c.Scope, ch.name)
 			if err == nil {
@@ -163,51 +165,49 @@ type GrantsOf struct{ User, Group string }
 
 // Grants lists grants, also those that are expired.
 func (e *Engine) Grants(ctx context.Context, c Caller, of GrantsOf, p Page) (api.Grants, error) {
-	if err := e.may(ctx, c, access.ReadGrant, "grant", ""); err != nil {
+	if err := e.mayOwn(ctx, c, access.ReadGrant, "grant", "", of.User); err != nil {
 		return api.Grants{}, err
 	}
 	limit, err := p.limit()
 	if err != nil {
 		return api.Grants{}, err
 	}
+	list := owned[api.Grant]{kinds: []store.Kind{store.Group, store.Principal}, id: func(g *api.Grant) string { return g.ID }}
+	list.of = func(ctx context.Context, kind store.Kind, id store.ID) ([]api.Grant, error) {
+		return e.grantsOf(ctx, c.Scope, kind, id)
+	}
 	switch {
 	case of.User != "":
-		p, err := e.namedPrincipal(ctx, c.Scope, of.User)
+		who, err := e.namedPrincipal(ctx, c.Scope, of.User)
 		if err != nil {
 			return api.Grants{}, err
 		}
-		return api.Grants{Items: wireGrantsOf(p.Grants, p.Name, "")}, nil
+		list.kinds, list.only = []store.Kind{store.Principal}, who.id
 	case of.Group != "":
 		g, err := e.namedGroup(ctx, c.Scope, of.Group)
 		if err != nil {
 			return api.Grants{}, err
 		}
-		return api.Grants{Items: wireGrantsOf(g.Grants, "", g.Name)}, nil
+		list.kinds, list.only = []store.Kind{store.Group}, g.id
 	}
-	return e.allGrants(ctx, c.Scope, p, limit)
+	items, next, err := ownedPage(ctx, e, c.Scope, p, limit, list)
+	return api.Grants{Items: items, Next: next}, err
 }
 
-// allGrants lists the grants of groups with the first page, then those of principals.
-func (e *Engine) allGrants(ctx context.Context, scope store.Scope, p Page, limit int) (api.Grants, error) {
-	out := api.Grants{Items: []api.Grant{}}
-	if p.After == "" {
-		groups, _, err := openPage(ctx, e, scope, store.Group, Page{}, 0, e.openGroup)
+// grantsOf returns the grants of a principal or a group.
+func (e *Engine) grantsOf(ctx context.Context, scope store.Scope, kind store.Kind, id store.ID) ([]api.Grant, error) {
+	if kind == store.Group {
+		g, err := e.openGroup(ctx, scope, id)
 		if err != nil {
-			return api.Grants{}, err
+			return nil, err
 		}
-		for _, g := range groups {
-			out.Items = append(out.Items, wireGrantsOf(g.Grants, "", g.Name)...)
-		}
+		return wireGrantsOf(g.Grants, "", g.Name), nil
 	}
-	principals, next, err := openPage(ctx, e, scope, store.Principal, p, limit, e.openPrincipal)
+	p, err := e.openPrincipal(ctx, scope, id)
 	if err != nil {
-		return api.Grants{}, err
+		return nil, err
 	}
-	out.Next = next
-	for _, p := range principals {
-		out.Items = append(out.Items, wireGrantsOf(p.Grants, p.Name, "")...)
-	}
-	return out, nil
+	return wireGrantsOf(p.Grants, p.Name, ""), nil
 }
 
 // wireGrants shows grants of whom they are given to, who knows that.

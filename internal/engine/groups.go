@@ -46,22 +46,12 @@ func (g *group) wire() api.Group {
 
 // CreateGroup makes a group, or one anew that was deleted.
 func (e *Engine) CreateGroup(ctx context.Context, c Caller, r api.GroupRequest, idem string) (api.Group, error) {
-	if err := e.may(ctx, c, access.CreateGroup, "group", r.Name); err != nil {
-		return api.Group{}, err
+	var roles []access.Role
+	may := func(c Caller) (err error) {
+		roles, err = e.mayCreateGroup(ctx, c, r)
+		return err
 	}
-	if len(r.Roles) > 0 {
-		if err := e.may(ctx, c, access.GiveRole, "group", r.Name); err != nil {
-			return api.Group{}, err
-		}
-	}
-	roles, err := givable(c, r.Roles)
-	if err != nil {
-		return api.Group{}, err
-	}
-	if err := identity.CheckName(r.Name); err != nil {
-		return api.Group{}, err
-	}
-	return e.changeGroup(ctx, c, change{r.Name, "create-group", idem, r, r.Reason, false}, func() (*group, amendment, error) {
+	return e.changeGroup(ctx, c, change{r.Name, "create-group", idem, r, r.Reason, false}, may, func(c Caller) (*group, amendment, error) {
 		g, err := e.newGroup(ctx, c.Scope, r.Name)
 		if err != nil {
 			return nil, amendment{}, err
@@ -69,6 +59,22 @@ func (e *Engine) CreateGroup(ctx context.Context, c Caller, r api.GroupRequest, 
 		g.Group = identity.Group{Name: r.Name, Display: r.Display, State: identity.Active, Roles: roles}
 		return g, amendment{kind: groupCreated}, nil
 	})
+}
+
+// mayCreateGroup asks for all that a group gives, and returns its roles.
+func (e *Engine) mayCreateGroup(ctx context.Context, c Caller, r api.GroupRequest) ([]access.Role, error) {
+	if err := e.may(ctx, c, access.CreateGroup, "group", r.Name); err != nil {
+		return nil, err
+	}
+	if len(r.Roles) > 0 {
+		if err := e.may(ctx, c, access.GiveRole, "group", r.Name); err != nil {
+			return nil, err
+		}
+	}
+	if err := identity.CheckName(r.Name); err != nil {
+		return nil, err
+	}
+	return givable(c, r.Roles)
 }
 
 // newGroup returns a group that has no step yet, or one that was deleted.
@@ -87,10 +93,7 @@ func (e *Engine) newGroup(ctx context.Context, scope store.Scope, name string) (
 // DeleteGroup deletes a group that nobody is in, so that nobody is in the next of its
 // name.
 func (e *Engine) DeleteGroup(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Group, error) {
-	if err := e.may(ctx, c, access.DeleteGroup, "group", name); err != nil {
-		return api.Group{}, err
-	}
-	return e.editGroup(ctx, c, change{name, "delete-group " + name, idem, r, r.Reason, false}, groupDeleted, func(g *group) error {
+	return e.editGroup(ctx, c, access.DeleteGroup, change{name, "delete-group " + name, idem, r, r.Reason, false}, groupDeleted, func(c Caller, g *group) error {
 		all, err := e.everyPrincipal(ctx, c.Scope)
 		if err != nil {
 			return err
@@ -108,20 +111,14 @@ func (e *Engine) DeleteGroup(ctx context.Context, c Caller, name string, r api.R
 
 // GiveGroupRole gives the members of a group a role.
 func (e *Engine) GiveGroupRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.Group, error) {
-	if err := e.may(ctx, c, access.GiveRole, "group", name); err != nil {
-		return api.Group{}, err
-	}
-	return e.editGroup(ctx, c, change{name, "give-group-role " + name, idem, r, r.Reason, false}, roleGiven, func(g *group) error {
+	return e.editGroup(ctx, c, access.GiveRole, change{name, "give-group-role " + name, idem, r, r.Reason, false}, roleGiven, func(c Caller, g *group) error {
 		return giveRole(c, &g.Roles, r.Role)
 	})
 }
 
 // TakeGroupRole takes a role that a group gives.
 func (e *Engine) TakeGroupRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.Group, error) {
-	if err := e.may(ctx, c, access.GiveRole, "group", name); err != nil {
-		return api.Group{}, err
-	}
-	return e.editGroup(ctx, c, change{name, "take-group-role " + name, idem, r, r.Reason, false}, roleTaken, func(g *group) error {
+	return e.editGroup(ctx, c, access.GiveRole, change{name, "take-group-role " + name, idem, r, r.Reason, false}, roleTaken, func(c Caller, g *group) error {
 		if err := takeRole(c, &g.Roles, r.Role); err != nil {
 			return err
 		}
@@ -130,21 +127,24 @@ func (e *Engine) TakeGroupRole(ctx context.Context, c Caller, name string, r api
 }
 
 // editGroup carries out a change of a group that there is.
-func (e *Engine) editGroup(ctx context.Context, c Caller, ch change, kind string, edit func(*group) error) (api.Group, error) {
-	return e.changeGroup(ctx, c, ch, func() (*group, amendment, error) {
+func (e *Engine) editGroup(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(Caller, *group) error) (api.Group, error) {
+	may := func(c Caller) error { return e.may(ctx, c, action, "group", ch.name) }
+	return e.changeGroup(ctx, c, ch, may, func(c Caller) (*group, amendment, error) {
 		g, err := e.namedGroup(ctx, c.Scope, ch.name)
 		if err != nil {
 			return nil, amendment{}, err
 		}
-		return g, amendment{kind: kind}, edit(g)
+		return g, amendment{kind: kind}, edit(c, g)
 	})
 }
 
 // changeGroup is changePrincipal for groups.
-func (e *Engine) changeGroup(ctx context.Context, c Caller, ch change, edit func() (*group, amendment, error)) (api.Group, error) {
+func (e *Engine) changeGroup(ctx context.Context, c Caller, ch change, may func(Caller) error,
+	edit func(Caller) (*group, amendment, error),
+) (api.Group, error) {
 	var g *group
-	found, err := e.changed(ctx, c, ch, func() (a amendment, err error) {
-		if g, a, err = edit(); err == nil {
+	found, err := e.changed(ctx, c, c.Scope, ch, may, func(c Caller) (a amendment, err error) {
+		if g, a, err = edit(c); err == nil {
 			a.of, a.fields = &g.dossier, g.Fields()
 		}
 		return a, err

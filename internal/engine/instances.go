@@ -157,6 +157,14 @@ func actorOf(c Caller) *canon.Context {
 	)
 }
 
+// actorIn is actorOf for the log of a tenant: somebody of another one is named with theirs.
+func actorIn(scope store.Scope, c Caller) *canon.Context {
+	if c.Scope == scope {
+		return actorOf(c)
+	}
+	return actorOf(c).With("tenant", canon.String(c.Scope.Tenant()))
+}
+
 // engineActor is who acts when a timer fires.
 var engineActor = actorOf(Caller{Principal: "engine"})
 

@@ -30,7 +30,7 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 		return api.Jobs{}, err
 	}
 	take := Take{
-		Type: r.Type, Worker: r.Worker, Max: max(1, r.Max), May: e.mayWork(c),
+		By: c, Type: r.Type, Worker: r.Worker, Max: max(1, r.Max), May: e.mayWork(c),
 		Lease: time.Duration(r.LeaseMS) * time.Millisecond, Wait: time.Duration(r.WaitMS) * time.Millisecond,
 	}
 	if take.Lease == 0 {
@@ -46,12 +46,11 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 		}
 		return err
 	})
-	if err == nil && take.Wait > 0 { // what the caller may could have changed meanwhile
-		if c, err = e.again(ctx, c); err == nil {
-			err = e.mayAll(ctx, c, access.WorkJobs, given)
-		}
-	}
 	if err != nil {
+		return api.Jobs{}, err
+	}
+	if err := e.stillWorks(ctx, c, given); err != nil {
+		e.endLeases(ctx, c.Scope)
 		return api.Jobs{}, err
 	}
 	// Jobs that cannot be told of are the worker's all the same, until the lease
@@ -94,6 +93,29 @@ func (e *Engine) mayAll(ctx context.Context, c Caller, action access.Action, all
 func (l *Live) jobResource(n uint64) access.Resource {
 	job, _ := l.state.Job(n)
 	return access.Resource{Kind: access.Job, ID: refText(l.id, n), Tenant: l.scope.Tenant(), Process: l.head.process, Element: job.Element}
+}
+
+// stillWorks decides again, when jobs are a worker's, whether they may be: what the
+// worker may could have changed since the call began.
+func (e *Engine) stillWorks(ctx context.Context, c Caller, given []access.Resource) error {
+	c, err := e.again(ctx, c)
+	if err != nil {
+		return err
+	}
+	return e.mayAll(ctx, c, access.WorkJobs, given)
+}
+
+// endLeases offers those jobs of a tenant anew that somebody holds who may not work them
+// any more. Of whom that cannot be told now, the leases end by themselves.
+func (e *Engine) endLeases(ctx context.Context, scope store.Scope) {
+	ctx = context.WithoutCancel(ctx)
+	e.runner.Release(scope, func(c Caller, at JobPlace) bool {
+		c, err := e.again(ctx, c)
+		if err != nil {
+			return fault.Is(err, fault.Denied)
+		}
+		return !e.sees(c, access.WorkJobs, access.Resource{Kind: access.Job, Tenant: scope.Tenant(), Process: at.Process, Element: at.Element})
+	})
 }
 
 // offer shows a leased job to its worker.
@@ -183,7 +205,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 		if _, waits := l.state.Job(ref.Job); !waits {
 			return l.withState(fault.New(fault.Conflict, "job %s does not wait any more", id).WithCode("job_closed"))
 		}
-		return e.runner.Extend(ctx, l, ref, r.Lease, until)
+		return e.runner.Extend(ctx, l, c, ref, r.Lease, until)
 	})
 	if fault.Is(err, fault.NotFound) {
 		err = noSuch("job", id)

@@ -51,15 +51,30 @@ func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
 		}
 		uses[k.Service] = true
 	}
+	operates := e.sees(c, access.RetireRootKey, access.Resource{Kind: access.Key, Tenant: c.Scope.Tenant()})
 	for _, k := range roots {
-		if uses[k.Service] {
-			out.RootKeys = append(out.RootKeys, api.RootKey{
-				Service: k.Service, RootKey: k.RootKey, Version: k.Version, Seen: k.Seen,
-				TenantKeys: k.TenantKeys, Newest: k.Newest, Dispensable: k.Dispensable,
-			})
+		if !uses[k.Service] {
+			continue
 		}
+		if !operates { // what hangs on it of others is not theirs to know
+			k.TenantKeys, k.Dispensable = wrappedBy(k, keys), false
+		}
+		out.RootKeys = append(out.RootKeys, api.RootKey{
+			Service: k.Service, RootKey: k.RootKey, Version: k.Version, Seen: k.Seen,
+			TenantKeys: k.TenantKeys, Newest: k.Newest, Dispensable: k.Dispensable,
+		})
 	}
 	return out, nil
+}
+
+// wrappedBy counts the keys of a tenant that a version of a root key wraps.
+func wrappedBy(root keyring.RootInfo, keys []keyring.TenantKeyInfo) (n int) {
+	for _, k := range keys {
+		if k.Service == root.Service && k.RootKey == root.RootKey && k.RootVersion == root.Version {
+			n++
+		}
+	}
+	return n
 }
 
 // keyService has a key service unwrap the tenant's newest key there.

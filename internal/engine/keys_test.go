@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/kms"
@@ -206,4 +207,22 @@ func TestKeysAreRotatedOnSchedule(t *testing.T) {
 			t.Errorf("figures: %v", found)
 		}
 	})
+}
+
+// TestARootKeyCountsTheTenantsOwnKeys: how many of others it wraps is for Operators.
+func TestARootKeyCountsTheTenantsOwnKeys(t *testing.T) {
+	env := testenv.New(t, nil)
+	acme := env.Tenant("acme")
+	for name, test := range map[string]struct {
+		who  engine.Caller
+		want int
+	}{"an administrator": {acme.Ann, 1}, "an Operator": {env.Ann, 2}} {
+		keys, err := env.Engine.Keys(t.Context(), test.who)
+		if err != nil || len(keys.RootKeys) != 1 || keys.RootKeys[0].TenantKeys != test.want {
+			t.Errorf("%s sees %+v, %v, want %d keys below the root key", name, keys.RootKeys, err, test.want)
+		}
+	}
+	if _, err := env.Engine.RetireKey(t.Context(), acme.Ann, api.RetireKeyRequest{Key: "keyfile", Version: "1", DryRun: true}); !fault.Is(err, fault.Denied) {
+		t.Errorf("an administrator asks what hangs on a root key: %v, want Denied", err)
+	}
 }

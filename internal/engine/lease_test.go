@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -31,4 +32,96 @@ func TestALeaseOfAnErasedPersonsJobEndsAlsoAcrossARestart(t *testing.T) {
 	if err := complete(after); err != nil {
 		t.Errorf("with the lease from after the erasure: %v", err)
 	}
+}
+
+// TestALeaseEndsWithTheRightToWork takes the right to work from somebody who has a job, in
+// all ways there are: others get the job at once, and what others hold stays theirs.
+func TestALeaseEndsWithTheRightToWork(t *testing.T) {
+	for _, way := range []struct {
+		name string
+		give func(*testenv.Env) error
+		take func(*testenv.Env, engine.Caller) error
+	}{
+		{"disabled", nil, func(env *testenv.Env, c engine.Caller) error {
+			return second(env.Engine.DisableUser(t.Context(), env.Ann, c.Principal, api.ReasonRequest{}, ""))
+		}},
+		{"key revoked", nil, func(env *testenv.Env, c engine.Caller) error {
+			return second(env.Engine.RevokeAPIKey(t.Context(), env.Ann, c.Key, api.ReasonRequest{}, ""))
+		}},
+		{"role taken", nil, func(env *testenv.Env, c engine.Caller) error {
+			return second(env.Engine.TakeUserRole(t.Context(), env.Ann, c.Principal, api.RoleRequest{Role: "Executor"}, ""))
+		}},
+		{"group left", func(env *testenv.Env) error {
+			_, err := env.Engine.CreateGroup(t.Context(), env.Ann, api.GroupRequest{Name: "workers", Roles: []string{"Executor"}}, "")
+			if err == nil {
+				_, err = env.Engine.JoinGroup(t.Context(), env.Ann, "worker", api.MemberRequest{Group: "workers"}, "")
+			}
+			if err == nil {
+				_, err = env.Engine.TakeUserRole(t.Context(), env.Ann, "worker", api.RoleRequest{Role: "Executor"}, "")
+			}
+			return err
+		}, func(env *testenv.Env, c engine.Caller) error {
+			return second(env.Engine.LeaveGroup(t.Context(), env.Ann, c.Principal, api.MemberRequest{Group: "workers"}, ""))
+		}},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			env := testenv.New(t, nil)
+			env.Deploy("all.bpmn", everything)
+			key := env.PersonsKey("worker", "Executor")
+			if way.give != nil {
+				if err := way.give(env); err != nil {
+					t.Fatal(err)
+				}
+			}
+			worker, other := env.SignIn(key), env.Person("other", "Executor")
+			env.Start("everything", `{}`)
+			env.Start("everything", `{}`)
+			take := func(c engine.Caller) []api.Job {
+				t.Helper()
+				jobs, err := env.Engine.ActivateJobs(t.Context(), c, api.ActivateRequest{Type: "work", Worker: "w", LeaseMS: 3_600_000})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return jobs.Items
+			}
+			lost, kept := take(worker), take(other)
+			if len(lost) != 1 || len(kept) != 1 || len(take(env.Ann)) != 0 {
+				t.Fatalf("%d and %d jobs are taken, want one each and none that waits", len(lost), len(kept))
+			}
+			if err := way.take(env, worker); err != nil {
+				t.Fatal(err)
+			}
+			again := take(env.Ann)
+			if len(again) != 1 || again[0].ID != lost[0].ID {
+				t.Fatalf("others get %+v, want the job %s", again, lost[0].ID)
+			}
+			complete := func(c engine.Caller, job api.Job) error {
+				return second(env.Engine.CompleteJob(t.Context(), c, job.ID, api.CompleteJobRequest{Lease: job.Lease}, ""))
+			}
+			if err := complete(worker, lost[0]); fault.CodeOf(err) != "lease_lost" {
+				t.Errorf("what was taken before: %v, want lease_lost", err)
+			}
+			if err := complete(other, kept[0]); err != nil {
+				t.Errorf("what somebody else has: %v", err)
+			}
+			if err := complete(env.Ann, again[0]); err != nil {
+				t.Errorf("the job, for the second time: %v", err)
+			}
+		})
+	}
+}
+
+// TestWhoIsGoneWhenAJobIsTheirsGetsNone: their key was revoked when the call had begun.
+func TestWhoIsGoneWhenAJobIsTheirsGetsNone(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	worker := env.Person("worker", "Executor")
+	env.Start("everything", `{}`)
+	if _, err := env.Engine.RevokeAPIKey(t.Context(), env.Ann, worker.Key, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.ActivateJobs(t.Context(), worker, api.ActivateRequest{Type: "work", Worker: "w"}); !unauthenticated(err) {
+		t.Errorf("the call answers %v, want that nobody is known", err)
+	}
+	env.Job("work")
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/tiles"
 	"github.com/underseal/underseal/ledger"
@@ -64,6 +65,9 @@ func (e *Engine) LogFile(ctx context.Context, secret, shard, name string) (LogFi
 	if err := e.readers.spend(e, reader.ID); err != nil {
 		return LogFile{}, err
 	}
+	if err := e.letsRead(ctx, scope); err != nil {
+		return LogFile{}, err
+	}
 	if err := e.checkRevocation(ctx, scope, reader); err != nil {
 		return LogFile{}, err
 	}
@@ -93,6 +97,15 @@ func (e *Engine) LogFile(ctx context.Context, secret, shard, name string) (LogFi
 	}
 	body, err := e.logTile(ctx, scope, number, file)
 	return LogFile{Immutable: true, Body: body}, err
+}
+
+// letsRead refuses readers of a tenant that is disabled: none of its credentials counts.
+func (e *Engine) letsRead(ctx context.Context, scope store.Scope) error {
+	r, err := e.knownRules(ctx, scope)
+	if fault.Is(err, fault.NotFound) || err == nil && r.Tenant.State != identity.Active {
+		err = fault.New(fault.NotFound, "there is no such log")
+	}
+	return err
 }
 
 func noLogFile() error { return fault.New(fault.NotFound, "there is no such file in a log") }

@@ -117,3 +117,33 @@ func TestAReaderThatAsksTooMuchWaits(t *testing.T) {
 		t.Errorf("the other reader: %q", got)
 	}
 }
+
+// TestADisabledTenantsLogIsNotRead by those who have a path to it, until it is enabled.
+func TestADisabledTenantsLogIsNotRead(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	acme := env.Tenant("acme")
+	made, err := e.CreateLogReader(ctx, acme.Ann, api.LogReaderRequest{Name: "the auditor"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() error {
+		_, err := e.LogFile(ctx, strings.TrimPrefix(made.Path, "/log/"), "shards", "")
+		return err
+	}
+	if err := read(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.DisableTenant(ctx, env.Ann, "acme", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the log of a disabled tenant: %v, want NotFound", err)
+	}
+	if _, err := e.EnableTenant(ctx, env.Ann, "acme", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := read(); err != nil {
+		t.Errorf("when it is enabled: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -44,13 +45,10 @@ type (
 // people is what is known of who may sign in, and as whom. It is read once and again
 // after each change, which happens here only: one server writes.
 type people struct {
-	// changing is held for writing while a dossier changes, and for reading while one is
-	// read to be known. So nothing is known that has changed.
-	changing sync.RWMutex
-
-	mu     sync.RWMutex // guards tenant and what is in it, and rules
-	tenant map[string]*acquaintances
-	rules  map[string]*identity.Rules // by tenant
+	mu       sync.RWMutex // guards what follows and what is in it
+	changing map[string]*sync.RWMutex
+	tenant   map[string]*acquaintances
+	rules    map[string]*identity.Rules // by tenant
 
 	used  uses
 	seats seats
@@ -61,6 +59,41 @@ type people struct {
 type acquaintances struct {
 	byName  map[string]*identity.Known
 	byToken map[[32]byte]*identity.Known
+}
+
+// lock returns the lock of a tenant. It is held for writing while one of the tenant's
+// dossiers changes, and for reading while one is read to be known. So nothing is known
+// that has changed, and no tenant waits for another.
+func (p *people) lock(scope store.Scope) *sync.RWMutex {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lock := p.changing[scope.Tenant()]
+	if lock == nil {
+		if p.changing == nil {
+			p.changing = map[string]*sync.RWMutex{}
+		}
+		lock = &sync.RWMutex{}
+		p.changing[scope.Tenant()] = lock
+	}
+	return lock
+}
+
+// change has the dossiers of a tenant be changed by nobody else until unlock is called,
+// nor those of the tenant that the caller is of. That one is locked first: it is main
+// whenever it is another one, so that nobody waits in a circle.
+func (p *people) change(home, scope store.Scope) (unlock func()) {
+	lock := p.lock(scope)
+	if home == scope {
+		lock.Lock()
+		return lock.Unlock
+	}
+	outer := p.lock(home)
+	outer.RLock()
+	lock.Lock()
+	return func() {
+		lock.Unlock()
+		outer.RUnlock()
+	}
 }
 
 // maxKnown bounds how many principals, and credentials, of a tenant are known at a time.
@@ -85,7 +118,7 @@ func (p *people) bearer(scope store.Scope, token [32]byte) *identity.Known {
 	return nil
 }
 
-// remember takes a principal in. The caller holds changing.
+// remember takes a principal in. The caller holds the tenant's lock.
 func (p *people) remember(scope store.Scope, name string, token *[32]byte, k *identity.Known) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -240,8 +273,9 @@ func (e *Engine) knownBearer(ctx context.Context, scope store.Scope, token [32]b
 	if k := e.people.bearer(scope, token); k != nil {
 		return k, nil
 	}
-	e.people.changing.RLock()
-	defer e.people.changing.RUnlock()
+	lock := e.people.lock(scope)
+	lock.RLock()
+	defer lock.RUnlock()
 	row, err := e.store.Credential(ctx, scope, token)
 	if err != nil {
 		return nil, err
@@ -262,8 +296,17 @@ func (e *Engine) knownPrincipal(ctx context.Context, scope store.Scope, name str
 	if k := e.people.named(scope, name); k != nil {
 		return k, nil
 	}
-	e.people.changing.RLock()
-	defer e.people.changing.RUnlock()
+	lock := e.people.lock(scope)
+	lock.RLock()
+	defer lock.RUnlock()
+	return e.presentPrincipal(ctx, scope, name)
+}
+
+// presentPrincipal is knownPrincipal for who holds the tenant's lock.
+func (e *Engine) presentPrincipal(ctx context.Context, scope store.Scope, name string) (*identity.Known, error) {
+	if k := e.people.named(scope, name); k != nil {
+		return k, nil
+	}
 	p, err := e.namedPrincipal(ctx, scope, name)
 	if err != nil {
 		return nil, err
@@ -312,6 +355,17 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 
 // again admits a caller whose call has waited: what was taken away meanwhile counts.
 func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
+	if k := e.people.named(c.Scope, c.Principal); k != nil && c.Session == nil {
+		return k.Again(c, e.moment())
+	}
+	lock := e.people.lock(c.Scope)
+	lock.RLock()
+	defer lock.RUnlock()
+	return e.present(ctx, c)
+}
+
+// present is again for who holds the lock of the caller's tenant.
+func (e *Engine) present(ctx context.Context, c Caller) (Caller, error) {
 	if c.Session != nil {
 		_, err := e.session(ctx, c.Scope, c.Session.Token)
 		if fault.Is(err, fault.NotFound) {
@@ -321,7 +375,7 @@ func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
 			return Caller{}, err
 		}
 	}
-	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+	known, err := e.presentPrincipal(ctx, c.Scope, c.Principal)
 	if fault.Is(err, fault.NotFound) {
 		return Caller{}, identity.Unauthenticated()
 	}
@@ -350,8 +404,8 @@ type amender struct {
 	again  *request // of the first amendment
 }
 
-// amend makes steps of a tenant's dossiers durable, all or none. The caller holds
-// people.changing.
+// amend makes steps of a tenant's dossiers durable, all or none. The caller holds the
+// tenant's lock for writing.
 func (e *Engine) amend(ctx context.Context, scope store.Scope, by amender, all ...amendment) error {
 	defer e.people.forget(scope)
 	at := e.moment()
@@ -413,23 +467,12 @@ func openPage[D any](ctx context.Context, e *Engine, scope store.Scope, kind sto
 	if err != nil {
 		return nil, "", err
 	}
-	if err := e.requireAllPinned(ctx, scope, kind); err != nil {
-		return nil, "", err
-	}
-	list := e.store.Principals
-	if kind == store.Group {
-		list = e.store.Groups
-	}
-	most := limit
-	if limit > 0 {
-		most++
-	}
-	ids, err := list(ctx, scope, after, most)
+	ids, more, err := e.dossierIDs(ctx, scope, kind, after, limit)
 	if err != nil {
 		return nil, "", err
 	}
-	if limit > 0 {
-		ids, next = cut(ids, limit, textID)
+	if more {
+		next = textID(ids[len(ids)-1])
 	}
 	for _, id := range ids {
 		d, err := open(ctx, scope, id)
@@ -439,6 +482,48 @@ func openPage[D any](ctx context.Context, e *Engine, scope store.Scope, kind sto
 		all = append(all, d)
 	}
 	return all, next, nil
+}
+
+// dossierIDs lists some of a tenant's dossiers of a kind, by id, after one, and says
+// whether there are more; limit 0: all. Integrity when one that was there is gone.
+func (e *Engine) dossierIDs(ctx context.Context, scope store.Scope, kind store.Kind, after store.ID, limit int) (ids []store.ID, more bool, err error) {
+	list := e.store.Principals
+	if kind == store.Group {
+		list = e.store.Groups
+	}
+	if limit == 0 {
+		if err := e.requireAllPinned(ctx, scope, kind); err != nil {
+			return nil, false, err
+		}
+		ids, err = list(ctx, scope, after, 0)
+		return ids, false, err
+	}
+	pins, err := e.store.PinsOf(ctx, scope, kind, after, limit+1) // first: what is pinned then, is there
+	if err != nil {
+		return nil, false, err
+	}
+	if ids, err = list(ctx, scope, after, limit+1); err != nil {
+		return nil, false, err
+	}
+	if more = len(ids) > limit; more {
+		ids = ids[:limit]
+	}
+	return ids, more, e.requireListed(scope, pins, ids, more)
+}
+
+// requireListed requires of what is pinned in the stretch of a list that the list has it.
+// Of one dossier more than the list has, the pins are given: then one that is missing in
+// the stretch is among them.
+func (e *Engine) requireListed(scope store.Scope, pins []store.Pin, ids []store.ID, more bool) error {
+	for _, pin := range pins {
+		at, found := slices.BinarySearchFunc(ids, pin.Object, func(a, b store.ID) int { return bytes.Compare(a[:], b[:]) })
+		beyond := more && at == len(ids)
+		if !found && !beyond && !e.restoring {
+			b := behindPin{pin: pin}
+			return b.fault(scope)
+		}
+	}
+	return nil
 }
 
 // requireAdministrator refuses a change after which nobody could take it back, for want

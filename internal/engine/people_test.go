@@ -216,6 +216,48 @@ func TestAKeyGetsNoMightierKey(t *testing.T) {
 	}
 }
 
+// TestAKeyGetsNoKeyThatOutlivesIt or is good from elsewhere.
+func TestAKeyGetsNoKeyThatOutlivesIt(t *testing.T) {
+	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	ctx, e := t.Context(), env.Engine
+	tomorrow, later := clock.Add(24*time.Hour), clock.Add(48*time.Hour)
+	bound := func(r api.APIKeyRequest) engine.Caller {
+		t.Helper()
+		r.User = "ann"
+		made, err := e.CreateAPIKey(ctx, env.Ann, r, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return env.SignIn(made.Text)
+	}
+	ending, office := bound(api.APIKeyRequest{Expires: &tomorrow}), bound(api.APIKeyRequest{Networks: []string{"192.0.2.0/24"}})
+	exceeded := func(what string, err error) {
+		t.Helper()
+		if fault.CodeOf(err) != "scope_exceeded" {
+			t.Errorf("%s: %v, want scope_exceeded", what, err)
+		}
+	}
+	made := func(c engine.Caller, r api.APIKeyRequest) error {
+		r.User = "ann"
+		return second(e.CreateAPIKey(ctx, c, r, ""))
+	}
+	exceeded("a key without end", made(ending, api.APIKeyRequest{}))
+	exceeded("a key that ends later", made(ending, api.APIKeyRequest{Expires: &later}))
+	exceeded("a key from anywhere", made(office, api.APIKeyRequest{}))
+	exceeded("a key from a larger network", made(office, api.APIKeyRequest{Networks: []string{"192.0.2.0/23"}}))
+	exceeded("another text of a key without end", second(e.RotateAPIKey(ctx, ending, env.Ann.Key, api.RotateAPIKeyRequest{}, "")))
+	clock = clock.Add(time.Hour)
+	exceeded("another text of its own, which would end later", second(e.RotateAPIKey(ctx, ending, ending.Key, api.RotateAPIKeyRequest{}, "")))
+	exceeded("a link, which is good for a key without end", second(e.InviteUser(ctx, ending, api.UserRequest{Name: "dan", Kind: "user"}, "")))
+	if err := made(ending, api.APIKeyRequest{Expires: &tomorrow}); err != nil {
+		t.Errorf("a key that ends at the same time: %v", err)
+	}
+	if err := made(office, api.APIKeyRequest{Networks: []string{"192.0.2.7"}}); err != nil {
+		t.Errorf("a key from a part of the network: %v", err)
+	}
+}
+
 func TestTheLastAdministratorStays(t *testing.T) {
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine

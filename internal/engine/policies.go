@@ -44,14 +44,15 @@ func (e *Engine) wirePolicies(t *tenant) ([]api.Policy, error) {
 // SetPolicies sets the tenant's own policies. Those after which nobody could set them are
 // refused.
 func (e *Engine) SetPolicies(ctx context.Context, c Caller, r api.PoliciesRequest, idem string) (api.Policies, error) {
-	if err := e.may(ctx, c, access.SetPolicy, "policy", ""); err != nil {
+	may := func(c Caller) error { return e.may(ctx, c, access.SetPolicy, "policy", "") }
+	if err := may(c); err != nil {
 		return api.Policies{}, err
 	}
 	if _, err := e.policies.ParseTenantPolicies(r.Text); err != nil {
 		return api.Policies{}, err
 	}
 	ch := change{c.Scope.Tenant(), "set-policies", idem, r, r.Reason, false}
-	t, err := e.changeTenant(ctx, c, ch, func(t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
 		t.Policies = r.Text
 		rules, err := e.rules(t.Tenant)
 		if err != nil {
@@ -128,9 +129,10 @@ func (e *Engine) TestPolicies(ctx context.Context, c Caller, r api.PoliciesTestR
 	if err != nil {
 		return api.PoliciesTest{}, err
 	}
-	e.people.changing.RLock()
+	lock := e.people.lock(c.Scope)
+	lock.RLock()
 	all, groups, err := e.everybody(ctx, c.Scope)
-	e.people.changing.RUnlock()
+	lock.RUnlock()
 	if err != nil {
 		return api.PoliciesTest{}, err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -71,7 +72,7 @@ func (e *Engine) Users(ctx context.Context, c Caller, p Page) (api.Users, error)
 
 // User returns a principal.
 func (e *Engine) User(ctx context.Context, c Caller, name string) (api.User, error) {
-	if err := e.may(ctx, c, access.ReadPrincipal, "principal", name); err != nil {
+	if err := e.mayOwn(ctx, c, access.ReadPrincipal, "principal", name, name); err != nil {
 		return api.User{}, err
 	}
 	p, err := e.namedPrincipal(ctx, c.Scope, name)
@@ -94,18 +95,13 @@ func (p *principal) wire() api.User {
 
 // InviteUser makes a principal: a user gets a link, a service is active at once.
 func (e *Engine) InviteUser(ctx context.Context, c Caller, r api.UserRequest, idem string) (api.Invited, error) {
-	if err := e.may(ctx, c, access.InvitePrincipal, "principal", r.Name); err != nil {
-		return api.Invited{}, err
-	}
-	roles, err := e.mayInvite(ctx, c, r)
-	if err != nil {
-		return api.Invited{}, err
-	}
-	if err := identity.CheckName(r.Name); err != nil {
-		return api.Invited{}, err
+	var roles []access.Role
+	may := func(c Caller) (err error) {
+		roles, err = e.mayInvite(ctx, c, r)
+		return err
 	}
 	var link string
-	p, err := e.changePrincipal(ctx, c, change{r.Name, "invite-user", idem, r, r.Reason, true}, func() (*principal, amendment, error) {
+	p, err := e.changePrincipal(ctx, c, change{r.Name, "invite-user", idem, r, r.Reason, true}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.newPrincipal(ctx, c.Scope, r.Name)
 		if err != nil {
 			return nil, amendment{}, err
@@ -134,6 +130,9 @@ func (e *Engine) InviteUser(ctx context.Context, c Caller, r api.UserRequest, id
 // mayInvite asks for all that an invitation gives, and returns its roles. A link is good
 // for an API key without scopes.
 func (e *Engine) mayInvite(ctx context.Context, c Caller, r api.UserRequest) ([]access.Role, error) {
+	if err := e.may(ctx, c, access.InvitePrincipal, "principal", r.Name); err != nil {
+		return nil, err
+	}
 	if len(r.Roles) > 0 {
 		if err := e.may(ctx, c, access.GiveRole, "principal", r.Name); err != nil {
 			return nil, err
@@ -148,6 +147,9 @@ func (e *Engine) mayInvite(ctx context.Context, c Caller, r api.UserRequest) ([]
 		if err := notMightier(c, identity.APIKey{}); err != nil {
 			return nil, err
 		}
+	}
+	if err := identity.CheckName(r.Name); err != nil {
+		return nil, err
 	}
 	return givable(c, r.Roles)
 }
@@ -188,14 +190,11 @@ func withdraw(l *identity.Link, a *amendment) {
 
 // InviteAgain gives an invited user another link; the one before ends.
 func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Invited, error) {
-	if err := e.may(ctx, c, access.InvitePrincipal, "principal", name); err != nil {
-		return api.Invited{}, err
-	}
-	if err := notMightier(c, identity.APIKey{}); err != nil {
-		return api.Invited{}, err
+	may := func(c Caller) error {
+		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", name), notMightier(c, identity.APIKey{}))
 	}
 	var link string
-	p, err := e.changePrincipal(ctx, c, change{name, "invite-again " + name, idem, r, r.Reason, true}, func() (*principal, amendment, error) {
+	p, err := e.changePrincipal(ctx, c, change{name, "invite-again " + name, idem, r, r.Reason, true}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, name)
 		if err != nil {
 			return nil, amendment{}, err
@@ -219,7 +218,7 @@ func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.R
 
 // ChangeUser changes how people know a principal.
 func (e *Engine) ChangeUser(ctx context.Context, c Caller, name string, r api.ProfileRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.ChangePrincipal, change{name, "change-user " + name, idem, r, r.Reason, false}, principalChanged, func(p *principal) error {
+	return e.changeUser(ctx, c, access.ChangePrincipal, change{name, "change-user " + name, idem, r, r.Reason, false}, principalChanged, func(_ Caller, p *principal) error {
 		p.Display, p.Mail = r.Display, r.Mail
 		return nil
 	})
@@ -228,7 +227,7 @@ func (e *Engine) ChangeUser(ctx context.Context, c Caller, name string, r api.Pr
 // DisableUser ends all that a principal may, until it is enabled again: from the next
 // request on, and for calls that wait.
 func (e *Engine) DisableUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "disable-user " + name, idem, r, r.Reason, false}, principalDisabled, func(p *principal) error {
+	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "disable-user " + name, idem, r, r.Reason, false}, principalDisabled, func(c Caller, p *principal) error {
 		if p.State == identity.Disabled {
 			return already("user", name, "disabled")
 		}
@@ -240,7 +239,7 @@ func (e *Engine) DisableUser(ctx context.Context, c Caller, name string, r api.R
 
 // EnableUser gives a disabled principal back what it had, but for a link.
 func (e *Engine) EnableUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "enable-user " + name, idem, r, r.Reason, false}, principalEnabled, func(p *principal) error {
+	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "enable-user " + name, idem, r, r.Reason, false}, principalEnabled, func(_ Caller, p *principal) error {
 		if p.State != identity.Disabled {
 			return already("user", name, "enabled")
 		}
@@ -251,14 +250,14 @@ func (e *Engine) EnableUser(ctx context.Context, c Caller, name string, r api.Re
 
 // GiveUserRole gives a principal a role.
 func (e *Engine) GiveUserRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.GiveRole, change{name, "give-role " + name, idem, r, r.Reason, false}, roleGiven, func(p *principal) error {
+	return e.changeUser(ctx, c, access.GiveRole, change{name, "give-role " + name, idem, r, r.Reason, false}, roleGiven, func(c Caller, p *principal) error {
 		return giveRole(c, &p.Roles, r.Role)
 	})
 }
 
 // TakeUserRole takes a principal's own role. What groups give stays.
 func (e *Engine) TakeUserRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.GiveRole, change{name, "take-role " + name, idem, r, r.Reason, false}, roleTaken, func(p *principal) error {
+	return e.changeUser(ctx, c, access.GiveRole, change{name, "take-role " + name, idem, r, r.Reason, false}, roleTaken, func(c Caller, p *principal) error {
 		if err := takeRole(c, &p.Roles, r.Role); err != nil {
 			return err
 		}
@@ -268,7 +267,7 @@ func (e *Engine) TakeUserRole(ctx context.Context, c Caller, name string, r api.
 
 // JoinGroup makes a principal a member of a group.
 func (e *Engine) JoinGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "join-group " + name, idem, r, r.Reason, false}, groupJoined, func(p *principal) error {
+	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "join-group " + name, idem, r, r.Reason, false}, groupJoined, func(c Caller, p *principal) error {
 		return e.join(ctx, c, p, r.Group)
 	})
 }
@@ -293,7 +292,7 @@ func (e *Engine) join(ctx context.Context, c Caller, p *principal, group string)
 
 // LeaveGroup ends a membership.
 func (e *Engine) LeaveGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "leave-group " + name, idem, r, r.Reason, false}, groupLeft, func(p *principal) error {
+	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "leave-group " + name, idem, r, r.Reason, false}, groupLeft, func(c Caller, p *principal) error {
 		i := slices.Index(p.Groups, r.Group)
 		if i < 0 {
 			return already("user", name, "not in group "+r.Group)
@@ -367,7 +366,9 @@ func (e *Engine) requireGivable(ctx context.Context, c Caller, p *principal) err
 	return err
 }
 
-// change is a request that changes a dossier.
+// change is a request that changes a dossier. Who may ask for it is decided twice: before
+// anything waits, and when nobody else changes the tenant's dossiers any more, by what the
+// caller may then.
 type change struct {
 	name      string // of the dossier
 	operation string // for the idempotency key
@@ -378,16 +379,14 @@ type change struct {
 }
 
 // changeUser carries out a change of a principal that there is.
-func (e *Engine) changeUser(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(*principal) error) (api.User, error) {
-	if err := e.may(ctx, c, action, "principal", ch.name); err != nil {
-		return api.User{}, err
-	}
-	p, err := e.changePrincipal(ctx, c, ch, func() (*principal, amendment, error) {
+func (e *Engine) changeUser(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(Caller, *principal) error) (api.User, error) {
+	may := func(c Caller) error { return e.may(ctx, c, action, "principal", ch.name) }
+	p, err := e.changePrincipal(ctx, c, ch, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, ch.name)
 		if err != nil {
 			return nil, amendment{}, err
 		}
-		return p, amendment{kind: kind}, edit(p)
+		return p, amendment{kind: kind}, edit(c, p)
 	})
 	if err != nil {
 		return api.User{}, err
@@ -397,10 +396,12 @@ func (e *Engine) changeUser(ctx context.Context, c Caller, action access.Action,
 
 // changePrincipal carries out a change: edit opens the principal and says what its step
 // is. It returns the principal as it is then.
-func (e *Engine) changePrincipal(ctx context.Context, c Caller, ch change, edit func() (*principal, amendment, error)) (*principal, error) {
+func (e *Engine) changePrincipal(ctx context.Context, c Caller, ch change, may func(Caller) error,
+	edit func(Caller) (*principal, amendment, error),
+) (*principal, error) {
 	var p *principal
-	found, err := e.changed(ctx, c, ch, func() (a amendment, err error) {
-		if p, a, err = edit(); err == nil {
+	found, err := e.changed(ctx, c, c.Scope, ch, may, func(c Caller) (a amendment, err error) {
+		if p, a, err = edit(c); err == nil {
 			a.of, a.fields = &p.dossier, p.Fields()
 		}
 		return a, err
@@ -412,25 +413,47 @@ func (e *Engine) changePrincipal(ctx context.Context, c Caller, ch change, edit 
 }
 
 // changed makes the step of a dossier that edit says, unless the request was carried out
-// before (found).
-func (e *Engine) changed(ctx context.Context, c Caller, ch change, edit func() (amendment, error)) (found bool, err error) {
-	again, err := e.request(ctx, c, ch.operation, ch.idem, ch.body)
+// before (found). Scope is whose dossier it is. Edit gets the caller as they are then.
+func (e *Engine) changed(ctx context.Context, c Caller, scope store.Scope, ch change, may func(Caller) error,
+	edit func(Caller) (amendment, error),
+) (found bool, err error) {
+	if err := may(c); err != nil {
+		return false, err
+	}
+	inside := c
+	inside.Scope = scope
+	again, err := e.request(ctx, inside, ch.operation, ch.idem, ch.body)
 	if err != nil {
 		return false, err
 	}
-	e.people.changing.Lock()
-	defer e.people.changing.Unlock()
-	if _, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
+	if found, err = e.changeNow(ctx, c, scope, ch, again, may, edit); err == nil && !found {
+		e.endLeases(ctx, scope)
+	}
+	return found, err
+}
+
+// changeNow is changed from when nobody else changes the tenant's dossiers.
+func (e *Engine) changeNow(ctx context.Context, c Caller, scope store.Scope, ch change, again *request, may func(Caller) error,
+	edit func(Caller) (amendment, error),
+) (found bool, err error) {
+	defer e.people.change(c.Scope, scope)()
+	if c, err = e.present(ctx, c); err == nil {
+		err = may(c)
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, found, err := e.repeated(ctx, scope, again); found || err != nil {
 		if found && ch.secret {
 			err = shownOnce()
 		}
 		return found, err
 	}
-	a, err := edit()
+	a, err := edit(c)
 	if err != nil {
 		return false, err
 	}
-	return false, e.amend(ctx, c.Scope, amender{act: "admin", actor: actorOf(c), reason: ch.reason, again: again}, a)
+	return false, e.amend(ctx, scope, amender{act: "admin", actor: actorIn(scope, c), reason: ch.reason, again: again}, a)
 }
 
 // shownOnce refuses to repeat an answer that held a secret, which is kept nowhere.

@@ -128,7 +128,8 @@ func (t *tenant) undecided(now time.Time) []identity.Proposal {
 // was carried out before.
 func (e *Engine) changeProposals(ctx context.Context, c Caller, ch change, edit func(*tenant) (amendment, error)) (t *tenant, found bool, err error) {
 	found = true
-	t, err = e.changeTenant(ctx, c, ch, func(t *tenant) (amendment, error) {
+	may := func(c Caller) error { return e.could(ctx, c, access.Deploy, access.Process, "") }
+	t, err = e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
 		found = false
 		return edit(t)
 	})
@@ -252,10 +253,8 @@ func (e *Engine) proposedFiles(ctx context.Context, t *tenant, p *identity.Propo
 
 // WithdrawDeployment ends a proposal: nothing comes of it.
 func (e *Engine) WithdrawDeployment(ctx context.Context, c Caller, id string, r api.ReasonRequest) (api.Proposal, error) {
-	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
-		return api.Proposal{}, err
-	}
-	t, err := e.changeTenant(ctx, c, change{c.Scope.Tenant(), "", "", nil, r.Reason, false}, func(t *tenant) (amendment, error) {
+	may := func(c Caller) error { return e.could(ctx, c, access.Deploy, access.Process, "") }
+	t, err := e.changeTenant(ctx, c, change{c.Scope.Tenant(), "", "", nil, r.Reason, false}, may, func(t *tenant) (amendment, error) {
 		p, err := e.waiting(c, t, id)
 		if err != nil {
 			return amendment{}, err
@@ -290,8 +289,14 @@ func (e *Engine) ApproveDeployment(ctx context.Context, c Caller, id string, r a
 	}
 	e.deploying.Lock()
 	defer e.deploying.Unlock()
-	e.people.changing.Lock()
-	defer e.people.changing.Unlock()
+	defer e.people.change(c.Scope, c.Scope)()
+	c, err := e.present(ctx, c) // what the caller may could have changed meanwhile
+	if err == nil {
+		err = e.could(ctx, c, access.Deploy, access.Process, "")
+	}
+	if err != nil {
+		return api.Deployment{}, err
+	}
 	t, err := e.openTenant(ctx, c.Scope)
 	if err != nil {
 		return api.Deployment{}, err

@@ -14,8 +14,7 @@ const lostSteps = "a restore has lost steps, by which rights may have been taken
 // it back, after they looked; whoever has the server's files makes a link for the first of
 // them.
 func (e *Engine) endRightsOf(ctx context.Context, scope store.Scope, b behindPin) error {
-	e.people.changing.Lock()
-	defer e.people.changing.Unlock()
+	defer e.people.change(scope, scope)()
 	a, err := e.withoutRights(ctx, scope, b)
 	if err != nil || a.of == nil {
 		return err

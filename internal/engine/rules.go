@@ -15,7 +15,8 @@ func (p *people) rulesOf(scope store.Scope) *identity.Rules {
 	return p.rules[scope.Tenant()]
 }
 
-// rulesOf returns what holds for everybody of a tenant. The caller holds people.changing.
+// rulesOf returns what holds for everybody of a tenant. The caller holds its
+// lock.
 func (e *Engine) rulesOf(ctx context.Context, scope store.Scope) (*identity.Rules, error) {
 	if r := e.people.rulesOf(scope); r != nil {
 		return r, nil
@@ -37,6 +38,17 @@ func (e *Engine) rulesOf(ctx context.Context, scope store.Scope) (*identity.Rule
 	return r, nil
 }
 
+// knownRules is rulesOf for who does not hold the tenant's lock.
+func (e *Engine) knownRules(ctx context.Context, scope store.Scope) (*identity.Rules, error) {
+	if r := e.people.rulesOf(scope); r != nil {
+		return r, nil
+	}
+	lock := e.people.lock(scope)
+	lock.RLock()
+	defer lock.RUnlock()
+	return e.rulesOf(ctx, scope)
+}
+
 // rules adds a tenant's own policies to the built-in ones.
 func (e *Engine) rules(t identity.Tenant) (*identity.Rules, error) {
 	if t.Policies == "" {
@@ -52,18 +64,12 @@ func (e *Engine) rules(t identity.Tenant) (*identity.Rules, error) {
 // fromTenant reports whether a tenant's people may come from an address: what is asked
 // before it is looked for whose a credential is.
 func (e *Engine) fromTenant(ctx context.Context, scope store.Scope, address string) (bool, error) {
-	r := e.people.rulesOf(scope)
-	if r == nil {
-		e.people.changing.RLock()
-		defer e.people.changing.RUnlock()
-		var err error
-		r, err = e.rulesOf(ctx, scope)
-		if fault.Is(err, fault.NotFound) { // its keys were made, and a crash came before it
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
+	r, err := e.knownRules(ctx, scope)
+	if fault.Is(err, fault.NotFound) { // its keys were made, and a crash came before it
+		return false, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	from, _ := netip.ParseAddr(address)
 	return r.Tenant.Networks.All.Allows(from), nil

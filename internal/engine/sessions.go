@@ -416,10 +416,8 @@ func signedInBySession(c Caller) error {
 
 // EndUserSessions ends all sessions of a user, one's own or, for who may, somebody's.
 func (e *Engine) EndUserSessions(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
-	if err := e.maySessions(ctx, c, access.RevokeSession, name, ""); err != nil {
-		return api.User{}, err
-	}
-	p, err := e.changePrincipal(ctx, c, change{name: name, operation: "end-sessions " + name, idem: idem, body: r, reason: r.Reason}, func() (*principal, amendment, error) {
+	may := func(c Caller) error { return e.maySessions(ctx, c, access.RevokeSession, name, "") }
+	p, err := e.changePrincipal(ctx, c, change{name: name, operation: "end-sessions " + name, idem: idem, body: r, reason: r.Reason}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, name)
 		if err != nil {
 			return nil, amendment{}, err
@@ -435,11 +433,9 @@ func (e *Engine) EndUserSessions(ctx context.Context, c Caller, name string, r a
 
 // EndAllSessions ends all sessions of the caller's tenant.
 func (e *Engine) EndAllSessions(ctx context.Context, c Caller, r api.ReasonRequest, idem string) (api.Tenant, error) {
-	if err := e.maySessions(ctx, c, access.RevokeSession, "", ""); err != nil {
-		return api.Tenant{}, err
-	}
+	may := func(c Caller) error { return e.maySessions(ctx, c, access.RevokeSession, "", "") }
 	var t *tenant
-	found, err := e.changed(ctx, c, change{operation: "end-all-sessions", idem: idem, body: r, reason: r.Reason}, func() (a amendment, err error) {
+	found, err := e.changed(ctx, c, c.Scope, change{operation: "end-all-sessions", idem: idem, body: r, reason: r.Reason}, may, func(c Caller) (a amendment, err error) {
 		if t, err = e.openTenant(ctx, c.Scope); err != nil {
 			return a, err
 		}

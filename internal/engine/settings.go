@@ -151,7 +151,8 @@ func settingSet(name string) amendment {
 // changeSettings carries out a change of one of the settings of the caller's tenant.
 func (e *Engine) changeSettings(ctx context.Context, c Caller, name string, ch change, edit func(*identity.Settings)) (api.Settings, error) {
 	ch.name = c.Scope.Tenant()
-	t, err := e.changeTenant(ctx, c, ch, func(t *tenant) (amendment, error) {
+	may := func(c Caller) error { return e.mayTenant(ctx, c, access.ChangeTenant) }
+	t, err := e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
 		edit(&t.Settings)
 		return settingSet(name), nil
 	})

@@ -20,8 +20,8 @@ const operator = "operator"
 // when it is disabled. It is for whoever has the server's files, and asks nobody: the
 // tenant's own log has it.
 func (e *Engine) NewSetupLink(ctx context.Context, name string) (api.NewTenant, error) {
-	e.people.changing.Lock()
-	defer e.people.changing.Unlock()
+	scope := e.TenantScope(name)
+	defer e.people.change(scope, scope)()
 	t, kind, err := e.tenantToSetUp(ctx, name)
 	if err != nil {
 		return api.NewTenant{}, err
@@ -116,18 +116,18 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 	if !found {
 		return api.SetupDone{}, badLink()
 	}
+	// Whoever has no link of the tenant keeps nobody of it waiting.
+	if _, err := e.linkRow(ctx, scope, token); err != nil {
+		return api.SetupDone{}, err
+	}
 	kept := ""
 	if r.Password != "" { // a hash takes long, so nothing waits for it
 		if kept, err = e.firstPassword(ctx, scope, token, r); err != nil {
 			return api.SetupDone{}, err
 		}
 	}
-	e.people.changing.Lock()
-	defer e.people.changing.Unlock()
-	row, err := e.store.Credential(ctx, scope, token)
-	if fault.Is(err, fault.NotFound) {
-		return api.SetupDone{}, badLink()
-	}
+	defer e.people.change(scope, scope)()
+	row, err := e.linkRow(ctx, scope, token)
 	if err != nil {
 		return api.SetupDone{}, err
 	}
@@ -168,6 +168,15 @@ func (e *Engine) firstPassword(ctx context.Context, scope store.Scope, token [32
 		return "", err
 	}
 	return e.keep(ctx, p, r.Password)
+}
+
+// linkRow returns where a link leads.
+func (e *Engine) linkRow(ctx context.Context, scope store.Scope, token [32]byte) (store.Credential, error) {
+	row, err := e.store.Credential(ctx, scope, token)
+	if fault.Is(err, fault.NotFound) {
+		err = badLink()
+	}
+	return row, err
 }
 
 func badLink() error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/underseal/underseal/api"
@@ -140,7 +141,8 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if err != nil {
 		return api.PasswordSet{}, err
 	}
-	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "set-password"}, func() (*principal, amendment, error) {
+	may := func(c Caller) error { return notMightier(c, identity.APIKey{}) }
+	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "set-password"}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 		if err != nil {
 			return nil, amendment{}, err
@@ -186,14 +188,11 @@ func (e *Engine) keep(ctx context.Context, p *principal, text string) (kept stri
 // ResetPassword makes a link by which a user sets another password; the one that there is
 // counts until then. Whoever makes the link never knows either.
 func (e *Engine) ResetPassword(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Invited, error) {
-	if err := e.may(ctx, c, access.InvitePrincipal, "principal", name); err != nil {
-		return api.Invited{}, err
-	}
-	if err := notMightier(c, identity.APIKey{}); err != nil {
-		return api.Invited{}, err
+	may := func(c Caller) error {
+		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", name), notMightier(c, identity.APIKey{}))
 	}
 	var link string
-	p, err := e.changePrincipal(ctx, c, change{name, "reset-password " + name, idem, r, r.Reason, true}, func() (*principal, amendment, error) {
+	p, err := e.changePrincipal(ctx, c, change{name, "reset-password " + name, idem, r, r.Reason, true}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, name)
 		if err != nil {
 			return nil, amendment{}, err

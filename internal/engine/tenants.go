@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/underseal/underseal/api"
@@ -63,22 +64,18 @@ func (t *tenant) wire() api.Tenant {
 // CreateTenant makes a tenant with keys of its own, and the link that makes its first
 // administrator. What the Operator did is in the new tenant's log.
 func (e *Engine) CreateTenant(ctx context.Context, c Caller, r api.TenantRequest, idem string) (api.NewTenant, error) {
-	if err := e.mayOperate(ctx, c, access.CreateTenant, r.Name); err != nil {
-		return api.NewTenant{}, err
+	may := func(c Caller) error {
+		return cmp.Or(e.mayOperate(ctx, c, access.CreateTenant, r.Name), identity.CheckTenantName(r.Name))
 	}
-	if err := identity.CheckTenantName(r.Name); err != nil {
-		return api.NewTenant{}, err
-	}
-	inside := c
-	inside.Scope = e.TenantScope(r.Name)
+	scope := e.TenantScope(r.Name)
 	var t *tenant
 	var link string
-	_, err := e.changed(ctx, inside, change{r.Name, "create-tenant", idem, r, r.Reason, true}, func() (a amendment, err error) {
-		if t, err = e.newTenant(ctx, inside.Scope); err != nil {
+	_, err := e.changed(ctx, c, scope, change{r.Name, "create-tenant", idem, r, r.Reason, true}, may, func(Caller) (a amendment, err error) {
+		if t, err = e.newTenant(ctx, scope); err != nil {
 			return a, err
 		}
 		t.Display, a.kind = r.Display, tenantCreated
-		link, err = e.invite(ctx, inside.Scope, &t.Setup, &a)
+		link, err = e.invite(ctx, scope, &t.Setup, &a)
 		a.of, a.fields = &t.dossier, t.Fields()
 		return a, err
 	})
@@ -108,7 +105,8 @@ func (e *Engine) newTenant(ctx context.Context, scope store.Scope) (*tenant, err
 // InviteAdministrator makes another link for a tenant that has no administrator yet. Once
 // somebody used one, an Operator can let nobody in any more.
 func (e *Engine) InviteAdministrator(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.NewTenant, error) {
-	if err := e.mayOperate(ctx, c, access.CreateTenant, name); err != nil {
+	may := func(c Caller) error { return e.mayOperate(ctx, c, access.CreateTenant, name) }
+	if err := may(c); err != nil {
 		return api.NewTenant{}, err
 	}
 	if name == identity.MainTenant {
@@ -116,7 +114,7 @@ func (e *Engine) InviteAdministrator(ctx context.Context, c Caller, name string,
 			WithCode("main_tenant")
 	}
 	var link string
-	t, err := e.changeTenant(ctx, c, change{name, "invite-administrator " + name, idem, r, r.Reason, true}, func(t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, change{name, "invite-administrator " + name, idem, r, r.Reason, true}, may, func(t *tenant) (amendment, error) {
 		if t.Setup == (identity.Link{}) {
 			return amendment{}, fault.New(fault.Conflict, "tenant %q has had an administrator", name).WithCode("tenant_set_up").
 				WithHint("its administrators invite others")
@@ -144,13 +142,14 @@ func (e *Engine) EnableTenant(ctx context.Context, c Caller, name string, r api.
 }
 
 func (e *Engine) setTenant(ctx context.Context, c Caller, ch change, kind string, to identity.State) (api.Tenant, error) {
-	if err := e.mayOperate(ctx, c, access.DisableTenant, ch.name); err != nil {
+	may := func(c Caller) error { return e.mayOperate(ctx, c, access.DisableTenant, ch.name) }
+	if err := may(c); err != nil {
 		return api.Tenant{}, err
 	}
 	if ch.name == identity.MainTenant {
 		return api.Tenant{}, fault.New(fault.Conflict, "the tenant %s cannot be disabled: nobody could take it back", ch.name).WithCode("main_tenant")
 	}
-	t, err := e.changeTenant(ctx, c, ch, func(t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
 		if t.State == to {
 			return amendment{}, already("tenant", ch.name, string(to))
 		}
@@ -166,7 +165,7 @@ func (e *Engine) setTenant(ctx context.Context, c Caller, ch change, kind string
 
 // changeTenant carries out a change of a tenant that there is, which is told in its own
 // log.
-func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, edit func(*tenant) (amendment, error)) (*tenant, error) {
+func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, may func(Caller) error, edit func(*tenant) (amendment, error)) (*tenant, error) {
 	there, err := e.hasTenant(ctx, ch.name)
 	if err != nil {
 		return nil, err
@@ -174,11 +173,10 @@ func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, edit fun
 	if !there {
 		return nil, noSuch("tenant", ch.name)
 	}
-	inside := c
-	inside.Scope = e.TenantScope(ch.name)
+	scope := e.TenantScope(ch.name)
 	var t *tenant
-	found, err := e.changed(ctx, inside, ch, func() (a amendment, err error) {
-		if t, err = e.openTenant(ctx, inside.Scope); err != nil {
+	found, err := e.changed(ctx, c, scope, ch, may, func(Caller) (a amendment, err error) {
+		if t, err = e.openTenant(ctx, scope); err != nil {
 			if fault.Is(err, fault.NotFound) {
 				err = noSuch("tenant", ch.name)
 			}
@@ -189,7 +187,7 @@ func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, edit fun
 		return a, err
 	})
 	if found && err == nil {
-		return e.openTenant(ctx, inside.Scope)
+		return e.openTenant(ctx, scope)
 	}
 	return t, err
 }

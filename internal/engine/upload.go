@@ -45,7 +45,8 @@ type Incoming struct {
 // what an instance is given, and is collected after a day without. Sending it
 // again makes another upload.
 func (e *Engine) PutFile(ctx context.Context, c Caller, in Incoming) (api.Upload, error) {
-	if err := e.may(ctx, c, access.PutFile, "file", ""); err != nil {
+	may := func(c Caller) error { return e.may(ctx, c, access.PutFile, "file", "") }
+	if err := may(c); err != nil {
 		return api.Upload{}, err
 	}
 	u, err := e.newUpload(c, in)
@@ -71,7 +72,7 @@ func (e *Engine) PutFile(ctx context.Context, c Caller, in Incoming) (api.Upload
 		return api.Upload{}, err
 	}
 	e.ring.Assigned(c.Scope.Tenant(), u.key.ID)
-	if err := e.receive(ctx, c.Scope, u, in.Body); err != nil {
+	if err := e.receive(ctx, c.Scope, u, in.Body, e.still(ctx, c, may)); err != nil {
 		// Whoever sent it may have hung up. What cannot be cleared away now is
 		// collected later.
 		_ = e.discard(context.WithoutCancel(ctx), c.Scope, row)
@@ -109,13 +110,13 @@ func unfit(r rune) bool {
 
 // receive seals the bytes of a file into its blob, and makes the upload ready. A
 // blob that is left behind by an error is deleted by whoever clears the row away.
-func (e *Engine) receive(ctx context.Context, scope store.Scope, u *upload, body io.Reader) error {
+func (e *Engine) receive(ctx context.Context, scope store.Scope, u *upload, body io.Reader, still func() error) error {
 	// A sender who hangs up ends the body; what was written is still to be taken back.
 	w, err := e.blobs.Create(context.WithoutCancel(ctx), scope.Tenant(), blob.ID(u.id))
 	if err != nil {
 		return err
 	}
-	in := &inflow{ctx: ctx, engine: e, scope: scope, body: body, sum: sha256.New()}
+	in := &inflow{ctx: ctx, engine: e, scope: scope, body: body, still: still, sum: sha256.New()}
 	defer in.release()
 	if err = e.seal(scope, u, in, w); err == nil {
 		err = w.Commit()
@@ -153,6 +154,7 @@ type inflow struct {
 	engine *Engine
 	scope  store.Scope
 	body   io.Reader
+	still  func() error // decides again, for each part
 	size   int64
 	sum    hash.Hash
 }
@@ -163,6 +165,9 @@ func (in *inflow) Read(p []byte) (int, error) {
 	in.sum.Write(p[:n])
 	if limit := in.engine.admit(in.ctx, in.scope, in.size, int64(n)); limit != nil {
 		return 0, limit
+	}
+	if refused := in.still(); refused != nil {
+		return 0, refused
 	}
 	var known *fault.Error
 	if err != nil && err != io.EOF && !errors.As(err, &known) { // its text may quote what came

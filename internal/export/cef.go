@@ -42,7 +42,7 @@ func appendCEF(dst []byte, o Origin, e api.AuditEntry) []byte {
 	pair("externalId", e.Entry)
 	pair("act", e.Kind)
 	pair("outcome", outcomes[e.Result])
-	pair("suser", e.Principal)
+	pair("suser", whoOf(e))
 	pair("src", e.Address)
 	if e.Count > 0 {
 		pair("cnt", strconv.Itoa(e.Count))

@@ -69,6 +69,14 @@ const (
 	product = "Underseal"
 )
 
+// whoOf names who acted, somebody of another tenant as TENANT/NAME.
+func whoOf(e api.AuditEntry) string {
+	if e.Tenant == "" {
+		return e.Principal
+	}
+	return e.Tenant + "/" + e.Principal
+}
+
 // family returns what a kind begins with, and what is done: "data", "shown".
 func family(kind string) (of, done string) {
 	of, done, _ = strings.Cut(kind, ".")

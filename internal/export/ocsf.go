@@ -191,7 +191,7 @@ func severity(e api.AuditEntry) int {
 }
 
 func userOf(e api.AuditEntry) user {
-	u := user{Name: e.Principal, UID: e.Principal, CredentialID: e.Key, TypeID: 1}
+	u := user{Name: e.Principal, UID: whoOf(e), CredentialID: e.Key, TypeID: 1}
 	switch {
 	case e.Act == "engine":
 		u.TypeID = 3
@@ -254,7 +254,7 @@ func detail(e api.AuditEntry, names ...string) string {
 
 // message says in words what happened.
 func message(e api.AuditEntry) string {
-	who := e.Principal
+	who := whoOf(e)
 	if who == "" {
 		who = "somebody"
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/network"
 	"github.com/underseal/underseal/internal/store"
 )
 
@@ -22,7 +23,8 @@ type Caller struct {
 	Rules     *Rules   // of the tenant
 	Session   *Session // that they are signed in by; nil: they used an API key
 
-	token [32]byte // of the credential
+	token  [32]byte // of the credential
+	limits *APIKey  // what the credential is limited to; nil: nothing
 }
 
 // Limits returns how often people of the caller's tenant may call.
@@ -63,7 +65,7 @@ func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
 	for _, key := range p.Keys {
 		who := k.who
 		who.Scopes = key.Scopes
-		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, Rules: r, token: key.Token}})
+		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, Rules: r, token: key.Token, limits: &key}})
 	}
 	return k
 }
@@ -139,6 +141,23 @@ func (k *Known) Again(c Caller, at time.Time) (Caller, error) {
 	return k.Admit(c.token, c.Address, at)
 }
 
+// Exceeds returns in what a key would be for more than the credential that the caller
+// used: its scopes, its networks or its end; "": in nothing.
+func (c Caller) Exceeds(k APIKey) string {
+	own := c.limits
+	switch {
+	case own == nil:
+		return ""
+	case len(own.Scopes) > 0 && (len(k.Scopes) == 0 || slices.ContainsFunc(k.Scopes, func(s access.Scope) bool { return !s.Within(own.Scopes) })):
+		return "scopes"
+	case !k.Networks.Within(own.Networks):
+		return "networks"
+	case !own.Expires.IsZero() && (k.Expires.IsZero() || k.Expires.After(own.Expires)):
+		return "end"
+	}
+	return ""
+}
+
 // key returns the key of a token; nil: there is none. How long it takes says nothing
 // about the tokens that there are.
 func (k *Known) key(token [32]byte) (found *knownKey) {
@@ -164,14 +183,11 @@ func (l Link) Redeems(token [32]byte, at time.Time) bool {
 	return subtle.ConstantTimeCompare(l.Token[:], token[:]) == 1 && l != (Link{}) && at.Before(l.Expires)
 }
 
-// within reports whether an address is in one of the networks; every one is when there
-// are none.
-func within(address string, networks []netip.Prefix) bool {
-	if len(networks) == 0 {
-		return true
-	}
-	parsed, err := netip.ParseAddr(address)
-	return err == nil && slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(parsed.Unmap().WithZone("")) })
+// within reports whether a list of networks allows an address. One that cannot be read is
+// in no network.
+func within(address string, networks network.List) bool {
+	parsed, _ := netip.ParseAddr(address)
+	return networks.Allows(parsed)
 }
 
 // Unauthenticated is the answer to whatever is wrong with a credential.

@@ -1,7 +1,6 @@
 package identity_test
 
 import (
-	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ import (
 
 var (
 	now     = time.Date(2026, 7, 1, 12, 0, 0, 123456000, time.UTC)
-	office  = netip.MustParsePrefix("192.0.2.0/24")
+	office  = networks("192.0.2.0/24")
 	company = identity.Tenant{Name: "acme", Display: "Acme", State: identity.Active}
 	zoe     = identity.Principal{
 		Name: "zoe", Kind: access.User, Display: "Zoe", Mail: "zoe@example.org", State: identity.Active,
@@ -26,7 +25,7 @@ var (
 		Grants: []access.Grant{{ID: "1", Right: "view", Process: "*"}},
 		Keys: []identity.APIKey{
 			{ID: "a", Token: [32]byte{1}, Name: "laptop", Made: now},
-			{ID: "b", Token: [32]byte{2}, Scopes: []access.Scope{"task:*"}, Networks: []netip.Prefix{office}, Made: now, Expires: now.Add(time.Hour)},
+			{ID: "b", Token: [32]byte{2}, Scopes: []access.Scope{"task:*"}, Networks: office, Made: now, Expires: now.Add(time.Hour)},
 		},
 		Invitation: identity.Link{Token: [32]byte{3}, Expires: now.Add(time.Hour)},
 	}
@@ -113,6 +112,46 @@ func TestACallerHasWhatTheGroupsGive(t *testing.T) {
 	}
 	if c.Scope.Tenant() != "acme" || c.Principal != "zoe" || c.Key != "b" || c.Address != "192.0.2.1" {
 		t.Errorf("the caller is %+v", c)
+	}
+}
+
+func TestWhatExceedsAKey(t *testing.T) {
+	known := identity.NewKnown(store.NewScope("acme"), &identity.Rules{Tenant: company}, zoe, nil)
+	free, err := known.Admit([32]byte{1}, "192.0.2.1", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := known.Admit([32]byte{2}, "192.0.2.1", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within := zoe.Keys[1]
+	change := func(edit func(*identity.APIKey)) identity.APIKey {
+		k := within
+		edit(&k)
+		return k
+	}
+	for _, test := range []struct {
+		name string
+		key  identity.APIKey
+		want string
+	}{
+		{"a key like it", within, ""},
+		{"a key for less", identity.APIKey{Scopes: []access.Scope{"task:read"}, Networks: networks("192.0.2.7"), Expires: now.Add(time.Minute)}, ""},
+		{"a key for everything", identity.APIKey{}, "scopes"},
+		{"a key without scopes", change(func(k *identity.APIKey) { k.Scopes = nil }), "scopes"},
+		{"a key with another scope", change(func(k *identity.APIKey) { k.Scopes = []access.Scope{"task:*", "job:work"} }), "scopes"},
+		{"a key from anywhere", change(func(k *identity.APIKey) { k.Networks = network.List{} }), "networks"},
+		{"a key from another network", change(func(k *identity.APIKey) { k.Networks = networks("192.0.2.0/24", "198.51.100.1") }), "networks"},
+		{"a key without end", change(func(k *identity.APIKey) { k.Expires = time.Time{} }), "end"},
+		{"a key that ends later", change(func(k *identity.APIKey) { k.Expires = now.Add(time.Hour + 1) }), "end"},
+	} {
+		if got := bound.Exceeds(test.key); got != test.want {
+			t.Errorf("%s exceeds %q, want %q", test.name, got, test.want)
+		}
+		if got := free.Exceeds(test.key); got != "" {
+			t.Errorf("%s exceeds the %s of a key for everything", test.name, got)
+		}
 	}
 }
 

@@ -2,13 +2,13 @@ package identity
 
 import (
 	"encoding/hex"
-	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/network"
 )
 
 // State is whether a principal, a group or a tenant counts.
@@ -45,7 +45,7 @@ type APIKey struct {
 	Token    [32]byte // keyed hash of its text
 	Name     string   // what it is for
 	Scopes   []access.Scope
-	Networks []netip.Prefix // where it may be used from; none: anywhere
+	Networks network.List // where it may be used from
 	Made     time.Time
 	Expires  time.Time // zero: never
 }
@@ -143,7 +143,7 @@ func (k *APIKey) value() canon.Value {
 func keyOf(v canon.Value) APIKey {
 	return APIKey{
 		ID: textOf(entryOf(v, "id")), Token: tokenOf(entryOf(v, "token")), Name: textOf(entryOf(v, "name")),
-		Scopes: textsOf[access.Scope](entryOf(v, "scopes")), Networks: listOf(entryOf(v, "networks"), networkOf),
+		Scopes: textsOf[access.Scope](entryOf(v, "scopes")), Networks: networksOf(entryOf(v, "networks")),
 		Made: timeOf(entryOf(v, "made")), Expires: timeOf(entryOf(v, "expires")),
 	}
 }

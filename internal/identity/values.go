@@ -2,13 +2,13 @@ package identity
 
 import (
 	"encoding/hex"
-	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/network"
 )
 
 // Field is a field of an object: a path of its own, so that a leaf says what changed.
@@ -35,13 +35,7 @@ func texts[T ~string](list []T) canon.List {
 	return out
 }
 
-func networks(list []netip.Prefix) canon.List {
-	out := make(canon.List, len(list))
-	for i, n := range list {
-		out[i] = canon.String(n.String())
-	}
-	return out
-}
+func networks(list network.List) canon.List { return texts(list.Strings()) }
 
 func grants(list []access.Grant) canon.List {
 	out := make(canon.List, len(list))
@@ -87,11 +81,6 @@ func listOf[T any](v canon.Value, read func(canon.Value) T) []T {
 
 func textsOf[T ~string](v canon.Value) []T {
 	return listOf(v, func(v canon.Value) T { return T(textOf(v)) })
-}
-
-func networkOf(v canon.Value) netip.Prefix {
-	n, _ := netip.ParsePrefix(textOf(v))
-	return n
 }
 
 func timeOf(v canon.Value) time.Time {

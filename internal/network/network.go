@@ -51,6 +51,9 @@ func parse(text string) (netip.Prefix, error) {
 		}
 		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 	}
+	if a, err := netip.ParseAddrPort(text); err == nil {
+		return netip.Prefix{}, fmt.Errorf("%q has a port: write %s, for whatever port is used", text, a.Addr())
+	}
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%q is no network and no address", text)
@@ -82,6 +85,18 @@ func (l List) Match(a netip.Addr) (entry netip.Prefix, ok bool) {
 func (l List) Allows(a netip.Addr) bool {
 	_, ok := l.Match(a)
 	return ok || len(l.networks) == 0
+}
+
+// Within reports whether each network of the list is in one of another: from wherever the
+// list allows something, that one does. No restriction is within no restriction alone.
+func (l List) Within(outer List) bool {
+	if len(outer.networks) == 0 {
+		return true
+	}
+	beyond := func(p netip.Prefix) bool {
+		return !slices.ContainsFunc(outer.networks, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
+	}
+	return len(l.networks) > 0 && !slices.ContainsFunc(l.networks, beyond)
 }
 
 // Strings returns the list as Parse reads it, in its one spelling.

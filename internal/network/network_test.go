@@ -76,6 +76,14 @@ func TestParseRefusesWhatCanBeReadInTwoWays(t *testing.T) {
 	}
 }
 
+func TestAPortIsNamed(t *testing.T) {
+	for _, text := range []string{"10.0.0.7:443", "[2001:db8::7]:443"} {
+		if _, err := network.Parse([]string{text}); err == nil || !strings.Contains(err.Error(), "has a port") {
+			t.Errorf("Parse(%q): %v, want that it has a port", text, err)
+		}
+	}
+}
+
 // A list allows exactly the addresses between the first and the last of each network,
 // which a model finds out by comparing numbers; and it reads what it writes.
 func TestListsAgreeWithAModel(t *testing.T) {
@@ -95,6 +103,48 @@ func TestListsAgreeWithAModel(t *testing.T) {
 		want := slices.ContainsFunc(all, func(p netip.Prefix) bool { return between(p, address) })
 		if got := l.Allows(address); got != want {
 			t.Fatalf("%q allows %s: %v", texts, address, got)
+		}
+	})
+}
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		list, outer []string
+		ok          bool
+	}{
+		{nil, nil, true},
+		{[]string{"192.0.2.0/24"}, nil, true},
+		{nil, []string{"0.0.0.0/0", "::/0"}, false},
+		{[]string{"192.0.2.0/24"}, []string{"192.0.2.0/24"}, true},
+		{[]string{"192.0.2.128/25", "2001:db8::1"}, []string{"2001:db8::/32", "192.0.2.0/24"}, true},
+		{[]string{"192.0.2.0/23"}, []string{"192.0.2.0/24"}, false},
+		{[]string{"192.0.2.7", "198.51.100.7"}, []string{"192.0.2.0/24"}, false},
+		{[]string{"192.0.2.7"}, []string{"::/0"}, false},
+	} {
+		if got := parse(t, c.list...).Within(parse(t, c.outer...)); got != c.ok {
+			t.Errorf("%q within %q: %v", c.list, c.outer, got)
+		}
+	}
+}
+
+// What a list that is within another one allows, that one allows.
+func TestWithinAllowsNoMore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(name string) network.List {
+			var texts []string
+			for range rapid.IntRange(1, 3).Draw(t, name) {
+				a := drawAddress(t)
+				p, _ := a.Prefix(rapid.IntRange(0, a.BitLen()).Draw(t, "bits")) // always in range
+				texts = append(texts, p.String())
+			}
+			return parse(t, texts...)
+		}
+		inner, outer := draw("inner"), draw("outer")
+		if !inner.Within(outer) {
+			return
+		}
+		if a := drawAddress(t); inner.Allows(a) && !outer.Allows(a) {
+			t.Fatalf("%q is within %q, which does not allow %s", inner.Strings(), outer.Strings(), a)
 		}
 	})
 }

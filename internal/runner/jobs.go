@@ -20,7 +20,8 @@ type jobs struct {
 	closed bool
 	queues map[queueKey]*queue
 	open   map[engine.JobRef]*openJob
-	epoch  int64 // of the newest lease; grows, also across restarts
+	given  map[engine.JobRef]engine.Caller // who has, or had last, the lease of a job
+	epoch  int64                           // of the newest lease; grows, also across restarts
 }
 
 type queueKey struct {
@@ -92,7 +93,7 @@ type openJob struct {
 const noLease = "-"
 
 func newJobs(now func() time.Time, a *alarm) *jobs {
-	return &jobs{now: now, alarm: a, queues: map[queueKey]*queue{}, open: map[engine.JobRef]*openJob{}}
+	return &jobs{now: now, alarm: a, queues: map[queueKey]*queue{}, open: map[engine.JobRef]*openJob{}, given: map[engine.JobRef]engine.Caller{}}
 }
 
 func (j *jobs) queue(key queueKey) *queue {
@@ -118,6 +119,7 @@ func (j *jobs) offer(scope store.Scope, ref engine.JobRef, of string, job proces
 		token = noLease
 	}
 	j.open[ref] = &openJob{key: queueKey{scope, job.Type}, place: engine.JobPlace{Process: of, Element: job.Element}, token: token}
+	delete(j.given, ref)
 	if job.NotBefore.After(j.now()) {
 		j.alarm.set(job.NotBefore, alarmed{scope: scope, instance: ref.Instance, job: ref.Job})
 		return
@@ -177,6 +179,7 @@ func (j *jobs) drop(ref engine.JobRef) {
 	if job, ok := j.open[ref]; ok {
 		j.alarm.drop(alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
 		delete(j.open, ref)
+		delete(j.given, ref)
 	}
 }
 
@@ -200,15 +203,48 @@ func (j *jobs) dropAll(instance store.ID) {
 func (j *jobs) revoke(ref engine.JobRef) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	job, ok := j.open[ref]
-	if !ok {
-		return
+	if job, ok := j.open[ref]; ok {
+		j.end(ref, job)
 	}
+}
+
+// end ends the lease of a job. The caller holds mu.
+func (j *jobs) end(ref engine.JobRef, job *openJob) {
 	leased := job.until.After(j.now())
 	job.token, job.until = noLease, time.Time{}
+	delete(j.given, ref)
 	if leased {
 		j.push(ref)
 	}
+}
+
+// release is revoke for one lease, unless the job has another one by now.
+func (j *jobs) release(ref engine.JobRef, token string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if job, ok := j.open[ref]; ok && job.token == token {
+		j.end(ref, job)
+	}
+}
+
+// given is a lease, who has it, and where its job is.
+type given struct {
+	by    engine.Caller
+	at    engine.JobPlace
+	token string
+}
+
+// leases returns the leases of a tenant's jobs.
+func (j *jobs) leases(scope store.Scope) map[engine.JobRef]given {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := map[engine.JobRef]given{}
+	for ref, by := range j.given {
+		if job := j.open[ref]; job.key.scope == scope {
+			all[ref] = given{by, job.place, job.token}
+		}
+	}
+	return all
 }
 
 // pop takes up to limit jobs out of a queue, of those that may is true of; nil: all.
@@ -310,14 +346,14 @@ func (j *jobs) nextEpoch() int64 {
 
 // lease gives a job to a worker until a time. A job whose lease had lapsed and
 // that nobody else took yet leaves the queue again.
-func (j *jobs) lease(ref engine.JobRef, token string, until time.Time) {
+func (j *jobs) lease(ref engine.JobRef, by engine.Caller, token string, until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	job, ok := j.open[ref]
 	if !ok {
 		return
 	}
-	job.token, job.until, job.ready = token, until, false
+	job.token, job.until, job.ready, j.given[ref] = token, until, false, by
 	j.alarm.set(until, alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
 }
 

@@ -49,7 +49,7 @@ func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, off
 			return leased, nil
 		}
 		for i, ref := range refs {
-			ok, err := r.takeOne(ctx, key.scope, ref, t.Lease, offer)
+			ok, err := r.takeOne(ctx, key.scope, ref, t, offer)
 			switch {
 			case err == nil && ok:
 				leased++
@@ -76,7 +76,7 @@ func (r *Runner) takeReady(ctx context.Context, key queueKey, t engine.Take, off
 const passedOver = time.Minute
 
 // takeOne leases one job if it still waits.
-func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobRef, lease time.Duration, offer func(*engine.Live, engine.Lease) error) (leased bool, err error) {
+func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobRef, t engine.Take, offer func(*engine.Live, engine.Lease) error) (leased bool, err error) {
 	err = r.Use(ctx, scope, ref.Instance, func(l *engine.Live) error {
 		job, waits := l.State().Job(ref.Job)
 		switch {
@@ -90,8 +90,8 @@ func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobR
 		if err != nil {
 			return err
 		}
-		until := r.cfg.Now().Add(lease)
-		r.jobs.lease(ref, token, until)
+		until := r.cfg.Now().Add(t.Lease)
+		r.jobs.lease(ref, t.By, token, until)
 		leased = true
 		return offer(l, engine.Lease{JobRef: ref, Token: token, Deadline: until.UTC().Truncate(time.Millisecond)})
 	})
@@ -125,10 +125,19 @@ func lostLease(ref engine.JobRef) error {
 
 // Extend lengthens a lease that is the job's newest one, also one that lapsed
 // and that nobody else took yet.
-func (r *Runner) Extend(ctx context.Context, l *engine.Live, ref engine.JobRef, lease string, until time.Time) error {
+func (r *Runner) Extend(ctx context.Context, l *engine.Live, by engine.Caller, ref engine.JobRef, lease string, until time.Time) error {
 	if err := r.Holds(ctx, l, ref, lease); err != nil {
 		return err
 	}
-	r.jobs.lease(ref, lease, until)
+	r.jobs.lease(ref, by, lease, until)
 	return nil
+}
+
+// Release ends the leases of a tenant whose holders are gone.
+func (r *Runner) Release(scope store.Scope, gone func(engine.Caller, engine.JobPlace) bool) {
+	for ref, held := range r.jobs.leases(scope) {
+		if gone(held.by, held.at) {
+			r.jobs.release(ref, held.token)
+		}
+	}
 }

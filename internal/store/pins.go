@@ -43,6 +43,15 @@ func (db *DB) Pins(ctx context.Context, s Scope) ([]Pin, error) {
 		[]any{s.tenant}, scanPin)
 }
 
+// PinsOf lists what is pinned of a tenant's objects of a kind, by object, after one.
+func (db *DB) PinsOf(ctx context.Context, s Scope, kind Kind, after ID, limit int) ([]Pin, error) {
+	return collect(ctx, db.keys, "", `
+		SELECT object, kind, seq, hash FROM pinned_leaves WHERE tenant = $1 AND kind = $2 AND object > $3
+		ORDER BY object
+		LIMIT $4`,
+		[]any{s.tenant, kind, after, limit}, scanPin)
+}
+
 // PutPins pins leaves, each in place of an older one of its object.
 func (db *DB) PutPins(ctx context.Context, s Scope, pins ...Pin) error {
 	return db.keys.update(ctx, func(t tx) error {

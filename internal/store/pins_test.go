@@ -23,6 +23,15 @@ func TestPins(t *testing.T) {
 		same(t, "Pin", *must[*store.Pin](t)(db.Pin(ctx, tenant, one)), third)
 		same(t, "Pins", must[[]store.Pin](t)(db.Pins(ctx, tenant)), []store.Pin{third, entry})
 		same(t, "Pins of another tenant", len(must[[]store.Pin](t)(db.Pins(ctx, store.NewScope("other")))), 0)
+		people := []store.Pin{
+			{Object: store.ID{3}, Kind: store.Principal, Seq: 1}, {Object: store.ID{4}, Kind: store.Group, Seq: 1},
+			{Object: store.ID{5}, Kind: store.Principal, Seq: 2}, {Object: store.ID{6}, Kind: store.Principal, Seq: 1},
+		}
+		other := store.NewScope("people")
+		ok(t, db.PutPins(ctx, other, people...))
+		same(t, "PinsOf", must[[]store.Pin](t)(db.PinsOf(ctx, other, store.Principal, store.ID{}, 2)), []store.Pin{people[0], people[2]})
+		same(t, "PinsOf after one", must[[]store.Pin](t)(db.PinsOf(ctx, other, store.Principal, store.ID{3}, 5)), []store.Pin{people[2], people[3]})
+		same(t, "PinsOf of another tenant", len(must[[]store.Pin](t)(db.PinsOf(ctx, tenant, store.Principal, store.ID{}, 5))), 0)
 		is(t, "LowerPin of a former one", db.LowerPin(ctx, tenant, first, nil), fault.Conflict, "stale")
 		ok(t, db.LowerPin(ctx, tenant, third, &first))
 		ok(t, db.LowerPin(ctx, tenant, entry, nil))

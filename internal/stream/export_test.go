@@ -9,7 +9,6 @@ import (
 func (s *Stream) Round(ctx context.Context) (sent bool, err error) {
 	for _, t := range s.targets {
 		some, failed := s.round(ctx, t)
-		s.noted(t, failed)
 		if sent = sent || some; failed != nil {
 			err = failed
 		}

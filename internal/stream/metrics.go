@@ -4,8 +4,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/underseal/underseal/internal/engine"
 )
 
 // figures say how far a sink is behind, over all tenants.
@@ -16,11 +14,17 @@ type figures struct {
 	failing bool
 }
 
-func (f *figures) note(s engine.AuditStretch) {
-	f.behind += s.Behind
-	if first := s.Entries[0].At; f.oldest.IsZero() || first.Before(f.oldest) {
-		f.oldest = first
+func (t *target) figures() figures {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := figures{sent: t.sent, failing: t.blind != nil}
+	for _, l := range t.lines {
+		f.failing = f.failing || l.pause > 0
+		if f.behind += l.behind; l.behind > 0 && (f.oldest.IsZero() || l.oldest.Before(f.oldest)) {
+			f.oldest = l.oldest
+		}
 	}
+	return f
 }
 
 // Collectors returns the metrics of all sinks. They name no tenant.
@@ -30,9 +34,7 @@ func (s *Stream) Collectors() []prometheus.Collector {
 		labels := prometheus.Labels{"sink": t.Name}
 		gauge := func(name, help string, value func(figures) float64) {
 			all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 {
-				t.mu.Lock()
-				defer t.mu.Unlock()
-				return value(t.figures)
+				return value(t.figures())
 			}))
 		}
 		gauge("underseal_audit_sink_behind_entries", "Entries of the log that the sink does not have yet.", func(f figures) float64 { return float64(f.behind) })

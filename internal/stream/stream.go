@@ -19,6 +19,7 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/export"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/ledger"
 )
 
@@ -70,7 +71,7 @@ const (
 	pace = 50 * time.Millisecond
 	// idle is the pause when there is nothing new.
 	idle = time.Second
-	// Pauses after a failure double from the first to the last of these.
+	// Pauses of a tenant after a failure double from the first to the last of these.
 	firstPause = time.Second
 	lastPause  = 5 * time.Minute
 	// sendTime bounds one batch.
@@ -88,8 +89,28 @@ type Stream struct {
 // target is a sink and how it goes.
 type target struct {
 	Target
-	mu      sync.Mutex // guards what follows
-	figures figures
+	mu    sync.Mutex       // guards what follows
+	lines map[string]*line // by tenant
+	sent  uint64           // entries
+	blind error            // why it is not known whose audit there is
+}
+
+// line is how a sink stands with the audit of one tenant.
+type line struct {
+	behind uint64        // entries that it does not have
+	oldest time.Time     // when the first of them was made
+	pause  time.Duration // the last one, after failures; 0: the last batch went well
+	until  time.Time     // the tenant is left alone until then
+}
+
+// line returns how a sink stands with a tenant. The caller holds mu.
+func (t *target) line(tenant string) *line {
+	l := t.lines[tenant]
+	if l == nil {
+		l = &line{}
+		t.lines[tenant] = l
+	}
+	return l
 }
 
 // New returns a stream, which sends nothing before Start.
@@ -99,7 +120,7 @@ func New(cfg Config) *Stream {
 	}
 	s := &Stream{cfg: cfg}
 	for _, t := range cfg.Targets {
-		s.targets = append(s.targets, &target{Target: t})
+		s.targets = append(s.targets, &target{Target: t, lines: map[string]*line{}})
 	}
 	return s
 }
@@ -123,21 +144,11 @@ func (s *Stream) Stop() {
 }
 
 func (s *Stream) run(ctx context.Context, t *target) {
-	for pause := firstPause; ; {
-		sent, err := s.round(ctx, t)
-		if ctx.Err() != nil {
-			return
-		}
+	for {
 		wait := idle
-		switch {
-		case err != nil:
-			wait, pause = pause, min(2*pause, lastPause)
-		case sent:
-			wait, pause = pace, firstPause
-		default:
-			pause = firstPause
+		if sent, _ := s.round(ctx, t); sent { // what failed is in the log
+			wait = pace
 		}
-		s.noted(t, err)
 		select {
 		case <-ctx.Done():
 			return
@@ -146,43 +157,80 @@ func (s *Stream) run(ctx context.Context, t *target) {
 	}
 }
 
-// round sends the next batch of each tenant. One that fails holds up no other, unless
-// it is the receiver that fails.
+// round sends the next batch of each tenant whose turn it is. One whose batch fails pauses
+// alone.
 func (s *Stream) round(ctx context.Context, t *target) (sent bool, err error) {
 	tenants, err := s.cfg.Source.AuditTenants(ctx)
-	if err != nil {
+	if s.unlisted(ctx, t, err); err != nil {
 		return false, err
 	}
-	var lag figures
 	var errs []error
 	for _, tenant := range tenants {
-		stretch, err := s.cfg.Source.NextAudit(ctx, tenant, t.Name, batchSize)
-		if err == nil && len(stretch.Entries) > 0 {
-			lag.note(stretch)
-			if err = s.send(ctx, t, stretch); err == nil {
-				sent = true
-				lag.behind -= uint64(len(stretch.Entries))
-				lag.sent += uint64(len(stretch.Entries))
-			}
+		if !t.isDue(tenant, s.cfg.Now()) {
+			continue
 		}
-		errs = append(errs, err)
+		n, err := s.next(ctx, t, tenant)
+		if ctx.Err() != nil {
+			return sent, ctx.Err()
+		}
+		s.noted(t, tenant, n, err)
+		sent, errs = sent || n > 0, append(errs, err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lag.sent += t.figures.sent
-	lag.failing = t.figures.failing
-	t.figures = lag
 	return sent, errors.Join(errs...)
 }
 
-// send has the sink take a stretch, and then notes that it has.
-func (s *Stream) send(ctx context.Context, t *target, stretch engine.AuditStretch) error {
+func (t *target) isDue(tenant string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !now.Before(t.line(tenant).until)
+}
+
+// next sends the next batch of a tenant and returns how many entries the sink took.
+func (s *Stream) next(ctx context.Context, t *target, tenant string) (n int, err error) {
+	stretch, err := s.cfg.Source.NextAudit(ctx, tenant, t.Name, batchSize)
+	if err != nil {
+		return 0, err
+	}
+	if stretch.Behind > 0 && len(stretch.Entries) == 0 {
+		return 0, fault.New(fault.Internal, "%d entries of the audit wait, and none of them comes", stretch.Behind)
+	}
+	t.waits(stretch)
+	if stretch.Behind == 0 {
+		return 0, nil
+	}
+	b, err := s.batch(ctx, t, stretch)
+	if err != nil {
+		return 0, err
+	}
+	limited, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	if err := t.Sink.Send(limited, b); err != nil {
+		return 0, err
+	}
+	if err := s.cfg.Source.AuditTaken(context.WithoutCancel(ctx), t.Name, stretch); err != nil {
+		return 0, err
+	}
+	return len(b.Entries), nil
+}
+
+// waits takes down what a sink does not have yet.
+func (t *target) waits(stretch engine.AuditStretch) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.line(stretch.Tenant)
+	if l.behind = stretch.Behind; l.behind > 0 {
+		l.oldest = stretch.Entries[0].At
+	}
+}
+
+// batch makes a stretch ready to be sent.
+func (s *Stream) batch(ctx context.Context, t *target, stretch engine.AuditStretch) (Batch, error) {
 	b := Batch{Tenant: stretch.Tenant, Entries: stretch.Entries}
 	origin := export.Origin{Tenant: stretch.Tenant, Version: s.cfg.Version}
 	for _, entry := range stretch.Entries {
 		line, err := t.Format.Append(nil, origin, entry)
 		if err != nil {
-			return err
+			return b, err
 		}
 		b.Lines, b.Payload = append(b.Lines, line[:len(line)-1]), append(b.Payload, line...)
 	}
@@ -190,27 +238,37 @@ func (s *Stream) send(ctx context.Context, t *target, stretch engine.AuditStretc
 	b.Note, err = s.cfg.Source.SignAudit(ctx, stretch.Tenant, ledger.AuditBatch{
 		Log: stretch.Log, First: stretch.First, Last: stretch.Last(), Number: stretch.Number, Payload: sha256.Sum256(b.Payload),
 	})
-	if err != nil {
-		return err
-	}
-	limited, cancel := context.WithTimeout(ctx, sendTime)
-	defer cancel()
-	if err := t.Sink.Send(limited, b); err != nil {
-		return err
-	}
-	return s.cfg.Source.AuditTaken(context.WithoutCancel(ctx), t.Name, stretch)
+	return b, err
 }
 
-// noted says once that a sink fails, and that it works again.
-func (s *Stream) noted(t *target, err error) {
+// noted takes down how it went with a tenant, and says once that its audit is not sent,
+// and that it is again.
+func (s *Stream) noted(t *target, tenant string, n int, err error) {
 	t.mu.Lock()
-	was := t.figures.failing
-	t.figures.failing = err != nil
-	t.mu.Unlock()
-	switch {
-	case err != nil && !was:
-		s.cfg.Log.Error("a sink of the audit does not take entries, which stay in the log and are sent again", "sink", t.Name, "error", err)
-	case err == nil && was:
-		s.cfg.Log.Warn("a sink of the audit takes entries again", "sink", t.Name)
+	defer t.mu.Unlock()
+	l := t.line(tenant)
+	failed := l.pause > 0
+	if err != nil {
+		l.pause = min(max(firstPause, 2*l.pause), lastPause)
+		l.until = s.cfg.Now().Add(l.pause)
+	} else {
+		*l = line{behind: l.behind - uint64(n), oldest: l.oldest}
+		t.sent += uint64(n)
 	}
+	switch {
+	case err != nil && !failed:
+		s.cfg.Log.Error("a sink does not get the audit of a tenant, whose entries stay in the log and are sent again", "sink", t.Name, "tenant", tenant, "error", err)
+	case err == nil && failed:
+		s.cfg.Log.Warn("a sink gets the audit of a tenant again", "sink", t.Name, "tenant", tenant)
+	}
+}
+
+// unlisted notes whether it is known whose audit there is.
+func (s *Stream) unlisted(ctx context.Context, t *target, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil && t.blind == nil && ctx.Err() == nil {
+		s.cfg.Log.Error("the audit cannot be sent: its tenants cannot be read", "sink", t.Name, "error", err)
+	}
+	t.blind = err
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +35,8 @@ type record struct {
 	forget  int // how many times still a batch that was taken is not noted: the server was killed
 	signer  note.Signer
 	failing error // what reading ends with
+	empty   bool  // it gives nothing, and says that something waits
+	asked   int   // how often it was read
 }
 
 const origin = "underseal/d/main/2026"
@@ -52,7 +56,8 @@ func (r *record) NextAudit(_ context.Context, tenant, sink string, limit int) (e
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := engine.AuditStretch{Tenant: tenant, Log: origin, First: r.next[sink], Number: r.number[sink] + 1, Behind: r.size - r.next[sink]}
-	for i := s.First; i < min(r.size, s.First+uint64(limit)); i++ {
+	r.asked++
+	for i := s.First; !r.empty && i < min(r.size, s.First+uint64(limit)); i++ {
 		s.Entries = append(s.Entries, api.AuditEntry{Entry: fmt.Sprintf("2026/%d", i), Kind: "data.shown", Act: "user", Result: "done", At: time.Date(2026, 1, 1, 0, 0, int(i), 0, time.UTC)})
 	}
 	return s, r.failing
@@ -196,17 +201,73 @@ func TestSinksDoNotWaitForEachOther(t *testing.T) {
 }
 
 func TestAStreamThatCannotReadTriesAgain(t *testing.T) {
-	r := newRecord(t, 10)
-	r.failing = fault.New(fault.Unavailable, "no database")
-	s := newStream(r, stream.Target{Name: "a", Sink: r.receiver(t)})
-	if sent, err := s.Round(t.Context()); sent || !errors.Is(err, r.failing) {
-		t.Errorf("Round = %v, %v", sent, err)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecord(t, 10)
+		r.failing = fault.New(fault.Unavailable, "no database")
+		s := newStream(r, stream.Target{Name: "a", Sink: r.receiver(t)})
+		if sent, err := s.Round(t.Context()); sent || !errors.Is(err, r.failing) {
+			t.Errorf("Round = %v, %v", sent, err)
+		}
+		r.failing = nil
+		time.Sleep(time.Second)
+		drain(t, s)
+		if r.next["a"] != 10 {
+			t.Errorf("the sink has %d entries, want 10", r.next["a"])
+		}
+	})
+}
+
+// several are records of tenants, by name.
+type several map[string]*record
+
+func (s several) AuditTenants(context.Context) ([]string, error) {
+	return slices.Sorted(maps.Keys(s)), nil
+}
+
+func (s several) NextAudit(ctx context.Context, tenant, sink string, limit int) (engine.AuditStretch, error) {
+	return s[tenant].NextAudit(ctx, tenant, sink, limit)
+}
+
+func (s several) SignAudit(ctx context.Context, tenant string, b ledger.AuditBatch) ([]byte, error) {
+	return s[tenant].SignAudit(ctx, tenant, b)
+}
+
+func (s several) AuditTaken(ctx context.Context, sink string, stretch engine.AuditStretch) error {
+	return s[stretch.Tenant].AuditTaken(ctx, sink, stretch)
+}
+
+// picky takes no batch of one tenant.
+type picky struct{ refuses string }
+
+func (p *picky) Send(_ context.Context, b stream.Batch) error {
+	if b.Tenant == p.refuses {
+		return fault.New(fault.Unavailable, "not of %s", b.Tenant)
 	}
-	r.failing = nil
-	drain(t, s)
-	if r.next["a"] != 10 {
-		t.Errorf("the sink has %d entries, want 10", r.next["a"])
-	}
+	return nil
+}
+
+// TestATenantHoldsUpNoOther: the key service of one is away, the receiver refuses the
+// entries of a second, and of a third there should be some and there are none. A fourth has
+// 20 batches.
+func TestATenantHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := several{"a": newRecord(t, 1), "b": newRecord(t, 1), "c": newRecord(t, 1), "d": newRecord(t, 20*256)}
+		all["a"].failing = fault.New(fault.Unavailable, "no key service")
+		all["c"].empty = true
+		s := newStream(all, stream.Target{Name: "s", Sink: &picky{"b"}})
+		s.Start()
+		time.Sleep(2 * time.Second)
+		s.Stop()
+		if got := all["d"].next["s"]; got != 20*256 {
+			t.Errorf("in two seconds, %d entries of a tenant without faults came, want all %d", got, 20*256)
+		}
+		for _, name := range []string{"a", "b", "c"} {
+			r := all[name]
+			if r.next["s"] != 0 || r.asked != 2 {
+				t.Errorf("%d entries of %s came, which was asked for %d times in two seconds, want none and 2", r.next["s"], name, r.asked)
+			}
+		}
+	})
 }
 
 // TestTheAuditOfAServerIsStreamed takes entries of a real server, after a restart too,

@@ -23,5 +23,6 @@ CREATE TABLE pinned_leaves (
     hash   bytea  NOT NULL CHECK (octet_length(hash) = 32),
     PRIMARY KEY (tenant, object)
 );
+CREATE INDEX pinned_by_kind ON pinned_leaves (tenant, kind, object);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON pinned_leaves TO underseal_keyring;

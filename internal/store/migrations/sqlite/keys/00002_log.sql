@@ -21,3 +21,4 @@ CREATE TABLE pinned_leaves (
     hash   BLOB    NOT NULL CHECK (length(hash) = 32),
     PRIMARY KEY (tenant, object)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX pinned_by_kind ON pinned_leaves (tenant, kind, object);

@@ -1,0 +1,128 @@
+package engine_test
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// takings are ways to take from somebody what they may, and the answer to what they began.
+var takings = []struct {
+	name string
+	take func(t *testing.T, env *testenv.Env, c engine.Caller, role string) error
+	want func(error) bool
+}{
+	{"the key is revoked", func(t *testing.T, env *testenv.Env, c engine.Caller, _ string) error {
+		return second(env.Engine.RevokeAPIKey(t.Context(), env.Ann, c.Key, api.ReasonRequest{}, ""))
+	}, unauthenticated},
+	{"they are disabled", func(t *testing.T, env *testenv.Env, c engine.Caller, _ string) error {
+		return second(env.Engine.DisableUser(t.Context(), env.Ann, c.Principal, api.ReasonRequest{}, ""))
+	}, unauthenticated},
+	{"the role is taken", func(t *testing.T, env *testenv.Env, c engine.Caller, role string) error {
+		return second(env.Engine.TakeUserRole(t.Context(), env.Ann, c.Principal, api.RoleRequest{Role: role}, ""))
+	}, func(err error) bool { return fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) }},
+}
+
+// TestADownloadEndsWithTheRightToIt between two of its parts.
+func TestADownloadEndsWithTheRightToIt(t *testing.T) {
+	for _, way := range takings {
+		t.Run(way.name, func(t *testing.T) {
+			env := testenv.New(t, nil)
+			env.Deploy("c.bpmn", classified)
+			id := put(t, env, env.Ann, content(200_000)).File
+			instance, err := startWith(t, env, env.Ann, `{"room": `+named(id)+`}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			eve := env.Person("eve", "Viewer")
+			d, err := env.Engine.File(t.Context(), eve, instance, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			part := make([]byte, 1000)
+			if _, err := io.ReadFull(d, part); err != nil {
+				t.Fatal(err)
+			}
+			if err := way.take(t, env, eve, "Viewer"); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := d.Read(part); n != 0 || !way.want(err) {
+				t.Errorf("the next part: %d bytes, %v", n, err)
+			}
+			if whole, err := get(t, env, instance, id); err != nil || len(whole) != 200_000 {
+				t.Errorf("somebody else gets %d bytes, %v", len(whole), err)
+			}
+		})
+	}
+}
+
+// between is a body that does something after its first part.
+type between struct {
+	io.Reader
+	do func()
+}
+
+func (b *between) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.do != nil {
+		b.do()
+		b.do = nil
+	}
+	return n, err
+}
+
+// TestAnUploadEndsWithTheRightToIt between two of its parts, and leaves nothing.
+func TestAnUploadEndsWithTheRightToIt(t *testing.T) {
+	for _, way := range takings {
+		t.Run(way.name, func(t *testing.T) {
+			env := testenv.New(t, nil)
+			eve := env.Person("eve", "Executor")
+			body := &between{bytes.NewReader(content(200_000)), func() {
+				if err := way.take(t, env, eve, "Executor"); err != nil {
+					t.Fatal(err)
+				}
+			}}
+			if _, err := env.Engine.PutFile(t.Context(), eve, engine.Incoming{Name: "n", Size: -1, Body: body}); !way.want(err) {
+				t.Errorf("the upload: %v", err)
+			}
+			if n := env.Blobs.Unfinished(); n != 0 {
+				t.Errorf("%d blobs were begun and not ended", n)
+			}
+		})
+	}
+}
+
+// TestAnExportEndsWithTheRightToIt between two entries.
+func TestAnExportEndsWithTheRightToIt(t *testing.T) {
+	for _, way := range takings {
+		t.Run(way.name, func(t *testing.T) {
+			env := testenv.New(t, nil)
+			eve := env.Person("eve", "Admin")
+			sequenced(t, env)
+			entries, err := env.Engine.ExportAudit(t.Context(), eve, api.AuditExportQuery{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for _, failed := range entries {
+				if err = failed; err != nil {
+					break
+				}
+				if got++; got == 1 {
+					if err := way.take(t, env, eve, "Admin"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if got != 1 || !way.want(err) {
+				t.Errorf("%d entries, then %v", got, err)
+			}
+		})
+	}
+}
