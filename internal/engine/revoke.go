@@ -11,13 +11,13 @@ import (
 // RevokeUser ends all that admits a principal, in one step: it is disabled, its
 // sessions end, and its keys, password and link are gone for good. It counts for the next request, and for calls that wait.
 func (e *Engine) RevokeUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
-	if err := e.may(ctx, c, access.RevokeAPIKey, "principal", name); err != nil {
-		return api.User{}, err
+	may := func(c Caller) error {
+		if err := e.may(ctx, c, access.RevokeAPIKey, "principal", name); err != nil {
+			return err
+		}
+		return e.may(ctx, c, access.DisablePrincipal, "principal", name)
 	}
-	if err := e.may(ctx, c, access.DisablePrincipal, "principal", name); err != nil {
-		return api.User{}, err
-	}
-	p, err := e.changePrincipal(ctx, c, change{name, "revoke-user " + name, idem, r, r.Reason, false}, func() (*principal, amendment, error) {
+	p, err := e.changePrincipal(ctx, c, change{name, "revoke-user " + name, idem, r, r.Reason, false}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, name)
 		if err != nil {
 			return nil, amendment{}, err
