@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/underseal/underseal/internal/access"
@@ -26,6 +27,10 @@ func elsewhere(c engine.Caller) engine.Caller {
 	return c
 }
 
+// ofOneself is what everybody may do: know who they are, and what is about their own
+// session and password.
+var ofOneself = []string{"Me", "SetPassword", "SignOut", "Verify"}
+
 // TestEveryUseCaseAsks calls every method that takes a caller, with a caller who
 // has no role: the decision comes before anything else is looked at.
 func TestEveryUseCaseAsks(t *testing.T) {
@@ -38,8 +43,8 @@ func TestEveryUseCaseAsks(t *testing.T) {
 		if method.Type().NumIn() < 2 || method.Type().In(1) != reflect.TypeFor[engine.Caller]() {
 			continue
 		}
-		if asked++; name == "Me" {
-			continue // everybody may know who they are
+		if asked++; slices.Contains(ofOneself, name) {
+			continue
 		}
 		args := []reflect.Value{reflect.ValueOf(t.Context()), reflect.ValueOf(nobody)}
 		for j := 2; j < method.Type().NumIn(); j++ {
