@@ -25,8 +25,11 @@ type User struct {
 	Roles   []string   `json:"roles" doc:"own ones; groups may give more"`
 	Groups  []string   `json:"groups"`
 	Invited *time.Time `json:"invited_until,omitempty" doc:"when the link of an invitation ends"`
-	Object  string     `json:"object" doc:"object id"`
-	Leaf    string     `json:"leaf" doc:"hash of the newest leaf in the principal's chain, hex"`
+
+	Identities []Identity `json:"identities,omitempty" doc:"who they are elsewhere"`
+
+	Object string `json:"object" doc:"object id"`
+	Leaf   string `json:"leaf" doc:"hash of the newest leaf in the principal's chain, hex"`
 }
 
 // Users is a page of principals, in no order that people know.

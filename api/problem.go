@@ -5,6 +5,9 @@ const (
 	// IdempotencyKey makes a change repeatable: 1 to 255 visible ASCII
 	// characters, new for every change, the same for every try of it.
 	IdempotencyKey = "Idempotency-Key"
+	// TenantHeader names the tenant of a service that calls with a token or a client
+	// certificate of an issuer, instead of an API key.
+	TenantHeader = "Underseal-Tenant"
 	// RequestID is on every response; it finds the request in the server's log.
 	RequestID = "X-Request-Id"
 )

@@ -185,7 +185,9 @@ func (c *Client) newRequest(ctx context.Context, r request, body []byte, key str
 		return nil, fmt.Errorf("%s: an argument cannot be part of a path", r.name())
 	}
 	if !r.bare {
-		req.Header.Set("Authorization", "Bearer "+c.key)
+		if err := c.identify(ctx, req); err != nil {
+			return nil, err
+		}
 	}
 	req.Header.Set("User-Agent", "underseal-go")
 	if body != nil {
@@ -195,6 +197,24 @@ func (c *Client) newRequest(ctx context.Context, r request, body []byte, key str
 		req.Header.Set(api.IdempotencyKey, key)
 	}
 	return req, nil
+}
+
+// identify says who calls: by the API key, or by what an issuer gave.
+func (c *Client) identify(ctx context.Context, req *http.Request) error {
+	bearer := c.key
+	if c.tenant != "" {
+		req.Header.Set(api.TenantHeader, c.tenant)
+	}
+	if c.token != nil {
+		var err error
+		if bearer, err = c.token(ctx); err != nil {
+			return fmt.Errorf("get the access token: %w", err)
+		}
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	return nil
 }
 
 // readAll reads an answer into a buffer of its size.

@@ -14,6 +14,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +34,12 @@ type Config struct {
 	// Key is the API key, "usk_...". Read it from a file or a secret store, not
 	// from a flag.
 	Key string
+	// Tenant is named by a service without an API key, whom an issuer of the tenant
+	// vouches for: by Token, or by the client certificate of HTTPClient.
+	Tenant string
+	// Token returns the issuer's access token, for each try of a call; it keeps it as
+	// long as it is good (as golang.org/x/oauth2 does). nil: there is a certificate.
+	Token func(context.Context) (string, error)
 	// InsecureHTTP allows http to other machines, for networks that encrypt by
 	// other means.
 	InsecureHTTP bool
@@ -64,8 +71,10 @@ func (c *Config) validate() (*url.URL, error) {
 		return nil, fmt.Errorf("client config: URL %q is not of the form https://host", c.URL)
 	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
 		return nil, errors.New("client config: URL must have no user, query or fragment")
-	case c.Key == "":
+	case c.Tenant == "" && c.Key == "":
 		return nil, errors.New("client config: Key is missing")
+	case c.Tenant != "" && c.Key != "" || c.Tenant == "" && c.Token != nil:
+		return nil, errors.New("client config: Tenant goes with a Token or a client certificate, and not with a Key")
 	case base.Scheme == "http" && !isLocal(base.Hostname()) && !c.InsecureHTTP:
 		return nil, fmt.Errorf("client config: URL %q would send the key in clear; use https, or set InsecureHTTP", c.URL)
 	case c.Timeout < 0 || c.Tries < 0:
@@ -83,6 +92,8 @@ func isLocal(host string) bool {
 type Client struct {
 	base    *url.URL
 	key     string
+	tenant  string
+	token   func(context.Context) (string, error) // nil: none
 	http    *http.Client
 	timeout time.Duration
 	tries   int
@@ -96,7 +107,7 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, key: config.Key, timeout: config.Timeout, tries: config.Tries, policy: config.Policy, http: &http.Client{}}
+	c := &Client{base: base, key: config.Key, tenant: config.Tenant, token: config.Token, timeout: config.Timeout, tries: config.Tries, policy: config.Policy, http: &http.Client{}}
 	if config.HTTPClient != nil {
 		*c.http = *config.HTTPClient
 	}

@@ -129,6 +129,8 @@ func (s *settings) check() error {
 		{"breached_passwords", s.checkBreached()},
 		{"limit_connections", checkNotNegative(s.LimitConnections)},
 		{"trusted_proxies", s.checkProxies()},
+		{"client_certificates", s.checkClientCerts()},
+		{"issuer_networks", s.checkIssuers()},
 		{"hot_instances", checkNotNegative(s.HotInstances)},
 		{"check_rate", checkNotNegative(s.CheckRate)},
 		{"check_files_rate", checkNotNegative(s.CheckFilesRate)},

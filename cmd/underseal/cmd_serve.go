@@ -13,6 +13,9 @@ type serveCmd struct {
 	Hosts          string `conf:"hosts" help:"${doc_hosts}" placeholder:"NAME,.."`
 	BehindProxy    bool   `conf:"behind_proxy" help:"${doc_behind_proxy}"`
 	TrustedProxies string `conf:"trusted_proxies" help:"${doc_trusted_proxies}" placeholder:"CIDR,.."`
+	ClientCerts    bool   `name:"client-certificates" conf:"client_certificates" help:"${doc_client_certificates}"`
+	IssuerNetworks string `conf:"issuer_networks" help:"${doc_issuer_networks}" placeholder:"CIDR,.."`
+	IssuerCAFile   string `name:"issuer-ca-file" conf:"issuer_ca_file" help:"${doc_issuer_ca_file}" placeholder:"FILE"`
 	HotInstances   int    `conf:"hot_instances" help:"${doc_hot_instances}" placeholder:"N"`
 	ErasureDelay   string `conf:"erasure_delay" help:"${doc_erasure_delay}" placeholder:"TIME"`
 	ErasureEpoch   string `conf:"erasure_epoch" help:"${doc_erasure_epoch}" placeholder:"TIME"`

@@ -21,6 +21,8 @@ type usersCmd struct {
 	Join    usersJoinCmd    `cmd:"" help:"Make somebody a member of a group."`
 	Leave   usersLeaveCmd   `cmd:"" help:"End somebody's membership of a group."`
 	Reset   usersResetCmd   `cmd:"" name:"reset-password" help:"Make a link by which a person sets another password."`
+	Link    usersLinkCmd    `cmd:"" help:"Say who somebody is elsewhere, who is let in as them."`
+	Unlink  usersUnlinkCmd  `cmd:"" help:"End that somebody is somebody elsewhere, at once."`
 	Me      usersMeCmd      `cmd:"" help:"Say who you are, and what you have."`
 }
 
@@ -66,6 +68,9 @@ func ask[T any](e *env, call func(*client.Client) (T, error), show func(io.Write
 func writeUser(w io.Writer, u api.User) {
 	pairs(w, "name", u.Name, "kind", u.Kind, "state", u.State, "roles", strings.Join(u.Roles, " "), "groups", strings.Join(u.Groups, " "),
 		"display", oneLine(u.Display), "mail", oneLine(u.Mail), "invited until", stampOf(u.Invited))
+	for _, i := range u.Identities {
+		pairs(w, "link", i.ID, "issuer", i.Issuer, "subject", oneLine(i.Subject))
+	}
 }
 
 type usersShowCmd struct {

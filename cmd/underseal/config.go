@@ -33,6 +33,9 @@ type config struct {
 	APIKeyFile        string `koanf:"api_key_file" default:"{config}/api.key" doc:"file with the API key; setup writes it, client commands read it"`
 	LinkFile          string `koanf:"link_file" doc:"file for a setup link: init and serve write it there instead of printing it, setup reads it there"`
 	CAFile            string `koanf:"ca_file" doc:"PEM file of the authority that signed the server's certificate, if it is not a public one"`
+	Tenant            string `koanf:"tenant" doc:"tenant of a program that calls with a client certificate instead of an API key"`
+	ClientCert        string `koanf:"client_cert" doc:"PEM file with the client certificate to call with, and those of authorities below the tenant's"`
+	ClientKey         string `koanf:"client_key" doc:"PEM file with the client certificate's private key"`
 	Data              string `koanf:"data" default:"{state}" doc:"data directory"`
 	RootKeyFile       string `koanf:"root_key_file" default:"{config}/root.key" doc:"key file that wraps all other keys; never inside the data directory"`
 	RootKeyPassphrase string `koanf:"root_key_passphrase" doc:"passphrase of the key file, if it has one: file:PATH or env:NAME; a key file that is made gets it"`
@@ -65,6 +68,9 @@ type config struct {
 	BreachedPasswords string `koanf:"breached_passwords" doc:"file with passwords that nobody may set: sorted, one SHA-1 or SHA-256 in upper case hex to a line"`
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`
+	ClientCerts       bool   `koanf:"client_certificates" default:"false" doc:"ask clients for a certificate, by which services of a tenant can call (mTLS)"`
+	IssuerNetworks    string `koanf:"issuer_networks" doc:"networks in which tenants' issuers (OpenID providers) may be that are not public, such as 10.0.0.0/8"`
+	IssuerCAFile      string `koanf:"issuer_ca_file" doc:"PEM file of who signed the issuers' own certificates, if it is not a public one"`
 	HotInstances      int    `koanf:"hot_instances" default:"20000" doc:"how many live instances stay open in memory at most"`
 	Blobs             string `koanf:"blobs" doc:"where files are kept: files (below the data directory), postgres (in the database) or s3; if not said, beside the data"`
 	MaxFile           int64  `koanf:"max_file" default:"1073741824" doc:"largest file that can be uploaded, in bytes"`

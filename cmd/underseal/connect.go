@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,49 +22,59 @@ type clientFlags struct {
 	CAFile  string `conf:"ca_file" help:"${doc_ca_file}" placeholder:"FILE" group:"connection"`
 }
 
-// connect makes a client for the server and the key of the settings. It does not
-// talk to the server yet.
+// connect makes a client for the server, with the key of the settings, or as the tenant's
+// service whose certificate they name. It does not talk to the server yet.
 func (e *env) connect() (*client.Client, error) {
 	if err := checkServerURL(e.settings.Server); err != nil {
-		return nil, err
-	}
-	if err := e.settings.checkPlaces("api_key_file"); err != nil {
-		return nil, err
-	}
-	key, err := readAPIKey(e.settings.APIKeyFile)
-	if err != nil {
 		return nil, err
 	}
 	transport, err := e.settings.transport()
 	if err != nil {
 		return nil, err
 	}
-	cl, err := client.New(client.Config{URL: e.settings.Server, Key: key, HTTPClient: &http.Client{Transport: transport}, Tries: 3})
+	config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}, Tries: 3}
+	if e.settings.ClientCert != "" {
+		config.Tenant = e.settings.Tenant
+	} else if config.Key, err = e.settings.apiKey(); err != nil {
+		return nil, err
+	}
+	cl, err := client.New(config)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err).WithCode("config_invalid")
 	}
 	return cl, nil
 }
 
-// transport trusts the authority of ca_file besides the system's own.
+func (s *settings) apiKey() (string, error) {
+	if err := s.checkPlaces("api_key_file"); err != nil {
+		return "", err
+	}
+	return readAPIKey(s.APIKeyFile)
+}
+
+// transport trusts the authority of ca_file besides the system's own, and shows the client
+// certificate of the settings, if there is one.
 func (s *settings) transport() (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64 // a worker keeps many calls in flight
-	if s.CAFile == "" {
-		return transport, nil
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.CAFile != "" {
+		pool, err := poolOf("ca_file", s.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig.RootCAs = pool
 	}
-	pem, err := os.ReadFile(s.CAFile)
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "read ca_file: %w", err).WithCode("config_invalid")
+	if given := s.ClientCert != ""; given != (s.ClientKey != "") || given != (s.Tenant != "") {
+		return nil, fault.New(fault.Invalid, "client_cert, client_key and tenant go together").WithCode("config_invalid")
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
+	if s.ClientCert != "" {
+		pair, err := tls.LoadX509KeyPair(s.ClientCert, s.ClientKey)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "load client_cert: %w", err).WithCode("config_invalid")
+		}
+		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fault.New(fault.Invalid, "ca_file %s holds no PEM certificate", s.CAFile).WithCode("config_invalid")
-	}
-	transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	return transport, nil
 }
 
@@ -109,6 +118,11 @@ func (e *env) explain(err error) error {
 		return err
 	}
 	told := *refused
+	if e.settings.ClientCert != "" {
+		told.Detail = fmt.Sprintf("the server at %s does not know the certificate in %s as one of tenant %s", e.settings.Server, e.settings.ClientCert, e.settings.Tenant)
+		told.Hint = "it must have client_certificates on; there, `underseal issuers` lists whose certificates count, and `underseal users link` says for whom"
+		return &told
+	}
 	told.Detail = fmt.Sprintf("the server at %s does not know the key in %s", e.settings.Server, e.settings.APIKeyFile)
 	told.Hint = "--server and --key-file name others; if nobody has a key, underseal init --new-link lets somebody in, on the server's machine"
 	return &told

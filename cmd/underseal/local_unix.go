@@ -86,6 +86,9 @@ func (s *settings) nodeConfig() (node.Config, error) {
 			return config, err
 		}
 	}
+	if config.Issuers, err = s.issuers(); err != nil {
+		return config, err
+	}
 	if config.OpenBlobs, err = s.openBlobs(); err != nil {
 		return config, err
 	}

@@ -46,6 +46,7 @@ type cli struct {
 	Groups    groupsCmd    `cmd:"" group:"client" help:"Groups, which give their members roles and grants."`
 	Grants    grantsCmd    `cmd:"" group:"client" help:"Rights on processes, instances, tasks and fields."`
 	APIKeys   apiKeysCmd   `cmd:"" name:"apikeys" group:"client" help:"API keys: make, rotate and revoke."`
+	Issuers   issuersCmd   `cmd:"" group:"client" help:"OpenID providers and CAs whose word counts for who calls."`
 	Sessions  sessionsCmd  `cmd:"" group:"client" help:"Where people are signed in; end it."`
 	SignIn    signInCmd    `cmd:"" group:"client" help:"Sign in by password."`
 	SignOut   signOutCmd   `cmd:"" group:"client" help:"End the session that you are signed in by."`

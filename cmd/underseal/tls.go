@@ -113,8 +113,13 @@ func (s *settings) tls(log *slog.Logger) (config *tls.Config, caFile string, err
 	if err != nil {
 		return nil, "", err
 	}
-	config, err = certificate.Config(source, s.TLSMin, protocols...)
-	return config, caFile, err
+	if config, err = certificate.Config(source, s.TLSMin, protocols...); err != nil {
+		return nil, "", err
+	}
+	if s.ClientCerts { // whose it is, and whether it counts, a tenant says
+		config.ClientAuth = tls.RequestClientCert
+	}
+	return config, caFile, nil
 }
 
 func (s *settings) acme() certificate.ACME {

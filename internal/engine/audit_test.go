@@ -51,6 +51,7 @@ type auditor struct {
 	instance, person, file, task, hold string
 	erasure, reader                    string
 	link, grant, apiKey, proposal      string
+	identity                           string
 	session                            api.NewSession
 	job                                api.Job
 	incident                           string
@@ -543,6 +544,29 @@ func auditedActs(key, key2 string) []audited {
 		{name: "Tenants", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Tenants(ctx, a.Ann) }},
 		{name: "InviteAdministrator", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.InviteAdministrator(ctx, a.Ann, "acme", api.ReasonRequest{}, "")
+		}},
+		{name: "Issuers", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Issuers(ctx, a.Ann) }},
+		{name: "SetIssuer", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetIssuer(ctx, a.Ann, "corp", api.IssuerRequest{Kind: "people", URL: "https://login.example.org", Client: "underseal"}, "")
+		}},
+		{name: "LinkUser", leaves: []string{"identity.linked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			u, err := a.Engine.LinkUser(ctx, a.Ann, "ann", api.LinkRequest{Issuer: "corp", Subject: "7"}, "")
+			if err == nil {
+				a.identity = u.Identities[0].ID
+			}
+			return u, err
+		}},
+		{name: "UnlinkUser", leaves: []string{"identity.unlinked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.UnlinkUser(ctx, a.Ann, "ann", api.UnlinkRequest{ID: a.identity}, "")
+		}},
+		{name: "RemoveIssuer", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RemoveIssuer(ctx, a.Ann, "corp", api.ReasonRequest{}, "")
+		}},
+		{name: "AuthenticateService", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.AuthenticateService(ctx, engine.Presented{Tenant: "main", Address: "192.0.2.99"}); fault.CodeOf(err) != "unauthenticated" {
+				return nil, err
+			}
+			return nil, nil
 		}},
 		{name: "DisableTenant", leaves: []string{"tenant.disabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.DisableTenant(ctx, a.Ann, "acme", api.ReasonRequest{}, "")

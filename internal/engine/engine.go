@@ -28,11 +28,12 @@ import (
 // Caller is somebody who proved who they are.
 type Caller = identity.Caller
 
-// Config is what an engine works with. All fields but Now and Files are required.
+// Config is what an engine works with. All fields but Issuers, Now and Files are required.
 type Config struct {
 	Store      *store.DB
 	Ring       *keyring.Ring
 	Identity   *identity.Directory
+	Issuers    Issuers          // nil: no issuer's word counts
 	Deployment string           // id of the deployment, bound into everything sealed
 	Now        func() time.Time // nil: time.Now
 	Blobs      blob.Store
@@ -63,6 +64,7 @@ type Engine struct {
 	store      *store.DB
 	ring       *keyring.Ring
 	identity   *identity.Directory
+	issuers    Issuers
 	deployment string
 	now        func() time.Time
 	blobs      blob.Store
@@ -175,7 +177,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.ErasureEpoch = 30 * 24 * time.Hour
 	}
 	e := &Engine{
-		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, deployment: cfg.Deployment,
+		store: cfg.Store, ring: cfg.Ring, identity: cfg.Identity, issuers: cfg.Issuers, deployment: cfg.Deployment,
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch, checksOnly: cfg.ChecksOnly,
 		sessionAge: cmp.Or(cfg.SessionAge, defaultSessionAge), sessionIdle: cmp.Or(cfg.SessionIdle, defaultSessionIdle),

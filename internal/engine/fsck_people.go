@@ -27,6 +27,9 @@ func (c *Check) dossier(ctx context.Context, head store.HeadRow) error {
 		for _, k := range p.Keys {
 			tokens = append(tokens, k.Token)
 		}
+		for _, f := range p.Federated {
+			tokens = append(tokens, f.Token)
+		}
 		link(p.Invitation)
 		d = &p.dossier
 	case store.Tenant:

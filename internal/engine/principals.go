@@ -90,6 +90,9 @@ func (p *principal) wire() api.User {
 	if p.Invitation != (identity.Link{}) {
 		u.Invited = &p.Invitation.Expires
 	}
+	for _, f := range p.Federated {
+		u.Identities = append(u.Identities, api.Identity{ID: f.ID, Issuer: f.Issuer, Subject: f.Subject, Made: f.Made})
+	}
 	return u
 }
 

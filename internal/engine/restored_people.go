@@ -35,7 +35,10 @@ func (e *Engine) withoutRights(ctx context.Context, scope store.Scope, b behindP
 		for _, key := range p.Keys { // one of them may have been revoked
 			a.ended = append(a.ended, key.Token)
 		}
-		p.State, p.Keys, p.Password = identity.Disabled, nil, "" // which may have been another, too
+		for _, f := range p.Federated {
+			a.ended = append(a.ended, f.Token)
+		}
+		p.State, p.Keys, p.Federated, p.Password = identity.Disabled, nil, nil, "" // which may have been another, too
 		a.fields = p.Fields()
 	case store.Group:
 		g, err := e.openGroup(ctx, scope, b.pin.Object)
@@ -52,6 +55,7 @@ func (e *Engine) withoutRights(ctx context.Context, scope store.Scope, b behindP
 		}
 		a.of, a.kind = &t.dossier, tenantChanged
 		withdraw(&t.Setup, &a)
+		t.Issuers = nil // one of them may have been removed
 		if t.Name != identity.MainTenant {
 			a.kind, t.State = tenantDisabled, identity.Disabled
 		}

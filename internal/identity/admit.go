@@ -25,6 +25,7 @@ type Caller struct {
 
 	token  [32]byte // of the credential
 	limits *APIKey  // what the credential is limited to; nil: nothing
+	word   *Word    // by which a service was admitted; nil: it was not
 }
 
 // Limits returns how often people of the caller's tenant may call.
@@ -44,8 +45,9 @@ type Known struct {
 	keys   []knownKey
 	ended  Generations
 
-	password string // as it is kept
-	alone    Caller // without a credential
+	federated []Federated
+	password  string // as it is kept
+	alone     Caller // without a credential
 }
 
 // knownKey is a key and whom it admits.
@@ -58,7 +60,7 @@ type knownKey struct {
 func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
 	k := &Known{
 		who: together(scope, r.Tenant, p, groups), rules: r, active: p.State == Active && r.Tenant.State == Active,
-		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password,
+		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password, federated: p.Federated,
 	}
 	who := k.who
 	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r}
@@ -137,6 +139,9 @@ func (k *Known) Ended() Generations { return k.ended }
 func (k *Known) Again(c Caller, at time.Time) (Caller, error) {
 	if c.Session != nil {
 		return k.AdmitSession(c.Session, c.Address, at)
+	}
+	if c.word != nil {
+		return k.AdmitService(c.token, *c.word, c.Address, at)
 	}
 	return k.Admit(c.token, c.Address, at)
 }

@@ -25,6 +25,7 @@ const (
 	LinkText    Credential = "usi_" // invites somebody, once
 	SessionText Credential = "uss_" // says who is signed in
 	readerText  Credential = "usl_" // stands in the path of a reader of the log
+	federated   Credential = ""     // who somebody is elsewhere, which is no text that they send
 )
 
 var base = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -64,6 +65,8 @@ func (c Credential) purpose() string {
 		return "invitation"
 	case SessionText:
 		return "session"
+	case federated:
+		return "federated"
 	}
 	return "reader"
 }

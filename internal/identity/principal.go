@@ -35,8 +35,9 @@ type Principal struct {
 	Grants     []access.Grant
 	Keys       []APIKey
 	Invitation Link
-	Password   string // as package password writes it; empty: none
-	Ended      int64  // how often all their sessions were ended
+	Password   string      // as package password writes it; empty: none
+	Ended      int64       // how often all their sessions were ended
+	Federated  []Federated // who they are elsewhere
 }
 
 // APIKey is a key that counts; one that is revoked is not kept.
@@ -106,6 +107,10 @@ func (p *Principal) Fields() []Field {
 	for i := range p.Keys {
 		keys[i] = p.Keys[i].value()
 	}
+	elsewhere := make(canon.List, len(p.Federated))
+	for i := range p.Federated {
+		elsewhere[i] = p.Federated[i].value()
+	}
 	return []Field{
 		{"profile", contextOf(text("name", p.Name), text("kind", p.Kind), text("display", p.Display), text("mail", p.Mail))},
 		{"state", canon.String(p.State)},
@@ -116,6 +121,7 @@ func (p *Principal) Fields() []Field {
 		{"invitation", p.Invitation.value()},
 		{"password", canon.String(p.Password)},
 		{"sessions", count(p.Ended)},
+		{"federated", elsewhere},
 	}
 }
 
@@ -128,6 +134,7 @@ func ParsePrincipal(values map[string]canon.Value) (Principal, error) {
 		State: State(textOf(values["state"])), Roles: textsOf[access.Role](values["roles"]), Groups: textsOf[string](values["groups"]),
 		Grants: listOf(values["grants"], grantOf), Keys: listOf(values["keys"], keyOf), Invitation: linkOf(values["invitation"]),
 		Password: textOf(values["password"]), Ended: countOf(values["sessions"]),
+		Federated: listOf(values["federated"], federatedOf),
 	}
 	return p, same("principal", p.Fields(), values)
 }

@@ -73,6 +73,8 @@ type Config struct {
 	// SessionAge and SessionIdle are those of the engine's configuration, like Breached.
 	SessionAge, SessionIdle time.Duration
 	Breached                password.Breached
+	// Issuers checks what those say whose word tenants take; nil: nobody's counts.
+	Issuers engine.Issuers
 	// Limits say how often each may call. On Postgres all servers count together.
 	Limits limit.Rates
 	// CheckRate is how many rows a second are compared with the log in the background;
@@ -200,7 +202,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.Engine, err = engine.New(engine.Config{
-		Store: n.db, Ring: n.ring, Identity: n.identity, Deployment: meta.Deployment, Now: cfg.Now,
+		Store: n.db, Ring: n.ring, Identity: n.identity, Issuers: cfg.Issuers, Deployment: meta.Deployment, Now: cfg.Now,
 		Blobs: n.blobs, Files: cfg.Files, ErasureDelay: cfg.ErasureDelay, ErasureEpoch: cfg.ErasureEpoch,
 		SessionAge: cfg.SessionAge, SessionIdle: cfg.SessionIdle, Breached: cfg.Breached,
 	})

@@ -55,7 +55,7 @@ func (w *web) mayDial(_, address string, _ syscall.RawConn) error {
 	if _, ok := w.allowed.Match(ip); ok || isPublic(ip) {
 		return nil
 	}
-	return fmt.Errorf("%s is no public address: the operator allows it with --oidc-networks", ip)
+	return fmt.Errorf("%s is no public address: the operator allows it with --issuer-networks", ip)
 }
 
 // shared are networks that belong to nobody alone, or lead into IPv4 (RFC 6890).

@@ -37,7 +37,7 @@ func TestIssuersOutsideOfTheInternetAreForTheOperatorToAllow(t *testing.T) {
 		"255.255.255.255", "[fe80::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[ff02::1]", "192.0.0.8", "240.0.0.1",
 	} {
 		dialed, err := oidc.Dials(address)
-		if dialed || err == nil || !strings.Contains(err.Error(), "--oidc-networks") {
+		if dialed || err == nil || !strings.Contains(err.Error(), "--issuer-networks") {
 			t.Errorf("%s: %v, %v", address, dialed, err)
 		}
 	}

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -11,7 +13,9 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/limit"
 )
 
@@ -78,25 +82,29 @@ func OnlyHosts(hosts []string, h http.Handler) http.Handler {
 // authenticate finds the caller, and refuses who calls too often.
 func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	limits := x.server.config.Limits
-	shown, cookie, err := x.credential()
-	if refused := limits.Stranger(address, shown); refused.Wait > 0 {
+	shown, err := x.credential()
+	if refused := limits.Stranger(address, shown.text); refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
 	switch {
 	case err != nil:
-	case cookie:
-		x.caller, err = x.server.engine.AuthenticateCookie(ctx, shown, hostOf(x.r.Host), addressText(address))
+	case shown.service != nil:
+		shown.service.Address = addressText(address)
+		x.caller, err = x.server.engine.AuthenticateService(ctx, *shown.service)
+	case shown.cookie:
+		x.caller, err = x.server.engine.AuthenticateCookie(ctx, shown.text, hostOf(x.r.Host), addressText(address))
 	default:
-		x.caller, err = x.server.engine.Authenticate(ctx, shown, addressText(address))
+		x.caller, err = x.server.engine.Authenticate(ctx, shown.text, addressText(address))
 	}
 	switch {
 	case fault.CodeOf(err) == api.CodeUnauthenticated:
-		limits.Failed(address, shown)
+		limits.Failed(address, shown.text)
+		x.logRefused(err)
 		return err
 	case err != nil:
 		return err
 	}
-	limits.Good(shown)
+	limits.Good(shown.text)
 	refused := limits.Admit(limit.Call{Tenant: x.caller.Scope.Tenant(), Principal: x.caller.Principal, Key: x.caller.Key, Own: x.caller.Limits()})
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
@@ -104,18 +112,29 @@ func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	return nil
 }
 
-// credential returns what the request shows: the header for programs or else a browser's
-// cookie, which counts for what a page of this very host sends.
-func (x *exchange) credential() (text string, cookie bool, err error) {
+// credential is what a caller shows, and the text that it is known by.
+type credential struct {
+	text    string
+	cookie  bool
+	service *engine.Presented // nil: it is none of a service of an issuer
+}
+
+// credential returns what the request shows: of a service that names its tenant, what an
+// issuer gave it; else the header for programs, or a browser's cookie, which counts for what
+// a page of this very host sends.
+func (x *exchange) credential() (shown credential, err error) {
+	if tenants := x.r.Header[api.TenantHeader]; len(tenants) > 0 {
+		return x.ofService(tenants)
+	}
 	cookies := x.r.CookiesNamed(cookieName)
 	if len(cookies) == 0 || len(x.r.Header["Authorization"]) > 0 {
-		text, err = bearer(x.r.Header["Authorization"])
-		return text, false, err
+		shown.text, err = bearer(x.r.Header["Authorization"], maxKeyText)
+		return shown, err
 	}
 	if len(cookies) > 1 || !isVisible(cookies[0].Value, 512) { // one of them is not ours
-		return "", true, unauthenticated("the cookie %s is there twice, or malformed", cookieName)
+		return shown, unauthenticated("the cookie %s is there twice, or malformed", cookieName)
 	}
-	return cookies[0].Value, true, x.sameSite()
+	return credential{text: cookies[0].Value, cookie: true}, x.sameSite()
 }
 
 // sameSite refuses what a browser sends with its cookies from the page of another site,
@@ -128,6 +147,39 @@ func (x *exchange) sameSite() error {
 		return nil
 	}
 	return fault.New(fault.Denied, "a browser sends this from the page of another site, or does not say from where").WithCode(api.CodeCrossOrigin)
+}
+
+// ofService returns the token or, without one, the client certificate of a service. No page
+// of another site can have a browser send the header that names the tenant.
+func (x *exchange) ofService(tenants []string) (shown credential, err error) {
+	if len(tenants) != 1 || !isVisible(tenants[0], 255) {
+		return shown, unauthenticated("the header %s must be there once, with the name of a tenant", api.TenantHeader)
+	}
+	p := &engine.Presented{Tenant: tenants[0]}
+	if x.r.TLS != nil {
+		p.Chain = x.r.TLS.PeerCertificates
+	}
+	if len(x.r.Header["Authorization"]) > 0 || len(p.Chain) == 0 {
+		p.Token, err = bearer(x.r.Header["Authorization"], maxTokenText)
+		return credential{text: p.Token, service: p}, err
+	}
+	return credential{text: identity.Fingerprint(p.Chain[0]), service: p}, nil
+}
+
+// Bounds of what stands in the header Authorization, in characters.
+const (
+	maxKeyText   = 512
+	maxTokenText = 16 << 10
+)
+
+// logRefused writes down why a service is not admitted, which it is not told. Other
+// credentials have no more to say than that they do not count.
+func (x *exchange) logRefused(err error) {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Err != nil {
+		x.server.log.LogAttrs(x.r.Context(), slog.LevelInfo, "a service was not admitted",
+			slog.String("request", x.request), slog.String("reason", redact(f.Err)))
+	}
 }
 
 // unknown refuses an address that calls too often where no credential is asked for.

@@ -17,6 +17,9 @@ type Engine interface {
 	// Authenticate finds the caller by the bearer token. Whoever is not
 	// admitted gets a fault with the code "unauthenticated".
 	Authenticate(ctx context.Context, key, address string) (identity.Caller, error)
+	// AuthenticateService finds a service by a token or a client certificate of an
+	// issuer that the tenant trusts; the fault is the same.
+	AuthenticateService(ctx context.Context, p engine.Presented) (identity.Caller, error)
 	// Ready checks what the engine needs, by name; a nil error is a good check.
 	Ready(ctx context.Context) map[string]error
 
@@ -140,6 +143,11 @@ type Engine interface {
 	CreateTenant(ctx context.Context, c identity.Caller, in api.TenantRequest, idem string) (api.NewTenant, error)
 	InviteAdministrator(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.NewTenant, error)
 	DisableTenant(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Tenant, error)
+	Issuers(ctx context.Context, c identity.Caller) (api.Issuers, error)
+	SetIssuer(ctx context.Context, c identity.Caller, id string, in api.IssuerRequest, idem string) (api.Issuers, error)
+	RemoveIssuer(ctx context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.Issuers, error)
+	LinkUser(ctx context.Context, c identity.Caller, name string, in api.LinkRequest, idem string) (api.User, error)
+	UnlinkUser(ctx context.Context, c identity.Caller, name string, in api.UnlinkRequest, idem string) (api.User, error)
 	EnableTenant(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Tenant, error)
 	Settings(ctx context.Context, c identity.Caller) (api.Settings, error)
 	SetNetworks(ctx context.Context, c identity.Caller, in api.NetworksRequest, idem string) (api.Settings, error)

@@ -48,13 +48,14 @@ func (x *exchange) run() error {
 	return x.op.serve(ctx, x)
 }
 
-// bearer returns the token of the one Authorization header (RFC 6750).
-func bearer(headers []string) (string, error) {
+// bearer returns the token of the one Authorization header (RFC 6750), of limit characters at
+// most.
+func bearer(headers []string, limit int) (string, error) {
 	if len(headers) != 1 {
 		return "", unauthenticated("this needs a header %q", "Authorization: Bearer usk_...")
 	}
 	scheme, token, _ := strings.Cut(headers[0], " ")
-	if !strings.EqualFold(scheme, "bearer") || !isVisible(token, 512) {
+	if !strings.EqualFold(scheme, "bearer") || !isVisible(token, limit) {
 		return "", unauthenticated("the Authorization header is not of the form %q", "Bearer usk_...")
 	}
 	return token, nil

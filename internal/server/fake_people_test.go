@@ -152,6 +152,31 @@ func (e *fakeEngine) DeleteGroup(_ context.Context, c identity.Caller, name stri
 	return api.Group{}, err
 }
 
+func (e *fakeEngine) Issuers(_ context.Context, c identity.Caller) (api.Issuers, error) {
+	_, err := e.note("Issuers", c, "", "", nil)
+	return api.Issuers{}, err
+}
+
+func (e *fakeEngine) SetIssuer(_ context.Context, c identity.Caller, id string, in api.IssuerRequest, idem string) (api.Issuers, error) {
+	_, err := e.note("SetIssuer", c, id, idem, in)
+	return api.Issuers{}, err
+}
+
+func (e *fakeEngine) RemoveIssuer(_ context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.Issuers, error) {
+	_, err := e.note("RemoveIssuer", c, id, idem, in)
+	return api.Issuers{}, err
+}
+
+func (e *fakeEngine) LinkUser(_ context.Context, c identity.Caller, name string, in api.LinkRequest, idem string) (api.User, error) {
+	_, err := e.note("LinkUser", c, name, idem, in)
+	return api.User{}, err
+}
+
+func (e *fakeEngine) UnlinkUser(_ context.Context, c identity.Caller, name string, in api.UnlinkRequest, idem string) (api.User, error) {
+	_, err := e.note("UnlinkUser", c, name, idem, in)
+	return api.User{}, err
+}
+
 func (e *fakeEngine) GiveGroupRole(_ context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.Group, error) {
 	_, err := e.note("GiveGroupRole", c, name, idem, in)
 	return api.Group{}, err

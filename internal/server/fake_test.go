@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -24,6 +25,7 @@ import (
 const (
 	goodKey     = "usk_good"
 	goodSession = "uss_good"
+	goodToken   = "eyJ.good.token"
 )
 
 // fakeEngine answers every use case with what was asked of it, so that a test
@@ -39,8 +41,9 @@ type fakeEngine struct {
 	exported  int          // how many entries an export of the audit has
 	exportErr error        // what it ends with
 
-	mu    sync.Mutex // guards what follows
-	calls []call
+	mu        sync.Mutex // guards what follows
+	calls     []call
+	presented engine.Presented // by the newest service
 }
 
 // call is one use case that was reached.
@@ -76,6 +79,19 @@ func (e *fakeEngine) Authenticate(_ context.Context, key, address string) (ident
 		return identity.Caller{}, fault.New(fault.Denied, "this key is not accepted").WithCode("unauthenticated")
 	}
 	return identity.Caller{Principal: "p-1", Address: address}, nil
+}
+
+// AuthenticateService admits a service of the tenant acme with the good token, or with
+// whatever certificate.
+func (e *fakeEngine) AuthenticateService(_ context.Context, p engine.Presented) (identity.Caller, error) {
+	e.asked.Add(1)
+	e.mu.Lock()
+	e.presented = p
+	e.mu.Unlock()
+	if p.Tenant != "acme" || p.Token != goodToken && len(p.Chain) == 0 {
+		return identity.Caller{}, fault.New(fault.Denied, "no").WithCode("unauthenticated").WithCause(errors.New("the clock is wrong"))
+	}
+	return identity.Caller{Principal: "robot", Address: p.Address}, nil
 }
 
 func (e *fakeEngine) Ready(context.Context) map[string]error { return e.ready }

@@ -10,7 +10,7 @@ import (
 
 // peopleRoutes are about who may sign in, and what they have.
 func (s *Server) peopleRoutes() []*operation {
-	return slices.Concat(s.userRoutes(), s.groupRoutes(), s.grantRoutes(), s.apiKeyRoutes(), s.tenantRoutes(), s.setupRoutes())
+	return slices.Concat(s.userRoutes(), s.groupRoutes(), s.grantRoutes(), s.apiKeyRoutes(), s.issuerRoutes(), s.tenantRoutes(), s.setupRoutes())
 }
 
 func (s *Server) userRoutes() []*operation {

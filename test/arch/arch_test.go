@@ -150,6 +150,12 @@ var rules = []rule{{
 	except:   []string{"internal/blob/s3/..."},
 	forbid:   []string{"github.com/minio/..."},
 }, {
+	name:     "only cmd wires OpenID Connect",
+	because:  "the core knows issuers by their interface",
+	packages: []string{"..."},
+	except:   []string{"cmd/...", "internal/oidc"},
+	forbid:   []string{"internal/oidc"},
+}, {
 	name:     "only cmd wires S3",
 	because:  "the core knows stores of blobs by their interface",
 	packages: []string{"..."},
