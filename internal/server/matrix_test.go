@@ -39,6 +39,7 @@ var matrixInput = map[string]string{
 	"createAPIKey": `{"user":"{user}"}`, "deploy": `{"files":[{"name":"x.txt","content":""}]}`,
 	"orderErasure": `{"kind":"instance","id":"{spare}","delay_ms":3600000}`, "previewErasure": `{"kind":"instance","id":"{spare}"}`,
 	"exportEvidence": `{"instance":"{instance}"}`, "explain": `?principal={user}&action=task:read`, "putFile": `?name=a.txt`,
+	"setIssuer": `{"kind":"people"}`, "linkUser": `{"issuer":"{issuer}","subject":"7"}`, "unlinkUser": `{"id":"7"}`,
 	"giveGrant": `{"user":"{user}","right":"view"}`, "createGroup": `{"name":"NO NAME"}`,
 	"giveGroupRole": `{"role":"King"}`, "takeGroupRole": `{"role":"King"}`, "placeHold": `{"kind":"instance","id":"{spare}"}`, "retryIncident": `{}`,
 	"startInstance": `{"process":"{process}"}`, "getReceipt": `?step=1`, "setVariables": `{"variables":{"a":1}}`,
@@ -115,6 +116,9 @@ func (m *matrix) people() {
 	from, words := engine.From{Address: "192.0.2.1"}, "four words of no list"
 	must[api.PasswordSet](m, "password")(e.SetPassword(ctx, victim, api.PasswordRequest{New: words}, from))
 	m.ids["session"] = must[api.NewSession](m, "session")(e.SignIn(ctx, api.SignInRequest{Tenant: "main", Name: "victim", Password: words}, from)).ID
+	m.ids["issuer"] = "the-robots-of-the-company"
+	robots := api.IssuerRequest{Kind: "services", URL: "https://login.example.org", Audiences: []string{"seal"}}
+	must[api.Issuers](m, "issuer")(e.SetIssuer(ctx, ann, m.ids["issuer"], robots, ""))
 	must[api.NewTenant](m, "tenant")(e.CreateTenant(ctx, ann, api.TenantRequest{Name: "spare"}, ""))
 }
 
