@@ -153,6 +153,9 @@ func (s *service) Wrap(ctx context.Context, c kms.Context, key []byte) ([]byte, 
 	if err != nil {
 		return nil, call.fault(err)
 	}
+	if len(out.CiphertextBlob) == 0 { // what stands for nothing would never be opened again
+		return nil, fault.New(fault.Unavailable, "wrap key of tenant %q with %s: the answer holds no ciphertext", c.Tenant, s.root)
+	}
 	return append(s.root.Header(s.id), out.CiphertextBlob...), nil
 }
 

@@ -90,6 +90,15 @@ func TestEachRefusalOfAWSHasItsKind(t *testing.T) {
 	}
 }
 
+func TestAnAnswerWithoutACiphertextIsNoKey(t *testing.T) {
+	f := newFake(t)
+	s, _ := open(t, f)
+	f.Fail(func(http.ResponseWriter, *http.Request) {})
+	if wrapped, err := s.Wrap(t.Context(), kmstest.Context(), make([]byte, 32)); !fault.Is(err, fault.Unavailable) || wrapped != nil {
+		t.Errorf("%x, %v", wrapped, err)
+	}
+}
+
 func TestTheStateOfTheKeyDecides(t *testing.T) {
 	for state, want := range map[string]struct {
 		kind fault.Kind

@@ -91,8 +91,13 @@ func (c *Cloud) Faults(deny, throttle http.HandlerFunc) kmstest.Faults {
 	return kmstest.Faults{
 		Deny:     func() { c.Fail(deny) },
 		Throttle: func() { c.Fail(throttle) },
-		Hang:     func() { c.Fail(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }) },
-		Cut:      c.Cut,
+		Hang: func() {
+			c.Fail(func(_ http.ResponseWriter, r *http.Request) {
+				<-r.Context().Done()
+				panic(http.ErrAbortHandler) // returning would answer 200, if anybody still listens
+			})
+		},
+		Cut: c.Cut,
 		Slow: func(arrived func(), release <-chan struct{}) {
 			c.Fail(func(w http.ResponseWriter, r *http.Request) {
 				arrived()
