@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -275,61 +274,4 @@ func TestWhatIsDoneIsNamedOnPostgres(t *testing.T) {
 	}
 	w.try(t, changed, func() bool { return w.readAll(t, "") != nil })
 	w.try(t, added, nil)
-}
-
-// newAnchoredPostgresWorld is newAnchoredWorld there. It waits for what it has done to be
-// seen, and for nothing more.
-func newAnchoredPostgresWorld(t *testing.T) *postgresWorld {
-	t.Helper()
-	dsn := pgtest.Database(t)
-	w := administered(t, dsn)
-	var seen *testenv.Seen
-	env := testenv.New(t, func(c *node.Config) {
-		c.DSN = dsn
-		seen = testenv.NewSeen(t, c)
-		c.Anchor.Interval = time.Millisecond
-	})
-	seen.Know(t.Context(), env)
-	start := func() {
-		t.Helper()
-		env.Start("everything", `{"note": "a"}`)
-		for !w.seen(t) { // it is in the end
-		}
-	}
-	env.Deploy("all.bpmn", everything)
-	start()
-	start()
-	env.Restart(func() {
-		for file := range schemas {
-			w.old[file] = w.tables(t, file)
-		}
-	})
-	start()
-	if err := env.Node.Close(); err != nil {
-		t.Fatal(err)
-	}
-	env.Node, w.world = nil, &world{config: env.Config}
-	w.save(t)
-	return w
-}
-
-// seen reports whether witnesses and authority have seen every leaf that there is.
-func (w *postgresWorld) seen(t *testing.T) (all bool) {
-	t.Helper()
-	err := w.admin["data.db"].QueryRow(`
-		SELECT coalesce((SELECT count(*) FROM leaves) = (SELECT sum(size) FROM log_shards)
-			AND (SELECT max(size) FROM log_shards) = (SELECT max(size) FROM anchor_openings)
-			AND (SELECT max(size) FROM ` + store.KeysSchema + `.anchor_heads) = (SELECT max(size) FROM anchor_checkpoints), false)`).Scan(&all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-// TestWhatIsDoneToTheAnchorLogIsNamedOnPostgres is TestWhatIsDoneToTheAnchorLogIsNamed
-// there.
-func TestWhatIsDoneToTheAnchorLogIsNamedOnPostgres(t *testing.T) {
-	t.Parallel()
-	w := newAnchoredPostgresWorld(t)
-	w.try(t, anchorMutations(t, func(file, name string) (now, old *table) { return w.table(t, file, name), w.old[file][name] }), nil)
 }
