@@ -60,9 +60,8 @@ const RunBlocks = 1024
 
 // Stored returns a term as it stands in the database for a block. Keyed hashes are
 // random, and most of them are of few entries: in one order, each would be inserted into
-// a page of its own, which costs a sixth of the throughput at a million instances. So
-// those of a run of blocks stand together, and a search looks into one run after the
-// other.
+// a page of its own, which is felt when a log is large. So those of a run of blocks
+// stand together, and a search looks into one run after the other.
 func Stored(term []byte, at store.LogBlock) []byte {
 	if !ByRun(term) {
 		return term
