@@ -84,20 +84,20 @@ func (s *seats) take(now time.Time) map[store.Scope][]identity.Session {
 func (e *Engine) WriteSessionUses(ctx context.Context) error {
 	var errs []error
 	for scope, sessions := range e.people.seats.take(e.moment()) {
-		rows := make([]store.SessionRow, len(sessions))
-		for i := range sessions {
-			row, err := e.identity.SealSession(ctx, scope, &sessions[i])
-			if err != nil {
-				errs = append(errs, err)
-				break
-			}
-			rows[i] = row
-		}
-		if len(errs) == 0 {
-			errs = append(errs, e.store.SealSessions(ctx, scope, rows...))
-		}
+		errs = append(errs, e.writeUses(ctx, scope, sessions)) // what one tenant lacks is not the others' loss
 	}
 	return errors.Join(errs...)
+}
+
+func (e *Engine) writeUses(ctx context.Context, scope store.Scope, sessions []identity.Session) error {
+	rows := make([]store.SessionRow, len(sessions))
+	for i := range sessions {
+		var err error
+		if rows[i], err = e.identity.SealSession(ctx, scope, &sessions[i]); err != nil {
+			return err
+		}
+	}
+	return e.store.SealSessions(ctx, scope, rows...)
 }
 
 // SweepSessions takes away the rows of sessions that are over.

@@ -368,6 +368,31 @@ func TestWhatEndsSessions(t *testing.T) {
 	}
 }
 
+// When sessions were used is written down for every company.
+func TestUsedSessionsOfAllCompaniesOutliveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		var all []api.NewSession
+		for _, company := range []string{"acme", "bridge", "castle"} {
+			personWithPassword(t, env.Tenant(company), "zoe")
+			s, err := attempt(t, env, company, "zoe", zoesPassword, home)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, s)
+		}
+		for _, when := range []string{"used", "after a restart"} {
+			time.Sleep(40 * time.Minute)
+			for i, s := range all {
+				if !admits(t, env, s) {
+					t.Errorf("%s: that of company %d ended", when, i)
+				}
+			}
+			env.Restart(nil)
+		}
+	})
+}
+
 // Who is nobody's administrator ends no session of others, and learns of none.
 func TestSessionsOfOthers(t *testing.T) {
 	env := testenv.New(t, nil)
