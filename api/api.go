@@ -34,13 +34,15 @@ type Deployment struct {
 	Pending   *Proposal `json:"pending,omitempty" doc:"nothing is deployed before somebody else approves this"`
 }
 
-// Proposal is a deployment that a second person has to approve.
+// Proposal is a deployment, or a setting of a process's mode, that a second person has to
+// approve.
 type Proposal struct {
 	ID        string         `json:"id"`
 	By        string         `json:"by" doc:"who proposed it, and cannot approve it"`
 	Made      time.Time      `json:"made"`
 	Expires   time.Time      `json:"expires"`
 	Processes []string       `json:"processes" doc:"ids"`
+	Mode      string         `json:"mode,omitempty" enum:"standard,model" doc:"that the process is set to; none: the files are deployed"`
 	Files     []ProposedFile `json:"files"`
 	State     string         `json:"state" enum:"pending,approved,withdrawn"`
 	Decided   string         `json:"decided,omitempty" doc:"by whom"`
@@ -68,7 +70,8 @@ type Process struct {
 	Mode       string    `json:"mode" doc:"standard or confidential, as new instances will have it"`
 	ModeSource string    `json:"mode_source" enum:"model,setting"`
 	Deployed   time.Time `json:"deployed"`
-	Unchanged  bool      `json:"unchanged,omitempty" doc:"the same files were deployed already"`
+	Unchanged  bool      `json:"unchanged,omitempty" doc:"it was so already"`
+	Pending    *Proposal `json:"pending,omitempty" doc:"the mode that was asked for, which waits for a second person"`
 }
 
 // Processes is a page of the newest versions.
@@ -116,6 +119,7 @@ type Instance struct {
 	Fields      []FieldInfo     `json:"fields,omitempty" doc:"not in lists"`
 	Erased      []string        `json:"erased,omitempty" doc:"paths of fields whose key was destroyed; they read as null; not in lists"`
 	Files       []FileInfo      `json:"files,omitempty" doc:"not in lists"`
+	Masked      []string        `json:"masked,omitempty" doc:"paths of fields that were left out, for the caller may not see them in clear; not in lists"`
 }
 
 // Waiting is a place where an instance waits.
@@ -173,7 +177,7 @@ type Step struct {
 	Event    string       `json:"event"`
 	Element  string       `json:"element,omitempty"`
 	About    string       `json:"about,omitempty" doc:"id of the task or job that the event happened to"`
-	Actor    string       `json:"actor"`
+	Actor    string       `json:"actor,omitempty" doc:"left out for who may see no more than some fields"`
 	Rejected string       `json:"rejected,omitempty"`
 	Trail    []Transition `json:"trail,omitempty"`
 	Fields   []string     `json:"fields,omitempty" doc:"paths written"`
@@ -181,6 +185,7 @@ type Step struct {
 	Leaf     string       `json:"leaf" doc:"hash of the leaf that commits to it, hex"`
 
 	Values json.RawMessage `json:"values,omitempty" doc:"what was written, by path, and who acted ($actor); only in an export"`
+	Masked []string        `json:"masked,omitempty" doc:"paths whose values were left out of these"`
 }
 
 // Transition is one thing that happened to an element or flow in a step.
@@ -195,13 +200,14 @@ type Steps struct {
 	Next  string `json:"next,omitempty"`
 }
 
-// Export is all data of one instance: what it holds now, and what each step wrote, so
-// also drafts, messages of incidents and values that were overwritten. The bytes of
-// files are not in it; those that were erased are in nothing.
+// Export is all data of one instance that the caller may see: what it holds now, and what
+// each step wrote, so also drafts, messages of incidents and values that were overwritten.
+// The bytes of files are not in it; those that were erased are in nothing.
 type Export struct {
 	Instance Instance         `json:"instance"`
 	Scopes   []ScopeVariables `json:"scopes"`
 	Steps    []Step           `json:"steps"`
+	Masked   []string         `json:"masked,omitempty" doc:"paths of fields that were left out of the scopes, for the caller may not see them in clear"`
 }
 
 // ScopeVariables are the variables of one scope of an instance.
@@ -228,10 +234,12 @@ type Task struct {
 	Users     []string        `json:"users,omitempty"`
 	Created   time.Time       `json:"created"`
 	Due       *time.Time      `json:"due,omitempty"`
+	Signed    bool            `json:"signed,omitempty" doc:"what is entered must be signed by a passkey"`
 	Form      json.RawMessage `json:"form,omitempty" doc:"JSON Schema; not in lists"`
 	Variables json.RawMessage `json:"variables,omitempty"`
 	Draft     json.RawMessage `json:"draft,omitempty"`
 	Erased    []string        `json:"erased,omitempty" doc:"paths of the instance's fields that were erased; not in lists"`
+	Masked    []string        `json:"masked,omitempty" doc:"paths of fields that were left out, for the caller may not see them in clear; not in lists"`
 }
 
 // Tasks is a page of tasks, those of the oldest instance first.
@@ -248,6 +256,7 @@ type ClaimRequest struct {
 // CompleteTaskRequest completes a task with what the person entered.
 type CompleteTaskRequest struct {
 	Variables json.RawMessage `json:"variables,omitempty" doc:"a JSON object, valid for the form"`
+	Signed    *SignedTask     `json:"signed,omitempty" doc:"by the person's passkey"`
 }
 
 // DraftRequest saves what a person has entered so far; it need not be valid yet.
@@ -278,6 +287,7 @@ type Job struct {
 	Deadline  time.Time         `json:"deadline"`
 	Headers   map[string]string `json:"headers,omitempty"`
 	Variables json.RawMessage   `json:"variables"`
+	Masked    []string          `json:"masked,omitempty" doc:"paths of fields that were left out, for a policy of the tenant forbids them"`
 
 	Deployment string `json:"deployment" doc:"id of the installation, which a signed statement names"`
 	Tenant     string `json:"tenant" doc:"likewise"`
@@ -334,6 +344,7 @@ type Incident struct {
 	Message  string    `json:"message,omitempty"`
 	Job      string    `json:"job,omitempty"`
 	Created  time.Time `json:"created"`
+	Masked   []string  `json:"masked,omitempty" doc:"the path of the message, if it was left out"`
 }
 
 // Incidents is a page of open incidents, those of the oldest instance first.

@@ -10,7 +10,7 @@ type EvidenceRequest struct {
 	Task      string   `json:"task,omitempty" doc:"the step that completed this task" maxLength:"255"`
 	Job       string   `json:"job,omitempty" doc:"the step that ended this job" maxLength:"255"`
 	Fields    []string `json:"fields,omitempty" doc:"paths of the values to disclose, of those that the step wrote; $actor is who acted" maxItems:"1000"`
-	AllFields bool     `json:"all_fields,omitempty" doc:"disclose every value that the step wrote, but not those that begin with $"`
+	AllFields bool     `json:"all_fields,omitempty" doc:"disclose every value that the step wrote and the caller may see in clear, but not those that begin with $"`
 	NoModel   bool     `json:"no_model,omitempty" doc:"leave the process model out"`
 	Anchored  bool     `json:"anchored,omitempty" doc:"refuse (not_anchored) unless the log's head over it is anchored: cosigned by witnesses, timestamped"`
 }

@@ -5,10 +5,11 @@ import "time"
 // Identity is who a principal is elsewhere: whom one of the tenant's issuers means, or the
 // holder of a certificate.
 type Identity struct {
-	ID      string    `json:"id"`
-	Issuer  string    `json:"issuer" doc:"its URL, certificate:ID of who issues certificates, or certificate for a single one"`
-	Subject string    `json:"subject"`
-	Made    time.Time `json:"made"`
+	ID      string     `json:"id"`
+	Issuer  string     `json:"issuer" doc:"its URL, certificate:ID of who issues certificates, or certificate for a single one"`
+	Subject string     `json:"subject"`
+	Made    time.Time  `json:"made"`
+	Ended   *time.Time `json:"ended,omitempty" doc:"it admits nobody since then, nor is it somebody else's before it is unlinked"`
 }
 
 // LinkRequest says who a principal is elsewhere.

@@ -27,6 +27,7 @@ type User struct {
 	Invited *time.Time `json:"invited_until,omitempty" doc:"when the link of an invitation ends"`
 
 	Identities []Identity `json:"identities,omitempty" doc:"who they are elsewhere"`
+	Passkeys   []Passkey  `json:"passkeys,omitempty"`
 
 	Object string `json:"object" doc:"object id"`
 	Leaf   string `json:"leaf" doc:"hash of the newest leaf in the principal's chain, hex"`
@@ -106,17 +107,18 @@ type GroupRequest struct {
 // Grant gives a right to a principal or to the members of a group
 // (docs/design/access.md).
 type Grant struct {
-	ID      string     `json:"id"`
-	User    string     `json:"user,omitempty" doc:"to whom it is given"`
-	Group   string     `json:"group,omitempty" doc:"to whose members it is given"`
-	Right   string     `json:"right" enum:"view,start,work,manage,design,read,reveal,use"`
-	Process string     `json:"process,omitempty" doc:"id, or * for all"`
-	Where   *Where     `json:"where,omitempty" doc:"instances that it holds for"`
-	Task    string     `json:"task,omitempty" doc:"id of the task's element"`
-	Fields  []string   `json:"fields,omitempty" doc:"paths, or * for all"`
-	Name    string     `json:"name,omitempty" doc:"of the secret or connector"`
-	Purpose string     `json:"purpose,omitempty" doc:"of each request that it is used for"`
-	Expires *time.Time `json:"expires,omitempty"`
+	ID       string     `json:"id"`
+	User     string     `json:"user,omitempty" doc:"to whom it is given"`
+	Group    string     `json:"group,omitempty" doc:"to whose members it is given"`
+	Right    string     `json:"right" enum:"view,start,work,manage,design,read,reveal,use,break-glass"`
+	Process  string     `json:"process,omitempty" doc:"id, or * for all"`
+	Instance string     `json:"instance,omitempty" doc:"of a break-glass for one"`
+	Where    *Where     `json:"where,omitempty" doc:"instances that it holds for"`
+	Task     string     `json:"task,omitempty" doc:"id of the task's element"`
+	Fields   []string   `json:"fields,omitempty" doc:"paths, or * for all"`
+	Name     string     `json:"name,omitempty" doc:"of the secret or connector"`
+	Purpose  string     `json:"purpose,omitempty" doc:"of each request that it is used for"`
+	Expires  *time.Time `json:"expires,omitempty"`
 }
 
 // Where is instances whose searchable field has a value.

@@ -8,6 +8,9 @@ const (
 	// TenantHeader names the tenant of a service that calls with a token or a client
 	// certificate of an issuer, instead of an API key.
 	TenantHeader = "Underseal-Tenant"
+	// Purpose says what sensitive values are needed for, where a grant to reveal them
+	// needs that: one line of at most 255 bytes. It goes into the log.
+	Purpose = "Underseal-Purpose"
 	// RequestID is on every response; it finds the request in the server's log.
 	RequestID = "X-Request-Id"
 )
@@ -37,7 +40,9 @@ const (
 	CodeInvalidBody           = "invalid_body"            // JSON of another shape: unknown or missing names, wrong types, limits
 	CodeInvalidQuery          = "invalid_query"           // unknown, repeated or malformed query parameters
 	CodeInvalidIdempotencyKey = "invalid_idempotency_key" // the header is malformed or there twice
+	CodeInvalidPurpose        = "invalid_purpose"         // the header is malformed or there twice
 	CodeUnauthenticated       = "unauthenticated"         // 401: no credential, or none that is accepted
+	CodeStepUp                = "step_up_required"        // 403: POST /v1/me/verify, and try again
 	CodeMisdirected           = "misdirected_request"     // 421: the server is not reached by this name
 	CodeCrossOrigin           = "cross_origin"            // a browser sends this from the page of another site
 	CodeTooLarge              = "too_large"               // 413: the body or file is over the limit

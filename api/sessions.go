@@ -37,14 +37,15 @@ type Sessions struct {
 	Next  string    `json:"next,omitempty"`
 }
 
-// VerifyRequest proves once more who somebody is.
+// VerifyRequest proves once more who somebody is, by the one or the other.
 type VerifyRequest struct {
-	Password string `json:"password" minLength:"1" maxLength:"1024"`
+	Password string         `json:"password,omitempty" maxLength:"1024"`
+	Passkey  *PasskeyAnswer `json:"passkey,omitempty"`
 }
 
 // PasswordRequest sets one's own password.
 type PasswordRequest struct {
-	Old string `json:"old,omitempty" maxLength:"1024" doc:"that there is; none if there is none"`
+	Old string `json:"old,omitempty" maxLength:"1024" doc:"that there is"`
 	New string `json:"new" minLength:"1" maxLength:"1024"`
 }
 
@@ -53,3 +54,26 @@ type PasswordRequest struct {
 type PasswordSet struct {
 	Session *NewSession `json:"session,omitempty"`
 }
+
+// LoginQuery is how somebody begins to sign in at an OpenID provider.
+type LoginQuery struct {
+	To string `query:"to" maxLength:"512" doc:"path of this server that the browser shows in the end; left out: the session"`
+}
+
+// LoginAnswer is what a browser brings from an OpenID provider. There may be more, which
+// means nothing.
+type LoginAnswer struct {
+	Code  string `query:"code"`
+	State string `query:"state"`
+	Iss   string `query:"iss" doc:"RFC 9207"`
+	Error string `query:"error" doc:"the provider has signed nobody in"`
+}
+
+// LogoutRequest is a provider's word that somebody has signed out there.
+type LogoutRequest struct {
+	LogoutToken string `json:"logout_token" doc:"OpenID Connect Back-Channel Logout 1.0 section 2.4"`
+}
+
+// LoginsEnded says that the sessions which a logout token means have ended, if there were
+// any.
+type LoginsEnded struct{}

@@ -32,7 +32,7 @@ type NetworksRequest struct {
 // Limits are rates of calls that a tenant has set for itself, such as 1000/h, 50/s or
 // 300/15m. 0 is no limit; what is left out is as the server has it.
 type Limits struct {
-	User   string `json:"user,omitempty" maxLength:"40" doc:"of each person or program, with all their keys"`
+	User   string `json:"user,omitempty" maxLength:"40" doc:"of each person who is signed in, with all their sessions"`
 	Key    string `json:"key,omitempty" maxLength:"40" doc:"of each API key"`
 	Tenant string `json:"tenant,omitempty" maxLength:"40" doc:"of all together; what the server admits stays the limit"`
 }
@@ -109,10 +109,32 @@ type Explanation struct {
 	Action     string     `json:"action"`
 	Kind       string     `json:"kind"`
 	ID         string     `json:"id,omitempty"`
+	Who        Explained  `json:"who" doc:"what the principal has"`
+	On         Concerned  `json:"on" doc:"what the record says of the resource, that decisions look at"`
 	Allowed    bool       `json:"allowed"`
 	Reasons    []Reason   `json:"reasons" doc:"the policies that decided; none: nothing permits it"`
 	Grants     []Grant    `json:"grants" doc:"that match"`
 	NearMisses []NearMiss `json:"near_misses" doc:"of a denial: what would permit it but for one thing"`
+	Ways       []Reason   `json:"ways" doc:"of a denial for want of a permit: the policies that can permit it"`
+}
+
+// Explained is what a principal has that decisions look at, by their groups, too.
+type Explained struct {
+	Kind   string   `json:"kind" enum:"user,service"`
+	Active bool     `json:"active" doc:"neither they nor their company are disabled"`
+	Roles  []string `json:"roles"`
+	Groups []string `json:"groups"`
+	Grants int      `json:"grants" doc:"how many, expired ones too"`
+}
+
+// Concerned is what a record says of itself besides values.
+type Concerned struct {
+	Process  string   `json:"process,omitempty"`
+	Element  string   `json:"element,omitempty" doc:"of a task, job or incident"`
+	Field    string   `json:"field,omitempty"`
+	Assignee string   `json:"assignee,omitempty" doc:"who has claimed the task"`
+	Users    []string `json:"users,omitempty" doc:"candidates of the task"`
+	Groups   []string `json:"groups,omitempty" doc:"candidates of the task"`
 }
 
 // Reason is a policy that decided.

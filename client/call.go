@@ -12,7 +12,9 @@ import (
 	"net/url"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -178,6 +180,9 @@ func isUnready(r request, res *http.Response) bool {
 func newKey() string { return uuid.Must(uuid.NewV7()).String() }
 
 func (c *Client) newRequest(ctx context.Context, r request, body []byte, key string) (*http.Request, error) {
+	if strings.ContainsFunc(c.purpose, unicode.IsControl) {
+		return nil, fmt.Errorf("%s: the purpose is not one line", r.name())
+	}
 	target := c.base.JoinPath(r.path)
 	target.RawQuery = r.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(body))
@@ -195,6 +200,9 @@ func (c *Client) newRequest(ctx context.Context, r request, body []byte, key str
 	}
 	if key != "" {
 		req.Header.Set(api.IdempotencyKey, key)
+	}
+	if c.purpose != "" {
+		req.Header.Set(api.Purpose, c.purpose)
 	}
 	return req, nil
 }

@@ -98,6 +98,7 @@ type Client struct {
 	timeout time.Duration
 	tries   int
 	policy  *ledger.Policy // nil: receipts are not checked
+	purpose string         // that values are needed for, may be empty
 	idem    string         // fixed idempotency key; "": a new one for each change
 }
 
@@ -148,6 +149,15 @@ func newTransport() *http.Transport {
 func (c *Client) Idempotent(key string) *Client {
 	other := *c
 	other.idem = key
+	return &other
+}
+
+// For returns a client whose calls say what sensitive values are needed for, in one line
+// of at most 255 bytes: a grant to reveal them may ask for that. The server writes it into
+// its log.
+func (c *Client) For(purpose string) *Client {
+	other := *c
+	other.purpose = purpose
 	return &other
 }
 

@@ -10,14 +10,20 @@ import (
 // answer alone holds; it takes the place of an API key in a Config. The configuration
 // needs no key.
 func SignIn(ctx context.Context, config Config, in api.SignInRequest) (api.NewSession, error) {
-	config.Key = in.Name // stands in for the key that there is not yet; it is not sent as one
+	r := send("POST", "/v1/sessions", in)
+	r.tries = 1
+	return stranger[api.NewSession](ctx, config, r)
+}
+
+// stranger makes a call without a credential.
+func stranger[T any](ctx context.Context, config Config, r request) (out T, err error) {
+	config.Key = "none" // stands in for the key that there is not yet; it is not sent
 	c, err := New(config)
 	if err != nil {
-		return api.NewSession{}, err
+		return out, err
 	}
-	r := send("POST", "/v1/sessions", in)
-	r.tries, r.bare = 1, true
-	return call[api.NewSession](ctx, c, r)
+	r.bare = true
+	return call[T](ctx, c, r)
 }
 
 // SignOut ends the session that the client is signed in by.

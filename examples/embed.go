@@ -9,3 +9,9 @@ import "embed"
 //
 //go:embed loan
 var Loan embed.FS
+
+// Visit is the folder visit: a patient is examined by a doctor, who sees what the form
+// of the task names.
+//
+//go:embed visit
+var Visit embed.FS

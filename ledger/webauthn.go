@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"slices"
 
 	"github.com/underseal/underseal/internal/canon"
@@ -83,20 +84,39 @@ func VerifyPerson(statement, signature []byte, c Credential) (Statement, error) 
 	if s.Key != c.Key.ID() {
 		return Statement{}, refusedSignature("signature_other_key", "the statement names another key")
 	}
-	if err := checkClientData(a.ClientData, Challenge(statement), c.Origins); err != nil {
+	if _, err := VerifyAssertion(Challenge(statement), a, c); err != nil {
 		return Statement{}, err
-	}
-	if err := checkAuthenticator(a.AuthenticatorData, c.RP); err != nil {
-		return Statement{}, err
-	}
-	client := sha256.Sum256(a.ClientData)
-	if !c.Key.Verify(append(bytes.Clone(a.AuthenticatorData), client[:]...), a.Signature) {
-		return Statement{}, refusedSignature("signature_wrong", "the passkey did not make it over this text")
 	}
 	return s, nil
 }
 
-func checkClientData(data []byte, challenge Hash, origins []string) error {
+// VerifyAssertion checks what a passkey answers to a challenge, as VerifyPerson does, and
+// returns its signature counter; that of passkeys that are synchronized stays 0.
+func VerifyAssertion(challenge Hash, a Assertion, c Credential) (counter uint32, err error) {
+	if err := checkClientData(a.ClientData, getting, challenge, c.Origins); err != nil {
+		return 0, err
+	}
+	if err := checkAuthenticator(a.AuthenticatorData, c.RP); err != nil {
+		return 0, err
+	}
+	flags, tail := a.AuthenticatorData[sha256.Size], a.AuthenticatorData[authenticatorSize:]
+	if flags&attested != 0 || (flags&extended != 0) != (len(tail) > 0) {
+		return 0, refusedFlags(a.AuthenticatorData)
+	}
+	client := sha256.Sum256(a.ClientData)
+	if !c.Key.Verify(append(bytes.Clone(a.AuthenticatorData), client[:]...), a.Signature) {
+		return 0, refusedSignature("signature_wrong", "the passkey did not make it over this text")
+	}
+	return counterOf(a.AuthenticatorData), nil
+}
+
+// What ceremonies are for, as clients say it (section 5.8.1).
+const (
+	creating = "webauthn.create"
+	getting  = "webauthn.get"
+)
+
+func checkClientData(data []byte, ceremony string, challenge Hash, origins []string) error {
 	v, err := canon.DecodeJSON(data)
 	c, ok := v.(*canon.Context)
 	if err != nil || !ok {
@@ -110,8 +130,8 @@ func checkClientData(data []byte, challenge Hash, origins []string) error {
 	cross, given := c.Get("crossOrigin")
 	_, top := c.Get("topOrigin")
 	switch want := base64URL.EncodeToString(challenge[:]); {
-	case text("type") != "webauthn.get":
-		return refusedSignature("webauthn_type", "it was not made to give consent (type %q)", text("type"))
+	case text("type") != ceremony:
+		return refusedSignature("webauthn_type", "it is of another kind than %s (%q)", ceremony, text("type"))
 	case subtle.ConstantTimeCompare([]byte(text("challenge")), []byte(want)) != 1:
 		return refusedSignature("webauthn_challenge", "it is over another statement")
 	case !slices.Contains(origins, text("origin")):
@@ -147,12 +167,17 @@ func checkAuthenticator(data []byte, rp string) error {
 		return refusedSignature("webauthn_presence", "nobody was present")
 	case flags&userVerified == 0:
 		return refusedSignature("webauthn_verification", "the person was not verified")
-	case flags&(reservedFlags|attested) != 0, flags&backedUp != 0 && flags&backupEligible == 0,
-		(flags&extended != 0) != (len(data) > authenticatorSize):
-		return refusedSignature("webauthn_flags", "the authenticator's flags %08b do not fit its %d bytes", flags, len(data))
+	case flags&reservedFlags != 0, flags&backedUp != 0 && flags&backupEligible == 0:
+		return refusedFlags(data)
 	}
 	return nil
 }
+
+func refusedFlags(data []byte) error {
+	return refusedSignature("webauthn_flags", "the authenticator's flags %08b do not fit its %d bytes", data[sha256.Size], len(data))
+}
+
+func counterOf(data []byte) uint32 { return binary.BigEndian.Uint32(data[sha256.Size+1:]) }
 
 // The two shapes of a COSE_Key (RFC 9053) that passkeys have here, in CTAP2's
 // canonical CBOR: what stands before the key's parts.

@@ -17,7 +17,15 @@ type apiKeysCmd struct {
 	Revoke apiKeysRevokeCmd `cmd:"" help:"End an API key, at once."`
 }
 
-func (apiKeysCmd) Help() string { return withoutCommand("apikeys") }
+func (apiKeysCmd) Help() string {
+	return withoutCommand("apikeys") + `
+
+A key is good for what its owner may, but for its scopes, networks and end, which take away from that. Its text is written once, to a file; who needs another gets another.
+
+    underseal apikeys create ocr ocr.key --scope 'job:*' --network 192.0.2.0/24
+    underseal apikeys rotate ID new.key        # the old one counts for another day
+    underseal apikeys revoke ID --reason "found in a repository"`
+}
 
 type apiKeysListCmd struct {
 	User string `help:"Of this person or program." placeholder:"NAME"`

@@ -15,6 +15,8 @@ type backupCmd struct {
 	Data         string `name:"data" conf:"data" help:"${doc_data}" placeholder:"DIR"`
 	Database     string `conf:"database" help:"${doc_database}" placeholder:"REFERENCE"`
 	KeysDatabase string `conf:"keys_database" help:"${doc_keys_database}" placeholder:"REFERENCE"`
+
+	AcceptUnproven bool `name:"accept-unproven" help:"Make the backup although steps of signers are under no signed head of the log. It waits a minute for heads, and is refused then: restored, there may be no evidence of what these keys sign."`
 }
 
 func (backupCmd) Help() string {
@@ -41,6 +43,7 @@ func (c *backupCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	src.Unproven = c.AcceptUnproven
 	data, keys, err := backup.Make(ctx, src, c.Dir)
 	if err != nil {
 		return err

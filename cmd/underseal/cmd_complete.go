@@ -6,6 +6,7 @@ type completeCmd struct {
 	taskArg
 	variableFlags
 	fileFlags
+	purposeFlag
 }
 
 func (completeCmd) Help() string {
@@ -17,7 +18,7 @@ func (c *completeCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type evidenceCmd struct {
 	Timeout   time.Duration `help:"How long --wait waits (default: ${default})." default:"5m" placeholder:"TIME"`
 	Out       string        `short:"o" help:"The file to write (default: INSTANCE-step-N.zip or entry-LOG-N.zip, in this directory)." placeholder:"FILE" type:"path"`
 	Receipt   bool          `help:"Print the platform's signed receipt for the step instead, which is there at once."`
+	purposeFlag
 	clientFlags
 }
 
@@ -60,7 +61,7 @@ func (c *evidenceCmd) Run(ctx context.Context, e *env) error {
 	if (c.Instance == "") == (c.Entry == "") {
 		return &usage{text: "what is to be proven: INSTANCE, or --entry LOG/NUMBER"}
 	}
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}

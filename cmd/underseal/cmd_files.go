@@ -151,6 +151,7 @@ type filesGetCmd struct {
 	Instance string `arg:"" help:"Id of the instance."`
 	ID       string `arg:"" help:"Id of the file."`
 	Output   string `short:"o" help:"Where to write it, or - for stdout (default: its own name, in this directory)." placeholder:"FILE|-"`
+	purposeFlag
 	clientFlags
 }
 
@@ -159,7 +160,7 @@ func (filesGetCmd) Help() string {
 }
 
 func (c *filesGetCmd) Run(ctx context.Context, e *env) (err error) {
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,16 @@ type grantsCmd struct {
 	Revoke grantsRevokeCmd `cmd:"" help:"End a grant, at once."`
 }
 
-func (grantsCmd) Help() string { return withoutCommand("grants") }
+func (grantsCmd) Help() string {
+	return withoutCommand("grants") + `
+
+A grant gives one right on something, to somebody or to the members of a group: view, start, work, manage or design a process; read or reveal fields of it; use a secret or connector. Nobody sees sensitive values by a role: reveal shows them, for a purpose that is in the log.
+
+    underseal grants give view loan --group clerks --where company=A     # instances of one company
+    underseal grants give work loan --user zoe --task decide             # one task
+    underseal grants give reveal loan --user zoe --field applicant.ssn   # underseal instances show ID --purpose TEXT
+    underseal explain zoe instance:read ID                               # what it comes to`
+}
 
 // holderFlags say to whom a grant is given.
 type holderFlags struct {

@@ -17,7 +17,15 @@ type groupsCmd struct {
 	Take   groupsTakeCmd   `cmd:"" help:"Take a role that a group gives."`
 }
 
-func (groupsCmd) Help() string { return withoutCommand("groups") }
+func (groupsCmd) Help() string {
+	return withoutCommand("groups") + `
+
+Whoever is in a group has its roles and grants, and does the tasks that name it as a candidate.
+
+    underseal groups create clerks --role Executor
+    underseal users join zoe clerks
+    underseal grants give view loan --group clerks`
+}
 
 type groupsListCmd struct {
 	pageFlags

@@ -15,13 +15,14 @@ func (incidentsCmd) Help() string { return withoutCommand("incidents") }
 type incidentsListCmd struct {
 	Process string `help:"Only of this process." placeholder:"ID"`
 	pageFlags
+	purposeFlag
 	clientFlags
 }
 
 func (incidentsListCmd) Help() string { return talksToServer }
 
 func (c *incidentsListCmd) Run(ctx context.Context, e *env) error {
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}
@@ -32,7 +33,11 @@ func (c *incidentsListCmd) Run(ctx context.Context, e *env) error {
 	return e.result(list, func(w io.Writer) {
 		var rows [][]string
 		for _, i := range list.Items {
-			rows = append(rows, []string{i.ID, i.Process, i.Element, i.Code, stamp(i.Created), i.Instance, oneLine(i.Message)})
+			message := oneLine(i.Message)
+			if len(i.Masked) > 0 {
+				message = "(masked)"
+			}
+			rows = append(rows, []string{i.ID, i.Process, i.Element, i.Code, stamp(i.Created), i.Instance, message})
 		}
 		table(w, []string{"INCIDENT", "PROCESS", "ELEMENT", "CODE", "SINCE", "INSTANCE", "MESSAGE"}, rows)
 		more(w, list.Next)

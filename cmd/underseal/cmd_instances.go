@@ -37,6 +37,7 @@ type instancesListCmd struct {
 	Value       string `help:"The value of --field. Others on this machine can see it." placeholder:"TEXT"`
 	ValueFile   string `help:"The value of --field, in a file or on stdin (-)." placeholder:"FILE|-"`
 	pageFlags
+	purposeFlag
 	clientFlags
 }
 
@@ -47,7 +48,7 @@ func (c *instancesListCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}
@@ -75,12 +76,15 @@ func (c *instancesListCmd) value(e *env) (string, error) {
 	return strings.TrimRight(string(data), "\r\n"), err
 }
 
-type instancesShowCmd struct{ instanceArg }
+type instancesShowCmd struct {
+	instanceArg
+	purposeFlag
+}
 
 func (instancesShowCmd) Help() string { return talksToServer }
 
 func (c *instancesShowCmd) Run(ctx context.Context, e *env) error {
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}
@@ -99,12 +103,20 @@ func writeInstance(w io.Writer, i api.Instance) {
 		pairs(w, "waits at", fmt.Sprintf("%s for %s (%s)", at.Element, withArticle(at.For), at.ID))
 	}
 	fmt.Fprintf(w, "variables\n%s\n", printable(indented(i.Variables, "  ")))
+	writeMasked(w, i.Masked)
 	var rows [][]string
 	for _, f := range i.Fields {
 		rows = append(rows, []string{f.Path, f.Class, restText(f, i.Erased), strconv.FormatUint(f.Seq, 10), strings.Join(f.Subjects, " ")})
 	}
 	table(w, []string{"FIELD", "CLASS", "AT REST", "STEP", "SUBJECTS"}, rows)
 	writeFiles(w, i.Files)
+}
+
+// writeMasked says what was left out, and is silent if nothing was.
+func writeMasked(w io.Writer, paths []string) {
+	if len(paths) > 0 {
+		pairs(w, "masked", strings.Join(paths, " "))
+	}
 }
 
 // writeFiles lists an instance's files, if it has any.
@@ -170,14 +182,17 @@ func writeSteps(w io.Writer, steps []api.Step) {
 	table(w, []string{"STEP", "AT", "EVENT", "ELEMENT", "ABOUT", "BY", "FIELDS WRITTEN", "LEAF"}, rows)
 }
 
-type instancesExportCmd struct{ instanceArg }
+type instancesExportCmd struct {
+	instanceArg
+	purposeFlag
+}
 
 func (instancesExportCmd) Help() string {
 	return talksToServer + " Always writes JSON: what the instance holds now, and what each step wrote, so drafts, messages of incidents and overwritten values too. Bytes of files are got by underseal files get."
 }
 
 func (c *instancesExportCmd) Run(ctx context.Context, e *env) error {
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}
@@ -207,6 +222,7 @@ func (c *instancesCancelCmd) Run(ctx context.Context, e *env) error {
 type instancesSetCmd struct {
 	instanceArg
 	variableFlags
+	purposeFlag
 }
 
 func (instancesSetCmd) Help() string {
@@ -221,7 +237,7 @@ func (c *instancesSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ type processesModeCmd struct {
 }
 
 func (processesModeCmd) Help() string {
-	return talksToServer + " Instances that exist keep the mode they started with."
+	return talksToServer + " Instances that exist keep the mode they started with. Where two people deploy what is confidential, they also make it less so."
 }
 
 func (c *processesModeCmd) Run(ctx context.Context, e *env) error {
@@ -74,6 +74,9 @@ func (c *processesModeCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return e.result(p, func(w io.Writer) {
+		if p.Pending != nil {
+			fmt.Fprintf(w, "%s waits for somebody else to approve it: underseal processes approve %[1]s\n", printable(p.Pending.ID))
+		}
 		fmt.Fprintf(w, "new instances of %s are %s (set by: %s)\n", printable(p.ID), p.Mode, p.ModeSource)
 	})
 }

@@ -25,9 +25,9 @@ func (c *processesPendingCmd) Run(ctx context.Context, e *env) error {
 		return ask(e, func(cl *client.Client) (api.Proposals, error) { return cl.Proposals(ctx) }, func(w io.Writer, list api.Proposals) {
 			var rows [][]string
 			for _, p := range list.Items {
-				rows = append(rows, []string{p.ID, p.By, strings.Join(p.Processes, " "), stamp(p.Made), stamp(p.Expires)})
+				rows = append(rows, []string{p.ID, p.By, strings.Join(p.Processes, " "), p.Mode, stamp(p.Made), stamp(p.Expires)})
 			}
-			table(w, []string{"DEPLOYMENT", "BY", "PROCESSES", "PROPOSED", "UNTIL"}, rows)
+			table(w, []string{"DEPLOYMENT", "BY", "PROCESSES", "MODE", "PROPOSED", "UNTIL"}, rows)
 		})
 	}
 	return ask(e, func(cl *client.Client) (api.Proposal, error) {
@@ -40,7 +40,7 @@ func (c *processesPendingCmd) Run(ctx context.Context, e *env) error {
 }
 
 func writeProposal(w io.Writer, p api.Proposal) {
-	pairs(w, "deployment", p.ID, "state", p.State, "by", p.By, "decided by", p.Decided, "until", stamp(p.Expires), "processes", strings.Join(p.Processes, " "))
+	pairs(w, "deployment", p.ID, "state", p.State, "by", p.By, "decided by", p.Decided, "until", stamp(p.Expires), "processes", strings.Join(p.Processes, " "), "mode", p.Mode)
 	var rows [][]string
 	for _, f := range p.Files {
 		rows = append(rows, []string{f.Name, f.Hash})

@@ -10,6 +10,7 @@ import (
 type revokeCmd struct {
 	Principal revokePrincipalCmd `cmd:"" help:"End all that admits somebody: they are disabled, keys, password and link are gone."`
 	Key       revokeKeyCmd       `cmd:"" help:"End one API key."`
+	Sessions  revokeSessionsCmd  `cmd:"" help:"End all sessions of your company."`
 }
 
 func (revokeCmd) Help() string {
@@ -27,6 +28,16 @@ func (revokePrincipalCmd) Help() string {
 
 func (c *revokePrincipalCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.User, error) { return cl.RevokeUser(ctx, c.Name, c.Reason) }, writeUser)
+}
+
+type revokeSessionsCmd struct{ reasonFlags }
+
+func (revokeSessionsCmd) Help() string {
+	return talksToServer + " Yours, too. API keys stay; underseal sessions revoke ends less."
+}
+
+func (c *revokeSessionsCmd) Run(ctx context.Context, e *env) error {
+	return (&sessionsRevokeCmd{All: true, reasonFlags: c.reasonFlags}).Run(ctx, e)
 }
 
 type revokeKeyCmd struct {

@@ -11,6 +11,7 @@ type serveCmd struct {
 	TLSDev         bool   `name:"tls-dev" conf:"tls_dev" help:"${doc_tls_dev}"`
 	ACMEHosts      string `name:"acme-hosts" conf:"acme_hosts" help:"${doc_acme_hosts}" placeholder:"NAME,.."`
 	Hosts          string `conf:"hosts" help:"${doc_hosts}" placeholder:"NAME,.."`
+	PublicURL      string `name:"public-url" conf:"public_url" help:"${doc_public_url}" placeholder:"URL"`
 	BehindProxy    bool   `conf:"behind_proxy" help:"${doc_behind_proxy}"`
 	TrustedProxies string `conf:"trusted_proxies" help:"${doc_trusted_proxies}" placeholder:"CIDR,.."`
 	ClientCerts    bool   `name:"client-certificates" conf:"client_certificates" help:"${doc_client_certificates}"`

@@ -19,7 +19,15 @@ type sessionsCmd struct {
 	Revoke sessionsRevokeCmd `cmd:"" help:"End a session, all of somebody, or all of the company, at once."`
 }
 
-func (sessionsCmd) Help() string { return withoutCommand("sessions") }
+func (sessionsCmd) Help() string {
+	return withoutCommand("sessions") + `
+
+Who signs in by password has a session: an hour unused, twelve at most (session_idle, session_age).
+
+    underseal sessions --user zoe
+    underseal sessions revoke --user zoe       # all of hers; her API keys stay
+    underseal revoke sessions                  # everybody's in your company`
+}
 
 type sessionsListCmd struct {
 	User string `help:"Of this person; everybody may see their own." placeholder:"NAME"`
@@ -145,7 +153,7 @@ func (signOutCmd) Run(ctx context.Context, e *env) error {
 }
 
 type passwordCmd struct {
-	Old string `help:"The one that there is, if there is one: file:PATH or env:NAME." placeholder:"REFERENCE"`
+	Old string `help:"The one that there is: file:PATH or env:NAME." placeholder:"REFERENCE"`
 	New string `required:"" help:"The new one: file:PATH or env:NAME; 15 characters or more." placeholder:"REFERENCE"`
 	clientFlags
 }

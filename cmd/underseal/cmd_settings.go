@@ -74,7 +74,7 @@ func (c *tenantsNetworksCmd) Run(ctx context.Context, e *env) error {
 }
 
 type tenantsLimitsCmd struct {
-	User   *string `help:"Calls of each person or program, such as 1000/h; 0 is no limit, default what the server has." placeholder:"RATE"`
+	User   *string `help:"Calls of each person who is signed in, such as 1000/h; 0 is no limit, default what the server has." placeholder:"RATE"`
 	Key    *string `help:"Calls of each API key." placeholder:"RATE"`
 	Tenant *string `help:"Calls of all together; what the server admits stays the limit." placeholder:"RATE"`
 	reasonFlags
@@ -124,7 +124,18 @@ type policiesCmd struct {
 	Test policiesTestCmd `cmd:"" help:"Say what policies would decide otherwise, and set nothing."`
 }
 
-func (policiesCmd) Help() string { return withoutCommand("policies") }
+func (policiesCmd) Help() string {
+	return withoutCommand("policies") + `
+
+Policies in Cedar forbid what roles and grants would permit; they cannot permit. Try them before you set them.
+
+    @id("no-friday") @reason("Bob does not decide on loans")
+    forbid (principal == user::"bob", action == Action::"task:complete", resource)
+    when { resource.process == "loan" };
+
+    underseal policies test ours.cedar
+    underseal policies set ours.cedar --reason "audit 2026"`
+}
 
 type policiesListCmd struct{ clientFlags }
 
@@ -210,7 +221,12 @@ type explainCmd struct {
 }
 
 func (explainCmd) Help() string {
-	return talksToServer + " Says why somebody may do something, or may not: the policies that decide, the grants that match, and what is missing by one thing. It asks about all that they have, not about one credential."
+	return talksToServer + " Says why somebody may do something, or may not: the policies that decide, the grants that match, and what is missing by one thing. It asks about all that they have, not about one credential." + `
+
+    underseal explain zoe instance:read ID                               # why could she see it?
+    underseal explain bob task:complete ID                               # why can't he do it?
+    underseal explain zoe value:reveal ID --field applicant.ssn --purpose x
+    underseal audit --object ID --principal zoe                          # when she did`
 }
 
 func (c *explainCmd) Run(ctx context.Context, e *env) error {
@@ -230,14 +246,18 @@ func writeExplanation(w io.Writer, x api.Explanation) {
 		on += " " + x.ID
 	}
 	fmt.Fprintf(w, "%s: %s %s on %s\n", allowedText(x.Allowed), printable(x.Principal), printable(x.Action), printable(on))
+	fmt.Fprintf(w, "  who: %s\n", printable(whoText(x.Who)))
+	if text := concernedText(x); text != "" {
+		fmt.Fprintf(w, "  on: %s\n", printable(text))
+	}
 	if len(x.Reasons) == 0 {
-		fmt.Fprintln(w, "nothing permits it")
+		fmt.Fprintln(w, "  nothing permits it")
 	}
 	for _, r := range x.Reasons {
 		fmt.Fprintf(w, "  policy %s: %s\n", printable(r.Policy), printable(oneLine(r.Text)))
 	}
 	for _, g := range x.Grants[:min(explained, len(x.Grants))] {
-		fmt.Fprintf(w, "  grant %s: %s on %s\n", printable(g.ID), printable(g.Right), printable(g.Process+g.Name))
+		fmt.Fprintf(w, "  grant %s: %s\n", printable(g.ID), printable(oneLine(grantText(g))))
 	}
 	for _, m := range x.NearMisses[:min(explained, len(x.NearMisses))] {
 		fmt.Fprintf(w, "  nearly: %s\n", printable(oneLine(m.Text)))
@@ -245,4 +265,57 @@ func writeExplanation(w io.Writer, x api.Explanation) {
 	if more := max(0, len(x.Grants)-explained) + max(0, len(x.NearMisses)-explained); more > 0 {
 		fmt.Fprintf(w, "  and %d more, see --json\n", more)
 	}
+	for _, r := range x.Ways {
+		fmt.Fprintf(w, "  it takes %s: %s\n", printable(r.Policy), printable(oneLine(r.Text)))
+	}
+}
+
+// whoText says what somebody has.
+func whoText(who api.Explained) string {
+	text := who.Kind
+	if !who.Active {
+		text += ", disabled"
+	}
+	text += ", roles " + orElse(strings.Join(who.Roles, " "), "none") + ", groups " + orElse(strings.Join(who.Groups, " "), "none")
+	return text + ", " + counted(who.Grants, "grant")
+}
+
+// concernedText says what is known of what a question is about; "": nothing.
+func concernedText(x api.Explanation) string {
+	var parts []string
+	add := func(name, value string) {
+		if value != "" {
+			parts = append(parts, name+" "+value)
+		}
+	}
+	add("field", x.On.Field)
+	add("element", x.On.Element)
+	if x.On.Process != x.ID {
+		add("process", x.On.Process)
+	}
+	add("candidates", strings.Join(x.On.Users, " "))
+	add("candidate groups", strings.Join(x.On.Groups, " "))
+	add("claimed by", x.On.Assignee)
+	return strings.Join(parts, ", ")
+}
+
+// grantText says what a grant is for.
+func grantText(g api.Grant) string {
+	text := g.Right + " on " + g.Process + g.Name
+	if g.Instance != "" {
+		text += ", instance " + g.Instance
+	}
+	if g.Where != nil {
+		text += ", where " + g.Where.Path + "=" + g.Where.Value
+	}
+	if g.Task != "" {
+		text += ", task " + g.Task
+	}
+	if len(g.Fields) > 0 {
+		text += ", fields " + strings.Join(g.Fields, " ")
+	}
+	if g.Expires != nil {
+		text += ", until " + stamp(*g.Expires)
+	}
+	return text
 }

@@ -18,13 +18,15 @@ import (
 
 type setupCmd struct {
 	Name      string `help:"Your name, if the link makes an administrator: of a-z, 0-9 and ._@-, never changes." placeholder:"NAME"`
-	AllRights bool   `help:"Give yourself what no role has, too: all processes to work, to manage and to see in clear."`
+	AllRights bool   `help:"Give yourself what no role has, too: all processes to work, to manage and to see in clear." xor:"got"`
+	Password  string `help:"Set this password instead of getting an API key: file:PATH or env:NAME; 15 characters or more." placeholder:"REFERENCE" xor:"got"`
 	linkFlags
 	clientFlags
 }
 
 func (setupCmd) Help() string {
-	return talksToServer + " Uses a link, which counts once, and writes the API key that it gives to --key-file, where commands look for it. " +
+	return talksToServer + " Uses a link, which counts once, and writes the API key that it gives to --key-file, where commands look for it; " +
+		"with --password there is no key: sign in then. " +
 		"The link is read from --link-file, which is removed then, else from standard input; it is no argument, since others can see those."
 }
 
@@ -32,7 +34,7 @@ func (setupCmd) Help() string {
 type settled struct {
 	Tenant     string `json:"tenant"`
 	User       string `json:"user"`
-	APIKeyFile string `json:"api_key_file"`
+	APIKeyFile string `json:"api_key_file,omitempty"`
 }
 
 func (c *setupCmd) Run(ctx context.Context, e *env) error {
@@ -50,12 +52,15 @@ func (c *setupCmd) Run(ctx context.Context, e *env) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fault.New(fault.Denied, "make the directory of the API key file: %w", err)
 	}
-	link, err := e.setupLink(ctx)
-	if err != nil {
+	in := api.SetupRequest{Name: c.Name}
+	if in.Password, err = optionalSecret("--password", c.Password); err != nil {
+		return err
+	}
+	if in.Link, err = e.setupLink(ctx); err != nil {
 		return err
 	}
 	config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}}
-	done, err := e.letIn(ctx, config, api.SetupRequest{Link: link, Name: c.Name})
+	done, err := e.letIn(ctx, config, in)
 	if err != nil {
 		return err
 	}
@@ -65,7 +70,10 @@ func (c *setupCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	out := settled{Tenant: done.Tenant, User: done.User, APIKeyFile: path}
+	out := settled{Tenant: done.Tenant, User: done.User}
+	if in.Password == "" {
+		out.APIKeyFile = path
+	}
 	return e.result(out, func(w io.Writer) { pairs(w, "tenant", out.Tenant, "name", out.User, "API key file", out.APIKeyFile) })
 }
 
@@ -100,7 +108,7 @@ func (e *env) setupLink(ctx context.Context) (string, error) {
 	return text, nil
 }
 
-// letIn uses a link and writes the key that it gives. Who is asked for a name, and gave
+// letIn uses a link and writes the key that it gives, if it does. Who is asked for a name, and gave
 // none, is a person or an error.
 func (e *env) letIn(ctx context.Context, config client.Config, in api.SetupRequest) (api.SetupDone, error) {
 	done, err := e.useLink(ctx, config, in)
@@ -119,10 +127,15 @@ func (e *env) letIn(ctx context.Context, config client.Config, in api.SetupReque
 }
 
 func (e *env) useLink(ctx context.Context, config client.Config, in api.SetupRequest) (done api.SetupDone, err error) {
-	err = writeSecret(e.settings.APIKeyFile, func() (string, error) {
+	use := func() (string, error) {
 		done, err = client.Setup(ctx, config, in)
 		return done.Key.Text, err
-	})
+	}
+	if in.Password != "" {
+		_, err = use()
+	} else {
+		err = writeSecret(e.settings.APIKeyFile, use)
+	}
 	if client.IsUnauthenticated(err) { // told here: it says nothing of the key file, as it does elsewhere
 		return done, fault.New(fault.Denied, "the server at %s does not take the link: it is malformed, used, ended or of another server", config.URL).
 			WithCode("unauthenticated").WithHint("a link counts once and for 24 hours; who gave it to you can make another: " +

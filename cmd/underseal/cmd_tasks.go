@@ -64,12 +64,15 @@ func (c *tasksListCmd) Run(ctx context.Context, e *env) error {
 	})
 }
 
-type tasksShowCmd struct{ taskArg }
+type tasksShowCmd struct {
+	taskArg
+	purposeFlag
+}
 
 func (tasksShowCmd) Help() string { return talksToServer }
 
 func (c *tasksShowCmd) Run(ctx context.Context, e *env) error {
-	cl, err := e.connect()
+	cl, err := e.connectFor(c.purposeFlag)
 	if err != nil {
 		return err
 	}
@@ -85,6 +88,7 @@ func writeTask(w io.Writer, t api.Task) {
 		"assignee", t.Assignee, "groups", strings.Join(t.Groups, " "), "users", strings.Join(t.Users, " "),
 		"created", stamp(t.Created), "due", stampOf(t.Due))
 	fmt.Fprintf(w, "variables\n%s\n", printable(indented(t.Variables, "  ")))
+	writeMasked(w, t.Masked)
 	if len(t.Draft) > 0 {
 		fmt.Fprintf(w, "draft\n%s\n", printable(indented(t.Draft, "  ")))
 	}

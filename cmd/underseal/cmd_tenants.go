@@ -21,7 +21,15 @@ type tenantsCmd struct {
 	FourEyes tenantsFourEyesCmd `cmd:"" name:"four-eyes" help:"Set whether two people deploy a confidential process in your company."`
 }
 
-func (tenantsCmd) Help() string { return withoutCommand("tenants") }
+func (tenantsCmd) Help() string {
+	return withoutCommand("tenants") + `
+
+Each company has people, keys, processes and a log of its own, and cannot learn of another. An Operator makes one and sends its link to its first administrator, who does the rest; the Operator sees nothing in it.
+
+    underseal tenants create clinic --display "The clinic"
+    underseal tenants networks 10.0.0.0/8 --role Admin=10.1.0.0/16
+    underseal tenants four-eyes on`
+}
 
 type tenantsListCmd struct{ clientFlags }
 

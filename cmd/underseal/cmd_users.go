@@ -26,7 +26,16 @@ type usersCmd struct {
 	Me      usersMeCmd      `cmd:"" help:"Say who you are, and what you have."`
 }
 
-func (usersCmd) Help() string { return withoutCommand("users") }
+func (usersCmd) Help() string {
+	return withoutCommand("users") + `
+
+What somebody may follows from their roles and grants, and those of their groups. An Admin manages people, grants, keys and settings, a Designer deploys, an Executor starts processes and does tasks, a Viewer sees instances with sensitive values masked, an Auditor reads the log and no data.
+
+    underseal users invite zoe --role Executor --group clerks    # prints a link for Zoe: underseal setup
+    underseal users give zoe Viewer
+    underseal users disable zoe --reason "on leave"              # users enable gives it all back
+    underseal revoke principal zoe --reason "key stolen"         # nothing that admitted her counts again`
+}
 
 // reasonFlags are the options of a change that can have a reason.
 type reasonFlags struct {
@@ -69,7 +78,10 @@ func writeUser(w io.Writer, u api.User) {
 	pairs(w, "name", u.Name, "kind", u.Kind, "state", u.State, "roles", strings.Join(u.Roles, " "), "groups", strings.Join(u.Groups, " "),
 		"display", oneLine(u.Display), "mail", oneLine(u.Mail), "invited until", stampOf(u.Invited))
 	for _, i := range u.Identities {
-		pairs(w, "link", i.ID, "issuer", i.Issuer, "subject", oneLine(i.Subject))
+		pairs(w, "link", i.ID, "issuer", i.Issuer, "subject", oneLine(i.Subject), "ended", stampOf(i.Ended))
+	}
+	for _, k := range u.Passkeys {
+		writePasskey(w, k)
 	}
 }
 

@@ -57,7 +57,8 @@ type config struct {
 	ACMEEmail         string `koanf:"acme_email" doc:"whom the ACME authority tells of trouble"`
 	ACMECache         string `koanf:"acme_cache" default:"{config}/acme" doc:"directory for the keys and certificates that came by ACME"`
 	Hosts             string `koanf:"hosts" doc:"names by which the server is reached, such as seal.example.org; others are refused. If not said: on loopback those of loopback, else any"`
-	LimitUser         string `koanf:"limit_user" default:"0" doc:"calls of one principal, with all their API keys, such as 1000/h; 0: no limit"`
+	PublicURL         string `koanf:"public_url" doc:"address under which browsers reach the server, such as https://seal.example.org; passkeys are for its host, so without it there are none"`
+	LimitUser         string `koanf:"limit_user" default:"1000/h" doc:"calls of one person who is signed in, with all their sessions; programs call by API keys; 0: no limit"`
 	LimitKey          string `koanf:"limit_key" default:"0" doc:"calls of one API key, such as 100/s; 0: no limit"`
 	LimitTenant       string `koanf:"limit_tenant" default:"0" doc:"calls of a tenant, all together; 0: no limit"`
 	LimitAddress      string `koanf:"limit_address" default:"1000/h" doc:"calls from one address without a good credential; 0: no limit"`
@@ -65,6 +66,8 @@ type config struct {
 	LimitConnections  int    `koanf:"limit_connections" default:"1000" doc:"connections that one address has open at once, but for loopback; 0: no limit"`
 	SessionAge        string `koanf:"session_age" default:"12h" doc:"how long somebody stays signed in: 12h, 1d"`
 	SessionIdle       string `koanf:"session_idle" default:"1h" doc:"how long somebody stays signed in without calling: 1h, 15m"`
+	BreakGlassLongest string `koanf:"break_glass_longest" default:"4h" doc:"how long a break-glass counts at most: 4h, 30m"`
+	BreakGlassSettled string `koanf:"break_glass_settled" default:"1d" doc:"for how long nothing that lets in the two people of a break-glass, or gives them a role, may have changed: 1d, 0"`
 	BreachedPasswords string `koanf:"breached_passwords" doc:"file with passwords that nobody may set: sorted, one SHA-1 or SHA-256 in upper case hex to a line"`
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`

@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/network"
+	"github.com/underseal/underseal/internal/passkey"
 	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/server"
 )
@@ -116,6 +117,19 @@ func listed(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
+// passkeys are for the host of public_url; without it there are none.
+func (s *settings) passkeys() (passkey.RelyingParty, error) {
+	if s.PublicURL == "" {
+		return passkey.RelyingParty{}, nil
+	}
+	return passkey.ParseAddress(s.PublicURL)
+}
+
+func (s *settings) checkPublicURL() error {
+	_, err := s.passkeys()
+	return err
+}
+
 func (s *settings) checkProxies() error {
 	_, err := s.proxies()
 	return err
@@ -153,7 +167,7 @@ func checkEpoch(text string) error {
 func checkLasting(text string) error {
 	span, err := parseSpan(text)
 	if err == nil && span < time.Second {
-		err = fmt.Errorf("%s is too short: say how long somebody stays signed in, such as 12h or 15m", text)
+		err = fmt.Errorf("%s is too short: say a span such as 12h or 15m", text)
 	}
 	return err
 }

@@ -22,6 +22,20 @@ type clientFlags struct {
 	CAFile  string `conf:"ca_file" help:"${doc_ca_file}" placeholder:"FILE" group:"connection"`
 }
 
+// purposeFlag is the option of commands that may show sensitive values.
+type purposeFlag struct {
+	Purpose string `help:"What you need sensitive values for, where your grant to reveal them asks for that. It goes into the log." placeholder:"TEXT"`
+}
+
+// connectFor is connect, for calls that say what they need values for.
+func (e *env) connectFor(why purposeFlag) (*client.Client, error) {
+	cl, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	return cl.For(why.Purpose), nil
+}
+
 // connect makes a client for the server, with the key of the settings, or as the tenant's
 // service whose certificate they name. It does not talk to the server yet.
 func (e *env) connect() (*client.Client, error) {

@@ -20,7 +20,7 @@ import (
 )
 
 // A demo walks through the loan example. It acts on the server through the public
-// client alone, as the worker and as the loan officer.
+// client alone, as the worker, as the loan officer and as people of two companies.
 type demo struct {
 	out    io.Writer
 	to     string // directory of what an auditor gets
@@ -68,7 +68,7 @@ func demonstrate(ctx context.Context, e *env, once bool, to string) (err error) 
 func (d *demo) walk(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		d.connect, d.deploy, d.start, d.work, d.keepHead, d.decide, d.showInstance, d.showSteps, d.proveSealed,
-		d.exportEvidence, d.verifyEvidence, d.apply, d.playAdministrator,
+		d.exportEvidence, d.verifyEvidence, d.apply, d.showPeople, d.playAdministrator,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -81,6 +81,12 @@ func (s *settings) nodeConfig() (node.Config, error) {
 	if config.SessionIdle, err = parseSpan(s.SessionIdle); err != nil {
 		return config, err
 	}
+	if config.Passkeys, err = s.passkeys(); err != nil {
+		return config, err
+	}
+	if err = s.breakGlass(&config); err != nil {
+		return config, err
+	}
 	if s.BreachedPasswords != "" {
 		if config.Breached, err = password.OpenFile(s.BreachedPasswords); err != nil {
 			return config, err
@@ -152,4 +158,16 @@ func (e *env) makeLink(ctx context.Context, n *node.Node, tenant string) (made, 
 		m.Link, err = newLink()
 	}
 	return m, err
+}
+
+// breakGlass adds the settings of break-glasses.
+func (s *settings) breakGlass(config *node.Config) (err error) {
+	if config.BreakGlassLongest, err = parseSpan(s.BreakGlassLongest); err != nil {
+		return err
+	}
+	config.BreakGlassSettled, err = parseSpan(s.BreakGlassSettled)
+	if config.BreakGlassSettled == 0 {
+		config.BreakGlassSettled = -1 // none; the configuration's 0 is the default
+	}
+	return err
 }

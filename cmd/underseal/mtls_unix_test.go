@@ -62,6 +62,9 @@ func workersCertificate(t *testing.T, chain, key string) (authority string) {
 // A worker calls over TLS with its certificate alone, once the server asks for one and the
 // tenant says whose it is.
 func TestAWorkerCallsWithItsCertificate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds: left out by -short")
+	}
 	dir := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", dir)
 	chain, key := filepath.Join(dir, "robot.pem"), filepath.Join(dir, "robot.key")

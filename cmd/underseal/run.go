@@ -48,12 +48,14 @@ type cli struct {
 	APIKeys   apiKeysCmd   `cmd:"" name:"apikeys" group:"client" help:"API keys: make, rotate and revoke."`
 	Issuers   issuersCmd   `cmd:"" group:"client" help:"OpenID providers and CAs whose word counts for who calls."`
 	Sessions  sessionsCmd  `cmd:"" group:"client" help:"Where people are signed in; end it."`
+	Passkeys  passkeysCmd  `cmd:"" group:"client" help:"With which passkeys people sign in and sign; remove them."`
 	SignIn    signInCmd    `cmd:"" group:"client" help:"Sign in by password."`
 	SignOut   signOutCmd   `cmd:"" group:"client" help:"End the session that you are signed in by."`
 	Password  passwordCmd  `cmd:"" group:"client" help:"Set your password."`
-	Revoke    revokeCmd    `cmd:"" group:"client" help:"End all that admits somebody, or one key, at once."`
+	Revoke    revokeCmd    `cmd:"" group:"client" help:"End all that admits somebody, one key, or all sessions, at once."`
 	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, and what is set for one."`
 	Policies  policiesCmd  `cmd:"" group:"client" help:"What your company forbids beyond roles and grants."`
+	Glass     glassCmd     `cmd:"" name:"breakglass" group:"client" help:"Sight of an instance or process in an emergency, which two people give."`
 	Explain   explainCmd   `cmd:"" group:"client" help:"Say why somebody may, or may not, do something."`
 	Setup     setupCmd     `cmd:"" group:"client" help:"Use a link that lets you in."`
 	Signers   signersCmd   `cmd:"" group:"client" help:"Whose signatures count: register, rotate and revoke keys of workers and of the server."`

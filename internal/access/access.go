@@ -27,7 +27,8 @@ type Decision struct {
 	Allowed  bool
 	Policies []string // ids of the policies that decided; none: denied by default
 	Failed   []string // ids of policies that could not be evaluated, for which it is denied
-	Purpose  string   // of RevealValue, if a grant allowed it: the request's, or the grant's
+	Purpose  string   // if nothing but a grant to reveal or a break-glass allowed it: the request's, or what that has
+	Glass    string   // id of the break-glass that allowed it, if nothing else did
 }
 
 // Policies is a set of policies. It is immutable and safe for concurrent use.
@@ -109,11 +110,33 @@ func actionUID(a Action) types.EntityUID { return types.NewEntityUID("Action", t
 func (p *Policies) Decide(who *Effective, action Action, on Resource, in Circumstances) Decision {
 	q := p.question(who, action, &on, in)
 	d := q.decide(p.byAct[action])
-	if d.Allowed {
+	if !d.Allowed {
+		return d
+	}
+	if !slices.ContainsFunc(d.Policies, func(id string) bool { return id != grantReveal && id != breakGlass }) {
 		d.Purpose = q.purpose
+	}
+	if slices.Equal(d.Policies, []string{breakGlass}) {
+		d.Glass = q.glass
 	}
 	return d
 }
+
+// FieldsAlike reports whether a decision about a field is the same for all of an instance,
+// task or job: no grant of the principal's is on single ones, and no policy of the tenant's
+// own may look at them.
+func (p *Policies) FieldsAlike(who *Effective, action Action) bool {
+	return !p.Own(action) && !slices.ContainsFunc(who.principal.Grants, func(g Grant) bool {
+		return len(g.Fields) > 0 && g.Fields[0] != All && slices.Contains(p.rights[action], g.Right)
+	})
+}
+
+// Ids of the policies that need a purpose. Who has to know a value for their work sees it
+// without one.
+const (
+	grantReveal = "grant-reveal"
+	breakGlass  = "break-glass"
+)
 
 func (q question) decide(list policyList) Decision {
 	verdict, diagnostic := cedar.Authorize(list, q.world, q.request)
@@ -131,7 +154,8 @@ func (q question) decide(list policyList) Decision {
 type question struct {
 	world
 	request cedar.Request
-	purpose string // of the grant to reveal that matched
+	purpose string // of the grant to reveal, or the break-glass, that matched
+	glass   string // id of the break-glass that matched
 }
 
 func (p *Policies) question(who *Effective, action Action, on *Resource, in Circumstances) question {
@@ -144,8 +168,11 @@ func (p *Policies) question(who *Effective, action Action, on *Resource, in Circ
 			continue
 		}
 		rights = append(rights, types.String(right))
-		if right == ToReveal {
+		switch right {
+		case ToReveal:
 			q.purpose = cmp.Or(in.Purpose, g.Purpose)
+		case ByBreakGlass:
+			q.glass, q.purpose = g.ID, cmp.Or(q.purpose, in.Purpose, g.Purpose)
 		}
 	}
 	f.rights = types.NewSet(rights...)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 func builtin(t testing.TB) *access.Policies {
@@ -100,6 +101,11 @@ var ofRoles = map[access.Action]string{
 	access.SetPolicy:        "Admin",
 	access.AskExplain:       "Admin Auditor",
 
+	access.RequestBreakGlass: "Admin Designer Executor Viewer",
+	access.ApproveBreakGlass: "Admin",
+	access.EndBreakGlass:     "Admin",
+	access.ReadBreakGlass:    "Admin Auditor",
+
 	access.CreateTenant:  "Operator",
 	access.ReadTenant:    "Admin Auditor Operator",
 	access.ChangeTenant:  "Admin",
@@ -131,17 +137,20 @@ func TestWhatEachRoleMayDo(t *testing.T) {
 var ofRights = map[access.Right]string{
 	access.ToView:   "process:read instance:read instance:export task:read incident:read value:read file:read evidence:export",
 	access.ToStart:  "process:read instance:start file:put",
-	access.ToWork:   "process:read task:read task:claim task:assign task:save task:complete job:work value:read file:put",
-	access.ToManage: "process:read instance:read instance:cancel instance:set-variables task:read task:assign incident:read incident:retry value:read file:put",
+	access.ToWork:   "process:read task:read task:claim task:assign task:save task:complete job:work value:read file:put file:read",
+	access.ToManage: "process:read instance:read instance:cancel instance:set-variables task:read task:assign incident:read incident:retry value:read file:put file:read",
 	access.ToDesign: "process:read process:deploy process:set-mode",
 	access.ToRead:   "process:read instance:read instance:export value:read file:read",
 	access.ToReveal: "value:reveal",
 	access.ToUse:    "secret:use connector:use",
+
+	access.ByBreakGlass: "process:read instance:read task:read incident:read value:read value:reveal file:read",
 }
 
 func TestWhatEachRightAllows(t *testing.T) {
 	policies := builtin(t)
-	for _, right := range access.Rights() {
+	rights := append(access.Rights(), access.ByBreakGlass)
+	for _, right := range rights {
 		g := access.Grant{ID: "g", Right: right, Process: "loan"}
 		switch right {
 		case access.ToRead:
@@ -151,8 +160,8 @@ func TestWhatEachRightAllows(t *testing.T) {
 		case access.ToUse:
 			g.Process, g.Name = "", "mail"
 		}
-		if err := g.Validate(); err != nil {
-			t.Fatal(err)
+		if err := g.Validate(); (err == nil) != (right != access.ByBreakGlass) {
+			t.Fatalf("%s as a grant: %v", right, err)
 		}
 		who := access.Principal{Name: "ann", Tenant: "main", Grants: []access.Grant{g}}.Effective()
 		nobody := access.Principal{Name: "bob", Tenant: "main"}.Effective()
@@ -165,8 +174,8 @@ func TestWhatEachRightAllows(t *testing.T) {
 			}
 		}
 	}
-	if len(ofRights) != len(access.Rights()) {
-		t.Errorf("%d rows for %d rights", len(ofRights), len(access.Rights()))
+	if len(ofRights) != len(rights) {
+		t.Errorf("%d rows for %d rights", len(ofRights), len(rights))
 	}
 }
 
@@ -226,6 +235,7 @@ func TestDecide(t *testing.T) {
 		{"erasing what is held", ann, access.OrderErasure, instance, in(func(c *access.Circumstances) { c.Held = true }), "legal-hold", false},
 		{"seeing what is held", ann, access.ReadInstance, instance, in(func(c *access.Circumstances) { c.Held = true }), "role-admin", true},
 		{"deploying what is confidential alone", designer, access.Deploy, confidential, in(func(c *access.Circumstances) { c.FourEyes = true }), "four-eyes", false},
+		{"setting its mode alone", designer, access.SetMode, confidential, in(func(c *access.Circumstances) { c.FourEyes = true }), "four-eyes", false},
 		{"with a second person", designer, access.Deploy, confidential, in(func(c *access.Circumstances) { c.FourEyes, c.Approved = true, true }), "role-designer", true},
 		{"what is not confidential", designer, access.Deploy, access.Resource{Kind: access.Process, Tenant: "main"}, in(func(c *access.Circumstances) { c.FourEyes = true }), "role-designer", true},
 		{"where two are not wanted", designer, access.Deploy, confidential, usual, "role-designer", true},
@@ -300,6 +310,59 @@ func TestThePurposeThatCounts(t *testing.T) {
 				t.Errorf("Decide = %+v, want the purpose %q", got, test.want)
 			}
 		})
+	}
+}
+
+// Who has to know a value for their work sees it for no purpose that the log has to tell.
+func TestWhatWorkShowsNeedsNoPurpose(t *testing.T) {
+	reveal := access.Grant{ID: "s", Right: access.ToReveal, Process: access.All, Fields: []string{access.All}, Purpose: "service desk"}
+	who := access.Principal{Name: "ann", Tenant: "main", Roles: []access.Role{access.Executor}, Grants: []access.Grant{reveal}}.Effective()
+	for name, on := range map[string]access.Resource{
+		"in the form of a task": {Kind: access.Field, Tenant: "main", Process: "loan", Field: "card", InForm: true, Assignee: "ann"},
+		"given to a job":        {Kind: access.Field, Tenant: "main", Process: "loan", Field: "card", Given: true},
+	} {
+		if got := builtin(t).Decide(who, access.RevealValue, on, usual); !got.Allowed || got.Purpose != "" {
+			t.Errorf("%s: %+v, want allowed without a purpose", name, got)
+		}
+	}
+}
+
+// What a break-glass was needed for says so, with its reason; what a grant reveals too, does
+// not.
+func TestWhatIsSeenByBreakGlass(t *testing.T) {
+	glass := access.Grant{ID: "b", Right: access.ByBreakGlass, Process: "loan", Instance: "1", Purpose: "fire"}
+	reveal := access.Grant{ID: "r", Right: access.ToReveal, Process: "loan", Fields: []string{"card"}, Purpose: "audit"}
+	on := access.Resource{Kind: access.Field, Tenant: "main", Process: "loan", Instance: "1", Field: "card"}
+	for _, c := range []struct {
+		name           string
+		roles          []access.Role
+		grants         []access.Grant
+		action         access.Action
+		purpose        string // of the request
+		glass, counted string
+	}{
+		{"in clear", nil, []access.Grant{glass}, access.RevealValue, "", "b", "fire"},
+		{"in clear, with a purpose", nil, []access.Grant{glass}, access.RevealValue, "ticket 7", "b", "ticket 7"},
+		{"at all", nil, []access.Grant{glass}, access.ReadValue, "", "b", "fire"},
+		{"what a Viewer sees anyway", []access.Role{access.Viewer}, []access.Grant{glass}, access.ReadValue, "", "", ""},
+		{"what is revealed anyway", nil, []access.Grant{glass, reveal}, access.RevealValue, "", "", "audit"},
+	} {
+		who := access.Principal{Name: "ann", Tenant: "main", Roles: c.roles, Grants: c.grants}.Effective()
+		in := usual
+		in.Purpose = c.purpose
+		if got := builtin(t).Decide(who, c.action, on, in); !got.Allowed || got.Glass != c.glass || got.Purpose != c.counted {
+			t.Errorf("%s: %+v, want it by %q for %q", c.name, got, c.glass, c.counted)
+		}
+	}
+}
+
+func TestTextsThatAreNoPurpose(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": true, "ticket 7": true, "Prüfung": true, strings.Repeat("p", 255): true, strings.Repeat("p", 256): false, "a\nb": false, "a\xff": false, "\x00": false,
+	} {
+		if err := access.CheckPurpose(text); (err == nil) != want || err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("CheckPurpose(%q) = %v, want it to pass: %t", text, err, want)
+		}
 	}
 }
 

@@ -95,6 +95,11 @@ const (
 	SetPolicy        Action = "policy:set"
 	AskExplain       Action = "explain:ask"
 
+	RequestBreakGlass Action = "breakglass:request" // for oneself
+	ApproveBreakGlass Action = "breakglass:approve"
+	EndBreakGlass     Action = "breakglass:end"
+	ReadBreakGlass    Action = "breakglass:read"
+
 	CreateTenant  Action = "tenant:create"
 	ReadTenant    Action = "tenant:read"
 	ChangeTenant  Action = "tenant:change"
@@ -112,6 +117,7 @@ var actions = []Action{
 	InvitePrincipal, ReadPrincipal, ChangePrincipal, DisablePrincipal, GiveRole,
 	ReadGroup, CreateGroup, ChangeGroup, DeleteGroup, GiveGrant, RevokeGrant, ReadGrant,
 	CreateAPIKey, RotateAPIKey, RevokeAPIKey, ReadAPIKey, ReadSession, RevokeSession, ReadPolicy, SetPolicy, AskExplain,
+	RequestBreakGlass, ApproveBreakGlass, EndBreakGlass, ReadBreakGlass,
 	CreateTenant, ReadTenant, ChangeTenant, DisableTenant,
 }
 

@@ -17,5 +17,5 @@ func (p *Policies) Could(who *Effective, action Action, kind Kind, in Circumstan
 		return false
 	}
 	r := p.Reach(who, action, kind, in)
-	return r.All || r.Candidate || len(r.Processes)+len(r.Tasks)+len(r.Where) > 0
+	return r.All || r.Candidate || len(r.Processes)+len(r.Tasks)+len(r.Where)+len(r.Instances) > 0
 }

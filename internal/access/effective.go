@@ -29,12 +29,13 @@ type place struct {
 type condition byte
 
 const (
-	byProcess condition = iota // all grants of the right on the process
-	byNothing                  // those of them without a condition
-	byWhere                    // name is the path, value the value
-	byTask                     // name is the element
-	byField                    // name is a path
-	byName                     // name is of a secret or connector
+	byProcess  condition = iota // all grants of the right on the process
+	byNothing                   // those of them without a condition
+	byWhere                     // name is the path, value the value
+	byInstance                  // name is its id
+	byTask                      // name is the element
+	byField                     // name is a path
+	byName                      // name is of a secret or connector
 )
 
 // Effective prepares a principal; it must not be changed afterwards.
@@ -63,6 +64,8 @@ func (e *Effective) index(g *Grant) {
 		e.add(place{right: g.Right}, g) // for what belongs to no process yet
 	}
 	switch {
+	case g.Instance != "":
+		e.add(at.of(byInstance, g.Instance, ""), g)
 	case g.Where != nil:
 		e.add(at.of(byWhere, g.Where.Path, g.Where.Value), g)
 		if !slices.Contains(e.wheres[at], g.Where.Path) {
@@ -140,6 +143,9 @@ func (e *Effective) inParts(places []place, at place, on *Resource) []place {
 	if on.Element != "" {
 		places = append(places, at.of(byTask, on.Element, ""))
 	}
+	if on.Instance != "" {
+		places = append(places, at.of(byInstance, on.Instance, ""))
+	}
 	for _, path := range e.wheres[at] {
 		if value, ok := on.Values[path]; ok {
 			places = append(places, at.of(byWhere, path, value))
@@ -160,13 +166,14 @@ type Unmet string
 
 // The conditions that a grant may have.
 const (
-	Expired      Unmet = "expired"
-	OtherProcess Unmet = "process"
-	OtherTask    Unmet = "task"
-	OtherValue   Unmet = "where"
-	OtherField   Unmet = "fields"
-	OtherName    Unmet = "name"
-	NoPurpose    Unmet = "purpose"
+	Expired       Unmet = "expired"
+	OtherProcess  Unmet = "process"
+	OtherInstance Unmet = "instance"
+	OtherTask     Unmet = "task"
+	OtherValue    Unmet = "where"
+	OtherField    Unmet = "fields"
+	OtherName     Unmet = "name"
+	NoPurpose     Unmet = "purpose"
 )
 
 // unmet returns the conditions of the grant that are not met: what a match is.
@@ -179,6 +186,7 @@ func (g *Grant) unmet(on *Resource, in *Circumstances) []Unmet {
 	}
 	add(!g.Expires.IsZero() && !in.Now.Before(g.Expires), Expired)
 	add(g.Right != ToUse && g.Process != All && g.Process != on.Process && on.Kind != File, OtherProcess)
+	add(g.Instance != "" && g.Instance != on.Instance && !on.whole(), OtherInstance)
 	add(g.Task != "" && g.Task != on.Element && !on.whole(), OtherTask)
 	add(g.Where != nil && !g.Where.holds(on) && !on.whole(), OtherValue)
 	add(on.Kind == Field && len(g.Fields) > 0 && !covers(g.Fields, on.Field), OtherField)

@@ -14,6 +14,7 @@ type Explanation struct {
 	Reasons    []Reason   // the policies that decided
 	Grants     []Grant    // that match and give a right to it
 	NearMisses []NearMiss // of a denial: what would be permitted but for one thing
+	Ways       []Reason   // of a denial for want of a permit: the policies that can permit it
 }
 
 // Reason is a policy that decided.
@@ -46,7 +47,13 @@ func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circum
 	if permitted && len(x.Reasons) == 1 {
 		x.NearMisses = []NearMiss{{Policy: x.Reasons[0].Policy, Text: "it would be permitted, but: " + x.Reasons[0].Text}}
 	}
-	if !permitted && len(x.Reasons) == 0 {
+	if permitted {
+		return x
+	}
+	for _, one := range p.of(cedar.Permit, action) {
+		x.Ways = append(x.Ways, Reason{string(one.id), p.reason(string(one.id), decision)})
+	}
+	if len(x.Reasons) == 0 {
 		x.NearMisses = missed
 	}
 	return x
@@ -100,6 +107,8 @@ func (g *Grant) misses(what Unmet, on *Resource) string {
 		return text + "expired at " + g.Expires.UTC().Format(time.RFC3339)
 	case OtherProcess:
 		return text + fmt.Sprintf("is for process %s, not %s", g.Process, on.Process)
+	case OtherInstance:
+		return text + fmt.Sprintf("is for instance %s, not %s", g.Instance, orNone(on.Instance))
 	case OtherTask:
 		return text + fmt.Sprintf("is for task %s, not %s", g.Task, orNone(on.Element))
 	case OtherValue:

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,10 +10,11 @@ import (
 )
 
 func TestExplain(t *testing.T) {
-	on := access.Resource{Kind: access.Task, ID: "1-2", Tenant: "main", Process: "loan", Element: "approve", Values: map[string]string{"company": "A"}}
+	on := access.Resource{Kind: access.Task, ID: "1-2", Tenant: "main", Process: "loan", Instance: "1", Element: "approve", Values: map[string]string{"company": "A"}}
 	field := access.Resource{Kind: access.Field, Tenant: "main", Process: "loan", Field: "card.number"}
 	view := access.Grant{ID: "v", Right: access.ToView, Process: "loan"}
 	change := func(g access.Grant, f func(*access.Grant)) access.Grant { f(&g); return g }
+	glass := access.Grant{ID: "b", Right: access.ByBreakGlass, Process: "loan", Instance: "1", Purpose: "fire"}
 	work := access.Grant{ID: "w", Right: access.ToWork, Process: "loan", Task: "pay"}
 	reveal := access.Grant{ID: "r", Right: access.ToReveal, Process: "loan", Fields: []string{"card"}}
 	anns := func(g ...access.Grant) access.Principal {
@@ -21,6 +23,7 @@ func TestExplain(t *testing.T) {
 	viewer := access.Principal{Name: "vic", Tenant: "main", Roles: []access.Role{access.Viewer}}
 	disabled, scoped := viewer, viewer
 	disabled.Disabled, scoped.Scopes = true, []access.Scope{"job:*"}
+	permitted := []string{"disabled", "a key for something else", "another network", "two reasons"} // and forbidden
 	tests := []struct {
 		name    string
 		who     access.Principal
@@ -46,6 +49,8 @@ func TestExplain(t *testing.T) {
 		{"just not expired", anns(change(view, func(g *access.Grant) { g.Expires = noon.Add(time.Microsecond) })), access.ReadTask, on, usual, true, "grant-view", "v", "", ""},
 		{"another process", anns(change(view, func(g *access.Grant) { g.Process = "travel" })), access.ReadTask, on, usual, false, "", "", "v process", "is for process travel, not loan"},
 		{"another task", anns(work), access.ReadTask, on, usual, false, "", "", "w task", "is for task pay, not approve"},
+		{"by break-glass", anns(glass), access.ReadTask, on, usual, true, "break-glass", "b", "", ""},
+		{"break-glass for another instance", anns(change(glass, func(g *access.Grant) { g.Instance = "2" })), access.ReadTask, on, usual, false, "", "", "b instance", "is for instance 2, not 1"},
 		{"another value", anns(change(view, func(g *access.Grant) { g.Where = &access.Where{Path: "company", Value: "B"} })), access.ReadTask, on, usual, false, "", "", "v where", `whose company is "B"`},
 		{"another field", anns(change(reveal, func(g *access.Grant) { g.Fields, g.Purpose = []string{"name"}, "audit" })), access.RevealValue, field, usual, false, "", "", "r fields", "is for name, not card.number"},
 		{"no purpose", anns(reveal), access.RevealValue, field, usual, false, "", "", "r purpose", "needs a purpose"},
@@ -68,6 +73,9 @@ func TestExplain(t *testing.T) {
 			}
 			for _, m := range x.NearMisses {
 				misses, text = append(misses, strings.TrimSpace(m.Policy+m.Grant+" "+string(m.Unmet))), m.Text
+			}
+			if (len(x.Ways) > 0) != (!test.allowed && !slices.Contains(permitted, test.name)) {
+				t.Errorf("it takes %+v", x.Ways)
 			}
 			if x.Allowed != test.allowed || strings.Join(reasons, " ") != test.reasons || strings.Join(grants, " ") != test.grants ||
 				strings.Join(misses, ", ") != test.misses || !strings.Contains(text, test.text) {

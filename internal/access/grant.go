@@ -25,6 +25,9 @@ const (
 	ToUse    Right = "use"
 )
 
+// ByBreakGlass is the right of a break-glass. It is not among Rights: nobody can give it.
+const ByBreakGlass Right = "break-glass"
+
 // Rights returns all rights.
 func Rights() []Right {
 	return []Right{ToView, ToStart, ToWork, ToManage, ToDesign, ToRead, ToReveal, ToUse}
@@ -39,15 +42,16 @@ const MaxGrants = 1000
 // Grant gives a right to a principal or to the members of a group. What of it is empty
 // does not restrict.
 type Grant struct {
-	ID      string // unique among those of whom it is given to
-	Right   Right
-	Process string    // id or All; empty with ToUse
-	Where   *Where    // with ToView and ToManage: instances that it holds for
-	Task    string    // with ToWork: id of the task's element
-	Fields  []string  // with ToRead and ToReveal: paths, or All alone
-	Name    string    // with ToUse: of the secret or connector, or All
-	Purpose string    // with ToReveal: counts as the purpose of each request
-	Expires time.Time // to the microsecond, UTC; zero: never
+	ID       string // unique among those of whom it is given to
+	Right    Right
+	Process  string    // id or All; empty with ToUse
+	Instance string    // with ByBreakGlass: id of the one that it is for
+	Where    *Where    // with ToView and ToManage: instances that it holds for
+	Task     string    // with ToWork: id of the task's element
+	Fields   []string  // with ToRead and ToReveal: paths, or All alone
+	Name     string    // with ToUse: of the secret or connector, or All
+	Purpose  string    // with ToReveal and ByBreakGlass: counts as the purpose of each request
+	Expires  time.Time // to the microsecond, UTC; zero: never
 }
 
 // Where is instances whose searchable field has a value.
@@ -119,6 +123,16 @@ func (c complaints) err() error {
 		return nil
 	}
 	return fault.New(fault.Invalid, "the grant cannot be given").WithCode("invalid_grant").WithDetails(c...)
+}
+
+// CheckPurpose refuses a text that cannot be the purpose of a request (Invalid): it is
+// one line of at most 255 bytes, or nothing.
+func CheckPurpose(text string) error {
+	if oneLine(text, false) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the purpose is not one line of at most 255 bytes in UTF-8").WithCode("invalid_purpose").
+		WithHint("say in a few words what the values are needed for")
 }
 
 // oneLine reports whether text is short and of one line; empty is, unless there must be

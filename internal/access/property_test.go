@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -20,7 +21,7 @@ func plainly(who access.Principal, action access.Action, on access.Resource, in 
 	if len(who.Scopes) > 0 && !slices.ContainsFunc(who.Scopes, func(s access.Scope) bool { return inScope(string(s), string(action)) }) {
 		return false
 	}
-	if action == access.OrderErasure && in.Held || action == access.Deploy && in.FourEyes && on.Confidential && !in.Approved {
+	if action == access.OrderErasure && in.Held || (action == access.Deploy || action == access.SetMode) && in.FourEyes && on.Confidential && !in.Approved {
 		return false
 	}
 	return strings.HasSuffix(string(action), ":list") || action == access.TakeJobs ||
@@ -53,8 +54,10 @@ func byTheirWork(who access.Principal, action access.Action, on access.Resource)
 		candidate = candidate || executor && slices.Contains(who.Groups, g)
 	}
 	switch action {
-	case access.ReadTask, access.ReadValue:
+	case access.ReadTask:
 		return candidate || works
+	case access.ReadValue, access.ReadFile:
+		return candidate || works || on.Given && executor
 	case access.ClaimTask, access.SaveTask, access.CompleteTask:
 		return candidate && on.Assignee == "" || works
 	case access.RevealValue:
@@ -65,7 +68,8 @@ func byTheirWork(who access.Principal, action access.Action, on access.Resource)
 
 func own(who access.Principal, action access.Action, on access.Resource) bool {
 	switch action {
-	case access.ReadPrincipal, access.ReadGrant, access.ReadAPIKey, access.RevokeAPIKey, access.ReadSession, access.RevokeSession:
+	case access.ReadPrincipal, access.ReadGrant, access.ReadAPIKey, access.RevokeAPIKey, access.ReadSession, access.RevokeSession,
+		access.ReadBreakGlass, access.EndBreakGlass:
 		return on.Owner == who.Name
 	}
 	return false
@@ -95,6 +99,7 @@ func isOn(g access.Grant, on access.Resource) bool {
 	case g.Right == access.ToUse:
 		return g.Name == "*" || g.Name == on.Name
 	case g.Process != "*" && g.Process != on.Process && on.Kind != access.File,
+		g.Instance != "" && g.Instance != on.Instance && !whole,
 		g.Task != "" && g.Task != on.Element && !whole,
 		g.Where != nil && !whole && !(has && value == g.Where.Value):
 		return false
@@ -112,10 +117,21 @@ func aPrincipal() *rapid.Generator[access.Principal] {
 			Kind:           rapid.SampledFrom([]string{access.User, access.Service}).Draw(t, "kind"),
 			Roles:          rapid.SliceOfNDistinct(rapid.SampledFrom(access.Roles()), 0, 2, rapid.ID).Draw(t, "roles"),
 			Groups:         rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"clerks", "night"}), 0, 2, rapid.ID).Draw(t, "groups"),
-			Grants:         rapid.SliceOfN(aGrant(), 0, 8).Draw(t, "grants"),
+			Grants:         rapid.SliceOfN(rapid.OneOf(aGrant(), aGrant(), aBreakGlass()), 0, 8).Draw(t, "grants"),
 			Scopes:         rapid.SampledFrom([][]access.Scope{nil, nil, nil, {"task:*"}, {"instance:read", "value:*"}}).Draw(t, "scopes"),
 			Disabled:       rare(t, "disabled"),
 			TenantDisabled: rare(t, "tenant disabled"),
+		}
+	})
+}
+
+// aBreakGlass draws what an approved break-glass gives.
+func aBreakGlass() *rapid.Generator[access.Grant] {
+	return rapid.Custom(func(t *rapid.T) access.Grant {
+		return access.Grant{
+			ID: "glass", Right: access.ByBreakGlass, Process: rapid.SampledFrom([]string{"loan", "travel"}).Draw(t, "process"),
+			Instance: rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "instance"), Purpose: "fire",
+			Expires: noon.Add(time.Duration(rapid.IntRange(0, 1).Draw(t, "hours")) * time.Hour),
 		}
 	})
 }
@@ -130,6 +146,7 @@ func aResource() *rapid.Generator[access.Resource] {
 			ID:           rapid.SampledFrom([]string{"", "1"}).Draw(t, "id"),
 			Tenant:       rapid.SampledFrom([]string{"main", "main", "acme"}).Draw(t, "tenant"),
 			Process:      rapid.SampledFrom([]string{"loan", "travel"}).Draw(t, "process"),
+			Instance:     rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "instance"),
 			Element:      rapid.SampledFrom([]string{"", "approve", "pay"}).Draw(t, "element"),
 			Assignee:     names.Draw(t, "assignee"),
 			Users:        rapid.SliceOfN(rapid.SampledFrom([]string{"ann", "bob"}), 0, 1).Draw(t, "users"),
@@ -175,11 +192,51 @@ func TestDecisionsAreThoseOfAPlainImplementation(t *testing.T) {
 	})
 }
 
+// Where fields are said to be alike, no other one is decided otherwise.
+func TestFieldsAlike(t *testing.T) {
+	policies := builtin(t)
+	own, err := policies.ParseTenantPolicies(`@id("x") forbid (principal, action == Action::"value:read", resource) when { resource.field == "card" };`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		who, action := aPrincipal().Draw(t, "who").Effective(), rapid.SampledFrom([]access.Action{access.ReadValue, access.RevealValue}).Draw(t, "action")
+		set := rapid.SampledFrom([]*access.Policies{policies, policies.With(own)}).Draw(t, "policies")
+		on, in := aResource().Draw(t, "on"), someCircumstances().Draw(t, "in")
+		other := on
+		other.Field = aResource().Draw(t, "other").Field
+		a, b := set.Decide(who, action, on, in), set.Decide(who, action, other, in)
+		if set.FieldsAlike(who, action) && (a.Allowed != b.Allowed || a.Purpose != b.Purpose) {
+			t.Fatalf("%s is %+v, %s is %+v", on.Field, a, other.Field, b)
+		}
+	})
+	on := func(right access.Right, fields ...string) *access.Effective {
+		return access.Principal{Name: "ann", Tenant: "main", Grants: []access.Grant{{ID: "g", Right: right, Process: "loan", Fields: fields}}}.Effective()
+	}
+	for name, test := range map[string]struct {
+		who    *access.Effective
+		set    *access.Policies
+		action access.Action
+		want   bool
+	}{
+		"a grant on the process":      {on(access.ToWork), policies, access.ReadValue, true},
+		"a grant on all fields":       {on(access.ToReveal, access.All), policies, access.RevealValue, true},
+		"a grant on a field":          {on(access.ToReveal, "card"), policies, access.RevealValue, false},
+		"a grant for something else":  {on(access.ToReveal, "card"), policies, access.ReadValue, true},
+		"a policy of the tenant":      {on(access.ToWork), policies.With(own), access.ReadValue, false},
+		"a policy for something else": {on(access.ToWork), policies.With(own), access.RevealValue, true},
+	} {
+		if got := test.set.FieldsAlike(test.who, test.action); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 // reaches is what a list does with a reach.
 func reaches(r access.Reach, who access.Principal, on access.Resource) bool {
 	mine := on.Assignee == who.Name || slices.Contains(on.Users, who.Name) ||
 		slices.ContainsFunc(on.Groups, func(g string) bool { return slices.Contains(who.Groups, g) })
-	return r.All || r.Candidate && mine || slices.Contains(r.Processes, on.Process) ||
+	return r.All || r.Candidate && mine || slices.Contains(r.Processes, on.Process) || slices.Contains(r.Instances, on.Instance) ||
 		slices.Contains(r.Tasks, access.Part{Process: on.Process, Element: on.Element}) ||
 		slices.ContainsFunc(r.Where, func(c access.Condition) bool {
 			value, ok := on.Values[c.Path]

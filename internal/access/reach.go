@@ -15,6 +15,7 @@ type Reach struct {
 	Processes []string    // anything of these
 	Tasks     []Part      // tasks of an element of a process
 	Where     []Condition // instances with a value, and what is of them
+	Instances []string    // these, by id, and what is of them
 }
 
 // Part is an element of a process.
@@ -46,6 +47,8 @@ func (p *Policies) Reach(who *Effective, action Action, kind Kind, in Circumstan
 
 func (r *Reach) add(g *Grant, on *Resource) {
 	switch {
+	case g.Instance != "" && !on.whole():
+		r.Instances = appendNew(r.Instances, g.Instance)
 	case on.whole() || g.Where == nil && g.Task == "":
 		r.Processes = appendNew(r.Processes, g.Process)
 	case g.Where != nil:

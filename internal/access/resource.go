@@ -15,12 +15,13 @@ type Resource struct {
 	Tenant string
 
 	Process  string            // that it is, or belongs to
+	Instance string            // that it is, or belongs to
 	Element  string            // of a task or job
 	Assignee string            // who has claimed the task
 	Users    []string          // candidates of the task
 	Groups   []string          // candidates of the task
 	Values   map[string]string // searchable fields of the instance and their values, by path
-	Field    string            // path of a Field
+	Field    string            // path of a Field, as a policy spells it: without a scope, "[]" for each index
 	InForm   bool              // the form of the task names the field
 	Given    bool              // the job was given the field
 	Name     string            // of a secret, connector or tenant
@@ -54,6 +55,7 @@ const (
 	APIKey    Kind = "apikey"
 	Session   Kind = "session"
 	Policy    Kind = "policy"
+	Breach    Kind = "breakglass"
 	Tenant    Kind = "tenant"
 	Secret    Kind = "secret"
 	Connector Kind = "connector"
@@ -63,7 +65,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Process, Instance, Task, Job, Incident, Field, File, Person, Erasure, Hold, Key, Signer, Log,
-		Someone, Group, Given, APIKey, Session, Policy, Tenant, Secret, Connector,
+		Someone, Group, Given, APIKey, Session, Policy, Breach, Tenant, Secret, Connector,
 	}
 }
 

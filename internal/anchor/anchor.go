@@ -492,12 +492,14 @@ func (l *Log) sign(ctx context.Context) error {
 
 // Renew begins another anchor log in restored data: the one before may have gone on
 // since the backup was made, and must not be forked. Witnesses take the new one by
-// the prefix of its origin. Without an anchor log it does nothing.
-func Renew(ctx context.Context, db *store.DB) error {
+// the prefix of its origin. Without an anchor log it does nothing, unless one was begun,
+// of which nothing is left.
+func Renew(ctx context.Context, db *store.DB, begun bool) error {
 	head, err := db.AnchorHead(ctx)
-	if fault.Is(err, fault.NotFound) {
+	switch {
+	case fault.Is(err, fault.NotFound) && !begun:
 		return nil
-	} else if err != nil {
+	case err != nil && !fault.Is(err, fault.NotFound):
 		return err
 	}
 	// A number that no restore of the same backup has taken before.

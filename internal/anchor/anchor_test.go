@@ -340,7 +340,7 @@ func TestARestoredLogIsAnother(t *testing.T) {
 		ann := w.publish("ann", 3)
 		time.Sleep(2 * time.Minute)
 		w.log.Stop()
-		if err := anchor.Renew(t.Context(), w.db); err != nil {
+		if err := anchor.Renew(t.Context(), w.db, true); err != nil {
 			t.Fatal(err)
 		}
 		w.restart(func() {})

@@ -10,6 +10,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -35,6 +36,11 @@ type Source struct {
 	// which nothing is copied.
 	Files string
 	Now   func() time.Time
+	// Wait is for how long is waited until every step of a signer is under a signed head of
+	// its log: restored, one that is not may never get a proof, and nothing that its key
+	// signs. Default a minute. Then the backup is refused, unless Unproven allows it.
+	Wait     time.Duration
+	Unproven bool
 }
 
 // Where files are kept.
@@ -103,7 +109,9 @@ func (src Source) part(ctx context.Context, dir string, m *Manifest, key []byte)
 	} else if err != nil {
 		return fault.New(fault.Invalid, "make the directory of the backup: %w", err)
 	}
-	if err := src.copyDatabase(ctx, m, to); err != nil {
+	if err := src.copyDatabase(ctx, m, to); fault.CodeOf(err) == codeUnproven {
+		return errors.Join(err, os.Remove(to)) // nothing is in it
+	} else if err != nil {
 		return err
 	}
 	if m.Part == Data && src.Files == FilesBelow {
@@ -128,20 +136,73 @@ func (src Source) part(ctx context.Context, dir string, m *Manifest, key []byte)
 	return m.write(to, key)
 }
 
+// codeUnproven is the code of a backup that would have a step of a signer under no head.
+const codeUnproven = "signer_unproven"
+
+// proven refuses a moment at which so many steps of signers are under no signed head.
+func (src Source) proven(steps int) error {
+	if steps == 0 || src.Unproven {
+		return nil
+	}
+	return fault.New(fault.Unavailable, "back up the data: %d steps of signers' keys are under no signed head of the log yet; after a restore there would be no evidence of what these keys sign", steps).
+		WithCode(codeUnproven).
+		WithHint("let the server run and its witnesses answer (underseal doctor), then try again; --accept-unproven makes the backup all the same")
+}
+
+// pause is how long is waited before another moment is tried.
+const pause = 100 * time.Millisecond
+
 // copyDatabase copies the database of a part as of one moment, and says in the
 // manifest what is in the copy.
-func (src Source) copyDatabase(ctx context.Context, m *Manifest, to string) (err error) {
+func (src Source) copyDatabase(ctx context.Context, m *Manifest, to string) error {
+	try := src.copySQLite
 	if src.DSN != "" {
-		return src.dump(ctx, m, to)
+		try = src.dump
 	}
+	for end := time.Now().Add(cmp.Or(src.Wait, time.Minute)); ; {
+		err := try(ctx, m, to)
+		if fault.CodeOf(err) != codeUnproven || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// copySQLite copies the file of a part. Whether steps of signers lack a head is asked before,
+// since a copy may take long, and of the copy, whose moment counts.
+func (src Source) copySQLite(ctx context.Context, m *Manifest, to string) (err error) {
 	file := filepath.Join(to, m.Part+".db")
+	if err := src.provenIn(ctx, m, filepath.Join(src.Data, m.Part+".db")); err != nil {
+		return err
+	}
 	if err := store.CopySQLite(ctx, src.Data, m.Part, file); err != nil {
+		return err
+	}
+	if err := src.provenIn(ctx, m, file); fault.CodeOf(err) == codeUnproven {
+		return errors.Join(err, os.Remove(file))
+	} else if err != nil {
 		return err
 	}
 	if m.Deployment, err = store.CopiedDeployment(ctx, file); err == nil {
 		m.Logs, err = copiedLogs(ctx, file, m.Part)
 	}
 	return err
+}
+
+// provenIn is proven of a file of the data; of the keys it asks nothing.
+func (src Source) provenIn(ctx context.Context, m *Manifest, file string) error {
+	if m.Part == Keys {
+		return nil
+	}
+	steps, err := store.UnprovenSteps(ctx, file)
+	if err != nil {
+		return err
+	}
+	return src.proven(steps)
 }
 
 // copiedLogs lists the logs in a copied file.

@@ -384,7 +384,7 @@ func TestABackupThatSomebodyChangedIsNotRestored(t *testing.T) {
 		t.Errorf("restoring beside keys: %v", err)
 	}
 	// The keys of another deployment are no keys for it.
-	other := testenv.New(t, func(c *node.Config) { c.OpenBlobs = nil })
+	other := testenv.NewDeployment(t, func(c *node.Config) { c.OpenBlobs = nil })
 	another := filepath.Join(t.TempDir(), "b")
 	if _, _, err := backup.Make(t.Context(), source(other), another); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,9 @@ import (
 func (src Source) dump(ctx context.Context, m *Manifest, to string) error {
 	dsn, schema := src.schema(m.Part)
 	return store.CopyPostgres(ctx, dsn, schema, func(c store.PostgresCopy) (err error) {
+		if err := src.proven(c.Unproven); err != nil {
+			return err
+		}
 		if m.Logs, err = logsOf(c.Logs); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"database/sql"
 	"encoding/json"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,8 @@ const signedModel = `<?xml version="1.0"?>
 
 // restoredSigners copies a server on Postgres right after signers were changed, so that no
 // signed head covers these steps, and restores the copy: a transaction of somebody else,
-// which began before, holds their places in the log back.
+// which began before, holds their places in the log back. Such a backup is refused first,
+// and then asked for all the same.
 func restoredSigners(t *testing.T, change func(env *testenv.Env)) *testenv.Env {
 	t.Helper()
 	dsn := pgtest.Database(t)
@@ -51,7 +53,11 @@ func restoredSigners(t *testing.T, change func(env *testenv.Env)) *testenv.Env {
 	change(env)
 	dir := filepath.Join(t.TempDir(), "b")
 	src := source(env)
-	src.DSN, src.Files = dsn, backup.FilesInRows
+	src.DSN, src.Files, src.Wait = dsn, backup.FilesInRows, 1
+	if _, _, err := backup.Make(ctx, src, dir); fault.CodeOf(err) != "signer_unproven" {
+		t.Errorf("a backup of steps that no head covers: %v", err)
+	}
+	src.Unproven = true
 	if _, _, err := backup.Make(ctx, src, dir); err != nil {
 		t.Fatal(err)
 	}
@@ -164,5 +170,52 @@ func TestAPlatformKeyOfJustBeforeABackupProvesNothing(t *testing.T) {
 	err := evidence(t, env, env.Start("s", `{}`))
 	if !fault.Is(err, fault.NotFound) || fault.CodeOf(err) != "log_ended" || !strings.HasPrefix(err.Error(), "of a step by which the platform got its key") {
 		t.Errorf("evidence: %v", err)
+	}
+}
+
+// TestABackupWaitsForHeadsOverSteps keeps a server on SQLite from publishing a head over a
+// step of a signer, and lets it do so after a backup began to wait.
+func TestABackupWaitsForHeadsOverSteps(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("s.bpmn", signedModel)
+	env.Restart(nil) // all that was done so far is under a signed head
+	raw, err := sql.Open("sqlite", filepath.Join(env.Config.Data, "data.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	exec := func(text string) {
+		t.Helper()
+		if _, err := raw.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TRIGGER no_heads BEFORE INSERT ON log_checkpoints BEGIN SELECT RAISE(ABORT, 'no heads'); END`)
+	key := newSigner(t, env, "scorer")
+	src, dir := source(env), filepath.Join(t.TempDir(), "b")
+	src.Wait = 1
+	if _, _, err := backup.Make(t.Context(), src, dir); fault.CodeOf(err) != "signer_unproven" {
+		t.Errorf("a backup of a step that no head covers: %v", err)
+	}
+	src.Wait = time.Hour
+	made := make(chan error, 1)
+	go func() {
+		_, _, err := backup.Make(context.Background(), src, dir)
+		made <- err
+	}()
+	exec(`DROP TRIGGER no_heads`)
+	env.Restart(nil) // which publishes what was not
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	env.Restart(func() {
+		restored := filepath.Join(t.TempDir(), "data")
+		if _, err := backup.Restore(t.Context(), backup.Target{Data: restored}, filepath.Join(dir, "data"), filepath.Join(dir, "keys")); err != nil {
+			t.Fatal(err)
+		}
+		env.Config.Data, env.Config.Restored = restored, true
+	})
+	if err := evidence(t, env, signedResult(t, env, key)); err != nil {
+		t.Errorf("evidence of what the signer signs after a restore: %v", err)
 	}
 }

@@ -103,6 +103,7 @@ func headers(n *Node) []process.Header {
 
 func (g *graph) userTask(n *Node) *process.UserSpec {
 	spec := &process.UserSpec{FormKey: g.formKey(n)}
+	_, spec.Signed = sealVocabulary.attr(n, "signed")
 	if a := zeebeVocabulary.child(n, "assignmentDefinition"); a != nil {
 		spec.Assignee = g.zeebeText(a, "assignee", a.Attr("assignee"))
 		spec.CandidateGroups = g.zeebeList(a, "candidateGroups", a.Attr("candidateGroups"))

@@ -306,7 +306,7 @@ func (r *betsyRun) next() (time.Time, process.Event) {
 // trace is what the instance wrote, and what became of it.
 func (r *betsyRun) trace() []string {
 	var trace []string
-	if value, ok := r.s.Variables().Get("trace"); ok {
+	if value, ok := r.s.Variables(nil).Get("trace"); ok {
 		for _, item := range value.(canon.List) {
 			trace = append(trace, string(item.(canon.String)))
 		}

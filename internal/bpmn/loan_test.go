@@ -28,7 +28,7 @@ func TestLoanRuns(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := startLoan(t, loanData(t, test.application))
 			job := p.s.Jobs()[0]
-			given, err := p.s.JobVariables(job.ID)
+			given, err := p.s.JobVariables(job.ID, nil)
 			if err != nil || job.Type != "credit-check" || given.Len() != 3 {
 				t.Fatalf("job %+v is given %d variables, want ssn, income and amount: %v", job, given.Len(), err)
 			}

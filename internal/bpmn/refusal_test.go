@@ -177,7 +177,7 @@ func TestRefusals(t *testing.T) {
 		{"a mode that is none", model("<process id=\"p\" isExecutable=\"true\" seal:mode=\"secret\">\n<startEvent id=\"s\"/></process>"), "t.bpmn:2 p", `seal:mode="secret" is not a mode`},
 		{"a mode on a task", between(`<task id="x" seal:mode="confidential"/>`), "t.bpmn:3 x", "seal:mode does nothing on a task"},
 		{"a signature that is optional", between(`<serviceTask id="x" seal:signed="optional"><extensionElements><zeebe:taskDefinition type="q"/></extensionElements></serviceTask>`), "t.bpmn:3 x", `seal:signed="optional" is not known: write required`},
-		{"a signature of a person", between(`<userTask id="x" seal:signed="required"/>`), "t.bpmn:3 x", "seal:signed does nothing on a userTask"},
+		{"a signature of nobody", between(`<manualTask id="x" seal:signed="required"/>`), "t.bpmn:3 x", "seal:signed does nothing on a manualTask"},
 		{"a signature of a script", between(`<scriptTask id="x" seal:signed="required"><extensionElements><zeebe:script expression="=1" resultVariable="r"/></extensionElements></scriptTask>`), "t.bpmn:3 x", "seal:signed is for results of workers"},
 		{"a class that is none", field(`path="a" class="secret"`), "t.bpmn:3 p", `class="secret" is not a class`},
 		{"a field without class", field(`path="a"`), "t.bpmn:3 p", "field has no class"},

@@ -9,7 +9,7 @@ var sealVocabulary = vocabulary{
 	attrs: map[string]rule{
 		"mode":      {ruling: honored, on: words("process"), only: words("standard confidential"), why: "is not a mode: write standard or confidential"},
 		"retention": on("process"),
-		"signed":    {ruling: honored, on: words("serviceTask sendTask businessRuleTask scriptTask"), only: words("required"), why: "is not known: write required"},
+		"signed":    {ruling: honored, on: words("serviceTask sendTask businessRuleTask scriptTask userTask"), only: words("required"), why: "is not known: write required"},
 	},
 	elements: map[string]element{
 		"policy": {rule: on("process"), attrs: map[string]rule{

@@ -8,7 +8,6 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -18,18 +17,9 @@ func withoutRoles(c engine.Caller) engine.Caller {
 	return c
 }
 
-// elsewhere returns somebody of the same name with the same rights in another tenant,
-// which has no more than keys.
-func elsewhere(c engine.Caller) engine.Caller {
-	who := c.Who.Principal()
-	who.Tenant = "elsewhere"
-	c.Scope, c.Who = store.NewScope(who.Tenant), who.Effective()
-	return c
-}
-
 // ofOneself is what everybody may do: know who they are, and what is about their own
-// session and password.
-var ofOneself = []string{"Me", "SetPassword", "SignOut", "Verify"}
+// session, password and passkeys.
+var ofOneself = []string{"Me", "SetPassword", "SignOut", "Verify", "BeginVerify", "BeginPasskey", "RegisterPasskey"}
 
 // TestEveryUseCaseAsks calls every method that takes a caller, with a caller who
 // has no role: the decision comes before anything else is looked at.

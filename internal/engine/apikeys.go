@@ -211,7 +211,7 @@ func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.Re
 		revoked = wireKey(p.Name, &p.Keys[i])
 		a := amendment{kind: apiKeyRevoked, ended: [][32]byte{p.Keys[i].Token}}
 		p.Keys = slices.Delete(slices.Clone(p.Keys), i, i+1)
-		return a, e.requireAdministrator(ctx, c.Scope, &p.Principal, nil)
+		return a, e.requireAdministrator(ctx, c, p)
 	})
 	return revoked, err
 }

@@ -95,13 +95,13 @@ func (e *Engine) newAuditSearch(ctx context.Context, scope store.Scope, q *audit
 			return nil, err
 		}
 	}
-	f := finder{e, scope, s.shards, dir}
+	f := finder{e, scope, s.shards, s.rest, dir}
 	criteria, err := f.criteria(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	s.walk = walk{dir: dir, steps: auditBlocks, next: s.begin()}
-	s.walk.criteria = append(criteria, criterion{sources: []blockSource{&spanSource{f, s.rest}}})
+	s.walk.criteria = append([]criterion{{sources: []blockSource{&spanSource{f}}}}, criteria...) // the span first: where it ends, nothing else is asked for
 	s.done = placeOrder(s.rest.from, s.rest.to) >= 0
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -21,6 +22,7 @@ import (
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/store"
@@ -51,8 +53,10 @@ type auditor struct {
 	instance, person, file, task, hold string
 	erasure, reader                    string
 	link, grant, apiKey, proposal      string
-	identity                           string
+	identity, glass                    string
 	session                            api.NewSession
+	authenticator                      *testenv.Authenticator
+	passkey                            string
 	job                                api.Job
 	incident                           string
 	ahead                              *atomic.Int64 // nanoseconds that the node's clock is ahead
@@ -71,6 +75,19 @@ func (a *auditor) evidence(ctx context.Context, in api.EvidenceRequest) ([]byte,
 	return testenv.Proven(func() ([]byte, error) { return a.Engine.Evidence(ctx, a.Ann, in) })
 }
 
+// joins lets somebody in.
+func (a *auditor) joins(ctx context.Context, name, role string) (engine.Caller, error) {
+	invited, err := a.Engine.InviteUser(ctx, a.Ann, api.UserRequest{Name: name, Kind: "user", Roles: []string{role}}, "")
+	if err != nil {
+		return engine.Caller{}, err
+	}
+	done, err := a.Engine.Setup(ctx, api.SetupRequest{Link: invited.Link}, "192.0.2.1")
+	if err != nil {
+		return engine.Caller{}, err
+	}
+	return a.SignIn(done.Key.Text), nil
+}
+
 // signIn signs Bob in.
 func (a *auditor) signIn(ctx context.Context) (s api.NewSession, err error) {
 	s, err = a.Engine.SignIn(ctx, api.SignInRequest{Tenant: "main", Name: "bob", Password: zoesPassword}, home)
@@ -85,6 +102,15 @@ func (a *auditor) signedIn(ctx context.Context) engine.Caller {
 		a.t.Fatal(err)
 	}
 	return c
+}
+
+// byPasskey signs Bob in by passkey.
+func (a *auditor) byPasskey(ctx context.Context, with *testenv.Authenticator) (api.NewSession, error) {
+	q, err := a.Engine.BeginPasskeySignIn(ctx)
+	if err != nil {
+		return api.NewSession{}, err
+	}
+	return a.Engine.SignInByPasskey(ctx, with.SignIn(q), home)
 }
 
 // checkEnds returns when the check that was ordered is over.
@@ -133,7 +159,7 @@ func auditedActs(key, key2 string) []audited {
 			a.person, err = a.start("classified", `{"shoe": `+named(a.file)+`, "person": {"id": "p-1"}}`)
 			return a.person, err
 		}},
-		{name: "File", leaves: []string{"data.shown"}, shows: []string{"$file:"}, do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "File", leaves: []string{"data.revealed"}, shows: []string{"$file:"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			d, err := a.Engine.File(ctx, a.Ann, a.person, a.file)
 			if err == nil {
 				_, err = io.Copy(io.Discard, d)
@@ -144,13 +170,13 @@ func auditedActs(key, key2 string) []audited {
 		{name: "Instances", do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{Process: "everything"}, engine.Page{})
 		}},
-		{name: "Instances: by a value", leaves: []string{"data.shown"}, shows: []string{"$business_key", "$business_key"}, do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "Instances: by a value", leaves: []string{"data.revealed"}, shows: []string{"$business_key", "$business_key"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{BusinessKey: "B-17"}, engine.Page{})
 		}},
 		{name: "Instances: by a value that none has", do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{BusinessKey: "B-18"}, engine.Page{})
 		}},
-		{name: "Instance", leaves: []string{"data.shown"}, shows: []string{"$business_key", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "Instance", leaves: []string{"data.revealed"}, shows: []string{"$business_key", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Instance(ctx, a.Ann, a.instance)
 		}},
 		{name: "Steps", leaves: []string{"data.shown"}, shows: []string{"$actor"}, do: func(ctx context.Context, a *auditor) (any, error) {
@@ -199,6 +225,19 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "Unclaim", leaves: []string{"instance.task_unclaimed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Unclaim(ctx, a.Ann, a.task, "")
+		}},
+		{name: "Statement", do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.Statement(ctx, a.Ann, a.task, api.StatementRequest{}); fault.CodeOf(err) != "no_passkey" {
+				return nil, fmt.Errorf("a statement for who has no passkey: %w", err)
+			}
+			return nil, nil
+		}},
+		{name: "CompleteSignedTask", do: func(ctx context.Context, a *auditor) (any, error) { // signed: TestAPersonSignsATask
+			in := api.CompleteTaskRequest{Signed: &api.SignedTask{Statement: "{}"}}
+			if _, err := a.Engine.CompleteSignedTask(ctx, a.Ann, a.task, in, ""); fault.CodeOf(err) != "statement_malformed" {
+				return nil, fmt.Errorf("a statement that is none: %w", err)
+			}
+			return nil, nil
 		}},
 		{name: "CompleteTask", leaves: []string{"instance.task_completed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.CompleteTask(ctx, a.Ann, a.task, []byte(`{"answer": 1}`), "")
@@ -495,6 +534,33 @@ func auditedActs(key, key2 string) []audited {
 			a.session = s
 			return s, err
 		}},
+		{name: "BeginPasskey", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.BeginPasskey(ctx, a.signedIn(ctx)) }},
+		{name: "RegisterPasskey", leaves: []string{"passkey.registered", "key.registered"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			a.authenticator = testenv.NewAuthenticator(a.t, true)
+			a.authenticator.Counter = 1
+			q, err := a.Engine.BeginPasskey(ctx, a.signedIn(ctx))
+			if err != nil {
+				return nil, err
+			}
+			k, err := a.Engine.RegisterPasskey(ctx, a.signedIn(ctx), a.authenticator.Create("laptop", q))
+			a.passkey = k.ID
+			return k, err
+		}},
+		{name: "BeginVerify", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.BeginVerify(ctx, a.signedIn(ctx)) }},
+		{name: "SignInByPasskey", leaves: []string{"passkey.used", "session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.byPasskey(ctx, a.authenticator)
+		}},
+		{name: "SignInByPasskey: by a copy", leaves: []string{"passkey.copied"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			copied := a.authenticator.Copy()
+			copied.Counter = 1
+			if _, err := a.byPasskey(ctx, copied); fault.CodeOf(err) != "unauthenticated" {
+				return nil, err
+			}
+			return nil, nil
+		}},
+		{name: "RemovePasskey", leaves: []string{"passkey.removed", "key.revoked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RemovePasskey(ctx, a.Ann, a.passkey, api.ReasonRequest{}, "")
+		}},
 		{name: "SignOut", leaves: []string{"session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.SignOut(ctx, a.signedIn(ctx))
 		}},
@@ -504,8 +570,11 @@ func auditedActs(key, key2 string) []audited {
 		{name: "RevokeSession", leaves: []string{"session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.RevokeSession(ctx, a.Ann, a.session.ID)
 		}},
-		{name: "SetPassword", leaves: []string{"password.set"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			return a.Engine.SetPassword(ctx, a.Ann, api.PasswordRequest{New: zoesPassword}, home)
+		{name: "SignIn: once more", leaves: []string{"session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.signIn(ctx)
+		}},
+		{name: "SetPassword", leaves: []string{"password.set", "session.started", "session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.SetPassword(ctx, a.signedIn(ctx), api.PasswordRequest{Old: zoesPassword, New: otherWords}, home)
 		}},
 		{name: "EndUserSessions", leaves: []string{"principal.signed_out"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.EndUserSessions(ctx, a.Ann, "bob", api.ReasonRequest{}, "")
@@ -547,7 +616,9 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "Issuers", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Issuers(ctx, a.Ann) }},
 		{name: "SetIssuer", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			return a.Engine.SetIssuer(ctx, a.Ann, "corp", api.IssuerRequest{Kind: "people", URL: "https://login.example.org", Client: "underseal"}, "")
+			return a.Engine.SetIssuer(ctx, a.Ann, "corp", api.IssuerRequest{
+				Kind: "people", URL: idp, Client: "underseal", GroupClaim: "groups", Given: []api.IssuerGroup{{Group: "all", Roles: []string{"Auditor"}}},
+			}, "")
 		}},
 		{name: "LinkUser", leaves: []string{"identity.linked"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			u, err := a.Engine.LinkUser(ctx, a.Ann, "ann", api.LinkRequest{Issuer: "corp", Subject: "7"}, "")
@@ -558,6 +629,24 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "UnlinkUser", leaves: []string{"identity.unlinked"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.UnlinkUser(ctx, a.Ann, "ann", api.UnlinkRequest{ID: a.identity}, "")
+		}},
+		{name: "LinkUser: another", leaves: []string{"identity.linked"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.LinkUser(ctx, a.Ann, "bob", api.LinkRequest{Issuer: "corp", Subject: "8"}, "")
+		}},
+		{name: "FinishLogin", leaves: []string{"identity.mapped", "session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.FinishLogin(ctx, begin(a.t, a.Env, "bob"))
+		}},
+		{name: "FinishLogin: again", leaves: []string{"session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.FinishLogin(ctx, begin(a.t, a.Env, "bob"))
+		}},
+		{name: "FinishLogin: nobody", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.FinishLogin(ctx, begin(a.t, a.Env, "nobody")); fault.CodeOf(err) != "unauthenticated" {
+				return nil, err
+			}
+			return nil, nil
+		}},
+		{name: "EndLogins", leaves: []string{"session.ended", "session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return nothing(a.Engine.EndLogins(ctx, engine.At{Tenant: "main", Issuer: "corp"}, "bob", "192.0.2.9"))
 		}},
 		{name: "RemoveIssuer", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.RemoveIssuer(ctx, a.Ann, "corp", api.ReasonRequest{}, "")
@@ -598,15 +687,11 @@ func auditedActs(key, key2 string) []audited {
 		{name: "Proposals", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Proposals(ctx, a.Ann) }},
 		{name: "Proposal", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Proposal(ctx, a.Ann, a.proposal) }},
 		{name: "ApproveDeployment", leaves: []string{"principal.invited", "principal.activated", "definition.deployed", "deployment.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			invited, err := a.Engine.InviteUser(ctx, a.Ann, api.UserRequest{Name: "dora", Kind: "user", Roles: []string{"Designer"}}, "")
+			dora, err := a.joins(ctx, "dora", "Designer")
 			if err != nil {
 				return nil, err
 			}
-			done, err := a.Engine.Setup(ctx, api.SetupRequest{Link: invited.Link}, "192.0.2.1")
-			if err != nil {
-				return nil, err
-			}
-			return a.Engine.ApproveDeployment(ctx, a.SignIn(done.Key.Text), a.proposal, api.ReasonRequest{})
+			return a.Engine.ApproveDeployment(ctx, dora, a.proposal, api.ReasonRequest{})
 		}},
 		{name: "WithdrawDeployment", leaves: []string{"deployment.proposed", "deployment.withdrawn"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			made, err := a.Engine.Deploy(ctx, a.Ann, []api.File{{Name: "c.bpmn", Content: []byte(strings.Replace(classified, "public", "internal", 1))}}, "")
@@ -614,6 +699,26 @@ func auditedActs(key, key2 string) []audited {
 				return nil, err
 			}
 			return a.Engine.WithdrawDeployment(ctx, a.Ann, made.Pending.ID, api.ReasonRequest{})
+		}},
+		{name: "RequestBreakGlass", leaves: []string{"breakglass.requested"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			b, err := a.Engine.RequestBreakGlass(ctx, a.Ann, api.BreakGlassRequest{Process: "classified", Reason: "fire", LastsMS: 1}, "")
+			a.glass = b.ID
+			return b, err
+		}},
+		{name: "BreakGlasses", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.BreakGlasses(ctx, a.Ann) }},
+		{name: "ApproveBreakGlass", leaves: []string{"principal.invited", "principal.activated", "breakglass.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			abe, err := a.joins(ctx, "abe", "Admin")
+			if err != nil {
+				return nil, err
+			}
+			return a.Engine.ApproveBreakGlass(ctx, abe, a.glass, api.ReasonRequest{}, "")
+		}},
+		{name: "EndBreakGlass", leaves: []string{"breakglass.requested", "breakglass.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			b, err := a.Engine.RequestBreakGlass(ctx, a.Ann, api.BreakGlassRequest{Process: "classified", Reason: "fire", LastsMS: 1}, "")
+			if err != nil {
+				return nil, err
+			}
+			return a.Engine.EndBreakGlass(ctx, a.Ann, b.ID, api.ReasonRequest{}, "")
 		}},
 		{name: "RevokeUser", leaves: []string{"principal.disabled"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.RevokeUser(ctx, a.Ann, "dora", api.ReasonRequest{}, "")
@@ -719,6 +824,10 @@ func TestEveryActLeavesItsLeaf(t *testing.T) {
 	began, ahead, july := time.Now(), &atomic.Int64{}, time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC) // when no log ends
 	env := testenv.New(t, func(c *node.Config) {
 		c.ErasureEpoch = time.Hour
+		staff := newStaff()
+		staff.in["bob"], staff.out["bob"] = identity.Claims{Subject: "8", Groups: []string{"all"}}, identity.Logout{Subject: "8"}
+		c.Issuers = staff
+		c.BreakGlassSettled = -1
 		c.Now = func() time.Time { return july.Add(time.Since(began) + time.Duration(ahead.Load())) }
 	})
 	keys := make([]string, 2)

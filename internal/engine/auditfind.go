@@ -33,7 +33,8 @@ type criterion struct {
 // blockSource lists blocks in the direction of a walk.
 type blockSource interface {
 	// at returns the first block from one on, and which of its entries are meant; false
-	// after the last.
+	// after the last. Of a block without such entries it is only known that none comes
+	// before it: so a call reads a bounded part of the database.
 	at(ctx context.Context, from store.LogBlock) (store.LogBlock, uint64, bool, error)
 }
 
@@ -68,17 +69,19 @@ func (d direction) afterRun(b store.LogBlock) store.LogBlock {
 	return d.after(b)
 }
 
-// finder makes criteria for a search through a tenant's logs.
+// finder makes criteria for a search through a stretch of a tenant's logs.
 type finder struct {
 	engine *Engine
 	scope  store.Scope
 	shards []store.Shard
+	span   span
 	dir    direction
 }
 
-// inLog returns a block, or the next one in the direction that there is; false: none is.
+// inLog returns a block, or the next one in the direction that there is; false: none is,
+// up to the end of the stretch.
 func (f *finder) inLog(b store.LogBlock) (store.LogBlock, bool) {
-	for {
+	for !f.span.endsBefore(b, f.dir) {
 		i := slices.IndexFunc(f.shards, func(sh store.Shard) bool { return sh.Number == b.Shard })
 		if i < 0 {
 			return b, false
@@ -95,6 +98,7 @@ func (f *finder) inLog(b store.LogBlock) (store.LogBlock, bool) {
 			b.Block = math.MaxInt32
 		}
 	}
+	return b, false
 }
 
 // termBatch is how many blocks with a term are read at once.
@@ -112,25 +116,30 @@ type termSource struct {
 }
 
 func (s *termSource) at(ctx context.Context, from store.LogBlock) (store.LogBlock, uint64, bool, error) {
-	for {
-		for len(s.read) > 0 {
-			t := s.read[0]
-			block := store.LogBlock{Shard: t.Shard, Block: t.Block}
-			if s.dir.compare(block, from) >= 0 {
-				return block, t.Bits, true, nil
-			}
-			s.read = s.read[1:]
-		}
-		if s.ended {
-			return store.LogBlock{}, 0, false, nil
-		}
-		if s.begun && s.dir.compare(s.next, from) > 0 {
-			from = s.next
-		}
-		if err := s.readOn(ctx, from); err != nil {
-			return store.LogBlock{}, 0, false, err
-		}
+	if t, ok := s.readFrom(from); ok || s.ended {
+		return t.At(), t.Bits, ok, nil
 	}
+	if s.begun && s.dir.compare(s.next, from) > 0 {
+		from = s.next
+	}
+	if err := s.readOn(ctx, from); err != nil {
+		return store.LogBlock{}, 0, false, err
+	}
+	if t, ok := s.readFrom(from); ok || s.ended {
+		return t.At(), t.Bits, ok, nil
+	}
+	return s.next, 0, true, nil
+}
+
+// readFrom returns the first block from one on of those that were read.
+func (s *termSource) readFrom(from store.LogBlock) (t store.LogTerm, ok bool) {
+	for len(s.read) > 0 {
+		if t = s.read[0]; s.dir.compare(t.At(), from) >= 0 {
+			return t, true
+		}
+		s.read = s.read[1:]
+	}
+	return store.LogTerm{}, false
 }
 
 // readOn reads what comes next, from a block on: of a term that stands anew in each run
@@ -146,7 +155,7 @@ func (s *termSource) readOn(ctx context.Context, from store.LogBlock) (err error
 	case err != nil:
 		return err
 	case n == termBatch:
-		s.next = s.dir.after(store.LogBlock{Shard: s.read[n-1].Shard, Block: s.read[n-1].Block})
+		s.next = s.dir.after(s.read[n-1].At())
 	case sequencer.ByRun(s.term):
 		s.next = s.dir.afterRun(from)
 	default:
@@ -183,15 +192,21 @@ func (s *placeSource) at(_ context.Context, from store.LogBlock) (found store.Lo
 // included.
 type span struct{ from, to store.LogPlace }
 
+// endsBefore reports whether nothing of a block, or of what comes after it in a direction,
+// is in the span.
+func (s span) endsBefore(b store.LogBlock, d direction) bool {
+	if d > 0 {
+		return placeOrder(store.LogPlace{Shard: b.Shard, Index: b.Block * store.BlockSize}, s.to) >= 0
+	}
+	return d.compare(b, s.from.Block()) > 0
+}
+
 func placeOrder(a, b store.LogPlace) int {
 	return cmp.Or(cmp.Compare(a.Shard, b.Shard), cmp.Compare(a.Index, b.Index))
 }
 
-// spanSource are all blocks of a span.
-type spanSource struct {
-	finder
-	span span
-}
+// spanSource are all blocks of the finder's span.
+type spanSource struct{ finder }
 
 func (s *spanSource) at(_ context.Context, from store.LogBlock) (store.LogBlock, uint64, bool, error) {
 	from, ok := s.inLog(from)

@@ -58,6 +58,9 @@ func names(all []api.AuditEntry) []string {
 }
 
 func TestTheAuditFindsWhatItsEntriesSay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("entries of every kind, searched by all they say")
+	}
 	t.Parallel()
 	onBoth(t, theAuditFindsWhatItsEntriesSay)
 }
@@ -352,15 +355,29 @@ func TestASearchGoesThroughAllRunsOfBlocks(t *testing.T) {
 		}
 		execRaw(t, env, `INSERT INTO log_terms (tenant, term, shard, block, bits) VALUES `+strings.Join(rows, ", "))
 	})
+	first, last := store.LogPlace{Shard: 4}, store.LogPlace{Shard: 6, Index: shards[2].Size}
 	for _, newestFirst := range []bool{false, true} {
-		got, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, token, newestFirst)
+		got, _, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, first, last, token, newestFirst)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("newest first %t: found %d blocks %v, want %d; %v", newestFirst, len(got), got, len(want), err)
 		}
 		slices.Reverse(want)
 	}
-	if got, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, token[1:], false); err != nil || len(got) > 0 {
-		t.Errorf("another hash is found in %v, %v", got, err)
+	another := bytes.Repeat([]byte{8}, store.TermSize)
+	got, asked, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, first, last, another, false)
+	if err != nil || len(got) > 0 || asked < 8 {
+		t.Errorf("another hash is found in %v, %v, asked %d times in 8 runs of blocks, want that it is asked for in each by itself", got, err, asked)
+	}
+	stretch := store.LogPlace{Shard: 6, Index: shards[2].Size - 1000}
+	for newestFirst, from := range map[bool]store.LogPlace{true: stretch, false: {Shard: 4, Index: 4 * sequencer.RunBlocks * store.BlockSize}} {
+		to := last
+		if !newestFirst {
+			to = store.LogPlace{Shard: 4, Index: from.Index + 1000}
+		}
+		_, asked, err := engine.BlocksWithToken(t.Context(), env.Engine, env.Ann, shards, from, to, another, newestFirst)
+		if err != nil || asked > 2 {
+			t.Errorf("newest first %t: asked %d times in a stretch of one run of blocks, %v", newestFirst, asked, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"maps"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -13,8 +14,8 @@ import (
 	"github.com/underseal/underseal/internal/testenv"
 )
 
-// changesOfPeople are all changes of principals, groups, grants, keys and tenants, by
-// somebody who may, if what they name is there.
+// changesOfPeople are all changes of principals, groups, grants, keys, tenants and
+// definitions, by somebody who may, if what they name is there.
 func changesOfPeople(key, grant string) map[string]func(context.Context, *engine.Engine, engine.Caller) error {
 	reason := api.ReasonRequest{}
 	return map[string]func(context.Context, *engine.Engine, engine.Caller) error{
@@ -102,6 +103,14 @@ func changesOfPeople(key, grant string) map[string]func(context.Context, *engine
 			_, err := e.DisableTenant(ctx, c, "empty", reason, "")
 			return err
 		},
+		"Deploy": func(ctx context.Context, e *engine.Engine, c engine.Caller) error {
+			_, err := e.Deploy(ctx, c, []api.File{{Name: "timed.bpmn", Content: []byte(withTimer)}}, "")
+			return err
+		},
+		"SetMode": func(ctx context.Context, e *engine.Engine, c engine.Caller) error {
+			_, err := e.SetMode(ctx, c, "timed", "confidential", "")
+			return err
+		},
 		"EnableTenant": func(ctx context.Context, e *engine.Engine, c engine.Caller) error {
 			_, err := e.EnableTenant(ctx, c, "shut", reason, "")
 			return err
@@ -132,8 +141,8 @@ func TestAChangeIsDecidedWhenItIsMade(t *testing.T) {
 	env.Person("gone")
 	must(e.DisableUser(ctx, env.Ann, "gone", api.ReasonRequest{}, ""))
 	grant := give(t, env, api.GrantRequest{User: "zoe", Right: "view", Process: "*"})
-	bob := env.Person("bob", "Admin", "Operator")
-	for _, role := range []string{"Admin", "Operator"} {
+	bob := env.Person("bob", "Admin", "Operator", "Designer")
+	for _, role := range []string{"Admin", "Operator", "Designer"} {
 		must(e.TakeUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: role}, ""))
 	}
 	all := changesOfPeople(zoe.Key, grant.ID)
@@ -184,6 +193,53 @@ func TestAChangeHoldsUpNobodyElse(t *testing.T) {
 	})
 	if _, err := e.GiveUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, ""); err != nil || tried != 1 {
 		t.Errorf("the change: %v, others tried %d times, want once", err, tried)
+	}
+}
+
+// TestMainWaitsForNoTenant while somebody of main waits to change what another tenant
+// reads.
+func TestMainWaitsForNoTenant(t *testing.T) {
+	env := testenv.New(t, nil)
+	acme := env.Tenant("acme")
+	main, other := engine.PeopleLock(env.Engine, env.Ann.Scope), engine.PeopleLock(env.Engine, acme.Ann.Scope)
+	other.RLock()
+	done := make(chan error, 1)
+	go func() {
+		done <- second(env.Engine.DisableTenant(t.Context(), env.Ann, "acme", api.ReasonRequest{}, ""))
+	}()
+	for other.TryRLock() { // until the change waits
+		other.RUnlock()
+		select {
+		case err := <-done:
+			t.Fatalf("the change did not wait: %v", err)
+		default:
+			runtime.Gosched()
+		}
+	}
+	if main.TryLock() {
+		main.Unlock()
+	} else {
+		t.Error("what main's people are is kept by a change that waits for another tenant")
+	}
+	other.RUnlock()
+	if err := <-done; err != nil {
+		t.Errorf("the change: %v", err)
+	}
+}
+
+// TestTheEndOfASessionHoldsUpNoOtherTenant that may be slow to write it down.
+func TestTheEndOfASessionHoldsUpNoOtherTenant(t *testing.T) {
+	env := testenv.New(t, nil)
+	acme := env.Tenant("acme")
+	lock := engine.SessionLock(env.Engine, acme.Ann.Scope)
+	lock.Lock()
+	defer lock.Unlock()
+	s, err := engine.BeginSession(t.Context(), env.Engine, env.Ann, engine.From{Address: "192.0.2.7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RevokeSession(t.Context(), env.Ann, s.ID); err != nil {
+		t.Errorf("a session of another tenant ends: %v", err)
 	}
 }
 

@@ -29,6 +29,8 @@ type arrivals struct {
 	live   *Live
 	actor  string
 	list   []*arrival
+
+	through *lens // by which who names them sees the instance; nil: everything
 }
 
 // arrive puts the references of files in the place of what the caller wrote for
@@ -38,7 +40,7 @@ func (e *Engine) arrive(ctx context.Context, l *Live, h *happening) error {
 	if given == nil {
 		return nil
 	}
-	a := &arrivals{engine: e, live: l, actor: principalOf(h.actor)}
+	a := &arrivals{engine: e, live: l, actor: principalOf(h.actor), through: h.through}
 	// Claims first: a reference may be one to a file that is claimed beside it.
 	entered, err := replaceFiles(given, nil, func(place []string, c *canon.Context) (canon.Value, error) {
 		if _, ok := c.Get(claimName); !ok {
@@ -139,10 +141,12 @@ func (a *arrivals) claim(ctx context.Context, c *canon.Context) (canon.Value, er
 	}
 	if _, held := a.live.head.field(filePath(id)); held {
 		f, err := a.hold(ctx, id)
-		if err != nil {
+		if err == nil {
+			return f.reference(), nil
+		}
+		if !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
-		return f.reference(), nil
 	}
 	u, err := a.engine.claimable(ctx, a.live.scope, id, a.actor)
 	if err != nil {
@@ -182,11 +186,15 @@ func (a *arrivals) find(id store.ID) *arrival {
 	return nil
 }
 
-// hold notes that a file of the instance is mentioned again.
+// hold notes that a file of the instance is mentioned again. For who may not see it, it is
+// not there (NotFound): by its id they could put it where they do.
 func (a *arrivals) hold(ctx context.Context, id store.ID) (*arrival, error) {
 	f, err := a.engine.openFile(ctx, a.live, id)
 	if err != nil {
 		return nil, err
+	}
+	if a.through != nil && !a.through.lookFile(f) {
+		return nil, noSuch("file", fileName(id))
 	}
 	held := &arrival{file: *f}
 	a.list = append(a.list, held)

@@ -16,7 +16,7 @@ import (
 // record that they may not see is answered like one that never was.
 
 func (e *Engine) circumstances(c Caller) access.Circumstances {
-	return access.Circumstances{Now: e.now(), Network: true, FourEyes: c.Rules.Tenant.FourEyes}
+	return access.Circumstances{Now: e.now(), Network: true, FourEyes: c.Rules.Tenant.FourEyes, Purpose: c.Purpose}
 }
 
 // could refuses a caller who may do the action on nothing at all (Denied), and tells
@@ -34,6 +34,7 @@ func (e *Engine) could(ctx context.Context, c Caller, action access.Action, kind
 // sights are the actions that show that something is there.
 var sights = map[access.Kind]access.Action{
 	access.Process: access.ReadProcess, access.Instance: access.ReadInstance, access.Task: access.ReadTask, access.Incident: access.ReadIncident,
+	access.Job: access.WorkJobs,
 }
 
 // mayOn decides about a record. Denied: the caller sees it and may not; the log is told.
@@ -50,7 +51,11 @@ func (e *Engine) mayOn(ctx context.Context, c Caller, action access.Action, on a
 
 // sees decides without a trace.
 func (e *Engine) sees(c Caller, action access.Action, on access.Resource) bool {
-	return c.Rules.Policies.Decide(c.Who, action, on, e.circumstances(c)).Allowed
+	return e.decide(c, action, on).Allowed
+}
+
+func (e *Engine) decide(c Caller, action access.Action, on access.Resource) access.Decision {
+	return c.Rules.Policies.Decide(c.Who, action, on, e.circumstances(c))
 }
 
 // refuse tells the log that a caller may not do something, and returns the answer.
@@ -61,12 +66,15 @@ func (e *Engine) refuse(ctx context.Context, c Caller, action access.Action, kin
 }
 
 // still decides again about what takes long, each time that it is called: what was taken
-// from the caller meanwhile ends it.
+// from the caller meanwhile ends it. As long as it goes on, the caller's session is used.
 func (e *Engine) still(ctx context.Context, c Caller, may func(Caller) error) func() error {
 	return func() error {
 		now, err := e.again(ctx, c)
 		if err == nil {
 			err = may(now)
+		}
+		if err == nil && now.Session != nil {
+			e.people.seats.touch(now.Scope, now.Session.Token, e.moment())
 		}
 		return err
 	}
@@ -86,7 +94,7 @@ func processResource(scope store.Scope, id string) access.Resource {
 
 // resource returns what an instance says of itself, for decisions.
 func (l *Live) resource() access.Resource {
-	r := access.Resource{Kind: access.Instance, ID: textID(l.id), Tenant: l.scope.Tenant(), Process: l.head.process}
+	r := access.Resource{Kind: access.Instance, ID: textID(l.id), Tenant: l.scope.Tenant(), Process: l.head.process, Instance: textID(l.id)}
 	for _, f := range l.def.compiled.Policy.Fields {
 		if f.Search != "exact" {
 			continue
@@ -122,7 +130,7 @@ func (l *Live) incidentResource(i process.OpenIncident) access.Resource {
 // seesErased decides about an instance that was erased: its process is all that is left,
 // and while it is being erased, not even that can be told.
 func (e *Engine) seesErased(ctx context.Context, c Caller, id store.ID) bool {
-	on := access.Resource{Kind: access.Instance, ID: textID(id), Tenant: c.Scope.Tenant()}
+	on := access.Resource{Kind: access.Instance, ID: textID(id), Tenant: c.Scope.Tenant(), Instance: textID(id)}
 	if last, err := e.lastState(ctx, &object{scope: c.Scope, id: id, kind: store.Instance}); err == nil {
 		on.Process = last.Process
 	}
@@ -141,6 +149,13 @@ func (e *Engine) reach(ctx context.Context, c Caller, action access.Action, kind
 	}
 	for _, t := range found.Tasks {
 		r.Tasks = append(r.Tasks, store.TasksOf(t))
+	}
+	for _, text := range found.Instances {
+		id, err := store.ParseID(text)
+		if err != nil {
+			return nil, err
+		}
+		r.Instances = append(r.Instances, id)
 	}
 	for _, w := range found.Where {
 		tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "field", fieldTerm(w.Process, w.Path, canon.String(w.Value)))

@@ -371,11 +371,13 @@ func TestTasksAreDoneByTheirPeople(t *testing.T) {
 
 func TestWhoMayDesignDeploysNothingElse(t *testing.T) {
 	env := testenv.New(t, nil)
-	w := newClaims(t, env)
+	newClaims(t, env)
 	model := func(process string) []api.File {
 		return []api.File{{Name: "p.bpmn", Content: []byte(strings.NewReplacer("PROCESS", process, "GROUP", "x").Replace(claimModel))}}
 	}
-	dora := w.as(access.Principal{Name: "dora", Grants: []access.Grant{{ID: "d", Right: access.ToDesign, Process: "car"}}})
+	key := env.PersonsKey("dora")
+	give(t, env, api.GrantRequest{User: "dora", Right: "design", Process: "car"})
+	dora := env.SignIn(key)
 	if _, err := env.Engine.Deploy(t.Context(), dora, model("home"), ""); !fault.Is(err, fault.Denied) {
 		t.Errorf("another process: %v", err)
 	}

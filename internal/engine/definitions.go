@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -23,11 +24,11 @@ type definition struct {
 }
 
 // mode returns the mode that new instances get.
-func (d *definition) mode() process.Mode {
-	if d.setting != "" {
-		return d.setting
-	}
-	return d.compiled.Policy.Mode
+func (d *definition) mode() process.Mode { return d.modeWith(d.setting) }
+
+// modeWith is the mode with a setting; empty: the model's.
+func (d *definition) modeWith(setting process.Mode) process.Mode {
+	return cmp.Or(setting, d.compiled.Policy.Mode)
 }
 
 // Field paths of a definition object.

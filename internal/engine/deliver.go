@@ -30,7 +30,9 @@ type happening struct {
 	extra []fieldWrite
 	terms []store.Token
 
-	signed *signature // of the worker; nil: not signed
+	through *lens // by which who caused it sees the instance; nil: everything
+
+	signed *signature // of the worker or person; nil: not signed
 }
 
 // deliver is the one way in which an instance changes: step, seal, commit to a
@@ -107,16 +109,34 @@ func (e *Engine) commitStep(ctx context.Context, l *Live, h happening, out proce
 	return set.Leaf.Hash, e.store.Commit(context.WithoutCancel(ctx), l.scope, set)
 }
 
-// prepare puts the files that come with an event in their places and checks what
-// came with it as a whole.
+// prepare puts the files that come with an event in their places, checks what came with
+// it as a whole, and notes what its author did not see.
 func (e *Engine) prepare(ctx context.Context, l *Live, h *happening) error {
 	if err := e.arrive(ctx, l, h); err != nil {
 		return err
 	}
-	if h.check == nil {
-		return nil
+	if h.check != nil {
+		if err := h.check(variablesOf(h.event)); err != nil {
+			return err
+		}
 	}
-	return h.check(variablesOf(h.event))
+	if h.through != nil {
+		h.noteUnseen(l)
+	}
+	return nil
+}
+
+// noteUnseen notes in an event what its author does not see of the variables that it
+// writes to.
+func (h *happening) noteUnseen(l *Live) {
+	switch event := h.event.(type) {
+	case process.TaskCompleted:
+		event.Unseen = l.state.Unseen(event, h.through.see)
+		h.event = event
+	case process.VariablesSet:
+		event.Unseen = l.state.Unseen(event, h.through.see)
+		h.event = event
+	}
 }
 
 // withState adds to a refusal how the instance stands now.

@@ -38,13 +38,20 @@ func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem st
 	if err != nil {
 		return api.Deployment{}, err
 	}
-	e.deploying.Lock() // what is decided is about the versions that there are
-	defer e.deploying.Unlock()
+	lock := e.deploying.of(c.Scope)
+	lock.Lock() // what is decided is about the versions that there are
+	defer lock.Unlock()
+	if c, err = e.again(ctx, c); err == nil { // what the caller may could have changed meanwhile
+		err = e.could(ctx, c, access.Deploy, access.Process, "")
+	}
+	if err != nil {
+		return api.Deployment{}, err
+	}
 	switch alone, err := e.mayDeploy(ctx, c, plan); {
 	case err != nil:
 		return api.Deployment{}, err
 	case !alone:
-		return e.propose(ctx, c, plan, files, idem)
+		return e.proposeDeployment(ctx, c, plan, files, idem)
 	}
 	shard, leave, err := e.enterShard(ctx, c.Scope, e.moment())
 	if err != nil {

@@ -34,32 +34,49 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 		return nil, noSuch("file", name)
 	}
 	var f *file
-	var on access.Resource
-	told := shown{paths: []string{filePath(id)}}
-	err := e.use(ctx, c, access.ReadFile, instance, func(l *Live) error {
-		told.object, on = l.id, l.resource()
+	var through []*lens
+	var v *lens
+	decide := func(l *Live) (err error) {
+		through, err = e.fileLenses(ctx, c, l)
+		switch {
+		case err != nil || len(through) > 0:
+			return err
+		case e.sees(c, access.ReadInstance, l.resource()):
+			return e.refuse(ctx, c, access.ReadFile, string(access.Instance), instance)
+		}
+		return noSuch("instance", instance)
+	}
+	err := e.useAs(ctx, c, instance, decide, func(l *Live) error {
 		err := e.checkRows(ctx, l)
 		if _, held := l.head.field(filePath(id)); held && err == nil {
 			f, err = e.openFile(ctx, l, id)
 		}
+		if f != nil && err == nil {
+			v = lookThrough(through, f)
+		}
 		return err
 	})
-	if err == nil && f == nil {
-		err = noSuch("file", name)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case f == nil || len(v.seen)+len(v.masked) == 0:
+		return nil, noSuch("file", name)
+	case len(v.seen) == 0:
+		return nil, e.refuseMasked(ctx, c, instance, filePath(id))
 	}
 	d, err := e.openBlob(ctx, c.Scope, f)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.tellShown(ctx, c, "data.shown", "user", told); err != nil {
+	if err := e.tellShown(ctx, c, dataShown, "user", v.told("")); err != nil {
 		_ = d.Close() // nothing was read of it
 		return nil, err
 	}
 	d.ReadSeeker = &decided{d.ReadSeeker, e.still(ctx, c, func(c Caller) error {
-		return e.mayOn(ctx, c, access.ReadFile, on, noSuch("file", name))
+		if v.still(c) {
+			return nil
+		}
+		return e.refuseMasked(ctx, c, instance, filePath(id))
 	})}
 	return d, nil
 }
@@ -75,6 +92,49 @@ func (d *decided) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return d.ReadSeeker.Read(p)
+}
+
+// fileLenses returns those by which a caller may read files of an instance: as who sees
+// it, who does one of its open tasks, and who works one of its jobs.
+func (e *Engine) fileLenses(ctx context.Context, c Caller, l *Live) (list []*lens, err error) {
+	if on := l.resource(); e.readsFiles(c, on) {
+		list = append(list, e.lens(c, l, on))
+	}
+	for _, t := range l.state.Tasks() {
+		if !e.readsFiles(c, l.taskResource(t.ID)) {
+			continue
+		}
+		v, _, err := e.taskLens(ctx, c, l, t)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	for _, j := range l.state.Jobs() {
+		if v := e.jobLens(c, l, j); e.readsFiles(c, v.on) {
+			list = append(list, v)
+		}
+	}
+	return list, nil
+}
+
+// readsFiles reports whether a caller may read files of an instance, task or job.
+func (e *Engine) readsFiles(c Caller, of access.Resource) bool {
+	return e.sees(c, sights[of.Kind], of) && e.sees(c, access.ReadFile, of)
+}
+
+// lookThrough returns the first lens that shows a file, else one by which it is masked.
+func lookThrough(list []*lens, f *file) *lens {
+	best := list[0]
+	for _, v := range list {
+		if v.lookFile(f) {
+			return v
+		}
+		if len(best.masked) == 0 {
+			best = v
+		}
+	}
+	return best
 }
 
 func (e *Engine) openBlob(ctx context.Context, scope store.Scope, f *file) (*Download, error) {

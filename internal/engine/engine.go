@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -20,6 +21,7 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/passkey"
 	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/process"
 	"github.com/underseal/underseal/internal/store"
@@ -50,6 +52,12 @@ type Config struct {
 	// SessionAge is how long a session lasts (default 12 h), and SessionIdle how long
 	// without being used (default 1 h).
 	SessionAge, SessionIdle time.Duration
+	// Passkeys is for what address people have passkeys. The zero one: for none.
+	Passkeys passkey.RelyingParty
+	// BreakGlassLongest is how long a break-glass counts at most (default 4 h), and
+	// BreakGlassSettled for how long both people must have been who they are (default 24 h,
+	// negative: not at all).
+	BreakGlassLongest, BreakGlassSettled time.Duration
 	// Breached knows passwords that nobody may set; nil: none.
 	Breached password.Breached
 
@@ -65,6 +73,7 @@ type Engine struct {
 	ring       *keyring.Ring
 	identity   *identity.Directory
 	issuers    Issuers
+	departures departures
 	deployment string
 	now        func() time.Time
 	blobs      blob.Store
@@ -77,6 +86,11 @@ type Engine struct {
 
 	erasureDelay, erasureEpoch time.Duration
 	sessionAge, sessionIdle    time.Duration
+	longestGlass, settling     time.Duration // of break-glasses
+	glasses                    struct{ asked, approved atomic.Uint64 }
+
+	relying    passkey.RelyingParty
+	challenges *passkey.Challenges
 
 	passwords password.Gate
 	breached  password.Breached // nil: none
@@ -84,7 +98,7 @@ type Engine struct {
 	checksOnly bool
 	restoring  bool // while restored data, which nobody else uses, are behind what is pinned
 
-	deploying sync.Mutex // one deployment or mode change at a time
+	deploying locks      // one deployment or mode change of a tenant at a time
 	custodies sync.Mutex // one hold, order or erasure at a time
 	gates     gates
 	defs      definitions
@@ -157,6 +171,16 @@ type Take struct {
 	Lease, Wait  time.Duration
 }
 
+// Until returns when a lease ends that begins now: at the latest when the worker's
+// credential does.
+func (t Take) Until(now time.Time) time.Time {
+	until := now.Add(t.Lease)
+	if ends := t.By.Ends(); !ends.IsZero() && ends.Before(until) {
+		return ends
+	}
+	return until
+}
+
 // Lease is a job that is a worker's until a deadline.
 type Lease struct {
 	JobRef
@@ -181,7 +205,8 @@ func New(cfg Config) (*Engine, error) {
 		now: cfg.Now, policies: policies, blobs: cfg.Blobs, limits: newFileLimits(cfg.Files),
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch, checksOnly: cfg.ChecksOnly,
 		sessionAge: cmp.Or(cfg.SessionAge, defaultSessionAge), sessionIdle: cmp.Or(cfg.SessionIdle, defaultSessionIdle),
-		breached: cfg.Breached,
+		longestGlass: cmp.Or(cfg.BreakGlassLongest, defaultLongestGlass), settling: max(0, cmp.Or(cfg.BreakGlassSettled, defaultSettled)),
+		breached: cfg.Breached, relying: cfg.Passkeys, challenges: passkey.NewChallenges(),
 	}
 	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)

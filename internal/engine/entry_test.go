@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"database/sql"
 	"path/filepath"
 	"testing"
 
@@ -11,12 +12,25 @@ import (
 	"github.com/underseal/underseal/internal/testenv"
 )
 
+// dataOf opens the database of an environment behind its back, of whichever kind.
+func dataOf(t *testing.T, env *testenv.Env) *sql.DB {
+	t.Helper()
+	if env.Config.DSN == "" {
+		return openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+	}
+	db, err := sql.Open("pgx", env.Config.DSN+" search_path="+store.DataSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
 // entryIDs returns the ids of all leaves of no object, oldest first.
 func entryIDs(t *testing.T, env *testenv.Env) []store.ID {
 	t.Helper()
-	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+	db := dataOf(t, env)
 	defer db.Close()
-	rows, err := db.Query(`SELECT object FROM leaves WHERE tenant = ? AND seq = 0 ORDER BY object`, env.Ann.Scope.Tenant())
+	rows, err := db.Query(`SELECT object FROM leaves WHERE tenant = $1 AND seq = 0 ORDER BY object`, env.Ann.Scope.Tenant())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -241,7 +241,7 @@ func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, 
 		}
 	})
 	if err == nil {
-		err = e.tellShown(ctx, c, "data.shown", "user", told...)
+		err = e.tellShown(ctx, c, dataShown, "user", told...)
 	}
 	if err != nil {
 		return api.Erasures{}, err
@@ -305,7 +305,7 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 			return api.ErasurePreview{}, err
 		}
 	}
-	if err := e.tellShown(ctx, c, "data.shown", "user", s.shownBy(id, preview)...); err != nil {
+	if err := e.tellShown(ctx, c, dataShown, "user", s.shownBy(id, preview)...); err != nil {
 		return api.ErasurePreview{}, err
 	}
 	return preview, nil

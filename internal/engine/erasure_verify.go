@@ -28,7 +28,7 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (r api
 		return err
 	})
 	if err == nil {
-		err = e.tellShown(ctx, c, "data.shown", "user", shown{object: object, paths: []string{"$actor", "order", "outcome"}})
+		err = e.tellShown(ctx, c, dataShown, "user", shown{object: object, paths: []string{"$actor", "order", "outcome"}})
 	}
 	if err != nil {
 		return api.ErasureReceipt{}, err

@@ -51,7 +51,7 @@ func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest)
 	if err := e.proveBundle(ctx, c.Scope, x, in.Anchored); err != nil {
 		return nil, err
 	}
-	if err := e.tellShown(ctx, c, "data.exported", "user", x.told); err != nil {
+	if err := e.tellShown(ctx, c, dataExported, "user", x.told); err != nil {
 		return nil, err
 	}
 	return x.bundle.Encode()
@@ -92,7 +92,7 @@ func (e *Engine) instanceEvidence(ctx context.Context, c Caller, in api.Evidence
 			refused = e.refuse(ctx, c, access.ReadValue, "instance", in.Instance)
 			return nil
 		}
-		x, refused = e.stepEvidence(ctx, &l.object, in)
+		x, refused = e.stepEvidence(ctx, &l.object, in, e.exportLens(c, l))
 		return nil
 	})
 	if fault.Is(err, fault.Sealed) && !discloses(in) {
@@ -101,8 +101,9 @@ func (e *Engine) instanceEvidence(ctx context.Context, c Caller, in api.Evidence
 	return x, cmp.Or(err, refused)
 }
 
-// stepEvidence is of the step that is asked for.
-func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceRequest) (exhibit, error) {
+// stepEvidence is of the step that is asked for, of an instance with what a lens shows;
+// nil: everything.
+func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceRequest, v *lens) (exhibit, error) {
 	steps, err := e.history(ctx, o)
 	if err != nil {
 		return exhibit{}, err
@@ -115,18 +116,20 @@ func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceReq
 	if err != nil {
 		return exhibit{}, err
 	}
-	return e.exhibitOf(ctx, p, in)
+	return e.exhibitOf(ctx, p, in, v)
 }
 
 // exhibitOf fills what a bundle says of a leaf: the values, model, statement.
-func (e *Engine) exhibitOf(ctx context.Context, p *pastFields, in api.EvidenceRequest) (exhibit, error) {
+func (e *Engine) exhibitOf(ctx context.Context, p *pastFields, in api.EvidenceRequest, v *lens) (exhibit, error) {
 	b := &ledger.Bundle{Leaf: p.row.Leaf.Body}
-	paths := in.Fields
-	if in.AllFields {
-		paths = append(slices.Clone(paths), p.ordinary()...)
+	paths := slices.Clone(in.Fields)
+	if err := e.veil(ctx, p, paths, v); err != nil {
+		return exhibit{}, err
 	}
-	slices.Sort(paths)
-	for _, path := range slices.Compact(paths) {
+	if in.AllFields {
+		paths = append(paths, p.ordinary()...)
+	}
+	for _, path := range sorted(paths) {
 		d, err := p.disclose(path)
 		if err != nil {
 			return exhibit{}, err
@@ -142,7 +145,15 @@ func (e *Engine) exhibitOf(ctx context.Context, p *pastFields, in api.EvidenceRe
 			return exhibit{}, err
 		}
 	}
-	return exhibit{b, p.object.id, p.row.Seq, shown{object: p.object.id, element: p.leaf.Elem, paths: disclosedPaths(b)}}, nil
+	told := shown{object: p.object.id, element: p.leaf.Elem}
+	if v != nil {
+		for _, d := range b.Fields {
+			v.look(d.Path, p.sensitive[d.Path])
+		}
+		told = v.told(p.leaf.Elem)
+	}
+	told.paths = disclosedPaths(b)
+	return exhibit{b, p.object.id, p.row.Seq, told}, nil
 }
 
 // erasedEvidence is of a step of an instance that was erased as a whole: its leaf and
@@ -163,6 +174,25 @@ func (e *Engine) erasedEvidence(ctx context.Context, scope store.Scope, in api.E
 	}
 	x.bundle.Model, err = e.modelOf(ctx, &object{scope: scope, id: id, kind: store.Instance}, parsed.Def)
 	return x, err
+}
+
+// veil takes out of a step's values what a lens does not show. To ask for one that is
+// masked is refused.
+func (e *Engine) veil(ctx context.Context, p *pastFields, wanted []string, v *lens) error {
+	if v == nil {
+		return nil
+	}
+	p.sensitive = map[string]bool{}
+	for i := range p.fields {
+		d := &p.fields[i]
+		p.sensitive[d.path] = v.live.wasSensitive(d.path, p.row.Seq, d.sealed)
+		sight := v.decide(d.path, p.sensitive[d.path]).sight
+		if sight == isMasked && !d.erased && slices.Contains(wanted, d.path) {
+			return e.refuseMasked(ctx, v.caller, textID(v.live.id), d.path)
+		}
+		d.veiled = sight != isClear
+	}
+	return nil
 }
 
 func disclosedPaths(b *ledger.Bundle) []string {
@@ -218,10 +248,11 @@ func stepThat(o *object, steps []api.Step, kind, id string, events ...string) (u
 
 // pastFields are a step with its values, each with what discloses it.
 type pastFields struct {
-	object *object
-	row    store.StepRow
-	leaf   ledger.Leaf
-	fields []disclosable
+	object    *object
+	row       store.StepRow
+	leaf      ledger.Leaf
+	fields    []disclosable
+	sensitive map[string]bool // paths, of an instance that somebody looks at
 }
 
 // disclosable is a value of a step. Of an erased one only the commitment is left.
@@ -231,6 +262,8 @@ type disclosable struct {
 	key        ledger.Hash
 	commitment ledger.Hash
 	erased     bool
+	sealed     bool
+	veiled     bool // not to be shown
 }
 
 // openStep opens all values of a step, whose rows history has checked.
@@ -261,7 +294,7 @@ func (e *Engine) openStep(ctx context.Context, o *object, seq uint64) (*pastFiel
 }
 
 func (e *Engine) openDisclosable(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (disclosable, error) {
-	d := disclosable{path: f.Path}
+	d := disclosable{path: f.Path, sealed: f.Sealed}
 	keys, plain, err := e.openPast(ctx, o, leaf, f)
 	if fault.Is(err, fault.Sealed) && f.Commitment != nil {
 		d.commitment, d.erased = *f.Commitment, true
@@ -298,7 +331,7 @@ func (p *pastFields) ordinary() []string {
 	var paths []string
 	for _, f := range p.fields {
 		own := f.path == "$actor" || p.object.kind == store.Instance && strings.HasPrefix(f.path, "$")
-		if !own && !f.erased {
+		if !own && !f.erased && !f.veiled {
 			paths = append(paths, f.path)
 		}
 	}
@@ -334,8 +367,12 @@ func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 		return ledger.Disclosed{}, fault.New(fault.Invalid, "%s is not disclosed as a field", path).
 			WithHint("a signature is part of the evidence by itself, and what it binds is shown with each value")
 	}
+	if strings.HasPrefix(path, heldPrefix) {
+		return ledger.Disclosed{}, fault.New(fault.Invalid, "%s is not disclosed: it holds the key of a file", path).
+			WithHint("the field in which the file stands names it with its size and digest")
+	}
 	d, ok := p.find(path)
-	if !ok {
+	if !ok || d.veiled && !d.erased {
 		return ledger.Disclosed{}, fault.New(fault.NotFound, "%s did not write %q, but %s", p.what(), path, strings.Join(p.ordinary(), ", ")).
 			WithCode("no_such_field").WithHint("a value is proven by the step that wrote it: underseal instances steps lists what each one wrote")
 	}

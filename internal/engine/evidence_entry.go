@@ -30,7 +30,7 @@ func (e *Engine) entryEvidence(ctx context.Context, c Caller, in api.EvidenceReq
 		if err != nil {
 			return exhibit{}, err
 		}
-		return e.exhibitOf(ctx, past, in)
+		return e.exhibitOf(ctx, past, in, nil)
 	}
 	row, err := e.store.Load(ctx, c.Scope, entry.Object)
 	if err != nil {
@@ -57,7 +57,7 @@ func (e *Engine) objectEvidence(ctx context.Context, scope store.Scope, id store
 	if err != nil {
 		return exhibit{}, err
 	}
-	return e.stepEvidence(ctx, o, in)
+	return e.stepEvidence(ctx, o, in, nil)
 }
 
 // entryNamed finds the entry that "LOG/NUMBER" names.

@@ -31,20 +31,30 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 	}
 	in := e.circumstances(c)
 	in.Purpose, in.Network = q.Purpose, q.Address == "" || known.From(q.Address)
-	x := c.Rules.Policies.Explain(known.Who().Effective(), action, on, in)
-	return wireExplanation(q, on, x), nil
+	who := known.Who()
+	x := c.Rules.Policies.Explain(who.Effective(), action, on, in)
+	return wireExplanation(q, who, on, x), nil
 }
 
-func wireExplanation(q api.ExplainQuery, on access.Resource, x access.Explanation) api.Explanation {
+func wireExplanation(q api.ExplainQuery, who access.Principal, on access.Resource, x access.Explanation) api.Explanation {
 	out := api.Explanation{
 		Principal: q.Principal, Action: q.Action, Kind: string(on.Kind), ID: on.ID, Allowed: x.Allowed,
-		Reasons: []api.Reason{}, Grants: wireGrants(x.Grants), NearMisses: []api.NearMiss{},
-	}
-	for _, r := range x.Reasons {
-		out.Reasons = append(out.Reasons, api.Reason{Policy: r.Policy, Text: r.Text})
+		Who: api.Explained{
+			Kind: who.Kind, Active: !who.Disabled && !who.TenantDisabled, Roles: plain(who.Roles), Groups: plain(who.Groups), Grants: len(who.Grants),
+		},
+		On:      api.Concerned{Process: on.Process, Element: on.Element, Field: on.Field, Assignee: on.Assignee, Users: on.Users, Groups: on.Groups},
+		Reasons: wireReasons(x.Reasons), Grants: wireGrants(x.Grants), NearMisses: []api.NearMiss{}, Ways: wireReasons(x.Ways),
 	}
 	for _, m := range x.NearMisses {
 		out.NearMisses = append(out.NearMisses, api.NearMiss{Policy: m.Policy, Grant: m.Grant, Condition: string(m.Unmet), Text: m.Text})
+	}
+	return out
+}
+
+func wireReasons(reasons []access.Reason) []api.Reason {
+	out := make([]api.Reason, len(reasons))
+	for i, r := range reasons {
+		out[i] = api.Reason{Policy: r.Policy, Text: r.Text}
 	}
 	return out
 }
@@ -86,7 +96,7 @@ func (e *Engine) explainedProcess(ctx context.Context, scope store.Scope, id str
 	if err != nil {
 		return on, err
 	}
-	on.Confidential = isConfidential(d.compiled)
+	on.Confidential = d.setting == process.Confidential || isConfidential(d.compiled)
 	return on, nil
 }
 

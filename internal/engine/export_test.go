@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -161,19 +162,39 @@ func BeginSession(ctx context.Context, e *Engine, c Caller, from From) (api.NewS
 	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: "password", from: from})
 }
 
-// BlocksWithToken lists where a search through logs of these sizes finds a keyed hash.
-func BlocksWithToken(ctx context.Context, e *Engine, c Caller, shards []store.Shard, token []byte, newestFirst bool) (found []store.LogBlock, err error) {
-	s := &termSource{finder: finder{e, c.Scope, shards, 1}, term: sequencer.TokenTerm(token)}
-	next := store.LogBlock{Shard: shards[0].Number}
+// PeopleLock is held while somebody of a tenant changes.
+func PeopleLock(e *Engine, scope store.Scope) *sync.RWMutex { return e.people.changing.of(scope) }
+
+// SessionLock is held while a session of a tenant ends.
+func SessionLock(e *Engine, scope store.Scope) *sync.RWMutex {
+	return e.people.seats.changing.of(scope)
+}
+
+// BlocksWithToken lists where a search through a stretch of logs of these sizes finds a
+// keyed hash, and counts how often it asked for the next.
+func BlocksWithToken(ctx context.Context, e *Engine, c Caller, shards []store.Shard, from, to store.LogPlace, token []byte, newestFirst bool) (found []store.LogBlock, asked int, err error) {
+	s := &termSource{finder: finder{e, c.Scope, shards, span{from, to}, 1}, term: sequencer.TokenTerm(token)}
+	next := from.Block()
 	if newestFirst {
-		s.dir = -1
-		next = s.dir.after(store.LogBlock{Shard: shards[len(shards)-1].Number + 1})
+		s.dir, next = -1, to.Block()
 	}
 	for {
-		block, _, ok, err := s.at(ctx, next)
+		asked++
+		block, mask, ok, err := s.at(ctx, next)
 		if err != nil || !ok {
-			return found, err
+			return found, asked, err
 		}
-		found, next = append(found, block), s.dir.after(block)
+		if next = block; mask != 0 {
+			found, next = append(found, block), s.dir.after(block)
+		}
 	}
+}
+
+// FormNames returns the paths that a form names.
+func FormNames(form []byte) ([]string, error) {
+	f, err := parseForm("form", form)
+	if err != nil {
+		return nil, err
+	}
+	return f.named, nil
 }

@@ -212,18 +212,22 @@ func (e *Engine) checkFiles(ctx context.Context, l *Live) error {
 	return nil
 }
 
-// fileInfos describes an instance's files; of those that were erased only that
-// they were.
-func (e *Engine) fileInfos(ctx context.Context, l *Live) ([]api.FileInfo, error) {
+// fileInfos describes those of an instance's files that a lens shows; of the erased ones
+// only that they were.
+func (e *Engine) fileInfos(ctx context.Context, l *Live, v *lens) ([]api.FileInfo, error) {
 	var infos []api.FileInfo
 	for _, id := range l.head.files() {
 		f, err := e.openFile(ctx, l, id)
 		switch {
-		case fault.Is(err, fault.Sealed):
+		case fault.Is(err, fault.Sealed) && v.names(filePath(id)):
 			infos = append(infos, api.FileInfo{File: fileName(id), Erased: true})
+			continue
+		case fault.Is(err, fault.Sealed):
 			continue
 		case err != nil:
 			return nil, err
+		case !v.lookFile(f):
+			continue
 		}
 		infos = append(infos, api.FileInfo{
 			File: fileName(id), Name: f.name, Type: f.media, Size: f.size, SHA256: f.sum,

@@ -163,7 +163,7 @@ func filesOfTenants(t *testing.T, env *testenv.Env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := elsewhere(env.Ann)
+	stranger := env.Tenant("elsewhere").Ann
 	if _, err := env.Engine.Deploy(t.Context(), stranger, []api.File{{Name: "c.bpmn", Content: []byte(classified)}}, ""); err != nil {
 		t.Fatal(err)
 	}

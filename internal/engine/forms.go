@@ -25,6 +25,7 @@ type forms struct{ known sync.Map } // [32]byte -> *form
 type form struct {
 	data   []byte
 	schema *jsonschema.Schema
+	named  []string // paths of the properties that it names, as policies spell them
 }
 
 // form returns a form of a definition; nil when the task has none.
@@ -79,7 +80,9 @@ func parseForm(name string, data []byte) (*form, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s is not a JSON Schema: %v", name, err)
 	}
-	return &form{data, schema}, nil
+	var walk formWalk
+	walk.inside(schema, "")
+	return &form{data, schema, walk.named}, nil
 }
 
 type closedLoader struct{}

@@ -131,6 +131,11 @@ func (e *Engine) NewCheck(tenant string, state CheckState, o CheckOptions) *Chec
 	}
 }
 
+// ReadsFiles reports whether the next part reads what files hold.
+func (c *Check) ReadsFiles() bool {
+	return c.State.Phase == phaseFiles || c.State.Phase == phaseUploads
+}
+
 // Done reports whether everything was checked.
 func (c *Check) Done() bool { return c.State.Phase == phaseDone }
 

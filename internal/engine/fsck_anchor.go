@@ -100,6 +100,9 @@ func (c *Check) anchorPart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if a.Log == 0 && len(heads) == 0 && c.keyed {
+		c.anchorFinding(FoundKeys, 1, "anchor_heads", "the anchor log has keys, and no head of it is kept beside them")
+	}
 	if a.Tree == nil {
 		next, found, err := c.nextAnchorLog(ctx, heads)
 		if err != nil {

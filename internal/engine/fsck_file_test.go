@@ -226,6 +226,7 @@ func TestAnOrderedCheckReadsFiles(t *testing.T) {
 		if !check.Files || check.Bytes != 3*looked || len(check.Findings) > 0 {
 			t.Errorf("of files as they were sent: %+v", check)
 		}
+		stored := w.stored(t, w.second)
 		w.keep(t, w.second, nil)
 		if check := orderedCheck(t, w.Env, api.CheckRequest{}); check.Files || check.Bytes > 0 || len(check.Findings) > 0 {
 			t.Errorf("a check that was not told to read files: %+v", check)
@@ -235,12 +236,32 @@ func TestAnOrderedCheckReadsFiles(t *testing.T) {
 		if len(check.Findings) != 1 || check.Findings[0].Kind != engine.FoundFile || alarms(t, w.Env) != 1 {
 			t.Errorf("of a file that is gone: %+v, and %d alarms", check, alarms(t, w.Env))
 		}
+		// It stands until files are read again, whatever is checked meanwhile, and is told once.
+		for _, restart := range []bool{false, true} {
+			if restart {
+				w.Restart(func() { w.Config.CheckRate = 1000 })
+				time.Sleep(2 * time.Minute)
+				if now := w.Node.CheckStatus(identity.MainTenant); now.Last == nil || len(now.Last.Findings) != 1 {
+					t.Errorf("the server's own check without files says %+v", now.Last)
+				}
+			}
+			if check := orderedCheck(t, w.Env, api.CheckRequest{}); len(check.Findings) != 1 || findings(t, w.Env) != 1 {
+				t.Errorf("a check without files says %+v, the metric %v", check, findings(t, w.Env))
+			}
+		}
+		w.keep(t, w.second, stored)
+		if check := orderedCheck(t, w.Env, api.CheckRequest{Files: true}); len(check.Findings) > 0 || findings(t, w.Env) != 0 || alarms(t, w.Env) != 1 {
+			t.Errorf("of the file that is there again: %+v, the metric says %v, and there are %d alarms", check, findings(t, w.Env), alarms(t, w.Env))
+		}
 	})
 }
 
 // TestACheckOfFilesGoesOn takes the state of a check after each part, as one that is
 // interrupted leaves it.
 func TestACheckOfFilesGoesOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a check that is cut off at every part")
+	}
 	t.Parallel()
 	blobs := &testenv.Blobs{}
 	w := newFileWorld(t, func(string) (blob.Store, error) { return blobs, nil })

@@ -465,12 +465,22 @@ func (c *Check) looseShards(ctx context.Context, shards []store.Shard) error {
 	return nil
 }
 
+// checkEmpty requires of a log without entries that the leaf which opens it waits for its
+// place: it is written together with the log.
+func (c *Check) checkEmpty(ctx context.Context, shard store.Shard) error {
+	waiting, err := c.e.store.CountUnsequenced(ctx, c.scope, 1)
+	if err == nil && waiting == 0 && shard.Size == 0 {
+		c.add(Finding{Kind: FoundShard, Shard: shard.Origin, Where: "log_shards", What: "the log has no entries, and none that opens it waits for its place"})
+	}
+	return err
+}
+
 // checkBounds requires that a log begins by naming the end of the one before, and
 // that it is closed if another follows. One that was cut short by a restore ends
 // without the leaf that closes it, and the next one says so.
 func (c *Check) checkBounds(ctx context.Context, shard store.Shard, last bool) error {
 	if c.State.Tree.Size == 0 {
-		return nil
+		return c.checkEmpty(ctx, shard)
 	}
 	first, err := c.leafAt(ctx, shard, 0)
 	if err != nil {

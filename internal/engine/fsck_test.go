@@ -71,6 +71,9 @@ var unnamed = map[string]string{
 // and those that it lists as free, and requires that either the check names something
 // or reading fails.
 func TestWhatReadsDoNotRefuseIsNamed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a check for every change")
+	}
 	w := theWorld(t)
 	w.untouched(t, w.copy(t, w.config.Data))
 	var all []mutation
@@ -242,6 +245,8 @@ func TestATenantWithoutKeysIsNamed(t *testing.T) {
 	for _, test := range []struct{ name, file, sql, tenant string }{
 		{"the keys of all are gone", "keys.db", `DELETE FROM tenant_keys`, identity.MainTenant},
 		{"a task of nobody's", "data.db", stray, "nobody"},
+		{"a table of a name that must be quoted", "data.db", `CREATE TABLE "odd "" name" (tenant TEXT NOT NULL); INSERT INTO "odd "" name" VALUES ('nobody')`, "nobody"},
+		{"a task of a tenant without a name", "data.db", strings.Replace(stray, "nobody", "", 1), ""},
 		{"a pin of nobody's", "keys.db", `INSERT INTO pinned_leaves SELECT 'nobody', object, kind, seq, hash FROM pinned_leaves LIMIT 1`, "nobody"},
 		{"all is gone", "", "", ""},
 	} {
@@ -354,6 +359,9 @@ func TestWhatIsDoneToTheTreeIsNamed(t *testing.T) {
 			DELETE FROM log_entries WHERE idx >= (SELECT size - 2 FROM log_shards);
 			DELETE FROM log_checkpoints WHERE size > (SELECT size - 2 FROM log_shards);
 			UPDATE log_shards SET size = size - 2`},
+		{"an empty log behind the one that is open", engine.FoundShard, `
+			UPDATE log_shards SET open = 0;
+			INSERT INTO log_shards SELECT tenant, number + 1, origin || '9', 1, 0, cursor FROM log_shards`},
 		{"a leaf that is there twice", engine.FoundLeaf, `
 			DROP INDEX log_entries_by_leaf;
 			INSERT INTO log_entries (tenant, shard, idx, object, seq, hash) SELECT tenant, shard, (SELECT size FROM log_shards), object, seq, hash FROM log_entries WHERE idx = 5;

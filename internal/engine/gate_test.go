@@ -23,6 +23,7 @@ import (
 // an erased instance, one that lives, and one with a timer.
 type neighborhood struct {
 	*testenv.Env
+	far                   *testenv.Env    // elsewhere
 	mains, elsewheres     *kmstest.Faulty // their key services
 	erased, living, waits string
 	log                   bytes.Buffer
@@ -37,6 +38,7 @@ func neighbors(t *testing.T, own bool, f func(t *testing.T, n *neighborhood)) {
 			c.KeyService = "main's"
 			c.Log = slog.New(slog.NewTextHandler(&n.log, nil))
 		})
+		n.far = n.Tenant("elsewhere")
 		stranger := n.stranger()
 		n.Deploy("c.bpmn", classified)
 		files := []api.File{{Name: "c.bpmn", Content: []byte(classified)}, {Name: "t.bpmn", Content: []byte(withTimer)}}
@@ -64,7 +66,7 @@ func neighbors(t *testing.T, own bool, f func(t *testing.T, n *neighborhood)) {
 	})
 }
 
-func (n *neighborhood) stranger() engine.Caller { return elsewhere(n.Ann) }
+func (n *neighborhood) stranger() engine.Caller { return n.far.Ann }
 
 // shut checks that elsewhere is not served, and main is.
 func (n *neighborhood) shut(t *testing.T, when string) {

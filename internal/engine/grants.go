@@ -223,7 +223,7 @@ func wireGrantsOf(grants []access.Grant, user, group string) []api.Grant {
 
 func wireGrant(g access.Grant, user, group string) api.Grant {
 	out := api.Grant{
-		ID: g.ID, User: user, Group: group, Right: string(g.Right), Process: g.Process, Task: g.Task,
+		ID: g.ID, User: user, Group: group, Right: string(g.Right), Process: g.Process, Instance: g.Instance, Task: g.Task,
 		Fields: g.Fields, Name: g.Name, Purpose: g.Purpose, Expires: optional(g.Expires),
 	}
 	if g.Where != nil {

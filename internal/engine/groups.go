@@ -122,7 +122,7 @@ func (e *Engine) TakeGroupRole(ctx context.Context, c Caller, name string, r api
 		if err := takeRole(c, &g.Roles, r.Role); err != nil {
 			return err
 		}
-		return e.requireAdministrator(ctx, c.Scope, nil, &g.Group)
+		return e.requireAdministratorWithout(ctx, c, access.Role(r.Role), g)
 	})
 }
 

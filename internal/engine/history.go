@@ -33,10 +33,12 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 		}
 	}
 	var all []api.Step
-	told := shown{paths: []string{"$actor"}}
+	var told shown
 	err = e.use(ctx, c, access.ReadInstance, id, func(l *Live) error {
-		told.object = l.id
 		all, err = e.history(ctx, &l.object)
+		v := e.lens(c, l, l.resource())
+		v.steps(all)
+		told = v.told("")
 		return err
 	})
 	if err != nil || after >= len(all) {
@@ -46,33 +48,36 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 	if end := after + len(page.Items); end < len(all) {
 		page.Next = strconv.Itoa(end)
 	}
-	if err := e.tellShown(ctx, c, "data.shown", "user", told); err != nil {
+	if err := e.tellShown(ctx, c, dataShown, "user", told); err != nil {
 		return api.Steps{}, err
 	}
 	return page, nil
 }
 
-// Export returns all data of an instance: every scope, and every step with what it
-// wrote. So drafts, messages of incidents and what was overwritten are in it too.
+// Export returns all data of an instance that the caller may see: every scope, and every
+// step with what it wrote. So drafts, messages of incidents and what was overwritten are
+// in it too.
 func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, error) {
 	var result api.Export
 	var told shown
 	err := e.use(ctx, c, access.ExportInstance, id, func(l *Live) error {
+		v := e.exportLens(c, l)
 		var err error
-		if result.Instance, err = e.detail(ctx, l); err != nil {
+		if result.Instance, err = e.detail(ctx, l, v); err != nil {
 			return err
 		}
-		for _, scope := range l.state.AllVariables() {
+		for _, scope := range l.state.AllVariables(v.see) {
 			result.Scopes = append(result.Scopes, api.ScopeVariables{
 				Scope: scope.Scope, Element: scope.Element, Variables: canon.EncodeJSON(scope.Variables),
 			})
 		}
-		result.Steps, err = e.historyWithValues(ctx, &l.object)
-		told = l.allShown(result.Steps)
+		result.Masked = v.mask()
+		result.Steps, err = e.historyWithValues(ctx, l, v)
+		told = v.told("")
 		return err
 	})
 	if err == nil {
-		err = e.tellShown(ctx, c, "data.exported", "user", told)
+		err = e.tellShown(ctx, c, dataExported, "user", told)
 	}
 	if err != nil {
 		return api.Export{}, err
@@ -80,46 +85,55 @@ func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, e
 	return result, nil
 }
 
-// allShown is all that an instance has and had.
-func (l *Live) allShown(steps []api.Step) shown {
-	s := shown{object: l.id, paths: []string{"$actor"}}
-	for _, f := range l.head.fields {
-		if !f.erased {
-			s.paths = append(s.paths, f.path)
-		}
-	}
-	for _, step := range steps {
-		for _, path := range step.Fields {
-			if exported(path) && !slices.Contains(step.Erased, path) {
-				s.paths = append(s.paths, path)
-			}
-		}
-	}
-	slices.Sort(s.paths)
-	s.paths = slices.Compact(s.paths)
-	return s
-}
-
 // exported reports whether a field's values are exported as they stand. The fields of
 // files are not, for they hold keys (the instance describes its files), and the nonces
 // of statements neither.
 func exported(path string) bool { return !strings.HasPrefix(path, heldPrefix) && path != noncePath }
 
-// historyWithValues is history, and what each step wrote.
-func (e *Engine) historyWithValues(ctx context.Context, o *object) ([]api.Step, error) {
-	written := map[uint64][]canon.Entry{}
-	steps, err := e.pastSteps(ctx, o, func(f store.StoredField, value canon.Value) {
-		if exported(f.Path) {
+// historyWithValues is history, and what a lens shows of what each step wrote.
+func (e *Engine) historyWithValues(ctx context.Context, l *Live, v *lens) ([]api.Step, error) {
+	written, masked := map[uint64][]canon.Entry{}, map[uint64][]string{}
+	steps, err := e.pastSteps(ctx, &l.object, func(f store.StoredField, value canon.Value) {
+		if exported(f.Path) && v.look(f.Path, l.wasSensitive(f.Path, f.Seq, f.Sealed)) {
 			written[f.Seq] = append(written[f.Seq], canon.Entry{Name: f.Path, Value: value})
 		}
+		masked[f.Seq] = append(masked[f.Seq], v.mask()...)
 	})
 	if err != nil {
 		return nil, err
 	}
 	for i := range steps {
 		steps[i].Values = canon.EncodeJSON(newContext(written[steps[i].Seq]...))
+		steps[i].Masked = masked[steps[i].Seq]
 	}
+	v.steps(steps)
 	return steps, nil
+}
+
+// wasSensitive reports whether a value that a step wrote is to be masked. Which class a
+// former value had is not kept: if it was sealed it counts as sensitive, unless it is
+// about the step itself.
+func (l *Live) wasSensitive(path string, seq uint64, sealed bool) bool {
+	if f, ok := l.head.field(path); ok && f.seq == seq {
+		if _, live := l.state.Field(path); live {
+			return l.state.Label(path).Sensitive()
+		}
+	}
+	return sealed && !slices.Contains(stepPaths, path)
+}
+
+// stepPaths are the fields that say how a step was made, not what the instance holds.
+var stepPaths = append([]string{"$actor"}, ownPaths...)
+
+// steps leaves out of steps what the lens does not name, and tells who acted.
+func (v *lens) steps(steps []api.Step) {
+	for i := range steps {
+		s := &steps[i]
+		s.Fields, s.Erased = v.named(s.Fields), v.named(s.Erased)
+		if !v.look("$actor", false) {
+			s.Actor = ""
+		}
+	}
 }
 
 // historyBatch is how many steps are read at once.

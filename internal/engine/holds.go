@@ -119,7 +119,7 @@ func (e *Engine) Holds(ctx context.Context, c Caller, p Page) (api.Holds, error)
 		}
 	})
 	if err == nil {
-		err = e.tellShown(ctx, c, "data.shown", "user", told...)
+		err = e.tellShown(ctx, c, dataShown, "user", told...)
 	}
 	if err != nil {
 		return api.Holds{}, err

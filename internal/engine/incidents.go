@@ -44,7 +44,7 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 			result.Items, told = append(result.Items, *item), append(told, shows)
 		}
 	}
-	if err := e.tellShown(ctx, c, "data.shown", "user", told...); err != nil {
+	if err := e.tellShown(ctx, c, dataShown, "user", told...); err != nil {
 		return api.Incidents{}, err
 	}
 	return result, nil
@@ -61,18 +61,16 @@ func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedI
 			}
 		}
 		if open && e.sees(c, access.ReadIncident, l.incidentResource(incident)) {
-			made := l.incident(incident)
-			item = &made
+			v := e.lens(c, l, l.incidentResource(incident))
+			made := l.incident(incident, v)
+			item, shows = &made, v.told(made.Element)
 		}
 		return nil
 	})
-	if item != nil && item.Message != "" {
-		shows = shown{object: row.Instance, element: item.Element, paths: []string{process.IncidentPath(row.ID)}}
-	}
 	return item, shows, err
 }
 
-func (l *Live) incident(i process.OpenIncident) api.Incident {
+func (l *Live) incident(i process.OpenIncident, v *lens) api.Incident {
 	item := api.Incident{
 		ID: refText(l.id, i.ID), Instance: textID(l.id), Process: l.head.process, Element: i.Element,
 		Code: i.Code, Created: i.Created,
@@ -80,11 +78,12 @@ func (l *Live) incident(i process.OpenIncident) api.Incident {
 	if i.Job != 0 {
 		item.Job = refText(l.id, i.Job)
 	}
-	if text, ok := l.state.Field(process.IncidentPath(i.ID)); ok {
-		if message, ok := text.(canon.String); ok {
-			item.Message = string(message)
-		}
+	path := process.IncidentPath(i.ID)
+	text, _ := l.state.Field(path)
+	if message, _ := text.(canon.String); message != "" && v.look(path, l.state.Label(path).Sensitive()) {
+		item.Message = string(message)
 	}
+	item.Masked = v.mask()
 	return item
 }
 

@@ -436,6 +436,9 @@ func TestATokenUnderNoIndexKeyIsNamed(t *testing.T) {
 // TestSearchesAndErasuresAgreeWithAModelOfRotations starts, rotates, renews, searches,
 // holds and erases in any order.
 func TestSearchesAndErasuresAgreeWithAModelOfRotations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("rotations and erasures in many orders")
+	}
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", strings.Replace(classified, `path="person.id" class="internal"`, `path="person.id" class="internal" search="exact"`, 1))
 	m := &indexModel{t: t, env: env}

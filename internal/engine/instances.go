@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -203,31 +202,26 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 	var told []shown
 	rows, result.Next = cut(rows, limit, func(r store.ListedInstance) string { return textID(r.ID) })
 	for _, row := range rows {
-		item, matches, err := e.listed(ctx, c, row, f)
+		item, shows, err := e.listed(ctx, c, row, f)
 		if err != nil {
 			return api.Instances{}, err
 		}
-		if matches {
-			result.Items = append(result.Items, item)
-			told = append(told, shown{object: row.ID, paths: f.paths()})
+		if item != nil {
+			result.Items, told = append(result.Items, *item), append(told, shows)
 		}
 	}
-	if err := e.tellShown(ctx, c, "data.shown", "user", told...); err != nil {
+	if err := e.tellShown(ctx, c, dataShown, "user", told...); err != nil {
 		return api.Instances{}, err
 	}
 	return result, nil
 }
 
-// paths returns the path of the value that a filter finds by: to be found by it says
-// that an instance has it.
-func (f InstanceFilter) paths() []string {
-	switch {
-	case f.BusinessKey != "":
-		return []string{businessKeyField}
-	case f.Field != "":
-		return []string{f.Field}
+// path returns the path of the value that a filter finds by; "": by none.
+func (f InstanceFilter) path() string {
+	if f.BusinessKey != "" {
+		return businessKeyField
 	}
-	return nil
+	return f.Field
 }
 
 // filterTokens returns the index tokens that a filter finds by, none for no such filter.
@@ -236,6 +230,9 @@ func (e *Engine) filterTokens(ctx context.Context, c Caller, f InstanceFilter) (
 	case f.BusinessKey != "" && f.Field != "":
 		return nil, fault.New(fault.Invalid, "find by business key or by field, not by both")
 	case f.BusinessKey != "":
+		if err := e.maySearch(ctx, c, f, true); err != nil {
+			return nil, err
+		}
 		tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "business_key", f.BusinessKey)
 		return tokensOf(store.BusinessKeyToken, tokens), err
 	case f.Field == "":
@@ -243,7 +240,7 @@ func (e *Engine) filterTokens(ctx context.Context, c Caller, f InstanceFilter) (
 	case f.Process == "":
 		return nil, fault.New(fault.Invalid, "finding by field %q needs the process too", f.Field)
 	}
-	if err := e.searchable(ctx, c, f.Process, f.Field); err != nil {
+	if err := e.searchable(ctx, c, f); err != nil {
 		return nil, err
 	}
 	tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "field", fieldTerm(f.Process, f.Field, canon.String(f.Value)))
@@ -258,36 +255,63 @@ func tokensOf(kind store.TokenKind, tokens [][32]byte) []store.Token {
 	return list
 }
 
+// maySearch refuses a search by a field to who may not see the field: whoever is found by
+// a value has it. So a search by a sensitive field needs what it takes to see it in clear,
+// and the log is told of who tries.
+func (e *Engine) maySearch(ctx context.Context, c Caller, f InstanceFilter, sensitive bool) error {
+	action := access.ReadValue
+	if sensitive {
+		action = access.RevealValue
+	}
+	on := access.Resource{Kind: access.Field, Tenant: c.Scope.Tenant(), Process: f.Process, Field: f.path()}
+	if e.sees(c, action, on) {
+		return nil
+	}
+	for _, w := range c.Rules.Policies.Reach(c.Who, action, access.Field, e.circumstances(c)).Where {
+		if on.Values = map[string]string{w.Path: w.Value}; w.Process == f.Process && e.sees(c, action, on) {
+			return nil // on some; each that is found is decided
+		}
+	}
+	return e.refuse(ctx, c, action, string(access.Process), f.Process)
+}
+
 // searchable refuses a field that the newest version of a process does not make
 // searchable: an empty list would look like an answer.
-func (e *Engine) searchable(ctx context.Context, c Caller, id, field string) error {
-	def, err := e.version(ctx, c.Scope, id, 0)
+func (e *Engine) searchable(ctx context.Context, c Caller, f InstanceFilter) error {
+	if !e.sees(c, access.ReadProcess, processResource(c.Scope, f.Process)) {
+		return noProcess(f.Process, 0)
+	}
+	def, err := e.version(ctx, c.Scope, f.Process, 0)
 	if err != nil {
 		return err
 	}
 	var paths []string
-	for _, f := range def.compiled.Policy.Fields {
-		if f.Search == "exact" {
-			paths = append(paths, f.Path)
+	for _, declared := range def.compiled.Policy.Fields {
+		if declared.Search != "exact" {
+			continue
 		}
-	}
-	if slices.Contains(paths, field) {
-		return nil
+		if paths = append(paths, declared.Path); declared.Path == f.Field {
+			return e.maySearch(ctx, c, f, def.compiled.Policy.Sensitive(f.Field))
+		}
 	}
 	hint := "declare it with search=\"exact\" in the model"
 	if len(paths) > 0 {
 		hint = "searchable are " + strings.Join(paths, ", ") + "; " + hint
 	}
-	return fault.New(fault.Invalid, "field %q of process %s is not searchable", field, id).WithCode("not_searchable").WithHint("%s", hint)
+	return fault.New(fault.Invalid, "field %q of process %s is not searchable", f.Field, f.Process).WithCode("not_searchable").WithHint("%s", hint)
 }
 
-// listed compares a listed row with the instance's head. matches is false when
-// the field it was found by has another value by now, or it was erased meanwhile.
-func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item api.Instance, matches bool, err error) {
+// listed compares a listed row with the instance's head. Item is nil when the field it
+// was found by has another value by now or is not for the caller to see, or it was erased
+// meanwhile.
+func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item *api.Instance, shows shown, err error) {
 	if row.Status == erasedStatus {
-		item, err = e.listedErased(ctx, c.Scope, row)
-		on := access.Resource{Kind: access.Instance, ID: textID(row.ID), Tenant: c.Scope.Tenant(), Process: item.Process}
-		return item, err == nil && f.Field == "" && f.BusinessKey == "" && e.sees(c, access.ReadInstance, on), err
+		erased, err := e.listedErased(ctx, c.Scope, row)
+		on := access.Resource{Kind: access.Instance, ID: textID(row.ID), Tenant: c.Scope.Tenant(), Process: erased.Process, Instance: textID(row.ID)}
+		if err != nil || f.path() != "" || !e.sees(c, access.ReadInstance, on) {
+			return nil, shown{}, err
+		}
+		return &erased, shown{}, nil
 	}
 	err = e.useListed(ctx, c, row.ID, func(l *Live) error {
 		if !equalInstance(row.InstanceRow, l.instanceRow()) { // a step since, or a changed row
@@ -295,14 +319,19 @@ func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance,
 				return err
 			}
 		}
-		if !e.sees(c, access.ReadInstance, l.resource()) {
+		on := l.resource()
+		if !e.sees(c, access.ReadInstance, on) {
 			return nil
 		}
-		item = l.summary()
-		matches, err = e.matches(ctx, l, f)
+		v := e.lens(c, l, on)
+		matches, err := e.matches(ctx, l, f, v)
+		if matches {
+			summary := l.summary()
+			item, shows = &summary, v.told("")
+		}
 		return err
 	})
-	return item, matches, err
+	return item, shows, err
 }
 
 // useListed opens the instance of a row that a list read. A row whose instance
@@ -319,48 +348,37 @@ func (e *Engine) useListed(ctx context.Context, c Caller, id store.ID, f func(*L
 	return err
 }
 
-// matches compares an instance with the value it was found by.
-func (e *Engine) matches(ctx context.Context, l *Live, f InstanceFilter) (bool, error) {
+// matches compares an instance with the value it was found by, if a lens shows that.
+func (e *Engine) matches(ctx context.Context, l *Live, f InstanceFilter, v *lens) (bool, error) {
 	switch {
 	case f.Field != "":
 		value, ok := l.state.Field(f.Field)
-		return ok && canon.Equal(value, canon.String(f.Value)), nil
+		return ok && canon.Equal(value, canon.String(f.Value)) && v.look(f.Field, l.state.Label(f.Field).Sensitive()), nil
 	case f.BusinessKey != "":
 		key, err := e.readField(ctx, &l.object, businessKeyField)
-		return key != nil && canon.Equal(key, canon.String(f.BusinessKey)), err
+		return key != nil && canon.Equal(key, canon.String(f.BusinessKey)) && v.look(businessKeyField, true), err
 	}
 	return true, nil
 }
 
-// Instance returns an instance with all its data.
+// Instance returns an instance with all of its data that the caller may see.
 func (e *Engine) Instance(ctx context.Context, c Caller, id string) (api.Instance, error) {
 	var result api.Instance
 	var told shown
 	err := e.use(ctx, c, access.ReadInstance, id, func(l *Live) error {
+		v := e.lens(c, l, l.resource())
 		var err error
-		result, err = e.detail(ctx, l)
-		told = l.shownBy(result)
+		result, err = e.detail(ctx, l, v)
+		told = v.told("")
 		return err
 	})
 	if err == nil {
-		err = e.tellShown(ctx, c, "data.shown", "user", told)
+		err = e.tellShown(ctx, c, dataShown, "user", told)
 	}
 	if err != nil {
 		return api.Instance{}, err
 	}
 	return result, nil
-}
-
-// shownBy says what a description of the instance shows.
-func (l *Live) shownBy(item api.Instance) shown {
-	s := shown{object: l.id, paths: namesOf(l.state.Variables(), item.Erased)}
-	if item.BusinessKey != "" {
-		s.paths = append(s.paths, businessKeyField)
-	}
-	for _, f := range item.Files {
-		s.paths = append(s.paths, heldPrefix+f.File)
-	}
-	return s
 }
 
 // use opens an instance by the id that a caller gave, and decides.
@@ -423,23 +441,24 @@ func timeOrNil(t time.Time) *time.Time {
 	return &t
 }
 
-func (e *Engine) detail(ctx context.Context, l *Live) (api.Instance, error) {
+func (e *Engine) detail(ctx context.Context, l *Live, v *lens) (api.Instance, error) {
 	if err := e.checkRows(ctx, l); err != nil {
 		return api.Instance{}, err
 	}
 	item := l.summary()
 	item.Seq = l.head.seq
-	item.Variables = canon.EncodeJSON(l.state.Variables())
+	item.Variables = canon.EncodeJSON(l.state.Variables(v.see))
 	item.Waiting = l.waiting()
-	item.Fields, item.Erased = l.fieldInfos(), l.head.erased()
+	item.Fields, item.Erased = l.fieldInfos(v), v.named(l.head.erased())
 	var err error
-	if item.Files, err = e.fileInfos(ctx, l); err != nil {
+	if item.Files, err = e.fileInfos(ctx, l, v); err != nil {
 		return api.Instance{}, err
 	}
 	key, err := e.readField(ctx, &l.object, businessKeyField)
-	if text, ok := key.(canon.String); ok {
+	if text, ok := key.(canon.String); ok && v.look(businessKeyField, true) {
 		item.BusinessKey = string(text)
 	}
+	item.Masked = v.mask()
 	return item, err
 }
 
@@ -476,10 +495,10 @@ func (l *Live) waiting() []api.Waiting {
 	return list
 }
 
-func (l *Live) fieldInfos() []api.FieldInfo {
+func (l *Live) fieldInfos(v *lens) []api.FieldInfo {
 	infos := make([]api.FieldInfo, 0, len(l.head.fields))
 	for _, f := range l.head.fields {
-		if strings.HasPrefix(f.path, heldPrefix) { // listed as a file
+		if strings.HasPrefix(f.path, heldPrefix) || !v.names(f.path) { // the first are listed as files
 			continue
 		}
 		label := l.state.Label(f.path)
@@ -519,6 +538,7 @@ func (e *Engine) happen(ctx context.Context, c Caller, id string, decide func(*L
 	h.actor, h.again = actorOf(c), again
 	var done api.Receipt
 	err = e.useAs(ctx, c, id, decide, func(l *Live) error {
+		h.through = e.lens(c, l, l.resource())
 		done, err = e.deliver(ctx, l, h)
 		return err
 	})

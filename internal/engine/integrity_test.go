@@ -431,3 +431,115 @@ func TestAChangeThatIsMadeAgainIsToldAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatTheLogCannotBeToldOfHoldsNoCheckUp keeps leaves from being written while the
+// server finds something: the check goes on, and the log is told when it can be, once.
+func TestWhatTheLogCannotBeToldOfHoldsNoCheckUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes in which the server checks itself")
+	}
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprint("after a restart ", restart), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				env := testenv.New(t, func(c *node.Config) {
+					c.CheckRate = 1000
+					c.Log = slog.New(slog.NewTextHandler(&log, nil))
+				})
+				env.Deploy("all.bpmn", everything)
+				env.Start("everything", `{"note": "a"}`)
+				time.Sleep(2 * time.Minute)
+				noLeaves(t, env)
+				execRaw(t, env, `UPDATE tasks SET assignee = 'mallory'`)
+				began := time.Now()
+				time.Sleep(2 * time.Minute)
+				db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+				defer db.Close()
+				now := env.Node.CheckStatus(identity.MainTenant)
+				if n := findings(t, env); n != 1 || now.Last == nil || now.Last.Began.Before(began) || len(now.Last.Findings) != 1 {
+					t.Errorf("the log cannot be told: %v findings, and the last check is %+v", n, now.Last)
+				}
+				if restart {
+					env.Restart(func() { leavesAgain(t, env) })
+				} else {
+					leavesAgain(t, env)
+				}
+				time.Sleep(2 * time.Minute)
+				if n, told := findings(t, env), strings.Count(log.String(), "is not what its log says"); n != 1 || alarms(t, env) != 1 || told != 1 {
+					t.Errorf("%v findings, %d alarms, told %d times in the server's log, want 1 of each", n, alarms(t, env), told)
+				}
+			})
+		})
+	}
+}
+
+// TestATenantThatCannotBeCheckedHoldsNoOtherUp has the key service of one tenant away, so
+// that not even what was kept of its checks can be read.
+func TestATenantThatCannotBeCheckedHoldsNoOtherUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two tenants, and minutes in which the server checks itself")
+	}
+	neighbors(t, true, func(t *testing.T, n *neighborhood) {
+		checked := func() float64 { return figure(t, n.Env, "underseal_integrity_checked_timestamp_seconds") }
+		n.Start("classified", somebody)
+		n.Restart(func() { n.Config.CheckRate = 1000 })
+		time.Sleep(2 * time.Minute)
+		if checked() == 0 || findings(t, n.Env) != 0 {
+			t.Fatalf("checked at %v, with %v findings", checked(), findings(t, n.Env))
+		}
+		for _, restart := range []bool{false, true} { // while the server runs, and before it starts
+			n.elsewheres.Deny()
+			if restart {
+				n.Restart(nil)
+			}
+			time.Sleep(15 * time.Minute) // no key is remembered for so long
+			execRaw(t, n.Env, `UPDATE instances SET process = 'another' WHERE tenant = 'main'`)
+			time.Sleep(2 * time.Minute)
+			if found := findings(t, n.Env); found == 0 {
+				t.Errorf("restarted %v: what was done to another tenant is not found", restart)
+			}
+			execRaw(t, n.Env, `UPDATE instances SET process = 'classified' WHERE tenant = 'main'`)
+			n.elsewheres.Restore()
+			time.Sleep(5 * time.Minute)
+			execRaw(t, n.Env, `UPDATE instances SET process = 'another' WHERE tenant = 'elsewhere'`)
+			time.Sleep(2 * time.Minute)
+			if found := findings(t, n.Env); found == 0 {
+				t.Errorf("restarted %v: what was done to the tenant is not found when it can be checked again", restart)
+			}
+			execRaw(t, n.Env, `UPDATE instances SET process = CASE WHEN object = (SELECT instance FROM timers) THEN 'timed' ELSE 'classified' END WHERE tenant = 'elsewhere'`)
+			time.Sleep(2 * time.Minute)
+		}
+	})
+}
+
+// TestAServerWorksBesideRowsThatNoneOfOursCanBe puts rows of jobs and timers where none of
+// ours can be: the others' work goes on, and the check names them.
+func TestAServerWorksBesideRowsThatNoneOfOursCanBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		env.Deploy("t.bpmn", withTimer)
+		instances := []string{env.Start("timed", `{}`), env.Start("timed", `{}`)}
+		env.Restart(func() {
+			execRaw(t, env, `PRAGMA ignore_check_constraints = ON;
+				INSERT INTO jobs SELECT tenant, x'010203', id, element, process, type, retries, not_before, failed, created FROM jobs LIMIT 1;
+				INSERT INTO jobs SELECT tenant, zeroblob(16), -1, element, process, type, retries, not_before, 7, created FROM jobs LIMIT 1;
+				INSERT INTO jobs SELECT '', instance, id, element, process, type, retries, not_before, failed, created FROM jobs WHERE id > 0 AND length(instance) = 16 ORDER BY instance DESC LIMIT 1;
+				INSERT INTO timers SELECT tenant, x'010203', id, element, due FROM timers LIMIT 1;
+				INSERT INTO timers SELECT tenant, zeroblob(16), -1, element, due FROM timers LIMIT 1`)
+		})
+		env.Work("work", `{}`) // of one; the other's timer is due in two hours
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		for _, id := range instances {
+			if i := env.Instance(id); i.Status != "completed" {
+				t.Errorf("instance %s is %s", id, i.Status)
+			}
+		}
+		found := checkedWhole(t, env).Findings
+		for _, table := range []string{"jobs", "timers"} {
+			if !slices.ContainsFunc(found, func(f api.IntegrityFinding) bool { return f.Where == table }) {
+				t.Errorf("found %+v, want rows of %s", found, table)
+			}
+		}
+	})
+}

@@ -36,26 +36,28 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 	if take.Lease == 0 {
 		take.Lease = defaultLease
 	}
-	jobs := api.Jobs{Items: []api.Job{}}
-	var told []shown
-	var given []access.Resource
+	var given []offered
 	err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
-		job, shows, err := l.offer(e.deployment, lease)
+		job, err := e.offer(c, l, lease)
 		if err == nil {
-			jobs.Items, told, given = append(jobs.Items, job), append(told, shows), append(given, l.jobResource(lease.Job))
+			given = append(given, job)
 		}
 		return err
 	})
 	if err != nil {
 		return api.Jobs{}, err
 	}
-	if err := e.stillWorks(ctx, c, given); err != nil {
-		e.endLeases(ctx, c.Scope)
+	if given, err = e.stillWorks(ctx, c, given); err != nil {
 		return api.Jobs{}, err
+	}
+	jobs := api.Jobs{Items: []api.Job{}}
+	var told []shown
+	for _, g := range given {
+		jobs.Items, told = append(jobs.Items, g.job), append(told, g.shows)
 	}
 	// Jobs that cannot be told of are the worker's all the same, until the lease
 	// ends: as if the answer had been lost on its way.
-	if err := e.tellShown(ctx, c, "data.shown", "worker", told...); err != nil {
+	if err := e.tellShown(ctx, c, dataShown, "worker", told...); err != nil {
 		return api.Jobs{}, err
 	}
 	return jobs, nil
@@ -78,16 +80,6 @@ func (e *Engine) mayWork(c Caller) func(JobPlace) bool {
 	}
 }
 
-// mayAll decides about all that somebody is to be given.
-func (e *Engine) mayAll(ctx context.Context, c Caller, action access.Action, all []access.Resource) error {
-	for _, on := range all {
-		if !e.sees(c, action, on) {
-			return e.refuse(ctx, c, action, string(on.Kind), on.ID)
-		}
-	}
-	return e.admitted(c.Scope)
-}
-
 // jobResource returns what decisions know of a job; of one that is closed, nothing but its
 // process.
 func (l *Live) jobResource(n uint64) access.Resource {
@@ -95,14 +87,41 @@ func (l *Live) jobResource(n uint64) access.Resource {
 	return access.Resource{Kind: access.Job, ID: refText(l.id, n), Tenant: l.scope.Tenant(), Process: l.head.process, Element: job.Element}
 }
 
+// offered is a job that is a worker's, and what it shows.
+type offered struct {
+	job   api.Job
+	shows shown
+	on    access.Resource
+}
+
 // stillWorks decides again, when jobs are a worker's, whether they may be: what the
-// worker may could have changed since the call began.
-func (e *Engine) stillWorks(ctx context.Context, c Caller, given []access.Resource) error {
-	c, err := e.again(ctx, c)
-	if err != nil {
-		return err
+// worker may could have changed since the call began. It returns those that still may be;
+// the others are offered anew. An error: none may.
+func (e *Engine) stillWorks(ctx context.Context, c Caller, given []offered) (kept []offered, err error) {
+	defer func() {
+		if len(kept) < len(given) {
+			e.endLeases(ctx, c.Scope)
+		}
+	}()
+	now, err := e.again(ctx, c)
+	if err == nil {
+		err = e.admitted(c.Scope)
 	}
-	return e.mayAll(ctx, c, access.WorkJobs, given)
+	if err != nil {
+		return nil, err
+	}
+	var refused error
+	for _, g := range given {
+		if e.sees(now, access.WorkJobs, g.on) {
+			kept = append(kept, g)
+			continue
+		}
+		refused = e.refuse(ctx, now, access.WorkJobs, string(g.on.Kind), g.on.ID)
+	}
+	if len(kept) > 0 {
+		refused = nil
+	}
+	return kept, refused
 }
 
 // endLeases offers those jobs of a tenant anew that somebody holds who may not work them
@@ -119,22 +138,22 @@ func (e *Engine) endLeases(ctx context.Context, scope store.Scope) {
 }
 
 // offer shows a leased job to its worker.
-func (l *Live) offer(deployment string, lease Lease) (api.Job, shown, error) {
+func (e *Engine) offer(c Caller, l *Live, lease Lease) (offered, error) {
 	job, ok := l.state.Job(lease.Job)
 	if !ok {
-		return api.Job{}, shown{}, noSuch("job", refText(l.id, lease.Job))
+		return offered{}, noSuch("job", refText(l.id, lease.Job))
 	}
-	variables, err := l.state.JobVariables(lease.Job)
+	v := e.jobLens(c, l, job)
+	variables, err := l.state.JobVariables(lease.Job, v.see)
 	if err != nil {
-		return api.Job{}, shown{}, err
+		return offered{}, err
 	}
-	shows := shown{object: l.id, element: job.Element, paths: namesOf(variables, l.head.erased())}
-	return api.Job{
+	return offered{api.Job{
 		ID: refText(l.id, lease.Job), Lease: lease.Token, Instance: textID(l.id), Process: l.head.process,
-		Version: l.head.version, Model: l.head.model, Deployment: deployment, Tenant: l.scope.Tenant(),
+		Version: l.head.version, Model: l.head.model, Deployment: e.deployment, Tenant: l.scope.Tenant(),
 		Element: job.Element, Type: job.Type, Retries: job.Retries, Deadline: lease.Deadline,
-		Headers: l.headers(job.Element), Variables: canon.EncodeJSON(variables),
-	}, shows, nil
+		Headers: l.headers(job.Element), Variables: canon.EncodeJSON(variables), Masked: v.mask(),
+	}, v.told(job.Element), l.jobResource(lease.Job)}, nil
 }
 
 func (l *Live) headers(element string) map[string]string {
@@ -197,11 +216,14 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 	if err != nil {
 		return api.Lease{}, err
 	}
-	until := e.moment().Add(time.Duration(r.LeaseMS) * time.Millisecond)
+	until := Take{By: c, Lease: time.Duration(r.LeaseMS) * time.Millisecond}.Until(e.moment())
+	var extended []offered
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
-		if !e.sees(c, access.WorkJobs, l.jobResource(ref.Job)) {
+		on := l.jobResource(ref.Job)
+		if !e.sees(c, access.WorkJobs, on) {
 			return noSuch("job", id)
 		}
+		extended = []offered{{on: on}}
 		if _, waits := l.state.Job(ref.Job); !waits {
 			return l.withState(fault.New(fault.Conflict, "job %s does not wait any more", id).WithCode("job_closed"))
 		}
@@ -209,6 +231,9 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 	})
 	if fault.Is(err, fault.NotFound) {
 		err = noSuch("job", id)
+	}
+	if err == nil {
+		_, err = e.stillWorks(ctx, c, extended)
 	}
 	return api.Lease{Deadline: until}, err
 }
@@ -241,7 +266,8 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report
 			e.signers.changing.RLock()
 			defer e.signers.changing.RUnlock()
 		}
-		if _, waits := l.state.Job(ref.Job); waits {
+		if job, waits := l.state.Job(ref.Job); waits {
+			h.through = e.jobLens(c, l, job)
 			if h.signed, err = e.checkReport(ctx, c, l, ref, said); err != nil {
 				earlier, found, again := e.repeated(ctx, c.Scope, again)
 				if done = earlier; found || again != nil {

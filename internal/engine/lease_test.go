@@ -2,11 +2,14 @@ package engine_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -42,6 +45,9 @@ func TestALeaseEndsWithTheRightToWork(t *testing.T) {
 		give func(*testenv.Env) error
 		take func(*testenv.Env, engine.Caller) error
 	}{
+		{"session ended", nil, func(env *testenv.Env, c engine.Caller) error {
+			return second(env.Engine.RevokeSession(t.Context(), env.Ann, c.Key))
+		}},
 		{"disabled", nil, func(env *testenv.Env, c engine.Caller) error {
 			return second(env.Engine.DisableUser(t.Context(), env.Ann, c.Principal, api.ReasonRequest{}, ""))
 		}},
@@ -74,6 +80,9 @@ func TestALeaseEndsWithTheRightToWork(t *testing.T) {
 				}
 			}
 			worker, other := env.SignIn(key), env.Person("other", "Executor")
+			if way.name == "session ended" {
+				worker = by(t, env, begun(t, env, worker))
+			}
 			env.Start("everything", `{}`)
 			env.Start("everything", `{}`)
 			take := func(c engine.Caller) []api.Job {
@@ -109,6 +118,94 @@ func TestALeaseEndsWithTheRightToWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+func begun(t *testing.T, env *testenv.Env, c engine.Caller) api.NewSession {
+	t.Helper()
+	s, err := engine.BeginSession(t.Context(), env.Engine, c, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestALeaseEndsWithTheCredential at the latest, also when it is extended.
+func TestALeaseEndsWithTheCredential(t *testing.T) {
+	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	soon := clock.Add(10 * time.Minute)
+	env := testenv.New(t, func(c *node.Config) {
+		c.Now = func() time.Time { return clock }
+		c.SessionIdle = 20 * time.Minute
+	})
+	env.Deploy("all.bpmn", everything)
+	worker := env.Person("worker", "Executor")
+	key, err := env.Engine.CreateAPIKey(t.Context(), env.Ann, api.APIKeyRequest{User: "worker", Expires: &soon}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		by   engine.Caller
+		want time.Time
+	}{
+		{"a key without end", worker, clock.Add(time.Hour)},
+		{"a key that ends", env.SignIn(key.Text), soon},
+		{"a session", by(t, env, begun(t, env, worker)), clock.Add(20 * time.Minute)},
+	} {
+		env.Start("everything", `{}`)
+		jobs, err := env.Engine.ActivateJobs(t.Context(), c.by, api.ActivateRequest{Type: "work", Worker: "w", LeaseMS: 3_600_000})
+		if err != nil || len(jobs.Items) != 1 || !jobs.Items[0].Deadline.Equal(c.want) {
+			t.Fatalf("by %s, the jobs are %+v, %v, want one until %s", c.name, jobs.Items, err, c.want)
+		}
+		more, err := env.Engine.ExtendJob(t.Context(), c.by, jobs.Items[0].ID, api.ExtendJobRequest{Lease: jobs.Items[0].Lease, LeaseMS: 3_600_000})
+		if err != nil || !more.Deadline.Equal(c.want) {
+			t.Errorf("extended by %s, it is until %s, %v, want %s", c.name, more.Deadline, err, c.want)
+		}
+	}
+}
+
+// TestWhatMayNotBeAWorkersIsNot while the rest of what they took is: a grant ended when
+// the call had begun.
+func TestWhatMayNotBeAWorkersIsNot(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	env.Deploy("all.bpmn", everything)
+	env.Deploy("other.bpmn", strings.NewReplacer(`process id="everything"`, `process id="other"`).Replace(everything))
+	key := env.PersonsKey("worker")
+	ended := give(t, env, api.GrantRequest{User: "worker", Right: "work", Process: "everything"})
+	give(t, env, api.GrantRequest{User: "worker", Right: "work", Process: "other"})
+	worker := env.SignIn(key)
+	env.Start("everything", `{}`)
+	env.Start("other", `{}`)
+	if _, err := e.RevokeGrant(ctx, env.Ann, ended.ID, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := e.ActivateJobs(ctx, worker, api.ActivateRequest{Type: "work", Worker: "w", Max: 2})
+	if err != nil || len(jobs.Items) != 1 || jobs.Items[0].Process != "other" {
+		t.Fatalf("the worker gets %+v, %v, want the other process's job", jobs.Items, err)
+	}
+	if job := env.Job("work"); job.Process != "everything" {
+		t.Errorf("others get %+v, want the job that was refused", job)
+	}
+	if _, err := e.CompleteJob(ctx, worker, jobs.Items[0].ID, api.CompleteJobRequest{Lease: jobs.Items[0].Lease}, ""); err != nil {
+		t.Errorf("the worker's job: %v", err)
+	}
+}
+
+// TestALeaseIsNotExtendedByWhoMayNoMore who has its text still.
+func TestALeaseIsNotExtendedByWhoMayNoMore(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("all.bpmn", everything)
+	worker := env.Person("worker", "Executor")
+	env.Start("everything", `{}`)
+	job := env.Job("work")
+	if _, err := env.Engine.TakeUserRole(t.Context(), env.Ann, "worker", api.RoleRequest{Role: "Executor"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.ExtendJob(t.Context(), worker, job.ID, api.ExtendJobRequest{Lease: job.Lease, LeaseMS: 3_600_000}); !fault.Is(err, fault.Denied) {
+		t.Errorf("extended by who may not work any more: %v, want Denied", err)
+	}
+	env.Job("work")
 }
 
 // TestWhoIsGoneWhenAJobIsTheirsGetsNone: their key was revoked when the call had begun.

@@ -24,7 +24,7 @@ func TestServersOnPostgresShareLimits(t *testing.T) {
 		Rates: limit.Rates{User: limit.Rate{Calls: 50, Per: time.Hour}},
 		Now:   func() time.Time { return now }, Share: env.Engine.SharedLimits(),
 	}
-	ann := limit.Call{Tenant: "main", Principal: "ann-who-calls"}
+	ann := limit.Call{Tenant: "main", Principal: "ann-who-calls", Person: true}
 	first, second, third := limit.New(config), limit.New(config), limit.New(config)
 	for range 9 {
 		if got := first.Admit(ann); got.Wait > 0 {

@@ -99,17 +99,5 @@ func (e *Engine) UnlinkUser(ctx context.Context, c Caller, name string, r api.Un
 
 func (e *Engine) changeLinks(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(Caller, *principal, *amendment) error) (api.User, error) {
 	may := func(c Caller) error { return e.may(ctx, c, action, "apikey", ch.name) }
-	p, err := e.changePrincipal(ctx, c, ch, may, func(c Caller) (*principal, amendment, error) {
-		p, err := e.namedPrincipal(ctx, c.Scope, ch.name)
-		if err != nil {
-			return nil, amendment{}, err
-		}
-		a := amendment{kind: kind}
-		err = edit(c, p, &a)
-		return p, a, err
-	})
-	if err != nil {
-		return api.User{}, err
-	}
-	return p.wire(), nil
+	return e.changeUserAs(ctx, c, ch, may, kind, edit)
 }

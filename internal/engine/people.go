@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
@@ -45,54 +45,47 @@ type (
 // people is what is known of who may sign in, and as whom. It is read once and again
 // after each change, which happens here only: one server writes.
 type people struct {
-	mu       sync.RWMutex // guards what follows and what is in it
-	changing map[string]*sync.RWMutex
-	tenant   map[string]*acquaintances
-	rules    map[string]*identity.Rules // by tenant
+	// changing is held for writing while one of a tenant's dossiers changes, and for
+	// reading while one is read to be known. So nothing is known that has changed.
+	changing locks
+
+	mu     sync.RWMutex // guards what follows and what is in it
+	tenant map[string]*acquaintances
+	rules  map[string]*identity.Rules // by tenant
 
 	used  uses
 	seats seats
 }
 
 // acquaintances are the principals of a tenant that are known, and the credentials that
-// led to them.
+// led to them, which need not lead to them any more.
 type acquaintances struct {
-	byName  map[string]*identity.Known
-	byToken map[[32]byte]*identity.Known
+	byName  map[string]acquaintance
+	byToken map[[32]byte]string // their names
 }
 
-// lock returns the lock of a tenant. It is held for writing while one of the tenant's
-// dossiers changes, and for reading while one is read to be known. So nothing is known
-// that has changed, and no tenant waits for another.
-func (p *people) lock(scope store.Scope) *sync.RWMutex {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	lock := p.changing[scope.Tenant()]
-	if lock == nil {
-		if p.changing == nil {
-			p.changing = map[string]*sync.RWMutex{}
-		}
-		lock = &sync.RWMutex{}
-		p.changing[scope.Tenant()] = lock
-	}
-	return lock
+// acquaintance is a principal that is known, with the objects that this comes from.
+type acquaintance struct {
+	known  *identity.Known
+	object store.ID
+	groups []store.ID
 }
 
 // change has the dossiers of a tenant be changed by nobody else until unlock is called,
-// nor those of the tenant that the caller is of. That one is locked first: it is main
-// whenever it is another one, so that nobody waits in a circle.
+// nor those of the tenant that the caller is of, if it is another one: then it is main.
+// Main is locked last, always: nobody waits in a circle, and main's people do not wait for
+// those of another tenant.
 func (p *people) change(home, scope store.Scope) (unlock func()) {
-	lock := p.lock(scope)
+	lock := p.changing.of(scope)
+	lock.Lock()
 	if home == scope {
-		lock.Lock()
 		return lock.Unlock
 	}
-	outer := p.lock(home)
-	outer.RLock()
-	lock.Lock()
+	main := p.changing.of(home)
+	main.RLock()
 	return func() {
+		main.RUnlock()
 		lock.Unlock()
-		outer.RUnlock()
 	}
 }
 
@@ -104,7 +97,7 @@ func (p *people) named(scope store.Scope, name string) *identity.Known {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if a := p.tenant[scope.Tenant()]; a != nil {
-		return a.byName[name]
+		return a.byName[name].known
 	}
 	return nil
 }
@@ -113,13 +106,14 @@ func (p *people) bearer(scope store.Scope, token [32]byte) *identity.Known {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if a := p.tenant[scope.Tenant()]; a != nil {
-		return a.byToken[token]
+		return a.byName[a.byToken[token]].known
 	}
 	return nil
 }
 
-// remember takes a principal in. The caller holds the tenant's lock.
-func (p *people) remember(scope store.Scope, name string, token *[32]byte, k *identity.Known) {
+// remember takes a principal in, to whom a token led (nil: none). The caller holds the
+// tenant's lock.
+func (p *people) remember(scope store.Scope, k acquaintance, token *[32]byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a := p.tenant[scope.Tenant()]
@@ -127,20 +121,31 @@ func (p *people) remember(scope store.Scope, name string, token *[32]byte, k *id
 		if p.tenant == nil {
 			p.tenant = map[string]*acquaintances{}
 		}
-		a = &acquaintances{map[string]*identity.Known{}, map[[32]byte]*identity.Known{}}
+		a = &acquaintances{map[string]acquaintance{}, map[[32]byte]string{}}
 		p.tenant[scope.Tenant()] = a
 	}
+	name := k.known.Who().Name
 	a.byName[name] = k
 	if token != nil {
-		a.byToken[*token] = k
+		a.byToken[*token] = name
 	}
 }
 
-func (p *people) forget(scope store.Scope) {
+// forget forgets whom a change of a dossier concerns: of a tenant, everybody.
+func (p *people) forget(d *dossier) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.tenant, scope.Tenant())
-	delete(p.rules, scope.Tenant())
+	if d.kind == store.Tenant {
+		delete(p.tenant, d.scope.Tenant())
+		delete(p.rules, d.scope.Tenant())
+		return
+	}
+	a := p.tenant[d.scope.Tenant()]
+	if a == nil {
+		return
+	}
+	maps.DeleteFunc(a.byName, func(_ string, k acquaintance) bool { return k.object == d.id || slices.Contains(k.groups, d.id) })
+	maps.DeleteFunc(a.byToken, func(_ [32]byte, name string) bool { _, known := a.byName[name]; return !known })
 }
 
 // dossierID returns the id of a dossier, which follows from its name.
@@ -249,11 +254,12 @@ func (e *Engine) anyGroup(ctx context.Context, scope store.Scope, name string) (
 }
 
 // know returns a principal with the groups and the tenant that it is in.
-func (e *Engine) know(ctx context.Context, p *principal) (*identity.Known, error) {
+func (e *Engine) know(ctx context.Context, p *principal) (acquaintance, error) {
 	rules, err := e.rulesOf(ctx, p.scope)
 	if err != nil {
-		return nil, err
+		return acquaintance{}, err
 	}
+	a := acquaintance{object: p.id}
 	var groups []identity.Group
 	for _, name := range p.Groups {
 		g, err := e.anyGroup(ctx, p.scope, name)
@@ -261,11 +267,12 @@ func (e *Engine) know(ctx context.Context, p *principal) (*identity.Known, error
 			err = p.tampered("is in a group that is not there")
 		}
 		if err != nil {
-			return nil, err
+			return acquaintance{}, err
 		}
-		groups = append(groups, g.Group)
+		groups, a.groups = append(groups, g.Group), append(a.groups, g.id)
 	}
-	return identity.NewKnown(p.scope, rules, p.Principal, groups), nil
+	a.known = identity.NewKnown(p.scope, rules, p.Principal, groups)
+	return a, nil
 }
 
 // knownBearer returns to whom a credential leads. NotFound when to nobody.
@@ -273,7 +280,7 @@ func (e *Engine) knownBearer(ctx context.Context, scope store.Scope, token [32]b
 	if k := e.people.bearer(scope, token); k != nil {
 		return k, nil
 	}
-	lock := e.people.lock(scope)
+	lock := e.people.changing.of(scope)
 	lock.RLock()
 	defer lock.RUnlock()
 	row, err := e.store.Credential(ctx, scope, token)
@@ -286,9 +293,9 @@ func (e *Engine) knownBearer(ctx context.Context, scope store.Scope, token [32]b
 	}
 	k, err := e.know(ctx, p)
 	if err == nil {
-		e.people.remember(scope, p.Name, &token, k)
+		e.people.remember(scope, k, &token)
 	}
-	return k, err
+	return k.known, err
 }
 
 // knownPrincipal returns a principal by name. NotFound when there is none.
@@ -296,7 +303,7 @@ func (e *Engine) knownPrincipal(ctx context.Context, scope store.Scope, name str
 	if k := e.people.named(scope, name); k != nil {
 		return k, nil
 	}
-	lock := e.people.lock(scope)
+	lock := e.people.changing.of(scope)
 	lock.RLock()
 	defer lock.RUnlock()
 	return e.presentPrincipal(ctx, scope, name)
@@ -313,9 +320,9 @@ func (e *Engine) presentPrincipal(ctx context.Context, scope store.Scope, name s
 	}
 	k, err := e.know(ctx, p)
 	if err == nil {
-		e.people.remember(scope, name, nil, k)
+		e.people.remember(scope, k, nil)
 	}
-	return k, err
+	return k.known, err
 }
 
 // recognize admits the bearer of an API key or of a session's text. Whatever is wrong
@@ -358,7 +365,7 @@ func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
 	if k := e.people.named(c.Scope, c.Principal); k != nil && c.Session == nil {
 		return k.Again(c, e.moment())
 	}
-	lock := e.people.lock(c.Scope)
+	lock := e.people.changing.of(c.Scope)
 	lock.RLock()
 	defer lock.RUnlock()
 	return e.present(ctx, c)
@@ -367,13 +374,14 @@ func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
 // present is again for who holds the lock of the caller's tenant.
 func (e *Engine) present(ctx context.Context, c Caller) (Caller, error) {
 	if c.Session != nil {
-		_, err := e.session(ctx, c.Scope, c.Session.Token)
+		s, err := e.session(ctx, c.Scope, c.Session.Token)
 		if fault.Is(err, fault.NotFound) {
 			err = identity.Unauthenticated()
 		}
 		if err != nil {
 			return Caller{}, err
 		}
+		c.Session = &s // as it is now: it may have been used meanwhile
 	}
 	known, err := e.presentPrincipal(ctx, c.Scope, c.Principal)
 	if fault.Is(err, fault.NotFound) {
@@ -394,6 +402,13 @@ type amendment struct {
 	given, ended [][32]byte       // tokens of credentials
 	facts        []fieldWrite     // about the step
 	files        []store.Resource // that it names
+	signers      []signerChange   // durable with it
+}
+
+// signerChange is a step of a signer that comes with one of a dossier.
+type signerChange struct {
+	signer *signer
+	step   signerStep
 }
 
 // amender is who changes dossiers, and why.
@@ -407,19 +422,34 @@ type amender struct {
 // amend makes steps of a tenant's dossiers durable, all or none. The caller holds the
 // tenant's lock for writing.
 func (e *Engine) amend(ctx context.Context, scope store.Scope, by amender, all ...amendment) error {
-	defer e.people.forget(scope)
+	for _, a := range all {
+		defer e.people.forget(a.of)
+	}
+	if slices.ContainsFunc(all, func(a amendment) bool { return len(a.signers) > 0 }) {
+		e.signers.changing.Lock()
+		defer e.signers.changing.Unlock()
+		defer e.forgetSigners(scope)
+	}
 	at := e.moment()
 	shard, leave, err := e.enterShard(ctx, scope, at)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	sets := make([]*store.WriteSet, len(all))
-	for i, a := range all {
-		if sets[i], err = e.amended(ctx, by, a, shard, at); err != nil {
+	var sets []*store.WriteSet
+	for _, a := range all {
+		set, err := e.amended(ctx, by, a, shard, at)
+		if err != nil {
 			return err
 		}
+		sets = append(sets, set)
 		by.again = nil
+		for _, s := range a.signers {
+			if set, err = e.amendedSigner(ctx, by, a, s, shard, at); err != nil {
+				return err
+			}
+			sets = append(sets, set)
+		}
 	}
 	if err := e.durable("commit " + all[0].kind); err != nil {
 		return err
@@ -450,6 +480,16 @@ func (e *Engine) amended(ctx context.Context, by amender, a amendment, shard str
 	}
 	set.Credentials, set.Ended, set.Resources = a.given, a.ended, a.files
 	return set, nil
+}
+
+// amendedSigner is the step of a signer that comes with an amendment. The caller holds
+// signers.changing.
+func (e *Engine) amendedSigner(ctx context.Context, by amender, a amendment, s signerChange, shard string, at time.Time) (*store.WriteSet, error) {
+	if err := e.unused(ctx, s.signer.scope, s.step.key); err != nil {
+		return nil, err
+	}
+	s.step.act, s.step.actor, s.step.reason = cmp.Or(a.act, by.act), by.actor, by.reason
+	return e.signerSet(ctx, s.signer, s.step, shard, at)
 }
 
 // everyPrincipal opens all principals of a tenant, of which none may be gone.
@@ -524,36 +564,4 @@ func (e *Engine) requireListed(scope store.Scope, pins []store.Pin, ids []store.
 		}
 	}
 	return nil
-}
-
-// requireAdministrator refuses a change after which nobody could take it back, for want
-// of somebody with the role or with a key whom the tenant's own policies let. changed
-// and regrouped are what is to be of one principal, and of one group; nil: no such.
-func (e *Engine) requireAdministrator(ctx context.Context, scope store.Scope, changed *identity.Principal, regrouped *identity.Group) error {
-	all, groups, err := e.everybody(ctx, scope)
-	if err != nil {
-		return err
-	}
-	rules, err := e.rulesOf(ctx, scope)
-	if err != nil {
-		return err
-	}
-	for i := range groups {
-		if regrouped != nil && regrouped.Name == groups[i].Name {
-			groups[i] = *regrouped
-		}
-	}
-	now := e.moment()
-	for _, p := range all {
-		said := &p.Principal
-		if changed != nil && changed.Name == said.Name {
-			said = changed
-		}
-		who := identity.NewKnown(scope, rules, *said, membershipsOf(said, groups)).Who()
-		if said.SignsIn(now) && slices.Contains(who.Roles, access.Admin) && !rules.Policies.LocksOut([]*access.Effective{who.Effective()}, now) {
-			return nil
-		}
-	}
-	return fault.New(fault.Conflict, "nobody would be an administrator any more").WithCode("last_administrator").
-		WithHint("give somebody else the role Admin, or the last one another API key, first")
 }

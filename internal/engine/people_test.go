@@ -25,7 +25,7 @@ func unauthenticated(err error) bool {
 }
 
 func TestAuthenticate(t *testing.T) {
-	env, other := testenv.New(t, nil), testenv.New(t, nil)
+	env, other := testenv.New(t, nil), testenv.NewDeployment(t, nil)
 	good := env.Key()
 	flipped := []byte(good)
 	flipped[20] ^= 1
@@ -457,9 +457,58 @@ func newLink(t *testing.T, e *engine.Engine, tenant string) string {
 	return made.Link
 }
 
+// Whoever tries credentials does not see by the time which tenants there are: the same is
+// asked of the databases, which is seen by what is missing there.
+func TestWhoNamesNoTenantIsLookedForAsAnyOther(t *testing.T) {
+	at := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return at } })
+	ask := func(tenant string) (all [3]string) {
+		_, key := env.Engine.Authenticate(t.Context(), identity.APIKeyText.Generate(tenant), "192.0.2.1")
+		_, session := env.Engine.Authenticate(t.Context(), identity.SessionText.Generate(tenant), "192.0.2.1")
+		_, link := env.Engine.Setup(t.Context(), api.SetupRequest{Link: identity.LinkText.Generate(tenant)}, "192.0.2.1")
+		for i, err := range []error{key, session, link} {
+			if all[i] = fault.CodeOf(err); err == nil {
+				t.Fatalf("somebody is known by what nobody has, of %s", tenant)
+			}
+		}
+		return all
+	}
+	no := [3]string{"unauthenticated", "unauthenticated", "unauthenticated"}
+	for _, missing := range []struct {
+		file, table string
+		asked       [3]bool
+	}{
+		{"data.db", "", [3]bool{}}, {"keys.db", "tenant_keys", [3]bool{}},
+		{"data.db", "credentials", [3]bool{true, false, true}}, {"keys.db", "sessions", [3]bool{false, true, false}},
+	} {
+		rename := func(from, to string) {
+			db := openRaw(t, filepath.Join(env.Config.Data, missing.file))
+			defer db.Close()
+			if _, err := db.Exec(`ALTER TABLE ` + from + ` RENAME TO ` + to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if missing.table != "" {
+			rename(missing.table, "away")
+		}
+		there, none := ask("main"), ask("none")
+		if there != none {
+			t.Errorf("without the table %q: %q where there is a tenant, %q where there is none", missing.table, there, none)
+		}
+		for i, asked := range missing.asked {
+			if (there[i] != no[i]) != asked {
+				t.Errorf("without the table %q: %q", missing.table, there)
+			}
+		}
+		if missing.table != "" {
+			rename("away", missing.table)
+		}
+	}
+}
+
 // TestASetupLink counts once, only the newest of its tenant, and only on its server.
 func TestASetupLink(t *testing.T) {
-	env, other := testenv.New(t, nil), testenv.New(t, nil)
+	env, other := testenv.New(t, nil), testenv.NewDeployment(t, nil)
 	e := env.Engine
 	use := func(e *engine.Engine, link, name string) error {
 		_, err := e.Setup(t.Context(), api.SetupRequest{Link: link, Name: name}, "192.0.2.1")
@@ -505,7 +554,11 @@ func TestWhoHasTheFilesLetsSomebodyIntoACompany(t *testing.T) {
 	if _, err := e.Tenants(ctx, zoe); !fault.Is(err, fault.Denied) {
 		t.Errorf("a company's administrator as an operator: %v, want Denied", err)
 	}
-	if done, err = e.Setup(ctx, api.SetupRequest{Link: newLink(t, e, "acme"), Name: "ann"}, "192.0.2.1"); err != nil {
+	link := newLink(t, e, "acme")
+	if _, err := e.InviteAdministrator(ctx, env.Ann, "acme", api.ReasonRequest{}, ""); fault.CodeOf(err) != "tenant_set_up" {
+		t.Errorf("an Operator, while that link waits: %v, want tenant_set_up", err)
+	}
+	if done, err = e.Setup(ctx, api.SetupRequest{Link: link, Name: "ann"}, "192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Users(ctx, env.SignIn(done.Key.Text), engine.Page{}); err != nil {
@@ -597,6 +650,23 @@ func TestWhenAKeyWasUsedIsShown(t *testing.T) {
 	shown()
 }
 
+// moveCredential has the one row by which somebody is found lead to somebody else, by SQL.
+func moveCredential(t *testing.T, env *testenv.Env, from, to api.User) {
+	t.Helper()
+	hex := func(object string) string { return strings.ReplaceAll(object, "-", "") }
+	env.Restart(func() {
+		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+		defer db.Close()
+		result, err := db.Exec(`UPDATE credentials SET object = x'` + hex(to.Object) + `' WHERE object = x'` + hex(from.Object) + `'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := result.RowsAffected(); n != 1 {
+			t.Fatalf("%d rows changed, want one of %s", n, from.Name)
+		}
+	})
+}
+
 // TestACredentialThatIsMovedAdmitsNobody changes where credentials lead.
 func TestACredentialThatIsMovedAdmitsNobody(t *testing.T) {
 	env := testenv.New(t, nil)
@@ -609,18 +679,7 @@ func TestACredentialThatIsMovedAdmitsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hex := func(object string) string { return strings.ReplaceAll(object, "-", "") }
-	env.Restart(func() {
-		db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
-		defer db.Close()
-		result, err := db.Exec(`UPDATE credentials SET object = x'` + hex(ann.Object) + `' WHERE object = x'` + hex(bob.Object) + `'`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, _ := result.RowsAffected(); n != 1 {
-			t.Fatalf("%d rows changed, want Bob's", n)
-		}
-	})
+	moveCredential(t, env, bob, ann)
 	if err := signIn(t, env, key); !unauthenticated(err) {
 		t.Errorf("Bob's key, said to be Ann's: %v, want nobody known", err)
 	}

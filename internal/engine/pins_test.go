@@ -338,6 +338,11 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 		paths, ids = append(paths, strings.TrimPrefix(made.Path, "/log/")), append(ids, made.ID)
 	}
 	bobs, carols := env.PersonsKey("bob", "Viewer"), env.PersonsKey("carol", "Viewer")
+	setIssuer(t, env, "corp", api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal"})
+	link := api.LinkRequest{Issuer: "corp", Subject: "7"}
+	if _, err := env.Engine.LinkUser(t.Context(), env.Ann, "bob", link, ""); err != nil {
+		t.Fatal(err)
+	}
 	var old []byte
 	env.Restart(func() { old = readFile(t, filepath.Join(env.Config.Data, "data.db")) })
 	revoke(t, env, "scorer")
@@ -376,6 +381,12 @@ func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
 	}
 	if err := signIn(t, env, bobs); !unauthenticated(err) {
 		t.Errorf("a key that may have been revoked admits Bob again: %v", err)
+	}
+	if u, err := env.Engine.User(t.Context(), env.Ann, "bob"); err != nil || len(u.Identities) != 1 || u.Identities[0].Ended == nil {
+		t.Errorf("who may not be somebody of an issuer any more: %+v, %v, want that it has ended", u.Identities, err)
+	}
+	if _, err := env.Engine.LinkUser(t.Context(), env.Ann, "carol", link, ""); fault.CodeOf(err) != "linked_already" {
+		t.Errorf("Carol in his place: %v, want linked_already", err)
 	}
 	for i, want := range []bool{false, true} {
 		if _, err := env.Engine.LogFile(t.Context(), paths[i], "shards", ""); (err == nil) != want {

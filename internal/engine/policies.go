@@ -52,38 +52,18 @@ func (e *Engine) SetPolicies(ctx context.Context, c Caller, r api.PoliciesReques
 		return api.Policies{}, err
 	}
 	ch := change{c.Scope.Tenant(), "set-policies", idem, r, r.Reason, false}
-	t, err := e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, ch, may, func(_ Caller, t *tenant) (amendment, error) {
 		t.Policies = r.Text
 		rules, err := e.rules(t.Tenant)
 		if err != nil {
 			return amendment{}, err
 		}
-		return settingSet("policies"), e.requireSetters(ctx, t, rules)
+		return settingSet("policies"), e.requireSetters(ctx, c, rules)
 	})
 	if err != nil {
 		return api.Policies{}, err
 	}
 	return e.policiesOf(t)
-}
-
-// requireSetters refuses policies that would leave nobody who signs in and can set them.
-func (e *Engine) requireSetters(ctx context.Context, t *tenant, rules *identity.Rules) error {
-	all, groups, err := e.everybody(ctx, t.scope)
-	if err != nil {
-		return err
-	}
-	now := e.moment()
-	var who []*access.Effective
-	for _, p := range all {
-		if p.SignsIn(now) {
-			who = append(who, identity.NewKnown(t.scope, rules, p.Principal, membershipsOf(&p.Principal, groups)).Who().Effective())
-		}
-	}
-	if rules.Policies.LocksOut(who, now) {
-		return fault.New(fault.Conflict, "with these policies nobody could change them any more").WithCode("locked_out").
-			WithHint("let somebody with the role Admin do policy:read and policy:set")
-	}
-	return nil
 }
 
 // everybody opens all principals and groups of a tenant.
@@ -129,7 +109,7 @@ func (e *Engine) TestPolicies(ctx context.Context, c Caller, r api.PoliciesTestR
 	if err != nil {
 		return api.PoliciesTest{}, err
 	}
-	lock := e.people.lock(c.Scope)
+	lock := e.people.changing.of(c.Scope)
 	lock.RLock()
 	all, groups, err := e.everybody(ctx, c.Scope)
 	lock.RUnlock()

@@ -91,7 +91,10 @@ func (p *principal) wire() api.User {
 		u.Invited = &p.Invitation.Expires
 	}
 	for _, f := range p.Federated {
-		u.Identities = append(u.Identities, api.Identity{ID: f.ID, Issuer: f.Issuer, Subject: f.Subject, Made: f.Made})
+		u.Identities = append(u.Identities, api.Identity{ID: f.ID, Issuer: f.Issuer, Subject: f.Subject, Made: f.Made, Ended: optional(f.Ended)})
+	}
+	for i := range p.Passkeys {
+		u.Passkeys = append(u.Passkeys, wirePasskey(&p.Passkeys[i]))
 	}
 	return u
 }
@@ -193,24 +196,34 @@ func withdraw(l *identity.Link, a *amendment) {
 
 // InviteAgain gives an invited user another link; the one before ends.
 func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Invited, error) {
+	return e.linkAgain(ctx, c, change{name, "invite-again " + name, idem, r, r.Reason, true}, func(p *principal) error {
+		if p.State == identity.Invited {
+			return nil
+		}
+		return fault.New(fault.Conflict, "user %q is not invited any more: %s", name, p.State).WithCode("not_invited").
+			WithHint("`underseal apikeys create` makes another API key")
+	})
+}
+
+// linkAgain makes a link of a principal that there is, if it is ready for one, in place of
+// the one before.
+func (e *Engine) linkAgain(ctx context.Context, c Caller, ch change, ready func(*principal) error) (api.Invited, error) {
 	may := func(c Caller) error {
-		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", name), notMightier(c, identity.APIKey{}))
+		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", ch.name), notMightier(c, identity.APIKey{}))
 	}
 	var link string
-	p, err := e.changePrincipal(ctx, c, change{name, "invite-again " + name, idem, r, r.Reason, true}, may, func(c Caller) (*principal, amendment, error) {
-		p, err := e.namedPrincipal(ctx, c.Scope, name)
-		if err != nil {
-			return nil, amendment{}, err
-		}
-		if p.State != identity.Invited {
-			return nil, amendment{}, fault.New(fault.Conflict, "user %q is not invited any more: %s", name, p.State).WithCode("not_invited").
-				WithHint("`underseal apikeys create` makes another API key")
-		}
-		if err := e.requireGivable(ctx, c, p); err != nil {
-			return nil, amendment{}, err
-		}
+	p, err := e.changePrincipal(ctx, c, ch, may, func(c Caller) (*principal, amendment, error) {
 		a := amendment{kind: principalInvited}
-		link, err = e.invite(ctx, c.Scope, &p.Invitation, &a)
+		p, err := e.namedPrincipal(ctx, c.Scope, ch.name)
+		if err == nil {
+			err = ready(p)
+		}
+		if err == nil {
+			err = e.requireGivable(ctx, c, p)
+		}
+		if err == nil {
+			link, err = e.invite(ctx, c.Scope, &p.Invitation, &a)
+		}
 		return p, a, err
 	})
 	if err != nil {
@@ -221,7 +234,7 @@ func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.R
 
 // ChangeUser changes how people know a principal.
 func (e *Engine) ChangeUser(ctx context.Context, c Caller, name string, r api.ProfileRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.ChangePrincipal, change{name, "change-user " + name, idem, r, r.Reason, false}, principalChanged, func(_ Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.ChangePrincipal, change{name, "change-user " + name, idem, r, r.Reason, false}, principalChanged, func(_ Caller, p *principal, _ *amendment) error {
 		p.Display, p.Mail = r.Display, r.Mail
 		return nil
 	})
@@ -230,19 +243,18 @@ func (e *Engine) ChangeUser(ctx context.Context, c Caller, name string, r api.Pr
 // DisableUser ends all that a principal may, until it is enabled again: from the next
 // request on, and for calls that wait.
 func (e *Engine) DisableUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "disable-user " + name, idem, r, r.Reason, false}, principalDisabled, func(c Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "disable-user " + name, idem, r, r.Reason, false}, principalDisabled, func(c Caller, p *principal, a *amendment) error {
 		if p.State == identity.Disabled {
 			return already("user", name, "disabled")
 		}
-		p.State = identity.Disabled
-		p.Ended++
-		return e.requireAdministrator(ctx, c.Scope, &p.Principal, nil)
+		p.disable(a)
+		return e.requireAdministrator(ctx, c, p)
 	})
 }
 
 // EnableUser gives a disabled principal back what it had, but for a link.
 func (e *Engine) EnableUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "enable-user " + name, idem, r, r.Reason, false}, principalEnabled, func(_ Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.DisablePrincipal, change{name, "enable-user " + name, idem, r, r.Reason, false}, principalEnabled, func(_ Caller, p *principal, _ *amendment) error {
 		if p.State != identity.Disabled {
 			return already("user", name, "enabled")
 		}
@@ -253,24 +265,24 @@ func (e *Engine) EnableUser(ctx context.Context, c Caller, name string, r api.Re
 
 // GiveUserRole gives a principal a role.
 func (e *Engine) GiveUserRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.GiveRole, change{name, "give-role " + name, idem, r, r.Reason, false}, roleGiven, func(c Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.GiveRole, change{name, "give-role " + name, idem, r, r.Reason, false}, roleGiven, func(c Caller, p *principal, _ *amendment) error {
 		return giveRole(c, &p.Roles, r.Role)
 	})
 }
 
 // TakeUserRole takes a principal's own role. What groups give stays.
 func (e *Engine) TakeUserRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.GiveRole, change{name, "take-role " + name, idem, r, r.Reason, false}, roleTaken, func(c Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.GiveRole, change{name, "take-role " + name, idem, r, r.Reason, false}, roleTaken, func(c Caller, p *principal, _ *amendment) error {
 		if err := takeRole(c, &p.Roles, r.Role); err != nil {
 			return err
 		}
-		return e.requireAdministrator(ctx, c.Scope, &p.Principal, nil)
+		return e.requireAdministrator(ctx, c, p)
 	})
 }
 
 // JoinGroup makes a principal a member of a group.
 func (e *Engine) JoinGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "join-group " + name, idem, r, r.Reason, false}, groupJoined, func(c Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "join-group " + name, idem, r, r.Reason, false}, groupJoined, func(c Caller, p *principal, _ *amendment) error {
 		return e.join(ctx, c, p, r.Group)
 	})
 }
@@ -295,13 +307,13 @@ func (e *Engine) join(ctx context.Context, c Caller, p *principal, group string)
 
 // LeaveGroup ends a membership.
 func (e *Engine) LeaveGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
-	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "leave-group " + name, idem, r, r.Reason, false}, groupLeft, func(c Caller, p *principal) error {
+	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "leave-group " + name, idem, r, r.Reason, false}, groupLeft, func(c Caller, p *principal, _ *amendment) error {
 		i := slices.Index(p.Groups, r.Group)
 		if i < 0 {
 			return already("user", name, "not in group "+r.Group)
 		}
 		p.Groups = slices.Delete(slices.Clone(p.Groups), i, i+1)
-		return e.requireAdministrator(ctx, c.Scope, &p.Principal, nil)
+		return e.requireAdministrator(ctx, c, p)
 	})
 }
 
@@ -357,16 +369,24 @@ func givable(c Caller, names []string) ([]access.Role, error) {
 // requireGivable refuses to make a credential of somebody who has a role, by a group as
 // well, that the caller cannot give: whoever gets the credential's text has that role.
 func (e *Engine) requireGivable(ctx context.Context, c Caller, p *principal) error {
-	roles := plain(p.Roles)
+	roles, err := e.rolesOf(ctx, p)
+	if err == nil {
+		_, err = givable(c, plain(roles))
+	}
+	return err
+}
+
+// rolesOf returns the roles of a principal, those by groups as well.
+func (e *Engine) rolesOf(ctx context.Context, p *principal) ([]access.Role, error) {
+	roles := slices.Clone(p.Roles)
 	for _, name := range p.Groups {
 		g, err := e.anyGroup(ctx, p.scope, name)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		roles = append(roles, plain(g.Roles)...)
+		roles = append(roles, g.Roles...)
 	}
-	_, err := givable(c, roles)
-	return err
+	return roles, nil
 }
 
 // change is a request that changes a dossier. Who may ask for it is decided twice: before
@@ -382,14 +402,21 @@ type change struct {
 }
 
 // changeUser carries out a change of a principal that there is.
-func (e *Engine) changeUser(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(Caller, *principal) error) (api.User, error) {
+func (e *Engine) changeUser(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(Caller, *principal, *amendment) error) (api.User, error) {
 	may := func(c Caller) error { return e.may(ctx, c, action, "principal", ch.name) }
+	return e.changeUserAs(ctx, c, ch, may, kind, edit)
+}
+
+// changeUserAs is changeUser for whoever may, as that says.
+func (e *Engine) changeUserAs(ctx context.Context, c Caller, ch change, may func(Caller) error, kind string, edit func(Caller, *principal, *amendment) error) (api.User, error) {
 	p, err := e.changePrincipal(ctx, c, ch, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, ch.name)
 		if err != nil {
 			return nil, amendment{}, err
 		}
-		return p, amendment{kind: kind}, edit(c, p)
+		a := amendment{kind: kind}
+		err = edit(c, p, &a)
+		return p, a, err
 	})
 	if err != nil {
 		return api.User{}, err

@@ -84,25 +84,29 @@ func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([
 }
 
 // SetMode sets whether new instances of a process are confidential; "model"
-// lets the model decide again. Running instances stay as they are.
+// lets the model decide again. Running instances stay as they are. Where the tenant wants
+// four eyes, what makes new instances less than confidential waits for a second person.
 func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
 	if err := e.mayProcess(ctx, c, access.SetMode, id, 0); err != nil {
 		return api.Process{}, err
 	}
-	setting := process.Mode(mode)
-	switch mode {
-	case "model":
-		setting = ""
-	case string(process.Standard), string(process.Confidential):
-	default:
-		return api.Process{}, fault.New(fault.Invalid, "mode %q is none of standard, confidential, model", mode)
+	setting, err := parseSetting(mode)
+	if err != nil {
+		return api.Process{}, err
 	}
 	again, err := e.request(ctx, c, "set-mode "+id, idem, mode)
 	if err != nil {
 		return api.Process{}, err
 	}
-	e.deploying.Lock()
-	defer e.deploying.Unlock()
+	lock := e.deploying.of(c.Scope)
+	lock.Lock()
+	defer lock.Unlock()
+	if c, err = e.again(ctx, c); err == nil { // what the caller may could have changed meanwhile
+		err = e.mayProcess(ctx, c, access.SetMode, id, 0)
+	}
+	if err != nil {
+		return api.Process{}, err
+	}
 	if earlier, err := e.repeatedDefinition(ctx, c.Scope, again); earlier != nil || err != nil {
 		return earlier.wireWith(setting, err)
 	}
@@ -110,23 +114,45 @@ func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (
 	if err != nil || d.setting == setting {
 		return d.wireWith(setting, err)
 	}
-	fresh, err := e.openDefinition(ctx, c.Scope, d.id) // d itself is in use by others
-	if err != nil {
+	switch alone, err := e.maySetMode(ctx, c, d, setting); {
+	case err != nil:
 		return api.Process{}, err
+	case !alone:
+		return e.proposeMode(ctx, c, d, mode, idem)
 	}
-	fresh.setting = setting
-	at := e.moment()
-	shard, leave, err := e.enterShard(ctx, c.Scope, at)
+	shard, leave, err := e.enterShard(ctx, c.Scope, e.moment())
 	if err != nil {
 		return api.Process{}, err
 	}
 	defer leave()
-	set, err := e.definitionSet(ctx, c, fresh, shard, "definition.mode_set", at, again)
+	d, set, err := e.modeSet(ctx, c, d, setting, shard, again)
 	if err != nil {
 		return api.Process{}, err
 	}
-	err = e.commitDefinitions(ctx, c, []*definition{fresh}, []*store.WriteSet{set})
-	return fresh.wireWith(setting, err)
+	err = e.commitDefinitions(ctx, c, []*definition{d}, []*store.WriteSet{set})
+	return d.wireWith(setting, err)
+}
+
+// parseSetting reads a mode that somebody sets; empty: the model decides.
+func parseSetting(mode string) (process.Mode, error) {
+	switch mode {
+	case "model":
+		return "", nil
+	case string(process.Standard), string(process.Confidential):
+		return process.Mode(mode), nil
+	}
+	return "", fault.New(fault.Invalid, "mode %q is none of standard, confidential, model", mode)
+}
+
+// modeSet returns a definition with another setting of its mode, which is not durable yet.
+func (e *Engine) modeSet(ctx context.Context, c Caller, d *definition, setting process.Mode, shard string, again *request) (*definition, *store.WriteSet, error) {
+	fresh, err := e.openDefinition(ctx, c.Scope, d.id) // d itself is in use by others
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh.setting = setting
+	set, err := e.definitionSet(ctx, c, fresh, shard, "definition.mode_set", e.moment(), again)
+	return fresh, set, err
 }
 
 // wireWith shows a definition as it is, or was, with a setting of its mode.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"maps"
@@ -18,7 +19,8 @@ import (
 
 // Where a tenant wants four eyes, a deployment that makes a new version of a process with
 // confidential data waits as a proposal: its files are kept, and their hashes stand in the
-// tenant's object, until somebody else who may deploy them approves.
+// tenant's object, until somebody else who may deploy them approves. So does a mode that
+// is set and makes new instances less than confidential.
 
 // Kinds of leaves about proposals, in the tenant's chain.
 const (
@@ -44,7 +46,7 @@ func (e *Engine) mayDeploy(ctx context.Context, c Caller, plan *deployment) (alo
 		if e.sees(c, access.Deploy, on) {
 			continue
 		}
-		if !e.seesApproved(c, on) {
+		if !e.seesApproved(c, access.Deploy, on) {
 			return false, e.refuse(ctx, c, access.Deploy, "process", p.compiled.ID)
 		}
 		alone = false
@@ -52,15 +54,30 @@ func (e *Engine) mayDeploy(ctx context.Context, c Caller, plan *deployment) (alo
 	return alone, nil
 }
 
-// seesApproved decides about a deployment that a second person agrees to.
-func (e *Engine) seesApproved(c Caller, on access.Resource) bool {
+// maySetMode decides about a setting of a process's mode: alone is false if a second
+// person has to approve.
+func (e *Engine) maySetMode(ctx context.Context, c Caller, d *definition, setting process.Mode) (alone bool, err error) {
+	on := processResource(c.Scope, d.head.process)
+	on.Confidential = d.mode() == process.Confidential && d.modeWith(setting) != process.Confidential
+	if e.sees(c, access.SetMode, on) {
+		return true, nil
+	}
+	if !e.seesApproved(c, access.SetMode, on) {
+		return false, e.refuse(ctx, c, access.SetMode, "process", d.head.process)
+	}
+	return false, nil
+}
+
+// seesApproved decides about what a second person agrees to.
+func (e *Engine) seesApproved(c Caller, action access.Action, on access.Resource) bool {
 	in := e.circumstances(c)
 	in.Approved = true
-	return c.Rules.Policies.Decide(c.Who, access.Deploy, on, in).Allowed
+	return c.Rules.Policies.Decide(c.Who, action, on, in).Allowed
 }
 
 // deploysConfidential reports whether a deployment makes a new version of a process with
-// confidential data.
+// confidential data, or of one that had some: what a version calls public may be what the
+// one before kept confidential.
 func (e *Engine) deploysConfidential(ctx context.Context, scope store.Scope, plan *deployment, p deployedProcess) (bool, error) {
 	newest, err := e.version(ctx, scope, p.compiled.ID, 0)
 	if fault.Is(err, fault.NotFound) {
@@ -69,45 +86,64 @@ func (e *Engine) deploysConfidential(ctx context.Context, scope store.Scope, pla
 	if err != nil || newest.compiled.Hash == p.compiled.Hash && maps.Equal(newest.files, plan.formsOf(p.compiled)) {
 		return false, err
 	}
-	return newest.setting == process.Confidential || isConfidential(p.compiled), nil
+	return newest.setting == process.Confidential || isConfidential(newest.compiled) || isConfidential(p.compiled), nil
 }
 
-// propose keeps a deployment until somebody else approves it.
-func (e *Engine) propose(ctx context.Context, c Caller, plan *deployment, files []api.File, idem string) (api.Deployment, error) {
-	var id string
-	t, found, err := e.changeProposals(ctx, c, change{c.Scope.Tenant(), "propose-deployment", idem, files, "", false}, func(t *tenant) (amendment, error) {
+// proposeDeployment keeps a deployment until somebody else approves it.
+func (e *Engine) proposeDeployment(ctx context.Context, c Caller, plan *deployment, files []api.File, idem string) (api.Deployment, error) {
+	var p identity.Proposal
+	for _, d := range plan.processes {
+		p.Processes = append(p.Processes, d.compiled.ID)
+	}
+	made, err := e.propose(ctx, c, change{operation: "propose-deployment", idem: idem, body: files}, p, files)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	return api.Deployment{Processes: []api.Process{}, Pending: made}, nil
+}
+
+// proposeMode keeps a setting of a process's mode until somebody else approves it.
+func (e *Engine) proposeMode(ctx context.Context, c Caller, d *definition, mode, idem string) (api.Process, error) {
+	p := identity.Proposal{Processes: []string{d.head.process}, Mode: mode}
+	made, err := e.propose(ctx, c, change{operation: "propose-mode " + d.head.process, idem: idemOf(idem, d.head.process), body: mode}, p, nil)
+	if err != nil {
+		return api.Process{}, err
+	}
+	out := d.wire()
+	out.Pending = made
+	return out, nil
+}
+
+// propose keeps a proposal, with its files, until somebody else approves it.
+func (e *Engine) propose(ctx context.Context, c Caller, ch change, p identity.Proposal, files []api.File) (*api.Proposal, error) {
+	ch.name = c.Scope.Tenant()
+	t, found, err := e.changeProposals(ctx, c, ch, func(t *tenant) (amendment, error) {
 		now := e.moment()
-		p := identity.Proposal{ID: refText(t.id, t.head.seq+1), By: c.Principal, Made: now, Expires: now.Add(proposalAge), State: identity.Waits}
-		for _, d := range plan.processes {
-			p.Processes = append(p.Processes, d.compiled.ID)
-		}
+		p.ID, p.By, p.Key, p.Made, p.Expires, p.State = refText(t.id, t.head.seq+1), c.Principal, usedKey(c), now, now.Add(proposalAge), identity.Waits
 		a := proposalStep(deploymentProposed, &p)
 		for _, f := range files {
 			r := resourceOf(f.Content)
 			p.Files, a.files = append(p.Files, identity.ProposedFile{Name: f.Name, Hash: r.Hash}), append(a.files, r)
 		}
-		t.Proposals, id = append(t.undecided(now), p), p.ID
+		t.Proposals = append(t.undecided(now), p)
 		if len(t.Proposals) > maxProposals {
 			return a, fault.New(fault.Conflict, "%d deployments wait; more are not possible", maxProposals).WithCode("too_many_proposals").
 				WithHint("`underseal processes pending` lists them: approve or withdraw some")
 		}
 		return a, nil
 	})
-	if err != nil {
-		return api.Deployment{}, err
-	}
-	if found {
-		id, err = e.proposalAgain(ctx, c, files, idem)
+	if err == nil && found {
+		p.ID, err = e.madeAgain(ctx, c, ch)
 	}
 	if err != nil {
-		return api.Deployment{}, err
+		return nil, err
 	}
-	i, err := t.proposal(id, e.moment())
+	i, err := t.proposal(p.ID, e.moment())
 	if err != nil {
-		return api.Deployment{}, err
+		return nil, err
 	}
 	made := wireProposal(t.Proposals[i])
-	return api.Deployment{Processes: []api.Process{}, Pending: &made}, nil
+	return &made, nil
 }
 
 // undecided returns the proposals that wait, and those that were decided as long as there is
@@ -129,17 +165,17 @@ func (t *tenant) undecided(now time.Time) []identity.Proposal {
 func (e *Engine) changeProposals(ctx context.Context, c Caller, ch change, edit func(*tenant) (amendment, error)) (t *tenant, found bool, err error) {
 	found = true
 	may := func(c Caller) error { return e.could(ctx, c, access.Deploy, access.Process, "") }
-	t, err = e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
+	t, err = e.changeTenant(ctx, c, ch, may, func(_ Caller, t *tenant) (amendment, error) {
 		found = false
 		return edit(t)
 	})
 	return t, found, err
 }
 
-// proposalAgain returns the id of the proposal that an earlier request with the same key
-// made.
-func (e *Engine) proposalAgain(ctx context.Context, c Caller, files []api.File, idem string) (string, error) {
-	again, err := e.request(ctx, c, "propose-deployment", idem, files)
+// madeAgain returns the id of what an earlier request with the same key made: that of its
+// step.
+func (e *Engine) madeAgain(ctx context.Context, c Caller, ch change) (string, error) {
+	again, err := e.request(ctx, c, ch.operation, ch.idem, ch.body)
 	if err != nil {
 		return "", err
 	}
@@ -157,8 +193,11 @@ func proposalStep(kind string, p *identity.Proposal) amendment {
 	for i, id := range p.Processes {
 		processes[i] = canon.String(id)
 	}
-	said := newContext(canon.Entry{Name: "id", Value: canon.String(p.ID)}, canon.Entry{Name: "by", Value: canon.String(p.By)}, canon.Entry{Name: "processes", Value: processes})
-	return amendment{kind: kind, facts: []fieldWrite{{path: "$deployment", value: said, label: confidential, fact: true}}}
+	said := []canon.Entry{{Name: "id", Value: canon.String(p.ID)}, {Name: "by", Value: canon.String(p.By)}, {Name: "processes", Value: processes}}
+	if p.Mode != "" {
+		said = append(said, canon.Entry{Name: "mode", Value: canon.String(p.Mode)})
+	}
+	return amendment{kind: kind, facts: []fieldWrite{{path: "$deployment", value: newContext(said...), label: confidential, fact: true}}}
 }
 
 // proposal returns the place of a proposal that is not expired.
@@ -171,7 +210,7 @@ func (t *tenant) proposal(id string, now time.Time) (int, error) {
 }
 
 func wireProposal(p identity.Proposal) api.Proposal {
-	out := api.Proposal{ID: p.ID, By: p.By, Made: p.Made, Expires: p.Expires, Processes: p.Processes, Files: []api.ProposedFile{}, State: string(p.State), Decided: p.Decided}
+	out := api.Proposal{ID: p.ID, By: p.By, Made: p.Made, Expires: p.Expires, Processes: p.Processes, Mode: p.Mode, Files: []api.ProposedFile{}, State: string(p.State), Decided: p.Decided}
 	for _, f := range p.Files {
 		out.Files = append(out.Files, api.ProposedFile{Name: f.Name, Hash: hex.EncodeToString(f.Hash[:])})
 	}
@@ -197,12 +236,16 @@ func (e *Engine) Proposals(ctx context.Context, c Caller) (api.Proposals, error)
 	return out, nil
 }
 
-// mayDecide reports whether somebody may deploy all that a proposal deploys.
+// mayDecide reports whether somebody may do all that a proposal does.
 func (e *Engine) mayDecide(c Caller, p identity.Proposal) bool {
+	action := access.Deploy
+	if p.Mode != "" {
+		action = access.SetMode
+	}
 	return !slices.ContainsFunc(p.Processes, func(id string) bool {
 		on := processResource(c.Scope, id)
 		on.Confidential = true
-		return !e.seesApproved(c, on)
+		return !e.seesApproved(c, action, on)
 	})
 }
 
@@ -254,7 +297,7 @@ func (e *Engine) proposedFiles(ctx context.Context, t *tenant, p *identity.Propo
 // WithdrawDeployment ends a proposal: nothing comes of it.
 func (e *Engine) WithdrawDeployment(ctx context.Context, c Caller, id string, r api.ReasonRequest) (api.Proposal, error) {
 	may := func(c Caller) error { return e.could(ctx, c, access.Deploy, access.Process, "") }
-	t, err := e.changeTenant(ctx, c, change{c.Scope.Tenant(), "", "", nil, r.Reason, false}, may, func(t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, change{c.Scope.Tenant(), "", "", nil, r.Reason, false}, may, func(c Caller, t *tenant) (amendment, error) {
 		p, err := e.waiting(c, t, id)
 		if err != nil {
 			return amendment{}, err
@@ -287,8 +330,9 @@ func (e *Engine) ApproveDeployment(ctx context.Context, c Caller, id string, r a
 	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
 		return api.Deployment{}, err
 	}
-	e.deploying.Lock()
-	defer e.deploying.Unlock()
+	lock := e.deploying.of(c.Scope)
+	lock.Lock()
+	defer lock.Unlock()
 	defer e.people.change(c.Scope, c.Scope)()
 	c, err := e.present(ctx, c) // what the caller may could have changed meanwhile
 	if err == nil {
@@ -317,15 +361,27 @@ func (e *Engine) ApproveDeployment(ctx context.Context, c Caller, id string, r a
 	return e.deployProposed(ctx, c, t, p, r.Reason)
 }
 
-// twoPeople requires that who proposed a deployment is somebody else than who approves it,
-// and may deploy it still.
+// twoPeople requires that a person approves who is somebody else than who proposed a
+// deployment, that neither has the key that the other one came with, and that the latter
+// may deploy it still. A program may propose.
 func (e *Engine) twoPeople(ctx context.Context, c Caller, p *identity.Proposal) error {
 	if p.By == c.Principal {
 		e.denied(ctx, c, access.Deploy, "process", p.Processes[0])
 		return fault.New(fault.Denied, "%s proposed this deployment, and somebody else has to approve it", c.Principal).WithCode("own_proposal")
 	}
+	if err := isPerson(c); err != nil {
+		e.denied(ctx, c, access.Deploy, "process", p.Processes[0])
+		return err
+	}
+	second, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
+	if err != nil {
+		return err
+	}
 	first, err := e.namedPrincipal(ctx, c.Scope, p.By)
 	if err != nil {
+		return err
+	}
+	if err := cmp.Or(e.ownKey(ctx, second, usedKey(c), first.Name), e.ownKey(ctx, first, p.Key, second.Name)); err != nil {
 		return err
 	}
 	known, err := e.know(ctx, first)
@@ -333,10 +389,10 @@ func (e *Engine) twoPeople(ctx context.Context, c Caller, p *identity.Proposal) 
 		return err
 	}
 	proposer := c
-	proposer.Who = known.Who().Effective()
+	proposer.Who = known.known.Who().Effective()
 	if !e.mayDecide(proposer, *p) {
 		return fault.New(fault.Conflict, "%s, who proposed this deployment, may not deploy it any more", p.By).WithCode("proposer_may_not").
-			WithHint("withdraw it, and deploy the files yourself for somebody else to approve")
+			WithHint("withdraw it, and propose the same yourself for somebody else to approve")
 	}
 	return nil
 }
@@ -344,22 +400,13 @@ func (e *Engine) twoPeople(ctx context.Context, c Caller, p *identity.Proposal) 
 // deployProposed makes the definitions of a proposal durable together with the step of the
 // tenant that says who approved it.
 func (e *Engine) deployProposed(ctx context.Context, c Caller, t *tenant, p *identity.Proposal, reason string) (api.Deployment, error) {
-	files, err := e.proposedFiles(ctx, t, p)
-	if err != nil {
-		return api.Deployment{}, err
-	}
-	plan, err := readDeployment(files)
-	if err != nil {
-		return api.Deployment{}, err
-	}
 	at := e.moment()
 	shard, leave, err := e.enterShard(ctx, c.Scope, at)
 	if err != nil {
 		return api.Deployment{}, err
 	}
 	defer leave()
-	plan.shard = shard
-	result, made, sets, err := e.deployAll(ctx, c, plan, files, "")
+	result, made, sets, err := e.realize(ctx, c, t, p, shard)
 	if err != nil {
 		return api.Deployment{}, err
 	}
@@ -373,8 +420,47 @@ func (e *Engine) deployProposed(ctx context.Context, c Caller, t *tenant, p *ide
 	if err != nil {
 		return api.Deployment{}, err
 	}
-	defer e.people.forget(c.Scope)
+	defer e.people.forget(&t.dossier)
 	return result, e.commitDefinitions(ctx, c, made, append(sets, set))
+}
+
+// realize makes the definitions of a proposal, which are not durable yet.
+func (e *Engine) realize(ctx context.Context, c Caller, t *tenant, p *identity.Proposal, shard string) (api.Deployment, []*definition, []*store.WriteSet, error) {
+	if p.Mode != "" {
+		return e.realizeMode(ctx, c, p, shard)
+	}
+	files, err := e.proposedFiles(ctx, t, p)
+	if err != nil {
+		return api.Deployment{}, nil, nil, err
+	}
+	plan, err := readDeployment(files)
+	if err != nil {
+		return api.Deployment{}, nil, nil, err
+	}
+	plan.shard = shard
+	return e.deployAll(ctx, c, plan, files, "")
+}
+
+func (e *Engine) realizeMode(ctx context.Context, c Caller, p *identity.Proposal, shard string) (out api.Deployment, made []*definition, sets []*store.WriteSet, err error) {
+	setting, err := parseSetting(p.Mode)
+	if err != nil {
+		return out, nil, nil, err
+	}
+	d, err := e.version(ctx, c.Scope, p.Processes[0], 0)
+	if err != nil {
+		return out, nil, nil, err
+	}
+	if d.setting != setting {
+		var set *store.WriteSet
+		if d, set, err = e.modeSet(ctx, c, d, setting, shard, nil); err != nil {
+			return out, nil, nil, err
+		}
+		made, sets = []*definition{d}, []*store.WriteSet{set}
+	}
+	item := d.wire()
+	item.Unchanged = made == nil
+	out.Processes = []api.Process{item}
+	return out, made, sets, nil
 }
 
 // deployedBefore returns what came of a proposal.

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,9 @@ func TestWhatNeedsFourEyes(t *testing.T) {
 	if _, err := env.Engine.SetMode(t.Context(), env.Ann, "timed", "confidential", ""); err != nil {
 		t.Fatal(err)
 	}
+	open := regexp.MustCompile(`<seal:policy(.|\n)*</seal:policy>`).ReplaceAllString(classified, "")
+	renamed := strings.NewReplacer(`id="classified"`, `id="public"`)
+	env.Deploy("public.bpmn", renamed.Replace(classified))
 	dora, _ := designers(t, env)
 	another := strings.Replace(withTimer, "targetNamespace", `name="two" targetNamespace`, 1)
 	internal := strings.NewReplacer("PROCESS", "car", "GROUP", "clerks").Replace(claimModel)
@@ -101,6 +105,8 @@ func TestWhatNeedsFourEyes(t *testing.T) {
 		{"classified fields", classified, true},
 		{"a process that was set confidential", another, true},
 		{"the newest version of one", withTimer, false},
+		{"a process that had classified fields", renamed.Replace(open), true},
+		{"one that never had", open, false},
 		{"internal fields", internal, false},
 		{"a searchable person", strings.Replace(internal, `class="internal" search`, `class="internal" subject="company" search`, 1), true},
 		{"confidential by default", strings.Replace(internal, `default="internal"`, `default="confidential"`, 1), true},
@@ -110,6 +116,54 @@ func TestWhatNeedsFourEyes(t *testing.T) {
 			t.Errorf("%s: %+v, want that it waits: %v", c.name, made, c.waits)
 		}
 	}
+}
+
+// TestTwoPeopleMakeAProcessLessConfidential by its mode alone; more so, one does.
+func TestTwoPeopleMakeAProcessLessConfidential(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx := t.Context()
+	env.Deploy("timed.bpmn", withTimer)
+	dora, emil := designers(t, env)
+	set := func(mode, idem string) api.Process {
+		t.Helper()
+		p, err := env.Engine.SetMode(ctx, dora, "timed", mode, idem)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, mode := range []string{"standard", "model"} {
+		if p := set("confidential", ""); p.Pending != nil || p.Mode != "confidential" {
+			t.Fatalf("set to confidential: %+v, want that one person does", p)
+		}
+		made := set(mode, "k "+mode)
+		if made.Mode != "confidential" || made.Pending == nil || made.Pending.Mode != mode || made.Pending.By != "dora" {
+			t.Fatalf("set to %s: %+v, want that it waits", mode, made)
+		}
+		id := made.Pending.ID
+		if again := set(mode, "k "+mode); again.Pending == nil || again.Pending.ID != id {
+			t.Errorf("repeated: %+v, want %s", again, id)
+		}
+		if _, err := env.Engine.ApproveDeployment(ctx, dora, id, api.ReasonRequest{}); fault.CodeOf(err) != "own_proposal" {
+			t.Errorf("Dora approves her own: %v, want own_proposal", err)
+		}
+		if shown, err := env.Engine.Proposal(ctx, emil, id); err != nil || shown.Mode != mode || len(shown.Files) > 0 {
+			t.Errorf("Emil is shown %+v, %v", shown, err)
+		}
+		for range 2 { // who approves twice gets the same answer
+			done, err := env.Engine.ApproveDeployment(ctx, emil, id, api.ReasonRequest{})
+			if err != nil || len(done.Processes) != 1 || done.Processes[0].ID != "timed" || done.Processes[0].Mode != "standard" {
+				t.Errorf("approved: %+v, %v, want that it is standard", done, err)
+			}
+		}
+		if p, err := env.Engine.Process(ctx, dora, "timed", 0); err != nil || p.Mode != "standard" {
+			t.Errorf("the process is %+v, %v, want standard", p, err)
+		}
+	}
+	if p := set("standard", ""); p.Pending != nil {
+		t.Errorf("from the model's mode to the same: %+v, want that one person does", p)
+	}
+	checkedWhole(t, env)
 }
 
 // TestWhoMayApprove has people who may deploy little, and a proposer who may no more.
@@ -152,6 +206,23 @@ func TestWhoMayApprove(t *testing.T) {
 	}
 }
 
+// Who withdraws a proposal is decided by what they may then, not when they asked.
+func TestAWithdrawalIsDecidedWhenItIsMade(t *testing.T) {
+	env := testenv.New(t, nil)
+	dora, emil := designers(t, env)
+	id := deploying(t, env, dora, "", classified).Pending.ID
+	if _, err := env.Engine.TakeUserRole(t.Context(), env.Ann, "emil", api.RoleRequest{Role: "Designer"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	give(t, env, api.GrantRequest{User: "emil", Right: "design", Process: "other"})
+	if _, err := env.Engine.WithdrawDeployment(t.Context(), emil, id, api.ReasonRequest{}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("by somebody who may deploy another process alone by then: %v, want NotFound", err)
+	}
+	if _, err := env.Engine.WithdrawDeployment(t.Context(), dora, id, api.ReasonRequest{}); err != nil {
+		t.Errorf("by who proposed it: %v", err)
+	}
+}
+
 func TestAProposalExpires(t *testing.T) {
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
@@ -169,6 +240,9 @@ func TestAProposalExpires(t *testing.T) {
 }
 
 func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
+	if testing.Short() {
+		t.Skip("as many proposals as there may be")
+	}
 	env := testenv.New(t, nil)
 	dora, emil := designers(t, env)
 	version := func(i int) string {
@@ -187,5 +261,39 @@ func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
 	}
 	if _, err := env.Engine.Deploy(t.Context(), dora, file, ""); err != nil {
 		t.Errorf("after one was decided: %v", err)
+	}
+}
+
+// TestTwoPeopleAreNotOneWithTwoKeys: a program approves nothing, and nobody comes with a
+// key that the other one made.
+func TestTwoPeopleAreNotOneWithTwoKeys(t *testing.T) {
+	env := testenv.New(t, nil)
+	dora, _ := designers(t, env)
+	e := env.Engine
+	if _, err := e.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "robot", Kind: "service", Roles: []string{"Designer"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]engine.Caller{}
+	for _, name := range []string{"robot", "emil"} {
+		key, err := e.CreateAPIKey(t.Context(), env.Ann, api.APIKeyRequest{User: name}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[name] = env.SignIn(key.Text)
+	}
+	for _, c := range []struct {
+		name               string
+		proposer, approver engine.Caller
+		code               string
+	}{
+		{"a program approves", dora, made["robot"], "no_person"},
+		{"by a key that who proposed made", env.Ann, made["emil"], "others_key"},
+		{"proposed by a key that who approves made", made["emil"], env.Ann, "others_key"},
+		{"a program proposed", made["robot"], dora, ""},
+	} {
+		id := deploying(t, env, c.proposer, "", classified).Pending.ID
+		if _, err := e.ApproveDeployment(t.Context(), c.approver, id, api.ReasonRequest{}); fault.CodeOf(err) != c.code {
+			t.Fatalf("%s: %v, want %q", c.name, err, c.code)
+		}
 	}
 }

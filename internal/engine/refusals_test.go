@@ -107,6 +107,9 @@ func TestWhoAsksNowAndThenMakesNoMoreLeaves(t *testing.T) {
 // TestAFloodOfStrangersIsBounded tries keys from more addresses than are told
 // apart, many times.
 func TestAFloodOfStrangersIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a flood")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		env := testenv.New(t, nil)
 		tries := 0

@@ -31,14 +31,11 @@ func (e *Engine) withoutRights(ctx context.Context, scope store.Scope, b behindP
 			return a, err
 		}
 		a.of, a.kind = &p.dossier, principalDisabled
-		withdraw(&p.Invitation, &a)
-		for _, key := range p.Keys { // one of them may have been revoked
-			a.ended = append(a.ended, key.Token)
+		if a.signers, err = e.revokedKeys(ctx, p, p.Passkeys...); err != nil {
+			return a, err
 		}
-		for _, f := range p.Federated {
-			a.ended = append(a.ended, f.Token)
-		}
-		p.State, p.Keys, p.Federated, p.Password = identity.Disabled, nil, nil, "" // which may have been another, too
+		p.disable(&a)
+		p.endWays(&a, e.moment()) // one of them may have been revoked, or another
 		a.fields = p.Fields()
 	case store.Group:
 		g, err := e.openGroup(ctx, scope, b.pin.Object)
@@ -55,7 +52,7 @@ func (e *Engine) withoutRights(ctx context.Context, scope store.Scope, b behindP
 		}
 		a.of, a.kind = &t.dossier, tenantChanged
 		withdraw(&t.Setup, &a)
-		t.Issuers = nil // one of them may have been removed
+		t.Issuers, t.BreakGlass = nil, nil // one of them may have been removed, or ended
 		if t.Name != identity.MainTenant {
 			a.kind, t.State = tenantDisabled, identity.Disabled
 		}

@@ -26,9 +26,7 @@ func revokingSomebody(t *testing.T, env *testenv.Env) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.SetPassword(ctx, env.SignIn(first), api.PasswordRequest{New: zoesPassword}, home); err != nil {
-		t.Fatal(err)
-	}
+	byLink(t, env, "bob", zoesPassword)
 	byPassword := api.SignInRequest{Tenant: "main", Name: "bob", Password: zoesPassword}
 	session, err := e.SignIn(ctx, byPassword, home)
 	if err != nil {

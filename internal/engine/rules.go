@@ -43,7 +43,7 @@ func (e *Engine) knownRules(ctx context.Context, scope store.Scope) (*identity.R
 	if r := e.people.rulesOf(scope); r != nil {
 		return r, nil
 	}
-	lock := e.people.lock(scope)
+	lock := e.people.changing.of(scope)
 	lock.RLock()
 	defer lock.RUnlock()
 	return e.rulesOf(ctx, scope)

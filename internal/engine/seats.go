@@ -13,9 +13,9 @@ import (
 // seats are the sessions that are known, and when each was last used, until that is
 // written down.
 type seats struct {
-	// changing is held for writing while a session ends, and for reading while one is read
-	// to be known. So none is known that has ended.
-	changing sync.RWMutex
+	// changing is held for writing while a session of the tenant ends, and for reading
+	// while one is read to be known. So none is known that has ended.
+	changing locks
 
 	mu   sync.Mutex // guards what follows
 	open map[usedBy]identity.Session

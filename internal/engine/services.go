@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -21,6 +23,13 @@ type Issuers interface {
 	IssuerOf(token string) (url string, ok bool)
 	// AccessToken checks a token that a service calls with.
 	AccessToken(ctx context.Context, i identity.Issuer, token string) (identity.Claims, error)
+	// Begin begins to sign a person in at an issuer, which sends the browser to redirect in
+	// the end, and returns the address to send it to.
+	Begin(ctx context.Context, i identity.Issuer, redirect string) (a identity.Attempt, address string, err error)
+	// Finish takes the answer that a browser brings from an issuer to an attempt.
+	Finish(ctx context.Context, i identity.Issuer, a identity.Attempt, answer url.Values) (identity.Claims, error)
+	// Logout checks a logout token, which counts once.
+	Logout(ctx context.Context, i identity.Issuer, token string) (identity.Logout, error)
 }
 
 // Presented is what a service calls with that has no API key: a token, or else a
@@ -48,7 +57,7 @@ func (e *Engine) recognizeService(ctx context.Context, p Presented) (Caller, err
 		return Caller{}, err
 	}
 	if !found {
-		return Caller{}, identity.Unauthenticated()
+		return Caller{}, e.recognizeNobody(ctx, p)
 	}
 	scope := store.NewScope(p.Tenant)
 	if found, err = e.fromTenant(ctx, scope, p.Address); err != nil {
@@ -72,6 +81,22 @@ func (e *Engine) recognizeService(ctx context.Context, p Presented) (Caller, err
 		return Caller{}, err
 	}
 	return e.admitVouched(ctx, scope, all, p.Address)
+}
+
+// recognizeNobody answers who names no tenant. It takes as long as in a tenant that trusts
+// nobody, so that the time does not say which tenants there are.
+func (e *Engine) recognizeNobody(ctx context.Context, p Presented) error {
+	if p.Token != "" {
+		_, err := e.byToken(ctx, nil, p)
+		return cmp.Or(err, identity.Unauthenticated())
+	}
+	for _, v := range e.byCertificate(nil, p.Chain) {
+		v.issuer = "" // by which nobody is anybody
+		if _, err := e.admitAs(ctx, e.TenantScope(identity.MainTenant), v, p.Address); err != nil && fault.CodeOf(err) != "unauthenticated" {
+			return err
+		}
+	}
+	return identity.Unauthenticated()
 }
 
 // vouched is who somebody is by an issuer's word.

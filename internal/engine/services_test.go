@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"math/big"
@@ -39,6 +40,19 @@ func (w words) AccessToken(_ context.Context, i identity.Issuer, token string) (
 	}
 	c.Issuer = i.URL
 	return c, nil
+}
+
+// Words sign nobody in.
+func (words) Begin(context.Context, identity.Issuer, string) (identity.Attempt, string, error) {
+	return identity.Attempt{}, "", fault.New(fault.Unavailable, "%s signs nobody in", idp)
+}
+
+func (words) Finish(context.Context, identity.Issuer, identity.Attempt, url.Values) (identity.Claims, error) {
+	return identity.Claims{}, fault.New(fault.Unavailable, "%s signs nobody in", idp)
+}
+
+func (words) Logout(context.Context, identity.Issuer, string) (identity.Logout, error) {
+	return identity.Logout{}, fault.New(fault.Unavailable, "%s signs nobody out", idp)
 }
 
 func withIssuers(w engine.Issuers) func(*node.Config) {
@@ -164,6 +178,53 @@ func TestWhatIsTakenFromAServiceCountsAtOnce(t *testing.T) {
 	}
 }
 
+// TestARevokedServiceStaysOut when it is enabled again, and its subject is nobody else's
+// before somebody says so.
+func TestARevokedServiceStaysOut(t *testing.T) {
+	env := testenv.New(t, withIssuers(words{"robot": {Subject: "7", Expires: time.Now().Add(time.Hour)}}))
+	ctx, reason, link := t.Context(), api.ReasonRequest{}, api.LinkRequest{Issuer: "robots", Subject: "7"}
+	setIssuer(t, env, "robots", robots)
+	newService(t, env, "robot", link)
+	newService(t, env, "other")
+	u, err := env.Engine.RevokeUser(ctx, env.Ann, "robot", reason, "")
+	if err != nil || len(u.Identities) != 1 || u.Identities[0].Ended == nil {
+		t.Fatalf("revoked: %+v, %v, want an identity that has ended", u, err)
+	}
+	if _, err := env.Engine.RevokeUser(ctx, env.Ann, "robot", reason, ""); fault.CodeOf(err) != "unchanged" {
+		t.Errorf("revoked again: %v", err)
+	}
+	admitted := func(want string) {
+		t.Helper()
+		c, err := env.Engine.AuthenticateService(ctx, engine.Presented{Tenant: "main", Token: "robot"})
+		if c.Principal != want || err != nil && !unauthenticated(err) {
+			t.Errorf("admitted is %q, %v, want %q", c.Principal, err, want)
+		}
+	}
+	admitted("")
+	if _, err := env.Engine.EnableUser(ctx, env.Ann, "robot", reason, ""); err != nil {
+		t.Fatal(err)
+	}
+	admitted("")
+	env.Restart(nil)
+	admitted("")
+	for _, name := range []string{"robot", "other"} {
+		if _, err := env.Engine.LinkUser(ctx, env.Ann, name, link, ""); fault.CodeOf(err) != "linked_already" {
+			t.Errorf("%s takes its place: %v", name, err)
+		}
+	}
+	if _, err := env.Engine.RevokeUser(ctx, env.Ann, "robot", reason, ""); err != nil {
+		t.Errorf("revoked after it was enabled: %v", err)
+	}
+	checkedWhole(t, env)
+	if _, err := env.Engine.UnlinkUser(ctx, env.Ann, "robot", api.UnlinkRequest{ID: u.Identities[0].ID}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.LinkUser(ctx, env.Ann, "other", link, ""); err != nil {
+		t.Fatal(err)
+	}
+	admitted("other")
+}
+
 // authority signs client certificates.
 type authority struct {
 	cert *x509.Certificate
@@ -245,6 +306,12 @@ func TestServicesCallWithCertificates(t *testing.T) {
 	below.cert, below.key = middle, middleKey
 	named := holder()
 	named.Subject = pkix.Name{CommonName: "robot", Organization: []string{"Acme"}}
+	oid := func(last int, value string) pkix.AttributeTypeAndValue {
+		return pkix.AttributeTypeAndValue{Type: asn1.ObjectIdentifier{2, 5, 4, last}, Value: value}
+	}
+	twoNames, turned := holder(), holder()
+	twoNames.Subject.ExtraNames = []pkix.AttributeTypeAndValue{oid(10, "Acme"), oid(3, "nobody"), oid(3, "robot")}
+	turned.Subject.ExtraNames = []pkix.AttributeTypeAndValue{oid(3, "robot"), oid(10, "Acme")}
 	expired, early, server := holder("robot.example"), holder("robot.example"), holder("robot.example")
 	expired.NotBefore, expired.NotAfter = old.NotBefore, old.NotAfter
 	early.NotBefore, early.NotAfter = time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
@@ -260,6 +327,8 @@ func TestServicesCallWithCertificates(t *testing.T) {
 		{"a SPIFFE id", "robot", signed(ours, holder("spiffe://acme/robot"))},
 		{"a name", "robot", signed(ours, holder("ROBOT.example"))},
 		{"a subject", "robot", signed(ours, named)},
+		{"a subject with another name besides", "", signed(ours, twoNames)},
+		{"a subject in another order", "", signed(ours, turned)},
 		{"names that are all of one", "robot", signed(ours, holder("spiffe://acme/robot", "robot.example", "more.example"))},
 		{"an authority below", "robot", append(signed(below, holder("robot.example")), middle)},
 		{"a certificate by itself", "robot", []*x509.Certificate{lone}},

@@ -47,6 +47,10 @@ type signIn struct {
 	how       string // identity.ByPassword, ..
 	from      From
 	instead   *identity.Session // which this one takes the place of, with its end; nil: none
+
+	// Of who signed in by an issuer's word:
+	link, there string   // as a Session has them
+	entry       store.ID // of the log's entry of the beginning, which there is once
 }
 
 // beginSession makes a session of a person who proved who they are, however they did; nobody may
@@ -71,7 +75,11 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 	if err := e.makeRoom(ctx, a.scope, s.Object); err != nil {
 		return api.NewSession{}, err
 	}
-	if err := e.recordSession(ctx, a.scope, sessionStarted, store.ID{}, &s, Caller{Principal: s.Principal, Address: s.Address, Key: s.ID.String()}); err != nil {
+	err = e.recordSession(ctx, a.scope, sessionStarted, a.entry, &s, Caller{Principal: s.Principal, Address: s.Address, Key: s.ID.String()})
+	if fault.Is(err, fault.Conflict) {
+		err = nobody(finishedBefore())
+	}
+	if err != nil {
 		return api.NewSession{}, err
 	}
 	row, err := e.identity.SealSession(ctx, a.scope, &s)
@@ -81,7 +89,7 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 	if err := e.store.PutSession(context.WithoutCancel(ctx), a.scope, row); err != nil {
 		return api.NewSession{}, err
 	}
-	e.people.seats.put(a.scope, s)
+	// It is not known here yet: between the row and that, somebody could have ended it.
 	if err := e.endFormer(ctx, a); err != nil {
 		return api.NewSession{}, err
 	}
@@ -94,10 +102,10 @@ func (e *Engine) newSession(ctx context.Context, a signIn, known *identity.Known
 	now := e.moment()
 	s = identity.Session{
 		ID: newID(), Principal: a.principal, Ended: known.Ended(), How: a.how, Host: a.from.Host, Address: a.from.Address,
-		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle,
+		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, There: a.there,
 	}
-	if a.instead != nil {
-		s.Expires = a.instead.Expires
+	if a.instead != nil { // it ends when that one would have, also by the issuer
+		s.Expires, s.Link, s.There = a.instead.Expires, a.instead.Link, a.instead.There
 	}
 	if s.Object, err = e.dossierID(ctx, a.scope, store.Principal, a.principal); err != nil {
 		return s, "", err
@@ -176,11 +184,22 @@ func (e *Engine) hasEnded(ctx context.Context, scope store.Scope, session store.
 	return id, err == nil, err
 }
 
-// endSession ends a session, from the next request on. The log is told first; where a
-// crash comes before the row is gone, that is enough.
+// endSession ends a session, from the next request on; the jobs that somebody holds by it
+// are offered anew.
 func (e *Engine) endSession(ctx context.Context, scope store.Scope, s identity.Session, by Caller) error {
-	e.people.seats.changing.Lock()
-	defer e.people.seats.changing.Unlock()
+	err := e.endSessionNow(ctx, scope, s, by)
+	if err == nil {
+		e.endLeases(ctx, scope)
+	}
+	return err
+}
+
+// endSessionNow tells the log first; where a crash comes before the row is gone, that is
+// enough.
+func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identity.Session, by Caller) error {
+	lock := e.people.seats.changing.of(scope)
+	lock.Lock()
+	defer lock.Unlock()
 	id, ended, err := e.hasEnded(ctx, scope, s.ID)
 	if err == nil && !ended {
 		err = e.recordSession(ctx, scope, sessionEnded, id, &s, by)
@@ -198,8 +217,9 @@ func (e *Engine) session(ctx context.Context, scope store.Scope, token [32]byte)
 	if s, ok := e.people.seats.get(scope, token); ok {
 		return s, nil
 	}
-	e.people.seats.changing.RLock()
-	defer e.people.seats.changing.RUnlock()
+	lock := e.people.seats.changing.of(scope)
+	lock.RLock()
+	defer lock.RUnlock()
 	row, err := e.store.Session(ctx, scope, token)
 	if err != nil {
 		return identity.Session{}, err

@@ -35,6 +35,18 @@ func personWithPassword(t *testing.T, env *testenv.Env, name string, roles ...st
 	}
 }
 
+// byLink has somebody set a password by a link.
+func byLink(t *testing.T, env *testenv.Env, name, password string) {
+	t.Helper()
+	reset, err := env.Engine.ResetPassword(t.Context(), env.Ann, name, api.ReasonRequest{Reason: "forgotten"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.Setup(t.Context(), api.SetupRequest{Link: reset.Link, Password: password}, home.Address); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func attempt(t *testing.T, env *testenv.Env, tenant, name, password string, from engine.From) (api.NewSession, error) {
 	t.Helper()
 	return env.Engine.SignIn(t.Context(), api.SignInRequest{Tenant: tenant, Name: name, Password: password}, from)
@@ -158,6 +170,9 @@ func TestSigningInIsInTheLog(t *testing.T) {
 // A session ends when it is not used for an hour and, however much it is used, after
 // twelve; a restart prolongs neither.
 func TestASessionEndsByItself(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	for _, c := range []struct {
 		name    string
 		restart bool
@@ -280,6 +295,9 @@ func TestACookieIsForItsHost(t *testing.T) {
 
 // Each way to end sessions, and which it leaves.
 func TestWhatEndsSessions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	type world struct {
 		*testenv.Env
 		zoes  [2]api.NewSession
@@ -370,6 +388,9 @@ func TestWhatEndsSessions(t *testing.T) {
 
 // When sessions were used is written down for every company.
 func TestUsedSessionsOfAllCompaniesOutliveARestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		env := testenv.New(t, nil)
 		var all []api.NewSession
@@ -395,6 +416,9 @@ func TestUsedSessionsOfAllCompaniesOutliveARestart(t *testing.T) {
 
 // Who is nobody's administrator ends no session of others, and learns of none.
 func TestSessionsOfOthers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	personWithPassword(t, env, "zoe")
@@ -470,6 +494,9 @@ func TestSessionsByPages(t *testing.T) {
 // Whoever writes into both databases signs nobody in: rows that are copied, moved or
 // prolonged do not open, one that was ended stays ended.
 func TestNobodyIsSignedInBySQL(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	const half = 30 * time.Minute
 	for _, c := range []struct{ name, sql string }{
 		{"a session of another person", `UPDATE sessions SET object = (SELECT object FROM sessions WHERE id = x'BOB') WHERE id = x'ZOE'`},
@@ -567,6 +594,9 @@ func checkNames(t *testing.T, env *testenv.Env, table string) {
 
 // Somebody is signed in in a hundred places; one more ends the oldest.
 func TestOneSessionTooManyEndsTheOldest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	first := session(t, env, "zoe", home)
@@ -586,6 +616,9 @@ func TestOneSessionTooManyEndsTheOldest(t *testing.T) {
 }
 
 func TestSettingAPassword(t *testing.T) {
+	if testing.Short() {
+		t.Skip("signs in many times, which costs by design")
+	}
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	zoe := by(t, env, session(t, env, "zoe", home))
@@ -612,16 +645,57 @@ func TestSettingAPassword(t *testing.T) {
 		{"little more than the name", zoe, api.PasswordRequest{Old: zoesPassword, New: "zoezoezoezoezoezoe12"}, "password_guessable"},
 		{"with a key for something else", env.SignIn(scoped.Text), api.PasswordRequest{Old: zoesPassword, New: otherWords}, "scope_exceeded"},
 		{"of a program", env.SignIn(ocr.Text), api.PasswordRequest{New: otherWords}, "no_person"},
+		{"the first one, by an API key", env.Ann, api.PasswordRequest{New: otherWords}, "password_by_link"},
 	} {
 		if _, err := env.Engine.SetPassword(t.Context(), c.who, c.in, home); fault.CodeOf(err) != c.code {
 			t.Errorf("%s: %v, want %s", c.name, err, c.code)
 		}
 	}
-	if set, err := env.Engine.SetPassword(t.Context(), env.Ann, api.PasswordRequest{New: otherWords}, home); err != nil || set.Session != nil {
-		t.Errorf("the first one, by an API key: %+v, %v, want no session", set, err)
+	byLink(t, env, "ann", zoesPassword)
+	if set, err := env.Engine.SetPassword(t.Context(), env.Ann, api.PasswordRequest{Old: zoesPassword, New: otherWords}, home); err != nil || set.Session != nil {
+		t.Errorf("another one, by an API key: %+v, %v, want no session", set, err)
 	}
 	if _, err := attempt(t, env, "main", "ann", otherWords, home); err != nil {
 		t.Errorf("Ann signs in: %v", err)
+	}
+}
+
+// A link that nobody used does not count any more when somebody was disabled.
+func TestALinkEndsWithADisabling(t *testing.T) {
+	env := testenv.New(t, nil)
+	personWithPassword(t, env, "zoe")
+	reset, err := env.Engine.ResetPassword(t.Context(), env.Ann, "zoe", api.ReasonRequest{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	invited, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "dan", Kind: "user"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, link := range map[string]string{"zoe": reset.Link, "dan": invited.Link} {
+		if u, err := env.Engine.DisableUser(t.Context(), env.Ann, name, api.ReasonRequest{}, ""); err != nil || u.Invited != nil {
+			t.Fatalf("%s: %+v, %v", name, u, err)
+		}
+		if _, err := env.Engine.EnableUser(t.Context(), env.Ann, name, api.ReasonRequest{}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Engine.Setup(t.Context(), api.SetupRequest{Link: link, Password: otherWords}, home.Address); !unauthenticated(err) {
+			t.Errorf("the link of %s, who was disabled and enabled: %v", name, err)
+		}
+	}
+	session(t, env, "zoe", home)
+	checkedWhole(t, env)
+}
+
+// A session that has just begun is known by its row alone: who ended it before it was used
+// has ended it.
+func TestASessionIsReadBeforeItCounts(t *testing.T) {
+	env := testenv.New(t, nil)
+	personWithPassword(t, env, "zoe")
+	s := session(t, env, "zoe", home)
+	execKeys(t, env, `DELETE FROM sessions`)
+	if admits(t, env, s) {
+		t.Error("a session without a row admits")
 	}
 }
 

@@ -66,15 +66,16 @@ func (e *Engine) SetNetworks(ctx context.Context, c Caller, r api.NetworksReques
 		return api.Settings{}, err
 	}
 	networks, err := networksOf(r.Networks)
-	if err == nil && !networks.Allow(c.Who.Principal().Roles, c.Address) {
-		err = fault.New(fault.Conflict, "these networks would shut you out: you come from %s", c.Address).WithCode("locked_out").
-			WithHint("add the network that you come from, or ask from one of these")
-	}
 	if err != nil {
 		return api.Settings{}, err
 	}
-	return e.changeSettings(ctx, c, "networks", change{"", "set-networks", idem, r, r.Reason, false}, func(s *identity.Settings) {
+	return e.changeSettings(ctx, c, "networks", change{"", "set-networks", idem, r, r.Reason, false}, func(c Caller, s *identity.Settings) error {
+		if !networks.Allow(c.Who.Principal().Roles, c.Address) {
+			return fault.New(fault.Conflict, "these networks would shut you out: you come from %s", c.Address).WithCode("locked_out").
+				WithHint("add the network that you come from, or ask from one of these")
+		}
 		s.Networks = networks
+		return nil
 	})
 }
 
@@ -111,8 +112,9 @@ func (e *Engine) SetLimits(ctx context.Context, c Caller, r api.LimitsRequest, i
 	if err != nil {
 		return api.Settings{}, err
 	}
-	return e.changeSettings(ctx, c, "limits", change{"", "set-limits", idem, r, r.Reason, false}, func(s *identity.Settings) {
+	return e.changeSettings(ctx, c, "limits", change{"", "set-limits", idem, r, r.Reason, false}, func(_ Caller, s *identity.Settings) error {
 		s.Limits = limits
+		return nil
 	})
 }
 
@@ -138,8 +140,9 @@ func (e *Engine) SetFourEyes(ctx context.Context, c Caller, r api.FourEyesReques
 	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
 		return api.Settings{}, err
 	}
-	return e.changeSettings(ctx, c, "four_eyes", change{"", "set-four-eyes", idem, r, r.Reason, false}, func(s *identity.Settings) {
+	return e.changeSettings(ctx, c, "four_eyes", change{"", "set-four-eyes", idem, r, r.Reason, false}, func(_ Caller, s *identity.Settings) error {
 		s.FourEyes = r.Required
+		return nil
 	})
 }
 
@@ -149,12 +152,11 @@ func settingSet(name string) amendment {
 }
 
 // changeSettings carries out a change of one of the settings of the caller's tenant.
-func (e *Engine) changeSettings(ctx context.Context, c Caller, name string, ch change, edit func(*identity.Settings)) (api.Settings, error) {
+func (e *Engine) changeSettings(ctx context.Context, c Caller, name string, ch change, edit func(Caller, *identity.Settings) error) (api.Settings, error) {
 	ch.name = c.Scope.Tenant()
 	may := func(c Caller) error { return e.mayTenant(ctx, c, access.ChangeTenant) }
-	t, err := e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
-		edit(&t.Settings)
-		return settingSet(name), nil
+	t, err := e.changeTenant(ctx, c, ch, may, func(c Caller, t *tenant) (amendment, error) {
+		return settingSet(name), edit(c, &t.Settings)
 	})
 	if err != nil {
 		return api.Settings{}, err

@@ -72,6 +72,51 @@ func peopleComeFromTheTenantsNetworks(t *testing.T, env *testenv.Env) {
 	}
 }
 
+// Whoever has the server's files lets somebody in whom the networks keep out.
+func TestASetupLinkLiftsNetworks(t *testing.T) {
+	env := testenv.New(t, nil)
+	use := func(name, address string) string {
+		t.Helper()
+		done, err := env.Engine.Setup(t.Context(), api.SetupRequest{Link: newLink(t, env.Engine, "main"), Name: name}, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done.Key.Text
+	}
+	networks := api.Networks{All: []string{"192.0.2.0/24", "198.51.100.0/24"}, Roles: []api.RoleNetworks{
+		{Role: "Admin", From: []string{"192.0.2.0/24"}}, {Role: "Auditor", From: []string{"203.0.113.0/24"}},
+	}}
+	setNetworks(t, env, networks)
+	use("yan", "192.0.2.9")
+	if s, err := env.Engine.Settings(t.Context(), env.Ann); err != nil || len(s.Networks.All) == 0 || len(s.Networks.Roles) == 0 {
+		t.Errorf("used from where one may come from: %+v, %v, want the networks as they were", s.Networks, err)
+	}
+	for name, address := range map[string]string{"zoe": "198.51.100.1", "zed": "203.0.113.1"} {
+		setNetworks(t, env, networks)
+		key := use(name, address)
+		if _, err := env.Engine.Authenticate(t.Context(), key, address); err != nil {
+			t.Errorf("%s from %s: %v", name, address, err)
+		}
+		if s, err := env.Engine.Settings(t.Context(), env.Ann); err != nil || len(s.Networks.All)+len(s.Networks.Roles) > 0 {
+			t.Errorf("used from %s: %+v, %v, want no networks", address, s.Networks, err)
+		}
+	}
+	checkedWhole(t, env)
+}
+
+// Who would be shut out is whoever asks, with the roles that they have when it is set.
+func TestNetworksAreDecidedByTheRolesOfThen(t *testing.T) {
+	env := testenv.New(t, nil)
+	bob := env.Person("bob", "Admin")
+	if _, err := env.Engine.GiveUserRole(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	in := api.NetworksRequest{Networks: api.Networks{Roles: []api.RoleNetworks{{Role: "Viewer", From: []string{"198.51.100.0/24"}}}}}
+	if _, err := env.Engine.SetNetworks(t.Context(), bob, in, ""); fault.CodeOf(err) != "locked_out" {
+		t.Errorf("by somebody who has become a Viewer meanwhile: %v, want locked_out", err)
+	}
+}
+
 func TestNetworksThatAreRefused(t *testing.T) {
 	env := testenv.New(t, nil)
 	for _, c := range []struct {

@@ -135,11 +135,13 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 	if err != nil {
 		return api.SetupDone{}, err
 	}
-	if t.State != identity.Active || !t.Networks.Allow(nil, address) {
+	switch {
+	case t.State != identity.Active:
 		return api.SetupDone{}, badLink()
-	}
-	if row.Object == t.id {
+	case row.Object == t.id:
 		return e.setUpAdministrator(ctx, t, token, r.Name, kept, address)
+	case !t.Networks.Allow(nil, address):
+		return api.SetupDone{}, badLink()
 	}
 	return e.activate(ctx, scope, row.Object, token, kept, address)
 }
@@ -214,9 +216,6 @@ func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]by
 	if err := identity.CheckName(name); err != nil {
 		return api.SetupDone{}, err
 	}
-	used := amendment{of: &t.dossier, kind: tenantChanged}
-	withdraw(&t.Setup, &used)
-	used.fields = t.Fields()
 	p, err := e.namedPrincipal(ctx, t.scope, name)
 	if fault.Is(err, fault.NotFound) {
 		if p, err = e.newPrincipal(ctx, t.scope, name); err == nil {
@@ -229,7 +228,24 @@ func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]by
 	a := amendment{kind: principalActivated}
 	withdraw(&p.Invitation, &a)
 	p.State, p.Roles = identity.Active, firstRoles(t.scope, p.Roles)
+	used, err := e.useSetup(ctx, t, p, address)
+	if err != nil {
+		return api.SetupDone{}, err
+	}
 	return e.letIn(ctx, p, a, kept, address, used)
+}
+
+// useSetup ends a tenant's link, and lifts its networks if they would keep out whom the
+// link lets in.
+func (e *Engine) useSetup(ctx context.Context, t *tenant, p *principal, address string) (amendment, error) {
+	a := amendment{kind: tenantChanged}
+	roles, err := e.rolesOf(ctx, p)
+	if !t.Networks.Allow(roles, address) {
+		a, t.Networks = settingSet("networks"), identity.Networks{}
+	}
+	withdraw(&t.Setup, &a)
+	a.of, a.fields = &t.dossier, t.Fields()
+	return a, err
 }
 
 // firstRoles adds those of a first administrator to the roles that somebody has.

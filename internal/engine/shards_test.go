@@ -16,6 +16,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/pgtest"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
@@ -37,7 +38,7 @@ func (c *clock) now() time.Time   { return time.UnixMicro(c.at.Load()) }
 // logOf reads a database of a node that is closed: its logs, and the leaves of each.
 func logOf(t *testing.T, env *testenv.Env, read func(db *store.DB, s store.Scope, shards []store.Shard, leaves [][]ledger.Leaf)) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Path: env.Config.Data})
+	db, err := store.Open(t.Context(), store.Config{Path: env.Config.Data, DSN: env.Config.DSN})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,9 +87,43 @@ func checkSigned(t *testing.T, db *store.DB, s store.Scope, sh store.Shard) {
 	}
 }
 
+// onBothAt runs a test with a node on each kind of database, whose clock the test sets.
+func onBothAt(t *testing.T, at time.Time, f func(t *testing.T, env *testenv.Env, clock *clock)) {
+	t.Run("SQLite", func(t *testing.T) {
+		clock := newClock(at)
+		f(t, testenv.New(t, func(c *node.Config) { c.Now = clock.now }), clock)
+	})
+	t.Run("Postgres", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("needs Postgres: left out by -short")
+		}
+		dsn, clock := pgtest.Database(t), newClock(at)
+		f(t, testenv.New(t, func(c *node.Config) { c.DSN, c.Now = dsn, clock.now }), clock)
+	})
+}
+
+// placed waits, on Postgres, until all leaves have places: transactions of other databases
+// of the server, too, hold them back.
+func placed(t *testing.T, env *testenv.Env) {
+	t.Helper()
+	if env.Config.DSN == "" {
+		return
+	}
+	db := dataOf(t, env)
+	defer db.Close()
+	testenv.Until(t, "all leaves have places", func() (all bool) {
+		if err := db.QueryRow(`SELECT (SELECT count(*) FROM leaves) = (SELECT sum(size) FROM log_shards)`).Scan(&all); err != nil {
+			t.Fatal(err)
+		}
+		return all
+	})
+}
+
 func TestALogClosesWithItsYear(t *testing.T) {
-	clock := newClock(time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC))
-	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
+	onBothAt(t, time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC), closesWithItsYear)
+}
+
+func closesWithItsYear(t *testing.T, env *testenv.Env, clock *clock) {
 	deployLoan(t, env)
 	old := env.Start("loan", example(t, "application.json"))
 	clock.set(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
@@ -96,6 +131,7 @@ func TestALogClosesWithItsYear(t *testing.T) {
 	env.Start("loan", example(t, "application.json"))
 	clock.set(time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC)) // a clock that is set back changes nothing
 	env.Start("loan", example(t, "application.json"))
+	placed(t, env)
 	env.Restart(func() {
 		logOf(t, env, func(db *store.DB, s store.Scope, shards []store.Shard, leaves [][]ledger.Leaf) {
 			if len(shards) != 2 || shards[0].Open || !shards[1].Open {
@@ -129,6 +165,7 @@ func TestALogClosesWithItsYear(t *testing.T) {
 // logOfFormer requires that $former names the first log as it ended.
 func logOfFormer(t *testing.T, env *testenv.Env, former *canon.Context) {
 	t.Helper()
+	placed(t, env)
 	env.Restart(func() {
 		logOf(t, env, func(db *store.DB, s store.Scope, shards []store.Shard, _ [][]ledger.Leaf) {
 			root, err := sequencer.Root(t.Context(), db, s, 1, shards[0].Size)
@@ -149,9 +186,11 @@ func logOfFormer(t *testing.T, env *testenv.Env, former *canon.Context) {
 // TestManyWriteWhileTheYearTurns has the last leaf of each closed log be log.closed
 // although many write at that moment.
 func TestManyWriteWhileTheYearTurns(t *testing.T) {
+	onBothAt(t, time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC), writeWhileTheYearTurns)
+}
+
+func writeWhileTheYearTurns(t *testing.T, env *testenv.Env, clock *clock) {
 	const writers, starts, years = 8, 12, 4
-	clock := newClock(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))
-	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("all.bpmn", everything)
 	var all sync.WaitGroup
 	for i := range writers {
@@ -167,6 +206,7 @@ func TestManyWriteWhileTheYearTurns(t *testing.T) {
 		})
 	}
 	all.Wait()
+	placed(t, env)
 	env.Restart(func() {
 		logOf(t, env, func(_ *store.DB, _ store.Scope, shards []store.Shard, leaves [][]ledger.Leaf) {
 			total := 0
@@ -351,6 +391,7 @@ func raiseHeads(t *testing.T, env *testenv.Env) {
 	if _, err := db.Exec(`DELETE FROM log_heads WHERE origin LIKE '%.%'`); err != nil {
 		t.Fatal(err)
 	}
+	execRaw(t, env, `DELETE FROM log_checkpoints WHERE shard > 1`)
 }
 
 var _ engine.Sequencer = (*sequencer.Sequencer)(nil)

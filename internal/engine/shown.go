@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/store"
@@ -16,9 +18,13 @@ import (
 
 // shown is what a response shows of one object.
 type shown struct {
-	object  store.ID
-	element string   // that it was shown for; may be empty
-	paths   []string // a path stands for all that is below it
+	object   store.ID
+	element  string   // that it was shown for; may be empty
+	paths    []string // a path stands for all that is below it
+	withheld []string // below these, and not shown
+	revealed []string // that a grant was needed for
+	purposes []string // of these
+	glasses  []string // break-glasses that were needed for some of them
 }
 
 // shownSize bounds the bytes of one field of a leaf that says what was shown.
@@ -31,7 +37,52 @@ func (e *Engine) tellShown(ctx context.Context, c Caller, kind, who string, item
 	if len(items) == 0 {
 		return nil
 	}
-	return e.record(ctx, c.Scope, act{kind: kind, act: who, elem: commonElement(items), actor: c, fields: shownFields(items)})
+	fields := pathFields("$shown", items, func(s shown) []string { return s.paths })
+	fields = append(fields, pathFields("$withheld", items, func(s shown) []string { return s.withheld })...)
+	revealed := pathFields("$revealed", items, func(s shown) []string { return s.revealed })
+	if len(revealed) > 0 && kind == dataShown {
+		kind = dataRevealed
+	}
+	fields = append(append(fields, revealed...), purposeField(c, items)...)
+	fields = append(fields, glassField(items)...)
+	return e.record(ctx, c.Scope, act{kind: kind, act: who, elem: commonElement(items), actor: c, fields: fields})
+}
+
+// Kinds of the entries that tell what was shown.
+const (
+	dataShown    = "data.shown"
+	dataRevealed = "data.revealed" // the same, if something of it was shown by a grant to reveal or by break-glass
+	dataExported = "data.exported"
+)
+
+// purposeField says what it was shown for: as the request says, else as the grants say
+// that something was revealed by, each on a line.
+func purposeField(c Caller, items []shown) []fieldWrite {
+	var all []string
+	for _, item := range items {
+		all = append(all, item.purposes...)
+	}
+	text := cmp.Or(c.Purpose, strings.Join(sorted(all), "\n"))
+	if text == "" {
+		return nil
+	}
+	return []fieldWrite{{path: "$purpose", value: canon.String(text)}}
+}
+
+// glassField names the break-glasses that something was shown by.
+func glassField(items []shown) []fieldWrite {
+	var all []string
+	for _, item := range items {
+		all = append(all, item.glasses...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var ids canon.List
+	for _, id := range sorted(all) {
+		ids = append(ids, canon.String(id))
+	}
+	return []fieldWrite{{path: "$break_glass", value: ids}}
 }
 
 // commonElement returns the element that all of it was shown for, "" if there are
@@ -45,14 +96,14 @@ func commonElement(items []shown) string {
 	return items[0].element
 }
 
-// shownFields returns $shown, a list of objects with their paths, and its
-// continuations $shown/1 .. if it is too large for one field.
-func shownFields(items []shown) []fieldWrite {
+// pathFields returns a list of objects with paths of theirs, and its continuations name/1
+// .. if it is too large for one field. Objects without any are left out.
+func pathFields(name string, items []shown, pathsOf func(shown) []string) []fieldWrite {
 	var fields []fieldWrite
 	var list canon.List
 	size := 0
 	flush := func() {
-		path := "$shown"
+		path := name
 		if len(fields) > 0 {
 			path += "/" + strconv.Itoa(len(fields))
 		}
@@ -61,7 +112,10 @@ func shownFields(items []shown) []fieldWrite {
 	}
 	for _, item := range items {
 		var paths canon.List
-		for _, path := range item.paths {
+		if len(pathsOf(item)) == 0 {
+			continue
+		}
+		for _, path := range pathsOf(item) {
 			if size += len(path) + 8; size > shownSize {
 				list = append(list, item.value(paths))
 				flush()
@@ -72,7 +126,9 @@ func shownFields(items []shown) []fieldWrite {
 		list = append(list, item.value(paths))
 		size += 80
 	}
-	flush()
+	if len(list) > 0 {
+		flush()
+	}
 	return fields
 }
 
@@ -81,15 +137,4 @@ func (s shown) value(paths canon.List) *canon.Context {
 		canon.Entry{Name: "object", Value: canon.String(textID(s.object))},
 		canon.Entry{Name: "paths", Value: paths},
 	)
-}
-
-// namesOf returns the names of variables, without those that were erased.
-func namesOf(variables *canon.Context, erased []string) []string {
-	names := make([]string, 0, variables.Len())
-	for i := range variables.Len() {
-		if name := variables.At(i).Name; !slices.Contains(erased, name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }

@@ -198,26 +198,14 @@ type signerStep struct {
 
 // recordSigner makes a step of a signer durable. The caller holds signers.changing.
 func (e *Engine) recordSigner(ctx context.Context, s *signer, step signerStep) error {
-	s.key.Former = ""
-	if s.key.Key != (ledger.PublicKey{}) {
-		s.key.Former = s.key.Key.ID()
-		s.formers = append(s.formers, s.key.Former)
-	}
-	s.key.Key = step.key
 	defer e.forgetSigners(s.scope)
-	tokens, err := e.requestTokens(ctx, &s.object, step.again)
-	if err != nil {
-		return err
-	}
 	at := e.moment()
 	shard, leave, err := e.enterShard(ctx, s.scope, at)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	written := s.step(step, at, tokens)
-	written.shard = shard
-	set, err := e.write(ctx, &s.object, written)
+	set, err := e.signerSet(ctx, s, step, shard, at)
 	if err != nil {
 		return err
 	}
@@ -225,6 +213,23 @@ func (e *Engine) recordSigner(ctx context.Context, s *signer, step signerStep) e
 		return err
 	}
 	return e.commitPinned(ctx, s.scope, set)
+}
+
+// signerSet is what a step of a signer writes.
+func (e *Engine) signerSet(ctx context.Context, s *signer, step signerStep, shard string, at time.Time) (*store.WriteSet, error) {
+	s.key.Former = ""
+	if s.key.Key != (ledger.PublicKey{}) {
+		s.key.Former = s.key.Key.ID()
+		s.formers = append(s.formers, s.key.Former)
+	}
+	s.key.Key = step.key
+	tokens, err := e.requestTokens(ctx, &s.object, step.again)
+	if err != nil {
+		return nil, err
+	}
+	written := s.step(step, at, tokens)
+	written.shard = shard
+	return e.write(ctx, &s.object, written)
 }
 
 func (s *signer) step(in signerStep, at time.Time, tokens []store.Token) step {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -38,8 +39,8 @@ func (e *Engine) RegisterSigner(ctx context.Context, c Caller, r api.SignerReque
 	if err != nil {
 		return api.Signer{}, err
 	}
-	if r.Name == platformName {
-		return api.Signer{}, fault.New(fault.Invalid, "a signer cannot be named %q, which is the server itself", platformName)
+	if r.Name == platformName || strings.HasPrefix(r.Name, passkeyPrefix) {
+		return api.Signer{}, fault.New(fault.Invalid, "a worker cannot be named %q: that is the server itself, or a person's passkey", r.Name)
 	}
 	return e.changeSigner(ctx, c, r.Name, "register-signer", idem, r, func() (*signer, signerStep, error) {
 		s, err := e.unregistered(ctx, c.Scope, r.Name)
@@ -78,6 +79,9 @@ func (e *Engine) RotateSigner(ctx context.Context, c Caller, name string, r api.
 		if (s.key.Key == ledger.PublicKey{}) {
 			return nil, signerStep{}, revoked(name)
 		}
+		if s.key.Signer == ledger.PersonSigner {
+			return nil, signerStep{}, isPasskey(name)
+		}
 		key, err := e.nextKey(ctx, s, r)
 		return s, signerStep{kind: ledger.KeyRotated, key: key}, err
 	})
@@ -101,6 +105,11 @@ func revoked(name string) error {
 		WithHint("`underseal signers register` gives it a new one")
 }
 
+func isPasskey(name string) error {
+	return fault.New(fault.Conflict, "signer %q is a passkey, which is its person's", name).WithCode("is_passkey").
+		WithHint("`underseal passkeys remove` takes it from them; they register another one with a browser")
+}
+
 // RevokeSigner ends a signer's key at once, because somebody else may have it. The
 // platform gets another one by the same step, for it has to go on signing.
 func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.RevokeSignerRequest, idem string) (api.Signer, error) {
@@ -116,6 +125,8 @@ func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.
 		switch {
 		case s.key.Key == ledger.PublicKey{}:
 			err = revoked(name)
+		case s.key.Signer == ledger.PersonSigner:
+			err = isPasskey(name)
 		case s.key.Signer == ledger.PlatformSigner:
 			step.key, err = e.newPlatformKey(ctx, c.Scope)
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/underseal/underseal/api"
@@ -92,14 +91,29 @@ func (e *Engine) Verify(ctx context.Context, c Caller, in api.VerifyRequest, fro
 	if err := signedInBySession(c); err != nil {
 		return api.NewSession{}, err
 	}
-	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
-	if err == nil {
-		err = e.verifyAgain(ctx, c, known, in.Password, from)
+	how := identity.ByPassword
+	var err error
+	switch {
+	case (in.Passkey == nil) == (in.Password == ""):
+		err = fault.New(fault.Invalid, "one of the password and the answer of a passkey proves who you are").WithCode("no_proof")
+	case in.Passkey != nil:
+		how = identity.ByPasskey
+		err = e.verifyByPasskey(ctx, c, *in.Passkey, from)
+	default:
+		err = e.verifyByPassword(ctx, c, in.Password, from)
 	}
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: identity.ByPassword, from: from, instead: c.Session})
+	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: how, from: from, instead: c.Session})
+}
+
+func (e *Engine) verifyByPassword(ctx context.Context, c Caller, text string, from From) error {
+	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+	if err != nil {
+		return err
+	}
+	return e.verifyAgain(ctx, c, known, text, from)
 }
 
 // verifyAgain is verify for who is signed in: that they do not know the password does not
@@ -113,7 +127,9 @@ func (e *Engine) verifyAgain(ctx context.Context, c Caller, known *identity.Know
 }
 
 // SetPassword sets the caller's own password, which only whoever knows the one that there
-// is can do. All their sessions end; who asks by one gets another.
+// is can do. The first one is set by a link: whoever has somebody's API key, or is signed
+// in by the word of an issuer, does not get a way in with that which outlives it. All their
+// sessions end; who asks by one gets another.
 func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordRequest, from From) (api.PasswordSet, error) {
 	if err := e.admitted(c.Scope); err != nil {
 		return api.PasswordSet{}, err
@@ -128,10 +144,12 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if err != nil {
 		return api.PasswordSet{}, err
 	}
-	if known.Password() != "" {
-		if err := e.verifyAgain(ctx, c, known, in.Old, from); err != nil {
-			return api.PasswordSet{}, err
-		}
+	if known.Password() == "" {
+		return api.PasswordSet{}, fault.New(fault.Conflict, "%s has no password, and the first one is set by a link", c.Principal).WithCode("password_by_link").
+			WithHint("an administrator makes it: underseal users reset-password %s", c.Principal)
+	}
+	if err := e.verifyAgain(ctx, c, known, in.Old, from); err != nil {
+		return api.PasswordSet{}, err
 	}
 	p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 	if err != nil {
@@ -188,27 +206,10 @@ func (e *Engine) keep(ctx context.Context, p *principal, text string) (kept stri
 // ResetPassword makes a link by which a user sets another password; the one that there is
 // counts until then. Whoever makes the link never knows either.
 func (e *Engine) ResetPassword(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.Invited, error) {
-	may := func(c Caller) error {
-		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", name), notMightier(c, identity.APIKey{}))
-	}
-	var link string
-	p, err := e.changePrincipal(ctx, c, change{name, "reset-password " + name, idem, r, r.Reason, true}, may, func(c Caller) (*principal, amendment, error) {
-		p, err := e.namedPrincipal(ctx, c.Scope, name)
-		if err != nil {
-			return nil, amendment{}, err
+	return e.linkAgain(ctx, c, change{name, "reset-password " + name, idem, r, r.Reason, true}, func(p *principal) error {
+		if p.Kind == access.User && p.State == identity.Active {
+			return nil
 		}
-		if p.Kind != access.User || p.State != identity.Active {
-			return nil, amendment{}, fault.New(fault.Conflict, "%s %q is %s: only an active person sets a password", p.Kind, name, p.State).WithCode("not_active")
-		}
-		if err := e.requireGivable(ctx, c, p); err != nil {
-			return nil, amendment{}, err
-		}
-		a := amendment{kind: principalInvited}
-		link, err = e.invite(ctx, c.Scope, &p.Invitation, &a)
-		return p, a, err
+		return fault.New(fault.Conflict, "%s %q is %s: only an active person sets a password", p.Kind, name, p.State).WithCode("not_active")
 	})
-	if err != nil {
-		return api.Invited{}, err
-	}
-	return api.Invited{User: p.wire(), Link: link}, nil
 }

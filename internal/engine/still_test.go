@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -59,6 +61,38 @@ func TestADownloadEndsWithTheRightToIt(t *testing.T) {
 				t.Errorf("somebody else gets %d bytes, %v", len(whole), err)
 			}
 		})
+	}
+}
+
+// TestADownloadUsesItsSession as long as parts of it are read, and no longer.
+func TestADownloadUsesItsSession(t *testing.T) {
+	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	env.Deploy("c.bpmn", classified)
+	id := put(t, env, env.Ann, content(200_000)).File
+	instance, err := startWith(t, env, env.Ann, `{"room": `+named(id)+`}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := engine.BeginSession(t.Context(), env.Engine, env.Ann, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := env.Engine.File(t.Context(), by(t, env, s), instance, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	part := make([]byte, 1000)
+	for i := range 3 {
+		clock = clock.Add(50 * time.Minute)
+		if _, err := io.ReadFull(d, part); err != nil {
+			t.Fatalf("part %d: %v", i, err)
+		}
+	}
+	clock = clock.Add(time.Hour)
+	if n, err := d.Read(part); n != 0 || !unauthenticated(err) {
+		t.Errorf("after an hour without a part: %d bytes, %v", n, err)
 	}
 }
 

@@ -71,7 +71,7 @@ func (l *Live) taskSummary(t process.OpenUserTask) api.Task {
 	return api.Task{
 		ID: refText(l.id, t.ID), Instance: textID(l.id), Process: l.head.process, Element: t.Element,
 		Name: l.elementName(t.Element), Assignee: t.Assignee, Groups: t.Groups, Users: t.Users,
-		Created: t.Created, Due: timeOrNil(t.Due),
+		Created: t.Created, Due: timeOrNil(t.Due), Signed: l.wantsSignature(t.Element),
 	}
 }
 
@@ -92,11 +92,11 @@ func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error
 			return noSuch("task", id)
 		}
 		item = l.taskSummary(task)
-		told, err = e.fillTask(ctx, l, task, &item)
+		told, err = e.fillTask(ctx, c, l, task, &item)
 		return err
 	})
 	if err == nil {
-		err = e.tellShown(ctx, c, "data.shown", "user", told)
+		err = e.tellShown(ctx, c, dataShown, "user", told)
 	}
 	if err != nil {
 		return api.Task{}, err
@@ -104,22 +104,25 @@ func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error
 	return item, nil
 }
 
-func (e *Engine) fillTask(ctx context.Context, l *Live, t process.OpenUserTask, item *api.Task) (shown, error) {
-	variables, err := l.state.TaskVariables(t.ID)
+func (e *Engine) fillTask(ctx context.Context, c Caller, l *Live, t process.OpenUserTask, item *api.Task) (shown, error) {
+	v, form, err := e.taskLens(ctx, c, l, t)
 	if err != nil {
 		return shown{}, err
 	}
-	item.Variables, item.Erased = canon.EncodeJSON(variables), l.head.erased()
-	told := shown{object: l.id, element: t.Element, paths: namesOf(variables, item.Erased)}
-	if draft, ok := l.state.TaskDraft(t.ID); ok {
-		item.Draft = canon.EncodeJSON(draft)
-		told.paths = append(told.paths, process.DraftPath(t.ID))
+	variables, err := l.state.TaskVariables(t.ID, v.see)
+	if err != nil {
+		return shown{}, err
 	}
-	form, err := e.taskForm(ctx, l, t)
+	item.Variables, item.Erased = canon.EncodeJSON(variables), v.named(l.head.erased())
+	path := process.DraftPath(t.ID)
+	if draft, ok := l.state.TaskDraft(t.ID); ok && v.look(path, l.state.Label(path).Sensitive()) {
+		item.Draft = canon.EncodeJSON(draft)
+	}
 	if form != nil {
 		item.Form = form.data
 	}
-	return told, err
+	item.Masked = v.mask()
+	return v.told(t.Element), nil
 }
 
 func (e *Engine) taskForm(ctx context.Context, l *Live, t process.OpenUserTask) (*form, error) {
@@ -198,15 +201,31 @@ func (e *Engine) SaveTask(ctx context.Context, c Caller, id string, draft []byte
 // CompleteTask completes a task with what a person entered, which must fit the
 // task's form.
 func (e *Engine) CompleteTask(ctx context.Context, c Caller, id string, variables []byte, idem string) (api.Receipt, error) {
-	entered, err := parseVariables(variables)
+	return e.CompleteSignedTask(ctx, c, id, api.CompleteTaskRequest{Variables: variables}, idem)
+}
+
+// CompleteSignedTask is CompleteTask for what the person may have signed.
+func (e *Engine) CompleteSignedTask(ctx context.Context, c Caller, id string, r api.CompleteTaskRequest, idem string) (api.Receipt, error) {
+	entered, err := parseVariables(r.Variables)
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	return e.happenTask(ctx, c, access.CompleteTask, id, "complete", idem, string(variables), func(ctx context.Context, l *Live, n uint64) (happening, error) {
-		return happening{
+	in := signedEntry{task: id, entered: entered, signed: r.Signed}
+	var body any = string(r.Variables)
+	if r.Signed != nil {
+		known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+		if err != nil {
+			return api.Receipt{}, err
+		}
+		in.keys, body = known.Passkeys(), r
+	}
+	return e.happenTask(ctx, c, access.CompleteTask, id, "complete", idem, body, func(ctx context.Context, l *Live, n uint64) (h happening, err error) {
+		h = happening{
 			event: process.TaskCompleted{Task: n, Variables: entered}, name: "task_completed",
 			check: func(entered *canon.Context) error { return e.checkEntered(ctx, l, n, entered) },
-		}, nil
+		}
+		h.signed, err = e.checkPerson(ctx, c, l, n, in)
+		return h, err
 	})
 }
 
@@ -231,9 +250,16 @@ func (e *Engine) happenTask(ctx context.Context, c Caller, action access.Action,
 	}
 	var done api.Receipt
 	err = e.useTask(ctx, c, action, id, func(l *Live, n uint64) error {
+		e.signers.changing.RLock() // what is signed is durable before its key is revoked
+		defer e.signers.changing.RUnlock()
 		h, err := make(ctx, l, n)
 		if err != nil {
 			return err
+		}
+		if task, open := l.state.Task(n); open && variablesOf(h.event) != nil {
+			if h.through, _, err = e.taskLens(ctx, c, l, task); err != nil {
+				return err
+			}
 		}
 		h.act, h.actor, h.again = "user", actorOf(c), again
 		done, err = e.deliver(ctx, l, h)

@@ -99,6 +99,9 @@ func (e *Engine) newTenant(ctx context.Context, scope store.Scope) (*tenant, err
 		return nil, err
 	}
 	d, err := e.newDossier(ctx, scope, store.Tenant, scope.Tenant())
+	if err == nil {
+		e.identity.Created(scope.Tenant())
+	}
 	return &tenant{d, identity.Tenant{Name: scope.Tenant(), State: identity.Active}}, err
 }
 
@@ -114,13 +117,16 @@ func (e *Engine) InviteAdministrator(ctx context.Context, c Caller, name string,
 			WithCode("main_tenant")
 	}
 	var link string
-	t, err := e.changeTenant(ctx, c, change{name, "invite-administrator " + name, idem, r, r.Reason, true}, may, func(t *tenant) (amendment, error) {
-		if t.Setup == (identity.Link{}) {
-			return amendment{}, fault.New(fault.Conflict, "tenant %q has had an administrator", name).WithCode("tenant_set_up").
+	t, err := e.changeTenant(ctx, c, change{name, "invite-administrator " + name, idem, r, r.Reason, true}, may, func(_ Caller, t *tenant) (amendment, error) {
+		a := amendment{kind: tenantChanged}
+		people, err := e.hasPeople(ctx, t.scope)
+		if err != nil {
+			return a, err
+		}
+		if people {
+			return a, fault.New(fault.Conflict, "tenant %q has had an administrator", name).WithCode("tenant_set_up").
 				WithHint("its administrators invite others")
 		}
-		a := amendment{kind: tenantChanged}
-		var err error
 		link, err = e.invite(ctx, t.scope, &t.Setup, &a)
 		return a, err
 	})
@@ -128,6 +134,13 @@ func (e *Engine) InviteAdministrator(ctx context.Context, c Caller, name string,
 		return api.NewTenant{}, err
 	}
 	return api.NewTenant{Tenant: t.wire(), Link: link}, nil
+}
+
+// hasPeople reports whether somebody was ever let into a tenant. That a link waits says
+// nothing of it: whoever has the server's files makes one at any time.
+func (e *Engine) hasPeople(ctx context.Context, scope store.Scope) (bool, error) {
+	ids, _, err := e.dossierIDs(ctx, scope, store.Principal, store.ID{}, 1)
+	return len(ids) > 0, err
 }
 
 // DisableTenant lets nobody of a tenant in any more. Its processes go on, and wait where
@@ -149,7 +162,7 @@ func (e *Engine) setTenant(ctx context.Context, c Caller, ch change, kind string
 	if ch.name == identity.MainTenant {
 		return api.Tenant{}, fault.New(fault.Conflict, "the tenant %s cannot be disabled: nobody could take it back", ch.name).WithCode("main_tenant")
 	}
-	t, err := e.changeTenant(ctx, c, ch, may, func(t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, ch, may, func(_ Caller, t *tenant) (amendment, error) {
 		if t.State == to {
 			return amendment{}, already("tenant", ch.name, string(to))
 		}
@@ -164,8 +177,8 @@ func (e *Engine) setTenant(ctx context.Context, c Caller, ch change, kind string
 }
 
 // changeTenant carries out a change of a tenant that there is, which is told in its own
-// log.
-func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, may func(Caller) error, edit func(*tenant) (amendment, error)) (*tenant, error) {
+// log. Edit gets the caller as they are then.
+func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, may func(Caller) error, edit func(Caller, *tenant) (amendment, error)) (*tenant, error) {
 	there, err := e.hasTenant(ctx, ch.name)
 	if err != nil {
 		return nil, err
@@ -175,14 +188,14 @@ func (e *Engine) changeTenant(ctx context.Context, c Caller, ch change, may func
 	}
 	scope := e.TenantScope(ch.name)
 	var t *tenant
-	found, err := e.changed(ctx, c, scope, ch, may, func(Caller) (a amendment, err error) {
+	found, err := e.changed(ctx, c, scope, ch, may, func(c Caller) (a amendment, err error) {
 		if t, err = e.openTenant(ctx, scope); err != nil {
 			if fault.Is(err, fault.NotFound) {
 				err = noSuch("tenant", ch.name)
 			}
 			return a, err
 		}
-		a, err = edit(t)
+		a, err = edit(c, t)
 		a.of, a.fields = &t.dossier, t.Fields()
 		return a, err
 	})

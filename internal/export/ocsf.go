@@ -179,10 +179,11 @@ func entityActivity(done string) (class, activity int, name string) {
 	return classEntityManagement, 3, "Update"
 }
 
-// severity is 1 for what informs, 3 for what was refused or failed, 4 for an alarm.
+// severity is 1 for what informs, 3 for what was refused or failed, 4 for an alarm and for
+// sight in an emergency, which others are to look at.
 func severity(e api.AuditEntry) int {
 	switch {
-	case strings.HasSuffix(e.Kind, ".alarm"):
+	case strings.HasSuffix(e.Kind, ".alarm"), strings.HasPrefix(e.Kind, "breakglass."), detail(e, "break_glass") != "":
 		return 4
 	case e.Result != api.ResultDone:
 		return 3

@@ -13,13 +13,15 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// Caller is somebody who proved who they are. Only this package makes one.
+// Caller is somebody who proved who they are. Only this package makes one; the purpose
+// is what they say.
 type Caller struct {
 	Scope     store.Scope // the tenant the caller was admitted to
 	Principal string      // the principal's name
 	Who       *access.Effective
 	Key       string   // id of the credential that was used
 	Address   string   // network address the request came from
+	Purpose   string   // that the request gives for seeing values, may be empty
 	Rules     *Rules   // of the tenant
 	Session   *Session // that they are signed in by; nil: they used an API key
 
@@ -36,6 +38,28 @@ func (c Caller) Limits() limit.Own {
 	return c.Rules.Tenant.Limits
 }
 
+// Ends returns when the credential that the caller used ends by itself, a session if it
+// is not used again; zero: never.
+func (c Caller) Ends() time.Time {
+	switch {
+	case c.Session != nil:
+		return c.Session.ends()
+	case c.limits != nil:
+		return c.limits.Expires
+	}
+	return time.Time{}
+}
+
+// For returns the caller with what they say that they need values for. It is Invalid
+// ("invalid_purpose") unless it is one line of at most 255 bytes.
+func (c Caller) For(purpose string) (Caller, error) {
+	if err := access.CheckPurpose(purpose); err != nil {
+		return c, err
+	}
+	c.Purpose = purpose
+	return c, nil
+}
+
 // Known is all that decides whether a principal is admitted, and as whom. It is
 // immutable.
 type Known struct {
@@ -47,6 +71,7 @@ type Known struct {
 
 	federated []Federated
 	password  string // as it is kept
+	passkeys  []Passkey
 	alone     Caller // without a credential
 }
 
@@ -60,7 +85,7 @@ type knownKey struct {
 func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
 	k := &Known{
 		who: together(scope, r.Tenant, p, groups), rules: r, active: p.State == Active && r.Tenant.State == Active,
-		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password, federated: p.Federated,
+		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password, federated: p.Federated, passkeys: p.Passkeys,
 	}
 	who := k.who
 	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r}
@@ -78,6 +103,7 @@ func together(scope store.Scope, t Tenant, p Principal, groups []Group) access.P
 		Name: p.Name, Tenant: scope.Tenant(), Kind: p.Kind, Roles: slices.Clone(p.Roles), Grants: slices.Clone(p.Grants),
 		Disabled: p.State != Active, TenantDisabled: t.State != Active,
 	}
+	who.Grants = append(who.Grants, t.brokenFor(&p)...)
 	for _, g := range groups {
 		if g.State != Active {
 			continue
@@ -115,7 +141,7 @@ func (k *Known) From(address string) bool { return k.rules.Tenant.Networks.Allow
 
 // AdmitSession admits who is signed in by a session, from an address, as Admit does.
 func (k *Known) AdmitSession(s *Session, address string, at time.Time) (Caller, error) {
-	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) {
+	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) || s.Link != "" && k.Linked(s.Link) == "" {
 		return Caller{}, Unauthenticated()
 	}
 	c := k.alone
@@ -137,6 +163,14 @@ func (k *Known) Ended() Generations { return k.ended }
 
 // Again admits a caller who was admitted before, by what is known now.
 func (k *Known) Again(c Caller, at time.Time) (Caller, error) {
+	now, err := k.admitAgain(c, at)
+	if err == nil {
+		now.Purpose = c.Purpose
+	}
+	return now, err
+}
+
+func (k *Known) admitAgain(c Caller, at time.Time) (Caller, error) {
 	if c.Session != nil {
 		return k.AdmitSession(c.Session, c.Address, at)
 	}
@@ -176,7 +210,7 @@ func (k *Known) key(token [32]byte) (found *knownKey) {
 
 // SignsIn reports whether a principal has a way to sign in at a time.
 func (p *Principal) SignsIn(at time.Time) bool {
-	return p.State == Active && (p.Password != "" && p.Kind == access.User || p.hasKey(at))
+	return p.State == Active && (p.Kind == access.User && (p.Password != "" || len(p.Passkeys) > 0) || p.hasKey(at))
 }
 
 func (p *Principal) hasKey(at time.Time) bool {

@@ -29,6 +29,7 @@ type Attempt struct {
 	Verifier string // of PKCE (RFC 7636)
 	Redirect string // where the issuer sends the browser
 	Begun    time.Time
+	To       string // page of this server that is shown in the end; empty: none
 }
 
 // AttemptAge is how long a sign-in may take.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -24,6 +26,7 @@ type Federated struct {
 	Subject string
 	Token   [32]byte
 	Made    time.Time
+	Ended   time.Time // from then on it admits nobody, and stays taken; zero: it has not
 }
 
 // Issuers of certificates as Federated names them.
@@ -72,14 +75,14 @@ func (d *Directory) FederatedToken(ctx context.Context, scope store.Scope, issue
 func (f *Federated) value() canon.Value {
 	return contextOf(
 		text("id", f.ID), text("issuer", f.Issuer), text("subject", f.Subject),
-		text("token", hex.EncodeToString(f.Token[:])), canon.Entry{Name: "made", Value: timeItem(f.Made)},
+		text("token", hex.EncodeToString(f.Token[:])), canon.Entry{Name: "made", Value: timeItem(f.Made)}, canon.Entry{Name: "ended", Value: timeItem(f.Ended)},
 	)
 }
 
 func federatedOf(v canon.Value) Federated {
 	return Federated{
 		ID: textOf(entryOf(v, "id")), Issuer: textOf(entryOf(v, "issuer")), Subject: textOf(entryOf(v, "subject")),
-		Token: tokenOf(entryOf(v, "token")), Made: timeOf(entryOf(v, "made")),
+		Token: tokenOf(entryOf(v, "token")), Made: timeOf(entryOf(v, "made")), Ended: timeOf(entryOf(v, "ended")),
 	}
 }
 
@@ -106,11 +109,21 @@ func (k *Known) AdmitService(token [32]byte, w Word, address string, at time.Tim
 	return c, nil
 }
 
-// believes reports whether the word of whoever says who the principal is counts.
+// believes reports whether the word of whoever says who the principal is counts still.
 func (k *Known) believes(f *Federated) bool {
-	return f.Issuer == ByFingerprint || slices.ContainsFunc(k.rules.Tenant.Issuers, func(i Issuer) bool {
-		return i.Named() == f.Issuer && i.Kind != People
-	})
+	return f.Ended.IsZero() && (f.Issuer == ByFingerprint || slices.ContainsFunc(k.rules.Tenant.Issuers, func(i Issuer) bool {
+		return i.Named() == f.Issuer && (i.Kind == People) == (k.who.Kind == access.User)
+	}))
+}
+
+// Linked returns the issuer, as Named has it, of a link of the principal by its id. Empty:
+// there is no such link, or the issuer's word does not count any more.
+func (k *Known) Linked(link string) string {
+	i := slices.IndexFunc(k.federated, func(f Federated) bool { return f.ID == link })
+	if i < 0 || !k.believes(&k.federated[i]) {
+		return ""
+	}
+	return k.federated[i].Issuer
 }
 
 // nameKinds are how names in certificates begin.
@@ -162,11 +175,29 @@ func namesIn(c *x509.Certificate) []string {
 	for _, name := range c.DNSNames {
 		names = append(names, "dns:"+strings.ToLower(name))
 	}
-	if len(c.Subject.Names) > 0 {
-		names = append(names, "subject:"+c.Subject.String())
+	if name := subjectOf(c); name != "" {
+		names = append(names, "subject:"+name)
 	}
 	if len(names) > maxNames {
 		return nil
 	}
 	return names
+}
+
+// subjectOf returns the subject of a certificate as RFC 4514 writes it, all of it and in its
+// order: pkix.Name keeps of several common names the last, and no order, so that two
+// subjects would read the same. Empty: it has none, or a value that is no text.
+func subjectOf(c *x509.Certificate) string {
+	var subject pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(c.RawSubject, &subject); err != nil || len(rest) > 0 {
+		return ""
+	}
+	for _, part := range subject {
+		for _, a := range part {
+			if _, isText := a.Value.(string); !isText {
+				return ""
+			}
+		}
+	}
+	return subject.String()
 }

@@ -30,9 +30,14 @@ type Config struct {
 type Directory struct {
 	cfg Config
 
-	mu      sync.RWMutex    // guards tenants
-	tenants map[string]bool // that have keys, as far as they were asked for
+	mu      sync.RWMutex    // guards what follows
+	tenants map[string]bool // that have keys
+	looked  time.Time       // when they were asked for; zero: never
 }
+
+// lookEvery bounds how often it is asked which tenants there are. Who asks again and again
+// for one that is not there does not see by the time that it is asked for.
+const lookEvery = 10 * time.Second
 
 // New returns a Directory.
 func New(cfg Config) *Directory {
@@ -43,13 +48,19 @@ func New(cfg Config) *Directory {
 }
 
 // Find returns the tenant that a credential's text is for and the token under which it
-// is found there. Not found: the text is malformed, or there is no such tenant.
+// is found there. Not found: the text is malformed. A text for a tenant that is not there is
+// looked for in the main tenant, where nobody has it: that takes as long as looking for one
+// that nobody has in a tenant that is there.
 func (d *Directory) Find(ctx context.Context, kind Credential, text string) (scope store.Scope, token [32]byte, found bool, err error) {
 	tenant, ok := kind.Tenant(text)
 	if !ok {
 		return scope, token, false, nil
 	}
-	if found, err = d.exists(ctx, tenant); err != nil || !found {
+	if found, err = d.exists(ctx, tenant); err == nil && !found {
+		tenant = MainTenant
+		found, err = d.exists(ctx, tenant)
+	}
+	if err != nil || !found {
 		return scope, token, false, err
 	}
 	scope = store.NewScope(tenant)
@@ -60,11 +71,12 @@ func (d *Directory) Find(ctx context.Context, kind Credential, text string) (sco
 // exists reports whether there is a tenant: asking for the keys of one that is not would
 // make them.
 func (d *Directory) exists(ctx context.Context, tenant string) (bool, error) {
+	now := d.cfg.Now()
 	d.mu.RLock()
-	known := d.tenants[tenant]
+	known, age := d.tenants[tenant], now.Sub(d.looked)
 	d.mu.RUnlock()
-	if known {
-		return true, nil
+	if known || age >= 0 && age < lookEvery {
+		return known, nil
 	}
 	names, err := d.cfg.Store.Keys().Tenants(ctx)
 	if err != nil {
@@ -75,7 +87,15 @@ func (d *Directory) exists(ctx context.Context, tenant string) (bool, error) {
 	for _, name := range names {
 		d.tenants[name] = true
 	}
+	d.looked = now
 	return d.tenants[tenant], nil
+}
+
+// Created takes in a tenant that was made just now.
+func (d *Directory) Created(tenant string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tenants[tenant] = true
 }
 
 // Token is the keyed hash under which a credential is found. It is under the tenant's

@@ -194,7 +194,7 @@ func TestWhatIsSealedIsReadAgain(t *testing.T) {
 	guarded.Proposals = []identity.Proposal{{
 		ID: "1", By: "zoe", Made: now, Expires: now.Add(time.Hour), Processes: []string{"loan"}, Files: []identity.ProposedFile{{Name: "loan.bpmn", Hash: [32]byte{1}}},
 		State: identity.Approved, Decided: "dan", Definitions: []string{"d"},
-	}}
+	}, {ID: "2", By: "dan", Made: now, Expires: now.Add(time.Hour), Processes: []string{"loan"}, Mode: "standard", State: identity.Waits}}
 	p, err := identity.ParsePrincipal(valuesOf(zoe.Fields()))
 	if err != nil || !reflect.DeepEqual(p, zoe) {
 		t.Errorf("principal: %+v, %v, want %+v", p, err, zoe)

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"net/netip"
@@ -64,6 +65,14 @@ const (
 	maxAuthorities = 64 << 10 // bytes of PEM
 )
 
+// IsGoodKey reports whether signatures of an issuer may be by a public key. What is checked
+// with a long RSA key takes the server long, for whoever asks it to; Go's TLS has the same
+// bound.
+func IsGoodKey(public any) bool {
+	key, isRSA := public.(*rsa.PublicKey)
+	return !isRSA || key.N.BitLen() >= 2048 && key.N.BitLen() <= 8192
+}
+
 // CheckIssuers refuses settings that no tenant can have (Invalid), with the place of each
 // mistake.
 func CheckIssuers(all []Issuer) error {
@@ -95,6 +104,32 @@ func issuerFault(wrong ...fault.Detail) error {
 	return fault.New(fault.Invalid, "the issuers cannot be set").WithCode("issuers_invalid").WithDetails(wrong...)
 }
 
+// Apply gives a principal what it is given for groups of the issuer, and takes what it would
+// be given for others; what is named in no Given stays.
+func (i *Issuer) Apply(p *Principal, there []string) {
+	var groups, may []string
+	var roles, could []access.Role
+	for _, g := range i.Given {
+		may, could = append(may, g.Groups...), append(could, g.Roles...)
+		if slices.Contains(there, g.Group) {
+			groups, roles = append(groups, g.Groups...), append(roles, g.Roles...)
+		}
+	}
+	p.Groups, p.Roles = rearranged(p.Groups, may, groups), rearranged(p.Roles, could, roles)
+}
+
+// rearranged returns what somebody has without what is not given of what could be, and with
+// the rest of what is given.
+func rearranged[T comparable](has, could, given []T) []T {
+	out := slices.DeleteFunc(slices.Clone(has), func(v T) bool { return slices.Contains(could, v) && !slices.Contains(given, v) })
+	for _, v := range given {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // mistakes says what is wrong with an issuer, each with its place in it.
 func (i *Issuer) mistakes() []fault.Detail {
 	var w mistakes
@@ -107,7 +142,7 @@ func (i *Issuer) mistakes() []fault.Detail {
 		w.refuse(len(i.Audiences) == 0 || len(i.Audiences) > maxIssuers || !every(i.Audiences, isPlain), "/audiences", "1 to 20, of one of which a token is to be")
 	case Certificates:
 		_, err := i.Authorities()
-		w.refuse(err != nil, "/authority", "it is one or more certificates in PEM, of authorities, 64 KiB at most")
+		w.refuse(err != nil, "/authority", "it is one or more certificates in PEM, of authorities, 64 KiB at most, RSA keys of 2,048 to 8,192 bits")
 		w.refuse(i.URL != "", "/url", "issuers of certificates have none")
 	default:
 		w.refuse(true, "/kind", "it is people, services or certificates")
@@ -186,7 +221,7 @@ func (i *Issuer) Authorities() ([]*x509.Certificate, error) {
 			return nil, refused
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil || !c.IsCA {
+		if err != nil || !c.IsCA || !IsGoodKey(c.PublicKey) {
 			return nil, refused
 		}
 		found = append(found, c)

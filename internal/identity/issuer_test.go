@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"math/big"
@@ -19,20 +20,36 @@ import (
 // certificateOf returns a self-signed certificate, PEM.
 func certificateOf(t *testing.T, authority bool) string {
 	t.Helper()
+	return certificateBy(t, authority, nil)
+}
+
+// certificateBy is certificateOf for a public key, by which nobody can sign; nil: one is
+// made.
+func certificateBy(t *testing.T, authority bool, public any) string {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if public == nil {
+		public = key.Public()
+	}
 	what := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: authority, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, what, what, key.Public(), key)
+	der, err := x509.CreateCertificate(rand.Reader, what, what, public, key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
+// rsaOf returns a public key of so many bits.
+func rsaOf(bits uint) *rsa.PublicKey {
+	n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+	return &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537}
+}
+
 func goodIssuers(t *testing.T) []identity.Issuer {
-	ca := certificateOf(t, true)
+	ca, long := certificateOf(t, true), certificateBy(t, true, rsaOf(8192))
 	return []identity.Issuer{
 		{
 			ID: "corp", Kind: identity.People, URL: "https://login.example.org/realms/corp", Client: "underseal", Secret: "sesame", Scopes: []string{"profile"},
@@ -40,7 +57,7 @@ func goodIssuers(t *testing.T) []identity.Issuer {
 			Given: []identity.Given{{Group: "/Loan Clerks", Groups: []string{"clerks"}, Roles: []access.Role{access.Executor}}},
 		},
 		{ID: "robots", Kind: identity.Services, URL: "https://login.example.org/realms/corp", Audiences: []string{"https://seal.example.org"}},
-		{ID: "mesh", Kind: identity.Certificates, Authority: ca + ca},
+		{ID: "mesh", Kind: identity.Certificates, Authority: ca + long},
 	}
 }
 
@@ -104,6 +121,8 @@ func TestCheckIssuers(t *testing.T) {
 		{"an authority that is none", "/authority", certificates, func(i *identity.Issuer) { i.Authority = leaf }},
 		{"a key as authority", "/authority", certificates, func(i *identity.Issuer) { i.Authority = strings.ReplaceAll(i.Authority, "CERTIFICATE", "PRIVATE KEY") }},
 		{"something behind the authority", "/authority", certificates, func(i *identity.Issuer) { i.Authority += "x" }},
+		{"an authority with a key that takes long", "/authority", certificates, func(i *identity.Issuer) { i.Authority += certificateBy(t, true, rsaOf(8193)) }},
+		{"an authority with a short key", "/authority", certificates, func(i *identity.Issuer) { i.Authority += certificateBy(t, true, rsaOf(2047)) }},
 		{"a long authority", "/authority", certificates, func(i *identity.Issuer) { i.Authority = strings.Repeat(i.Authority, 200) }},
 	}
 	for _, test := range tests {

@@ -38,6 +38,7 @@ type Principal struct {
 	Password   string      // as package password writes it; empty: none
 	Ended      int64       // how often all their sessions were ended
 	Federated  []Federated // who they are elsewhere
+	Passkeys   []Passkey
 }
 
 // APIKey is a key that counts; one that is revoked is not kept.
@@ -75,7 +76,8 @@ type Tenant struct {
 	Issuers []Issuer // whose word counts for who calls
 	Ended   int64    // how often all sessions of the tenant were ended
 	Settings
-	Proposals []Proposal // of deployments
+	Proposals  []Proposal // of deployments
+	BreakGlass []BreakGlass
 }
 
 // MainTenant is the tenant that every installation has, and whose Operators make others.
@@ -122,6 +124,7 @@ func (p *Principal) Fields() []Field {
 		{"password", canon.String(p.Password)},
 		{"sessions", count(p.Ended)},
 		{"federated", elsewhere},
+		{"passkeys", passkeys(p.Passkeys)},
 	}
 }
 
@@ -134,7 +137,7 @@ func ParsePrincipal(values map[string]canon.Value) (Principal, error) {
 		State: State(textOf(values["state"])), Roles: textsOf[access.Role](values["roles"]), Groups: textsOf[string](values["groups"]),
 		Grants: listOf(values["grants"], grantOf), Keys: listOf(values["keys"], keyOf), Invitation: linkOf(values["invitation"]),
 		Password: textOf(values["password"]), Ended: countOf(values["sessions"]),
-		Federated: listOf(values["federated"], federatedOf),
+		Federated: listOf(values["federated"], federatedOf), Passkeys: listOf(values["passkeys"], passkeyOf),
 	}
 	return p, same("principal", p.Fields(), values)
 }
@@ -196,6 +199,7 @@ func (t *Tenant) Fields() []Field {
 		Field{"sessions", count(t.Ended)},
 		Field{"issuers", issuers(t.Issuers)},
 		Field{"proposals", proposals(t.Proposals)},
+		Field{"break_glass", broken(t.BreakGlass)},
 	)
 }
 
@@ -205,8 +209,9 @@ func ParseTenant(values map[string]canon.Value) (Tenant, error) {
 	t := Tenant{
 		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
 		State: State(textOf(values["state"])), Setup: linkOf(values["setup"]), Settings: settingsOf(values), Proposals: listOf(values["proposals"], proposalOf),
-		Issuers: listOf(values["issuers"], issuerOf),
-		Ended:   countOf(values["sessions"]),
+		BreakGlass: listOf(values["break_glass"], breakGlassOf),
+		Issuers:    listOf(values["issuers"], issuerOf),
+		Ended:      countOf(values["sessions"]),
 	}
 	return t, same("tenant", t.Fields(), values)
 }

@@ -7,13 +7,15 @@ import (
 	"github.com/underseal/underseal/internal/canon"
 )
 
-// Proposal is a deployment that waits for a second person. One that was decided is kept
+// Proposal is a deployment, or a setting of a process's mode, that waits for a second person. One that was decided is kept
 // until it expires, so that who asks again gets the same answer.
 type Proposal struct {
 	ID            string
 	By            string // who proposed it
+	Key           string // id of the API key they used; empty: they were signed in
 	Made, Expires time.Time
 	Processes     []string
+	Mode          string // that one process is set to; empty: its files are deployed
 	Files         []ProposedFile
 	State         ProposalState
 	Decided       string   // by whom; empty while it waits
@@ -42,16 +44,16 @@ func (p *Proposal) value() canon.Value {
 		files[i] = contextOf(text("name", f.Name), text("hash", hex.EncodeToString(f.Hash[:])))
 	}
 	return contextOf(
-		text("id", p.ID), text("by", p.By), canon.Entry{Name: "made", Value: timeItem(p.Made)}, canon.Entry{Name: "expires", Value: timeItem(p.Expires)},
-		canon.Entry{Name: "processes", Value: texts(p.Processes)}, canon.Entry{Name: "files", Value: files},
+		text("id", p.ID), text("by", p.By), text("key", p.Key), canon.Entry{Name: "made", Value: timeItem(p.Made)}, canon.Entry{Name: "expires", Value: timeItem(p.Expires)},
+		canon.Entry{Name: "processes", Value: texts(p.Processes)}, text("mode", p.Mode), canon.Entry{Name: "files", Value: files},
 		text("state", string(p.State)), text("decided", p.Decided), canon.Entry{Name: "definitions", Value: texts(p.Definitions)},
 	)
 }
 
 func proposalOf(v canon.Value) Proposal {
 	return Proposal{
-		ID: textOf(entryOf(v, "id")), By: textOf(entryOf(v, "by")), Made: timeOf(entryOf(v, "made")), Expires: timeOf(entryOf(v, "expires")),
-		Processes: textsOf[string](entryOf(v, "processes")), Files: listOf(entryOf(v, "files"), proposedFileOf),
+		ID: textOf(entryOf(v, "id")), By: textOf(entryOf(v, "by")), Key: textOf(entryOf(v, "key")), Made: timeOf(entryOf(v, "made")), Expires: timeOf(entryOf(v, "expires")),
+		Processes: textsOf[string](entryOf(v, "processes")), Mode: textOf(entryOf(v, "mode")), Files: listOf(entryOf(v, "files"), proposedFileOf),
 		State: ProposalState(textOf(entryOf(v, "state"))), Decided: textOf(entryOf(v, "decided")), Definitions: textsOf[string](entryOf(v, "definitions")),
 	}
 }

@@ -17,6 +17,8 @@ import (
 const (
 	ByPassword = "password"
 	ByPasskey  = "passkey"
+
+	ByIssuer = "federated " // and the id of the issuer
 )
 
 // Session is where a person is signed in, from when to when. Its text is shown by a
@@ -28,7 +30,9 @@ type Session struct {
 	Principal string
 	Ended     Generations // of when it was begun
 
-	How     string // it was begun: ByPassword, ByPasskey or "federated NAME"
+	How     string // it was begun: ByPassword, ByPasskey or ByIssuer with its id
+	Link    string // of the principal to the issuer that signed them in; empty: none did
+	There   string // the session at that issuer; empty: it has said none
 	Host    string // that the cookie is for; empty: it is no cookie
 	Address string // where it was begun
 
@@ -44,8 +48,14 @@ type Session struct {
 type Generations struct{ Principal, Tenant int64 }
 
 // Live reports whether a session is neither too old nor unused for too long.
-func (s *Session) Live(at time.Time) bool {
-	return at.Before(s.Expires) && at.Before(s.Used.Add(s.Idle))
+func (s *Session) Live(at time.Time) bool { return at.Before(s.ends()) }
+
+// ends returns when a session is over if it is not used again.
+func (s *Session) ends() time.Time {
+	if idle := s.Used.Add(s.Idle); idle.Before(s.Expires) {
+		return idle
+	}
+	return s.Expires
 }
 
 // place is what a session's row is bound to.
@@ -73,6 +83,7 @@ func (s *Session) items() []canon.Value {
 		canon.String(s.Principal), count(s.Ended.Principal), count(s.Ended.Tenant),
 		canon.String(s.How), canon.String(s.Host), canon.String(s.Address),
 		timeItem(s.Made), timeItem(s.Verified), timeItem(s.Used), count(int64(s.Idle)),
+		canon.String(s.Link), canon.String(s.There),
 	}
 }
 
@@ -93,6 +104,7 @@ func (d *Directory) OpenSession(ctx context.Context, scope store.Scope, row stor
 		Ended: Generations{countOf(items[1]), countOf(items[2])},
 		How:   textOf(items[3]), Host: textOf(items[4]), Address: textOf(items[5]),
 		Made: timeOf(items[6]), Verified: timeOf(items[7]), Used: timeOf(items[8]), Idle: time.Duration(countOf(items[9])),
+		Link: textOf(items[10]), There: textOf(items[11]),
 	}
 	for i, item := range s.items() {
 		if !canon.Equal(item, items[i]) {

@@ -1,4 +1,4 @@
-// Package limit bounds how often somebody calls: a principal, an API key, a tenant, and an
+// Package limit bounds how often somebody calls: a person, an API key, a tenant, and an
 // address that shows no credential that is good.
 //
 // A bucket is one number, the time up to which the calls of the past speak for its rate,
@@ -21,7 +21,7 @@ import (
 
 // Rates say how often each may call; the zero Rate is no limit.
 type Rates struct {
-	User    Rate // a principal, with all their API keys together
+	User    Rate // a person who is signed in, with all their sessions together
 	Key     Rate // one API key, whoever's it is
 	Tenant  Rate // everybody of a tenant together
 	Address Rate // calls without a good credential, by IPv4 address or IPv6 /64
@@ -42,11 +42,12 @@ type Config struct {
 type Call struct {
 	Tenant    string
 	Principal string
-	Key       string // id of the API key
+	Person    bool   // is signed in; else a program, which nobody's limit of a person stops
+	Key       string // id of the API key or session
 	Own       Own    // rates of the tenant's own
 }
 
-// Own are rates that a tenant has for itself; nil: none. Those of a principal and of a key
+// Own are rates that a tenant has for itself; nil: none. Those of a person and of a key
 // are in the place of the server's. That of the tenant is one more, so that no tenant lifts
 // what the server admits of it.
 type Own struct{ User, Key, Tenant *Rate }
@@ -114,8 +115,10 @@ func (l *Limiter) Admit(c Call) Refused {
 	if wait := l.take(rates.Key.or(c.Own.Key), Bucket{c.Tenant, "key", c.Key}); wait > 0 {
 		return Refused{"key", wait}
 	}
-	if wait := l.take(rates.User.or(c.Own.User), Bucket{c.Tenant, "user", c.Principal}); wait > 0 {
-		return Refused{"user", wait}
+	if c.Person {
+		if wait := l.take(rates.User.or(c.Own.User), Bucket{c.Tenant, "user", c.Principal}); wait > 0 {
+			return Refused{"user", wait}
+		}
 	}
 	if wait := l.take(Rate{}.or(c.Own.Tenant), Bucket{c.Tenant, "tenant", "own"}); wait > 0 {
 		return Refused{"tenant", wait}
@@ -179,39 +182,65 @@ func (l *Limiter) forget(now int64) {
 	}
 }
 
-// Stranger refuses an address that called too often without a good credential. A
-// credential that was good lately is let through, so that one who guesses does not shut
+// Visit is a call whose credential is not looked at yet.
+type Visit struct {
+	limiter    *Limiter
+	address    netip.Addr
+	credential uint64 // print of it
+	shown      bool   // there is one
+	charged    bool
+}
+
+// Enter charges an address for a call before its credential is looked at, or refuses it:
+// looking may take long, and many could ask for it at once. Good and Spare give that back.
+// A credential that was good lately costs nothing, so that one who guesses does not shut
 // out the others behind the same address; whether it still is, is for others to say.
-func (l *Limiter) Stranger(address netip.Addr, credential string) Refused {
-	r := l.config.Rates.Address
+func (l *Limiter) Enter(address netip.Addr, credential string) (Visit, Refused) {
+	v := Visit{limiter: l, address: address, credential: maphash.String(l.seed, credential), shown: credential != ""}
+	if v.shown && l.good.has(v.credential) {
+		return v, Refused{}
+	}
+	if wait := l.take(l.config.Rates.Address, addressBucket(address)); wait > 0 {
+		return v, Refused{"address", wait}
+	}
+	v.charged = true
+	return v, Refused{}
+}
+
+// Failed says that the credential is not good.
+func (v Visit) Failed() {
+	if !v.charged {
+		v.limiter.take(v.limiter.config.Rates.Address, addressBucket(v.address))
+	}
+	if v.shown {
+		v.limiter.good.remove(v.credential)
+	}
+}
+
+// Good says that the credential is good.
+func (v Visit) Good() {
+	v.Spare()
+	if v.limiter.config.Rates.Address.Calls > 0 {
+		v.limiter.good.add(v.credential)
+	}
+}
+
+// Spare says that the credential could not be looked at, which is not the caller's doing.
+func (v Visit) Spare() {
+	if v.charged {
+		v.limiter.giveBack(v.limiter.config.Rates.Address, addressBucket(v.address))
+	}
+}
+
+// giveBack takes back a call of a bucket that is told to nobody.
+func (l *Limiter) giveBack(r Rate, name Bucket) {
 	if r.Calls == 0 {
-		return Refused{}
+		return
 	}
 	l.mu.Lock()
-	b := l.buckets[addressBucket(address)]
-	var wait time.Duration
-	if b != nil {
-		_, wait = r.take(b.spoken, l.config.Now().UnixNano())
-	}
-	l.mu.Unlock()
-	if wait == 0 || credential != "" && l.good.has(maphash.String(l.seed, credential)) {
-		return Refused{}
-	}
-	return Refused{"address", wait}
-}
-
-// Failed counts a call of an address without a good credential; empty: without one.
-func (l *Limiter) Failed(address netip.Addr, credential string) {
-	l.take(l.config.Rates.Address, addressBucket(address))
-	if credential != "" {
-		l.good.remove(maphash.String(l.seed, credential))
-	}
-}
-
-// Good remembers a credential that was accepted.
-func (l *Limiter) Good(credential string) {
-	if l.config.Rates.Address.Calls > 0 {
-		l.good.add(maphash.String(l.seed, credential))
+	defer l.mu.Unlock()
+	if b := l.buckets[name]; b != nil {
+		b.spoken -= int64(r.every())
 	}
 }
 

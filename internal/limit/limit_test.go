@@ -103,7 +103,7 @@ func TestTheWholeRateIsAdmitted(t *testing.T) {
 	clock, n := newClock(), 0
 	l := limit.New(limit.Config{Rates: limit.Rates{User: parse(t, "1000/h")}, Now: clock.time})
 	for range 3600 {
-		for l.Admit(limit.Call{Tenant: "main", Principal: "ann"}).Wait == 0 {
+		for l.Admit(limit.Call{Tenant: "main", Principal: "ann", Person: true}).Wait == 0 {
 			n++
 		}
 		clock.pass(time.Second)
@@ -116,7 +116,7 @@ func TestTheWholeRateIsAdmitted(t *testing.T) {
 func TestEachLimitCountsForItself(t *testing.T) {
 	clock := newClock()
 	rates := limit.Rates{User: parse(t, "10/h"), Key: parse(t, "5/h"), Tenant: parse(t, "40/h")}
-	ann := limit.Call{Tenant: "main", Principal: "ann", Key: "1"}
+	ann := limit.Call{Tenant: "main", Principal: "ann", Person: true, Key: "1"}
 	var eight []limit.Call // of as many
 	for i := range 8 {
 		eight = append(eight, limit.Call{Tenant: "main", Principal: fmt.Sprint("bot", i), Key: fmt.Sprint(i)})
@@ -128,10 +128,13 @@ func TestEachLimitCountsForItself(t *testing.T) {
 		expect string
 	}{
 		{"a key", []limit.Call{ann}, ann, "key"},
-		{"another key of the same person", []limit.Call{ann}, limit.Call{Tenant: "main", Principal: "ann", Key: "2"}, ""},
-		{"a person with many keys", []limit.Call{ann, {Tenant: "main", Principal: "ann", Key: "2"}},
-			limit.Call{Tenant: "main", Principal: "ann", Key: "3"}, "user"},
-		{"a person of the same name in another tenant", []limit.Call{ann, ann}, limit.Call{Tenant: "other", Principal: "ann", Key: "1"}, ""},
+		{"another session of the same person", []limit.Call{ann}, limit.Call{Tenant: "main", Principal: "ann", Person: true, Key: "2"}, ""},
+		{"a person with many sessions", []limit.Call{ann, {Tenant: "main", Principal: "ann", Person: true, Key: "2"}},
+			limit.Call{Tenant: "main", Principal: "ann", Person: true, Key: "3"}, "user"},
+		{"a program of theirs", []limit.Call{ann, {Tenant: "main", Principal: "ann", Person: true, Key: "2"}},
+			limit.Call{Tenant: "main", Principal: "ann", Key: "3"}, ""},
+		{"a person whose programs call", []limit.Call{{Tenant: "main", Principal: "ann", Key: "3"}, {Tenant: "main", Principal: "ann", Key: "4"}}, ann, ""},
+		{"a person of the same name in another tenant", []limit.Call{ann, ann}, limit.Call{Tenant: "other", Principal: "ann", Person: true, Key: "1"}, ""},
 		{"a tenant", eight, limit.Call{Tenant: "main", Principal: "cab", Key: "c"}, "tenant"},
 		{"another tenant", eight, limit.Call{Tenant: "other", Principal: "cab", Key: "c"}, ""},
 	} {
@@ -166,7 +169,7 @@ func TestATenantsOwnRates(t *testing.T) {
 		l := limit.New(limit.Config{Rates: server, Now: newClock().time})
 		admitted, by := 0, ""
 		for by == "" && admitted < 100 {
-			if by = l.Admit(limit.Call{Tenant: "t", Principal: "p", Key: "k", Own: c.own}).Limit; by == "" {
+			if by = l.Admit(limit.Call{Tenant: "t", Principal: "p", Person: true, Key: "k", Own: c.own}).Limit; by == "" {
 				admitted++
 			}
 		}
@@ -179,22 +182,33 @@ func TestATenantsOwnRates(t *testing.T) {
 func TestARefusedCallTakesNothingFromTheTenant(t *testing.T) {
 	l := limit.New(limit.Config{Rates: limit.Rates{User: parse(t, "1/h"), Tenant: parse(t, "10/h")}, Now: newClock().time})
 	for range 100 {
-		l.Admit(limit.Call{Tenant: "main", Principal: "ann"})
+		l.Admit(limit.Call{Tenant: "main", Principal: "ann", Person: true})
 	}
-	if got := l.Admit(limit.Call{Tenant: "main", Principal: "bob"}); got.Limit != "" {
+	if got := l.Admit(limit.Call{Tenant: "main", Principal: "bob", Person: true}); got.Limit != "" {
 		t.Errorf("refused: %+v", got)
 	}
+}
+
+// good and failed are calls that are over.
+func good(l *limit.Limiter, address netip.Addr, credential string) {
+	visit, _ := l.Enter(address, credential)
+	visit.Good()
+}
+
+func failed(l *limit.Limiter, address netip.Addr, credential string) {
+	visit, _ := l.Enter(address, credential)
+	visit.Failed()
 }
 
 func TestAddressesWithoutGoodCredentials(t *testing.T) {
 	clock := newClock()
 	l := limit.New(limit.Config{Rates: limit.Rates{Address: parse(t, "5/m")}, Now: clock.time})
-	l.Good("good")
-	l.Good("revoked")
+	good(l, netip.MustParseAddr("2001:db8::1"), "good")
+	good(l, netip.MustParseAddr("2001:db8::1"), "revoked")
+	failed(l, netip.MustParseAddr("2001:db8::1"), "revoked")
 	for range 3 {
-		l.Failed(netip.MustParseAddr("2001:db8::1"), "guess")
+		failed(l, netip.MustParseAddr("2001:db8::1"), "guess")
 	}
-	l.Failed(netip.MustParseAddr("2001:db8::1"), "revoked")
 	for _, c := range []struct {
 		address, credential string
 		refused             bool
@@ -207,21 +221,54 @@ func TestAddressesWithoutGoodCredentials(t *testing.T) {
 		{"2001:db8::1", "good", false},
 		{"2001:db8::1", "revoked", true},
 	} {
-		if got := l.Stranger(netip.MustParseAddr(c.address), c.credential); (got.Wait > 0) != c.refused || c.refused && got.Limit != "address" {
+		if _, got := l.Enter(netip.MustParseAddr(c.address), c.credential); (got.Wait > 0) != c.refused || c.refused && got.Limit != "address" {
 			t.Errorf("%s with %q: %+v", c.address, c.credential, got)
 		}
 	}
-	l.Failed(netip.MustParseAddr("192.0.2.7"), "guess")
-	if got := l.Stranger(netip.MustParseAddr("::ffff:192.0.2.7"), "guess"); got.Wait == 0 {
+	failed(l, netip.MustParseAddr("192.0.2.7"), "guess")
+	if _, got := l.Enter(netip.MustParseAddr("::ffff:192.0.2.7"), "guess"); got.Wait == 0 {
 		t.Error("an IPv4 address is another one when it is written as IPv6")
 	}
-	l.Failed(netip.Addr{}, "")
-	if got := l.Stranger(netip.Addr{}, ""); got.Wait == 0 {
+	failed(l, netip.Addr{}, "")
+	if _, got := l.Enter(netip.Addr{}, ""); got.Wait == 0 {
 		t.Error("an address that is not known is not counted")
 	}
 	clock.pass(time.Minute)
-	if got := l.Stranger(netip.MustParseAddr("2001:db8::1"), "guess"); got.Wait > 0 {
+	if _, got := l.Enter(netip.MustParseAddr("2001:db8::1"), "guess"); got.Wait > 0 {
 		t.Errorf("still refused after the time: %+v", got)
+	}
+}
+
+// Who has many credentials looked at at once is charged for all of them.
+func TestACallIsChargedBeforeItsCredentialIsLookedAt(t *testing.T) {
+	address := netip.MustParseAddr("192.0.2.1")
+	for name, c := range map[string]struct {
+		ends func(limit.Visit)
+		left int // of two
+	}{
+		"under way": {func(limit.Visit) {}, 0},
+		"failed":    {limit.Visit.Failed, 0},
+		"good":      {limit.Visit.Good, 2},
+		"spared":    {limit.Visit.Spare, 2},
+	} {
+		l := limit.New(limit.Config{Rates: limit.Rates{Address: parse(t, "10/m")}, Now: newClock().time})
+		for i := range 2 {
+			visit, refused := l.Enter(address, fmt.Sprint("key", i))
+			if refused.Wait > 0 {
+				t.Fatalf("%s: call %d is refused", name, i)
+			}
+			c.ends(visit)
+		}
+		left := 0
+		for left < 9 {
+			if _, refused := l.Enter(address, "other"); refused.Wait > 0 {
+				break
+			}
+			left++
+		}
+		if left != c.left {
+			t.Errorf("%s: %d more calls, want %d", name, left, c.left)
+		}
 	}
 }
 
@@ -232,30 +279,30 @@ func TestAFloodOfAddressesIsBoundedAndForgivesNobody(t *testing.T) {
 	l := limit.New(limit.Config{Rates: limit.Rates{Address: parse(t, "50/m")}, Buckets: 1000, Now: clock.time})
 	guesser := netip.MustParseAddr("192.0.2.1")
 	for range 20 {
-		l.Failed(guesser, "guess")
+		failed(l, guesser, "guess")
 	}
 	for i := range 100_000 {
-		l.Failed(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), "")
+		failed(l, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), "")
 	}
 	if got := l.Buckets(); got > 1000 {
 		t.Errorf("%d buckets", got)
 	}
-	if got := l.Stranger(guesser, "guess"); got.Wait == 0 {
+	if _, got := l.Enter(guesser, "guess"); got.Wait == 0 {
 		t.Error("who guessed was forgotten")
 	}
 }
 
 func TestOldCredentialsAreForgotten(t *testing.T) {
 	l := limit.New(limit.Config{Rates: limit.Rates{Address: parse(t, "1/h")}, Now: newClock().time})
-	l.Failed(netip.Addr{}, "")
-	l.Good("first")
+	good(l, netip.Addr{}, "first")
 	for i := range 100_000 {
-		l.Good(fmt.Sprint(i))
+		good(l, netip.Addr{}, fmt.Sprint(i))
 	}
-	if got := l.Stranger(netip.Addr{}, "first"); got.Wait == 0 {
+	failed(l, netip.Addr{}, "")
+	if _, got := l.Enter(netip.Addr{}, "first"); got.Wait == 0 {
 		t.Error("100,000 credentials are remembered, and one more")
 	}
-	if got := l.Stranger(netip.Addr{}, "99999"); got.Wait > 0 {
+	if _, got := l.Enter(netip.Addr{}, "99999"); got.Wait > 0 {
 		t.Error("a credential that was good just now was forgotten")
 	}
 }
@@ -294,7 +341,7 @@ func nodes(t *testing.T, rate string) (*clock, *board, [2]*limit.Limiter) {
 	return clock, shared, [2]*limit.Limiter{limit.New(config), limit.New(config)}
 }
 
-var ann = limit.Call{Tenant: "main", Principal: "ann"}
+var ann = limit.Call{Tenant: "main", Principal: "ann", Person: true}
 
 func TestNodesOfAClusterShareALimit(t *testing.T) {
 	clock, shared, cluster := nodes(t, "100/h")
@@ -349,7 +396,7 @@ func TestWhatCouldNotBeToldIsToldLater(t *testing.T) {
 func TestAddressesAreToldToNobody(t *testing.T) {
 	clock, shared := newClock(), &board{spoken: map[limit.Bucket]int64{}}
 	l := limit.New(limit.Config{Rates: limit.Rates{Address: parse(t, "5/h")}, Now: clock.time, Share: shared})
-	l.Failed(netip.MustParseAddr("192.0.2.1"), "guess")
+	failed(l, netip.MustParseAddr("192.0.2.1"), "guess")
 	if err := l.Tell(t.Context()); err != nil || shared.asked > 0 {
 		t.Errorf("asked %d times, %v", shared.asked, err)
 	}
@@ -360,11 +407,12 @@ func BenchmarkAdmit(b *testing.B) {
 	rate := limit.Rate{Calls: 1_000_000_000, Per: time.Second}
 	l := limit.New(limit.Config{Rates: limit.Rates{User: rate, Key: rate, Tenant: rate, Address: rate}})
 	address := netip.MustParseAddr("192.0.2.1")
-	call := limit.Call{Tenant: "main", Principal: "ann", Key: "0123456789abcdef"}
+	call := limit.Call{Tenant: "main", Principal: "ann", Person: true, Key: "0123456789abcdef"}
 	for b.Loop() {
-		if l.Stranger(address, "usk_main_x").Wait+l.Admit(call).Wait > 0 {
+		visit, refused := l.Enter(address, "usk_main_x")
+		if refused.Wait+l.Admit(call).Wait > 0 {
 			b.Fatal("refused")
 		}
-		l.Good("usk_main_x")
+		visit.Good()
 	}
 }

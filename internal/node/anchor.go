@@ -27,10 +27,8 @@ const (
 // before anything is signed: data that were set back halt it, and with it all
 // signing. One that was halted stays so, whoever is configured now.
 func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) error {
-	if cfg.Restored {
-		if err := anchor.Renew(ctx, n.db); err != nil {
-			return err
-		}
+	if err := n.anchorBegun(ctx, cfg.Restored); err != nil {
+		return err
 	}
 	if len(cfg.Anchor.Witnesses) == 0 && cfg.Anchor.Authority == nil {
 		head, err := n.db.AnchorHead(ctx)
@@ -48,6 +46,28 @@ func (n *Node) openAnchor(ctx context.Context, cfg Config, deployment string) er
 	n.anchor = log
 	n.Engine.UseAnchors(log)
 	return log.Start(ctx)
+}
+
+// anchorBegun refuses data whose anchor log is gone: with it is what witnesses are shown
+// before anything is signed. The operator's keys are made after its first head, which
+// stands beside them. Restored data go on in another anchor log.
+func (n *Node) anchorBegun(ctx context.Context, restored bool) error {
+	begun, err := n.keyed(ctx, operator)
+	if err != nil {
+		return err
+	}
+	if restored {
+		return anchor.Renew(ctx, n.db, begun)
+	}
+	if !begun {
+		return nil
+	}
+	_, err = n.db.AnchorHead(ctx)
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return fault.New(fault.Integrity, "the anchor log has keys, and no head of it is kept beside them").WithCode("behind_checkpoint").
+		WithHint("the keys were changed behind our back: bring back their newest copy, or go on in another anchor log with `underseal restore --in-place`")
 }
 
 func (n *Node) anchorConfig(cfg Config, deployment string) anchor.Config {

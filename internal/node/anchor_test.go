@@ -22,6 +22,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/anchor"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
@@ -116,18 +117,18 @@ func (w *watched) close(n *node.Node) {
 // seen waits until the witness has cosigned a head of more entries than so many.
 func (w *watched) seen(entries uint64) {
 	w.t.Helper()
-	for file := anchorFile(w.t, w.key); ; {
+	file := anchorFile(w.t, w.key)
+	testenv.Until(w.t, "the witness has cosigned a larger head", func() bool {
 		signed, err := w.witness.Newest(file)
 		if err != nil {
-			continue
+			return false
 		}
-		if c, err := ledger.UnverifiedCheckpoint(signed); err != nil || c.Size > entries {
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			return
+		c, err := ledger.UnverifiedCheckpoint(signed)
+		if err != nil {
+			w.t.Fatal(err)
 		}
-	}
+		return c.Size > entries
+	})
 }
 
 // written leaves a leaf, and returns what comes with it.
@@ -168,11 +169,12 @@ func (w *watched) signsNothing(n *node.Node, key string, halted bool) {
 	if !halted {
 		stops = func() bool { return strings.Contains(w.log.taken(), "a tenant's log waits") }
 	}
-	for !stops() {
+	testenv.Until(w.t, "the tenant's log stops or waits", func() bool {
 		if size := signedSize(w.t, n, key); size != before {
 			w.t.Fatalf("the tenant's log signs on, at size %d after %d", size, before)
 		}
-	}
+		return stops()
+	})
 	if size := signedSize(w.t, n, key); size != before {
 		w.t.Fatalf("the tenant's log has signed on, at size %d after %d", size, before)
 	}
@@ -200,16 +202,41 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	w.close(n)
 
 	// It stays so when nobody is asked any more.
+	seen := w.config.Anchor
 	w.config.Anchor = anchor.Config{}
 	n = w.open()
 	w.signsNothing(n, annsKey, true)
 	w.close(n)
 
-	w.config.Restored = true
+	// Neither is one begun anew when everything of it is gone.
+	w.exec("keys.db", `DELETE FROM anchor_heads`)
+	w.exec("data.db", `DELETE FROM anchor_hashes; DELETE FROM anchor_openings; DELETE FROM anchor_checkpoints`)
+	if n, err := node.Open(t.Context(), w.config); !fault.Is(err, fault.Integrity) || fault.CodeOf(err) != "behind_checkpoint" {
+		if err == nil {
+			w.close(n)
+		}
+		t.Errorf("without any row of the anchor log the start says: %v", err)
+	}
+	var found []engine.Finding
+	err := node.Check(t.Context(), w.config, node.CheckConfig{Part: func(_ string, _ engine.CheckState, some []engine.Finding) error {
+		found = append(found, some...)
+		return nil
+	}})
+	if err != nil || len(found) != 1 || found[0].Kind != engine.FoundKeys || found[0].Where != "anchor_heads" {
+		t.Errorf("the check finds %+v, %v, want that the head is gone", found, err)
+	}
+
+	w.config.Anchor, w.config.Restored = seen, true
 	n = w.open()
 	defer w.close(n)
 	if err := n.Engine.Ready(t.Context())["log"]; err != nil {
 		t.Errorf("after a restore: %v", err)
+	}
+	db := w.database("keys.db")
+	defer db.Close()
+	var number int64
+	if err := db.QueryRow(`SELECT max(log) FROM anchor_heads`).Scan(&number); err != nil || number <= 1 {
+		t.Errorf("after a restore the anchor log has number %d, %v, want another", number, err)
 	}
 }
 
@@ -239,8 +266,7 @@ func TestNothingIsSignedBeforeWitnessesConfirm(t *testing.T) {
 	w.signsNothing(n, annsKey, false)
 	before := signedSize(t, n, annsKey)
 	w.there.Store(true)
-	for signedSize(t, n, annsKey) == before { // until the witness has confirmed
-	}
+	testenv.Until(t, "the witness has confirmed", func() bool { return signedSize(t, n, annsKey) > before })
 	w.seen(entries)
 	w.close(n)
 
@@ -251,8 +277,9 @@ func TestNothingIsSignedBeforeWitnessesConfirm(t *testing.T) {
 	defer w.close(n)
 	w.signsNothing(n, annsKey, false)
 	w.there.Store(true)
-	for !fault.Is(n.Engine.Ready(t.Context())["log"], fault.Integrity) { // until the witness has contradicted
-	}
+	testenv.Until(t, "the witness has contradicted", func() bool {
+		return fault.Is(n.Engine.Ready(t.Context())["log"], fault.Integrity)
+	})
 	w.signsNothing(n, annsKey, true)
 }
 

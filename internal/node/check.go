@@ -51,7 +51,11 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	tenants, err := n.checked(ctx)
+	stored, err := n.db.StoredTenants(ctx)
+	if err != nil {
+		return err
+	}
+	tenants, err := n.checked(ctx, stored)
 	if err != nil {
 		return err
 	}
@@ -114,13 +118,10 @@ func (n *Node) openToCheck(ctx context.Context, cfg Config, check CheckConfig) e
 }
 
 // checked lists whom a whole check goes through: all tenants, those that only rows name,
-// and the operator, whose check has the anchor logs, if there ever was one.
-func (n *Node) checked(ctx context.Context) ([]string, error) {
+// which are given, and the operator, whose check has the anchor logs, if there ever was
+// one. An error can come beside tenants.
+func (n *Node) checked(ctx context.Context, stored []string) ([]string, error) {
 	tenants, err := n.db.Keys().Tenants(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stored, err := n.db.StoredTenants(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (n *Node) checked(ctx context.Context) ([]string, error) {
 	}
 	logs, err := n.db.StoredAnchorLogs(ctx)
 	if err != nil {
-		return nil, err
+		return tenants, err
 	}
 	heads, err := n.db.AnchorLogs(ctx)
 	if len(logs)+len(heads) > 0 {

@@ -37,7 +37,10 @@ type integrity struct {
 	round []string      // tenants that the round has still to do; the first is under way
 	check *engine.Check // of the first; nil: to be begun
 
-	loading sync.Mutex // held by whoever reads what was kept
+	loading sync.Mutex // held by whoever reads what was kept; guards stored and storedAt
+	// stored are the tenants that rows name, as of storedAt.
+	stored   []string
+	storedAt time.Time
 
 	mu      sync.Mutex // guards what follows
 	tenants map[string]*checks
@@ -56,7 +59,12 @@ type checks struct {
 	current checked           // the server's own that is under way
 	last    checked           // the newest of those that is over
 	ordered *checked
-	told    map[string]bool // names of findings that the tenant's log was told of
+	// content are the findings of the newest check that read all files which only reading
+	// them tells. A check that reads none says nothing about them.
+	content []engine.Finding
+	told    map[string]bool  // names of findings that the server's log was told of
+	owed    []engine.Finding // of those, what the tenant's log is still to be told of
+	telling sync.Mutex       // held by whoever tells it
 }
 
 // checked is a check, under way or over.
@@ -70,7 +78,8 @@ type checked struct {
 	uncovered    uint64 // leaves of which there will be no proof
 	err          string // why it could not go on
 	found        []engine.Finding
-	names        map[string]bool // of what was found
+	names        map[string]bool  // of what was found
+	content      []engine.Finding // of these, what only reading files tells
 }
 
 // add adds what a part found.
@@ -97,74 +106,72 @@ func (i *integrity) of(tenant string) *checks {
 	return c
 }
 
-// checkIntegrity looks at the next rows.
+// checkIntegrity looks at the next rows, and tells the logs what they were not told of yet.
 func (n *Node) checkIntegrity(ctx context.Context) error {
 	i := &n.integrity
-	if i.rate <= 0 {
-		return nil
-	}
+	errs := []error{n.tellAllOwed(ctx)}
 	for budget := int64(i.rate) * int64(checkEvery/time.Second); budget > 0; {
-		if err := n.nextTenant(ctx); err != nil || i.check == nil {
-			return err
+		errs = append(errs, n.nextTenant(ctx))
+		if i.check == nil {
+			return errors.Join(errs...)
 		}
-		rows, err := n.checkPart(ctx, i.round[0])
-		if err != nil {
-			return err
-		}
+		tenant := i.round[0]
+		rows, err := n.checkPart(ctx, tenant)
 		budget -= max(1, int64(rows))
-		if !i.check.Done() {
+		if err == nil && !i.check.Done() {
+			if budget <= 0 {
+				errs = append(errs, n.keepChecks(ctx, tenant))
+			}
 			continue
 		}
-		i.endCheck(i.round[0], n.now())
-		if err := n.keepChecks(ctx, i.round[0]); err != nil {
-			return err
+		if err == nil {
+			i.endCheck(tenant, n.now())
 		}
+		// The check of one that cannot be looked at now goes on in the next round, and
+		// that of the others in this one.
 		i.check, i.round = nil, i.round[1:]
+		errs = append(errs, err, n.keepChecks(ctx, tenant))
 		if len(i.round) == 0 {
-			return nil // what the next round would see, it sees the next time
+			break // what the next round would see, it sees the next time
 		}
 	}
-	return n.keepChecks(ctx, i.round[0])
+	return errors.Join(errs...)
 }
 
-// checkPart looks at the next part of a tenant. After an outage it is tried again;
-// what the log could not be told of is found again from the tenant's beginning.
+// checkPart looks at the next part of a tenant. After an outage it is tried again.
 func (n *Node) checkPart(ctx context.Context, tenant string) (rows uint64, err error) {
 	i := &n.integrity
 	before := i.check.State.Rows
 	found, err := i.check.Next(ctx)
-	if err != nil && fault.CodeOf(err) != engine.CodeCheckState {
-		return 0, err
-	}
-	if err == nil {
-		err = n.alarm(ctx, found)
+	if fault.CodeOf(err) == engine.CodeCheckState {
+		i.progress(tenant, engine.CheckState{}, 0, nil) // from the beginning
 	}
 	if err != nil {
-		i.check = nil
-		i.progress(tenant, engine.CheckState{}, 0, found)
 		return 0, err
 	}
+	n.alarm(ctx, tenant, found)
 	rows = i.check.State.Rows - before
 	i.progress(tenant, i.check.State.Clone(), rows, found)
 	return rows, nil
 }
 
 // nextTenant begins the check of a tenant, or goes on with it, and begins a round if the
-// last one is over.
+// last one is over. An error is about tenants that the round has not.
 func (n *Node) nextTenant(ctx context.Context) error {
 	i := &n.integrity
 	if i.check != nil {
 		return nil
 	}
+	var err error
 	if len(i.round) == 0 {
-		tenants, err := n.loadAllChecks(ctx)
-		if err != nil || len(tenants) == 0 {
+		var tenants []string
+		if tenants, err = n.loadAllChecks(ctx); len(tenants) == 0 {
 			return err
 		}
 		i.round = i.inTurn(tenants)
 	}
 	i.check = n.newCheck(i.round[0], i.begin(i.round[0], n.now()), engine.CheckOptions{Part: checkAtOnce, Files: n.fileCheck(false)}, i.anchors)
-	return nil
+	return err
 }
 
 // inTurn orders tenants for a round: those whose check was cut short come first, then
@@ -214,23 +221,48 @@ func (i *integrity) endCheck(tenant string, at time.Time) {
 // forget has findings told again that a whole check did not find any more, nor a later
 // one that is under way or was ordered. The caller holds i.mu.
 func (c *checks) forget(whole *checked) {
+	content := c.contentNames()
 	maps.DeleteFunc(c.told, func(name string, _ bool) bool {
 		later := c.ordered != nil && c.ordered.began.After(whole.began) && c.ordered.names[name]
-		return !whole.names[name] && !c.current.names[name] && !later
+		return !whole.names[name] && !c.current.names[name] && !later && !content[name]
 	})
 }
 
-// findings is how many things were found by the last check of each tenant, and by the
-// one under way and the ordered one if those have more.
+func (c *checks) contentNames() map[string]bool {
+	names := map[string]bool{}
+	for _, f := range c.content {
+		names[f.Name()] = true
+	}
+	return names
+}
+
+// read takes down what a check that is over and read files has found in them. One that
+// could not go on says nothing of the rest. The caller holds i.mu.
+func (c *checks) read(of *checked) {
+	if of.err == "" {
+		c.content = nil
+	}
+	names := c.contentNames()
+	for _, f := range of.content {
+		if !names[f.Name()] {
+			c.content = append(c.content, f)
+		}
+	}
+}
+
+// findings is how many things were found by the last check of each tenant, the one under
+// way, the ordered one, if it is newer, and the last one that read files, in these.
 func (i *integrity) findings() (sum int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, c := range i.tenants {
-		most := max(len(c.last.names), len(c.current.names))
+		names := c.contentNames()
+		maps.Copy(names, c.last.names)
+		maps.Copy(names, c.current.names)
 		if o := c.ordered; o != nil && c.last.began.Before(o.began) { // a later check knows better
-			most = max(most, len(o.names))
+			maps.Copy(names, o.names)
 		}
-		sum += most
+		sum += len(names)
 	}
 	return sum
 }
@@ -258,43 +290,91 @@ func (i *integrity) whole() (at time.Time) {
 	return at
 }
 
-// alarm tells the tenant's log, the server's log and the metric of findings, each
-// once. Those about the anchor log are the operator's, who has no log that says anything,
-// and nothing for tenants, and a tenant without keys has none either: the server's log and
-// the metric tell of them.
-func (n *Node) alarm(ctx context.Context, found []engine.Finding) error {
-	var errs []error
+// alarm tells the server's log and the tenant's of findings, each once. The tenant's that
+// cannot be told now is told later, and the check does not wait for that.
+func (n *Node) alarm(ctx context.Context, tenant string, found []engine.Finding) {
+	var err error
 	for _, f := range found {
-		if !n.integrity.toTell(f) {
+		if !n.integrity.toTell(tenant, f) {
 			continue
 		}
 		n.log.Error("the database is not what its log says", "tenant", f.Tenant, "found", f.Kind, "table", f.Where, "object", f.Object, "step", f.Step, "what", f.What)
-		keyed, err := n.keyed(ctx, f.Tenant)
-		if err == nil && keyed && f.Tenant != operator {
-			err = n.Engine.Alarm(ctx, f.Tenant, f)
+		if err == nil {
+			err = n.tellOwed(ctx, tenant) // checkIntegrity tries again, and says why it cannot
+		}
+	}
+}
+
+// toTell reports whether nobody was told of a finding yet, and takes down that they are.
+// Those about the anchor log are the operator's, who has no log that says anything. Of
+// more than can be kept for a tenant's log the next check tells.
+func (i *integrity) toTell(tenant string, f engine.Finding) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c := i.of(tenant)
+	if c.told[f.Name()] || len(c.owed) >= maxFindings {
+		return false
+	}
+	c.told[f.Name()] = true
+	if tenant != operator {
+		c.owed = append(c.owed, f)
+	}
+	return true
+}
+
+// tellOwed tells a tenant's log of findings that it was not told of yet. A tenant without
+// keys has no log: the server's and the metric tell of it.
+func (n *Node) tellOwed(ctx context.Context, tenant string) error {
+	i := &n.integrity
+	i.mu.Lock()
+	c := i.of(tenant)
+	i.mu.Unlock()
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	for {
+		i.mu.Lock()
+		owed := c.owed
+		i.mu.Unlock()
+		if len(owed) == 0 {
+			return nil
+		}
+		keyed, err := n.keyed(ctx, tenant)
+		if err == nil && keyed {
+			err = n.Engine.Alarm(ctx, tenant, owed[0])
 		}
 		if err != nil {
-			n.integrity.tellAgain(f)
-			errs = append(errs, err)
+			return err
 		}
+		i.mu.Lock()
+		c.owed = c.owed[1:]
+		i.mu.Unlock()
+	}
+}
+
+// tellAllOwed tells the logs of all tenants what they could not be told of before.
+func (n *Node) tellAllOwed(ctx context.Context) error {
+	var errs []error
+	for _, tenant := range n.integrity.owing() {
+		err := n.tellOwed(ctx, tenant)
+		if err == nil {
+			err = n.keepChecks(ctx, tenant)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// toTell reports whether nobody was told of a finding yet, and takes down that they are.
-func (i *integrity) toTell(f engine.Finding) bool {
+// owing lists the tenants whose logs are still to be told of findings.
+func (i *integrity) owing() (tenants []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	told := i.of(f.Tenant).told
-	known := told[f.Name()]
-	told[f.Name()] = true
-	return !known
-}
-
-func (i *integrity) tellAgain(f engine.Finding) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	delete(i.of(f.Tenant).told, f.Name())
+	for tenant, c := range i.tenants {
+		if len(c.owed) > 0 {
+			tenants = append(tenants, tenant)
+		}
+	}
+	slices.Sort(tenants)
+	return tenants
 }
 
 // BeginCheck checks all of a tenant, and the anchor logs, at once, and reads all of the
@@ -386,6 +466,9 @@ func (n *Node) runOrdered(ctx context.Context, tenant string, c *checked) {
 	if i.tenants[operator] != nil {
 		i.tenants[operator].ordered = anchors
 	}
+	if c.files {
+		i.of(tenant).read(c)
+	}
 	i.mu.Unlock()
 	ctx = context.WithoutCancel(ctx) // it is over, whatever ends now
 	if err := errors.Join(n.keepChecks(ctx, tenant), n.keepChecks(ctx, operator)); err != nil {
@@ -407,7 +490,7 @@ func (n *Node) tellEnd(ctx context.Context, tenant string, c *checked, err error
 
 // orderedParts checks a tenant, and what is the operator's.
 func (n *Node) orderedParts(ctx context.Context, tenant string, c, anchors *checked) error {
-	tenants, err := n.checked(ctx)
+	tenants, err := n.checked(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -418,7 +501,7 @@ func (n *Node) orderedParts(ctx context.Context, tenant string, c, anchors *chec
 		}
 		o := engine.CheckOptions{Files: n.fileCheck(of.files), FileRate: n.integrity.fileRate}
 		for check := n.newCheck(name, engine.CheckState{}, o, n.integrity.anchors); !check.Done(); {
-			if err := n.orderedPart(ctx, check, of); err != nil {
+			if err := n.orderedPart(ctx, name, check, of); err != nil {
 				return err
 			}
 		}
@@ -426,20 +509,21 @@ func (n *Node) orderedParts(ctx context.Context, tenant string, c, anchors *chec
 	return nil
 }
 
-func (n *Node) orderedPart(ctx context.Context, check *engine.Check, of *checked) error {
-	before := check.State.Rows
+func (n *Node) orderedPart(ctx context.Context, tenant string, check *engine.Check, of *checked) error {
+	before, files := check.State.Rows, check.ReadsFiles()
 	found, err := check.Next(ctx)
-	if err == nil {
-		err = n.alarm(ctx, found)
-	}
 	if err != nil {
 		return err
 	}
+	n.alarm(ctx, tenant, found)
 	n.integrity.mu.Lock()
 	defer n.integrity.mu.Unlock()
 	of.rows, of.phase, of.uncovered = of.rows+check.State.Rows-before, check.State.Phase, check.State.Uncovered
 	of.bytes = check.State.Bytes
 	of.add(found)
+	if files {
+		of.content = append(of.content, found[:min(len(found), maxFindings-len(of.content))]...)
+	}
 	return nil
 }
 
@@ -453,15 +537,16 @@ func (n *Node) CheckStatus(tenant string) api.Integrity {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	c := i.of(tenant)
-	out := api.Integrity{Rate: i.rate, Current: c.current.wire(), Last: c.last.wire()}
+	out := api.Integrity{Rate: i.rate, Current: c.current.wire(c.content), Last: c.last.wire(c.content)}
 	if c.ordered != nil {
-		out.Ordered = c.ordered.wire()
+		out.Ordered = c.ordered.wire(c.content)
 	}
 	return out
 }
 
-// wire is what a tenant is told of a check, nil if it did not begin.
-func (c *checked) wire() *api.IntegrityCheck {
+// wire is what a tenant is told of a check, nil if it did not begin. Content is what the
+// last one that read files found in them: that stands until one that reads them is over.
+func (c *checked) wire(content []engine.Finding) *api.IntegrityCheck {
 	if c.began.IsZero() {
 		return nil
 	}
@@ -471,6 +556,11 @@ func (c *checked) wire() *api.IntegrityCheck {
 	}
 	for _, f := range c.found {
 		out.Findings = append(out.Findings, api.IntegrityFinding(f))
+	}
+	for _, f := range content {
+		if whole := c.files && c.err == "" && !c.ended.IsZero(); !whole && !c.names[f.Name()] {
+			out.Findings = append(out.Findings, api.IntegrityFinding(f))
+		}
 	}
 	switch {
 	case c.err != "":

@@ -17,6 +17,8 @@ type keptChecks struct {
 	Current keptCheck         `json:"current"`
 	Last    keptCheck         `json:"last"`
 	Ordered *keptCheck        `json:"ordered,omitempty"` // one that is over
+	Content []engine.Finding  `json:"content,omitempty"` // see checks
+	Owed    []engine.Finding  `json:"owed,omitempty"`
 }
 
 type keptCheck struct {
@@ -51,7 +53,7 @@ func (n *Node) keepChecks(ctx context.Context, tenant string) error {
 	}
 	n.integrity.mu.Lock()
 	c := n.integrity.of(tenant)
-	k := keptChecks{Place: c.place, Current: c.current.kept(), Last: c.last.kept()}
+	k := keptChecks{Place: c.place, Current: c.current.kept(), Last: c.last.kept(), Content: c.content, Owed: c.owed}
 	if c.ordered != nil && !c.ordered.ended.IsZero() {
 		ordered := c.ordered.kept()
 		k.Ordered = &ordered
@@ -81,17 +83,41 @@ func (n *Node) readKept(ctx context.Context) {
 	}
 }
 
-// loadAllChecks reads what was kept of all tenants, once, and returns them.
-func (n *Node) loadAllChecks(ctx context.Context) ([]string, error) {
-	tenants, err := n.checked(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
+// loadAllChecks reads what was kept of all tenants, once, and returns those of whom it
+// could. An error is about the others, who hold nobody up.
+func (n *Node) loadAllChecks(ctx context.Context) (loaded []string, err error) {
+	stored, err := n.storedTenants(ctx)
+	errs := []error{err}
+	tenants, err := n.checked(ctx, stored)
+	errs = append(errs, err)
 	for _, tenant := range tenants {
-		errs = append(errs, n.loadChecks(ctx, tenant))
+		if err := n.loadChecks(ctx, tenant); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		loaded = append(loaded, tenant)
 	}
-	return tenants, errors.Join(errs...)
+	return loaded, errors.Join(errs...)
+}
+
+// storedEvery is for how long the server knows which tenants rows name: on Postgres it
+// connects as the owner of the data to ask.
+const storedEvery = time.Minute
+
+// storedTenants lists the tenants that rows name. Beside an error it lists those that they
+// named before.
+func (n *Node) storedTenants(ctx context.Context) ([]string, error) {
+	i := &n.integrity
+	i.loading.Lock()
+	defer i.loading.Unlock()
+	if at := n.now(); i.storedAt.IsZero() || at.Sub(i.storedAt).Abs() >= storedEvery {
+		stored, err := n.db.StoredTenants(ctx)
+		if err != nil {
+			return i.stored, err
+		}
+		i.stored, i.storedAt = stored, at
+	}
+	return i.stored, nil
 }
 
 // loadChecks reads what was kept of a tenant, once. What no server wrote is a finding,
@@ -124,9 +150,7 @@ func (n *Node) loadChecks(ctx context.Context, tenant string) error {
 		return nil
 	}
 	f := engine.Finding{Kind: engine.FoundObject, Tenant: tenant, Where: "checks", What: err.Error(), Do: "check everything: underseal fsck --online"}
-	if err := n.alarm(ctx, []engine.Finding{f}); err != nil {
-		return err
-	}
+	n.alarm(ctx, tenant, []engine.Finding{f})
 	i.take(tenant, keptChecks{Last: keptCheck{Began: n.now(), Ended: n.now(), Error: "what was kept of it is not what the server wrote", Found: []engine.Finding{f}}})
 	return nil
 }
@@ -142,7 +166,8 @@ func (i *integrity) take(tenant string, k keptChecks) {
 	defer i.mu.Unlock()
 	c := i.of(tenant)
 	c.loaded, c.place, c.current, c.last = true, k.Place, k.Current.checked(), k.Last.checked()
-	all := slices.Concat(c.current.found, c.last.found)
+	c.content, c.owed = k.Content, slices.Concat(k.Owed, c.owed)
+	all := slices.Concat(c.current.found, c.last.found, c.content, c.owed)
 	if k.Ordered != nil {
 		ordered := k.Ordered.checked()
 		c.ordered = &ordered

@@ -23,6 +23,7 @@ import (
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/kms"
 	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/passkey"
 	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/runner"
 	"github.com/underseal/underseal/internal/sequencer"
@@ -73,6 +74,10 @@ type Config struct {
 	// SessionAge and SessionIdle are those of the engine's configuration, like Breached.
 	SessionAge, SessionIdle time.Duration
 	Breached                password.Breached
+	// Passkeys is for what address people have passkeys; the zero one: for none.
+	Passkeys passkey.RelyingParty
+	// BreakGlassLongest and BreakGlassSettled are those of the engine's configuration.
+	BreakGlassLongest, BreakGlassSettled time.Duration
 	// Issuers checks what those say whose word tenants take; nil: nobody's counts.
 	Issuers engine.Issuers
 	// Limits say how often each may call. On Postgres all servers count together.
@@ -204,7 +209,8 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Issuers: cfg.Issuers, Deployment: meta.Deployment, Now: cfg.Now,
 		Blobs: n.blobs, Files: cfg.Files, ErasureDelay: cfg.ErasureDelay, ErasureEpoch: cfg.ErasureEpoch,
-		SessionAge: cfg.SessionAge, SessionIdle: cfg.SessionIdle, Breached: cfg.Breached,
+		SessionAge: cfg.SessionAge, SessionIdle: cfg.SessionIdle, Breached: cfg.Breached, Passkeys: cfg.Passkeys,
+		BreakGlassLongest: cfg.BreakGlassLongest, BreakGlassSettled: cfg.BreakGlassSettled,
 	})
 	if err != nil {
 		return err
@@ -396,6 +402,7 @@ func (n *Node) Collectors() []prometheus.Collector {
 	all := []prometheus.Collector{prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "underseal_instances_open", Help: "Instances that are open in memory.",
 	}, func() float64 { return float64(n.runner.Open()) })}
+	all = append(all, n.breakGlassCollectors()...)
 	all = append(all, n.integrity.collectors()...)
 	all = append(all, n.keys.collectors()...)
 	all = append(all, n.sequencer.Collectors()...)
@@ -409,6 +416,17 @@ func (n *Node) Collectors() []prometheus.Collector {
 		all = append(all, g.Collectors()...)
 	}
 	return all
+}
+
+// breakGlassCollectors count what is given in emergencies, of all tenants.
+func (n *Node) breakGlassCollectors() []prometheus.Collector {
+	counter := func(name, help string, count func() uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(count()) })
+	}
+	return []prometheus.Collector{
+		counter("underseal_break_glass_requests_total", "Break-glasses that were asked for.", func() uint64 { asked, _ := n.Engine.BreakGlassCount(); return asked }),
+		counter("underseal_break_glass_approvals_total", "Break-glasses that were approved.", func() uint64 { _, approved := n.Engine.BreakGlassCount(); return approved }),
+	}
 }
 
 // lastCheckpoint bounds how long a node that ends waits for the checkpoint over what

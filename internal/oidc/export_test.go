@@ -4,6 +4,6 @@ import "github.com/underseal/underseal/internal/network"
 
 // Dials reports whether an address may be connected to when the operator has allowed none.
 func Dials(host string) (bool, error) {
-	err := newWeb(network.List{}, nil).mayDial("tcp", host+":443", nil)
+	err := reach(network.List{}).mayDial("tcp", host+":443", nil)
 	return err == nil, err
 }

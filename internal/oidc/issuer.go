@@ -2,7 +2,6 @@ package oidc
 
 import (
 	"context"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 )
 
 // How long what an issuer has published is taken for what it publishes.
@@ -145,7 +145,7 @@ func unreachable(url string, cause error) error {
 // look asks an issuer for its metadata, which must name that issuer, and for its keys.
 func (c *Client) look(ctx context.Context, url string) (*published, time.Time, error) {
 	p := &published{at: c.now()}
-	found, err := provider.NewProvider(provider.ClientContext(ctx, &c.web.client), url)
+	found, err := provider.NewProvider(provider.ClientContext(ctx, &c.web.own), url)
 	if err != nil {
 		// Its text may hold all that was answered.
 		return nil, p.at, errors.New("it does not answer at /.well-known/openid-configuration as an OpenID provider of this address does")
@@ -156,7 +156,7 @@ func (c *Client) look(ctx context.Context, url string) (*published, time.Time, e
 	if err := p.check(url); err != nil {
 		return nil, p.at, err
 	}
-	body, err := c.web.get(ctx, p.Keys)
+	body, err := c.web.get(ctx, url, p.Keys)
 	if err != nil {
 		return nil, p.at, fmt.Errorf("get its keys: %w", err)
 	}
@@ -205,11 +205,7 @@ func keysOf(body []byte) ([]jose.JSONWebKey, error) {
 
 // signs reports whether signatures may be by a key.
 func signs(k *jose.JSONWebKey) bool {
-	if !k.IsPublic() || k.Use != "" && k.Use != "sig" {
-		return false
-	}
-	public, isRSA := k.Key.(*rsa.PublicKey)
-	return !isRSA || public.N.BitLen() >= 2048
+	return k.IsPublic() && (k.Use == "" || k.Use == "sig") && identity.IsGoodKey(k.Key)
 }
 
 // keysFor returns the keys that a signature may be by: those of its key id or, if it names

@@ -8,9 +8,9 @@
 // keep what was made for another. A token is nowhere in an error or a log.
 //
 // The address of an issuer is written by the administrator of a tenant, who is not the
-// operator of the server. So requests go to public addresses and to the networks that the
-// operator names, whatever a name resolves to, follow no redirection to another host, and
-// are bounded in time and size.
+// operator of the server. So requests go to public addresses, whatever a name resolves to,
+// and to the networks that the operator names at the address of the issuer alone, follow no
+// redirection to another host, and are bounded in time and size.
 package oidc
 
 import (

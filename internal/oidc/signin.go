@@ -1,15 +1,20 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"net/url"
 	"slices"
 	"strings"
 
 	provider "github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
 	"github.com/underseal/underseal/internal/canon"
@@ -60,7 +65,7 @@ func (c *Client) Finish(ctx context.Context, i identity.Issuer, a identity.Attem
 	if err != nil {
 		return identity.Claims{}, err
 	}
-	text, err := c.exchange(ctx, &i, p, a, code)
+	text, access, err := c.exchange(ctx, &i, p, a, code)
 	if err != nil {
 		return identity.Claims{}, err
 	}
@@ -68,7 +73,7 @@ func (c *Client) Finish(ctx context.Context, i identity.Issuer, a identity.Attem
 	if err != nil {
 		return identity.Claims{}, err
 	}
-	if err := t.isOf(&i, a); err != nil {
+	if err := cmp.Or(t.isOf(&i, a), t.goesWith(i.URL, access)); err != nil {
 		return identity.Claims{}, err
 	}
 	return t.person(&i)
@@ -109,23 +114,24 @@ func word(code string) string {
 	return code
 }
 
-// exchange gets the ID token for a code. The access token is for nothing here, and dropped.
-func (c *Client) exchange(ctx context.Context, i *identity.Issuer, p *published, a identity.Attempt, code string) (string, error) {
-	got, err := c.flow(i, p, a.Redirect).Exchange(provider.ClientContext(ctx, &c.web.client), code, oauth2.VerifierOption(a.Verifier))
+// exchange gets the ID token for a code, and the access token that came with it, which is
+// for nothing here.
+func (c *Client) exchange(ctx context.Context, i *identity.Issuer, p *published, a identity.Attempt, code string) (id, access string, err error) {
+	got, err := c.flow(i, p, a.Redirect).Exchange(provider.ClientContext(ctx, c.web.client(i.URL, p.Token)), code, oauth2.VerifierOption(a.Verifier))
 	var answered *oauth2.RetrieveError // its text holds all that was answered
 	switch {
 	case errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode < 500:
-		return "", refused("%s does not take the code: %s", i.URL, word(answered.ErrorCode))
+		return "", "", refused("%s does not take the code: %s", i.URL, word(answered.ErrorCode))
 	case answered != nil:
-		return "", unreachable(i.URL, errors.New("it fails to take the code"))
+		return "", "", unreachable(i.URL, errors.New("it fails to take the code"))
 	case err != nil:
-		return "", unreachable(i.URL, errors.New("it does not answer to the code"))
+		return "", "", unreachable(i.URL, errors.New("it does not answer to the code"))
 	}
-	text, _ := got.Extra("id_token").(string)
-	if text == "" {
-		return "", refused("%s gives no ID token for the code", i.URL)
+	id, _ = got.Extra("id_token").(string)
+	if id == "" {
+		return "", "", refused("%s gives no ID token for the code", i.URL)
 	}
-	return text, nil
+	return id, got.AccessToken, nil
 }
 
 // isOf requires that a token is the ID token of an attempt (OpenID Connect Core 1.0 section
@@ -142,6 +148,24 @@ func (t *token) isOf(i *identity.Issuer, a identity.Attempt) error {
 	}
 	if issued, ok := t.time("iat"); !ok || issued.Before(a.Begun.Add(-skew)) {
 		return refused("the ID token of %s is older than the sign-in (iat)", i.URL)
+	}
+	return nil
+}
+
+// goesWith requires of an ID token that names the access token it was given with (at_hash)
+// that it is this one (OpenID Connect Core 1.0 section 3.1.3.8).
+func (t *token) goesWith(issuer, access string) error {
+	if !t.has("at_hash") {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(access))
+	hash := sum[:]
+	if t.by == jose.EdDSA {
+		long := sha512.Sum512([]byte(access))
+		hash = long[:]
+	}
+	if t.text("at_hash") != base64.RawURLEncoding.EncodeToString(hash[:len(hash)/2]) {
+		return refused("the ID token of %s was given with another access token (at_hash)", issuer)
 	}
 	return nil
 }

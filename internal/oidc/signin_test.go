@@ -1,6 +1,9 @@
 package oidc_test
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -160,6 +163,8 @@ func TestBadAnswersAreRefused(t *testing.T) {
 		{"an access token for an ID token", func(in *signIn) { in.kind = "at+jwt" }, "no ID token"},
 		{"a logout token for an ID token", func(in *signIn) { in.kind = "logout+jwt" }, "no ID token"},
 		{"a logout token without its type", func(in *signIn) { in.id = in.id.with("events", claims{}) }, "no ID token"},
+		{"another access token's", func(in *signIn) { in.id = in.id.with("at_hash", challenge("other")[:22]) }, "(at_hash)"},
+		{"an access token's that is none", func(in *signIn) { in.id = in.id.with("at_hash", "") }, "(at_hash)"},
 		{"nobody", func(in *signIn) { in.id = in.id.with("sub", "") }, "names nobody"},
 		{"groups that were left out", func(in *signIn) {
 			in.issuer.GroupClaim = "groups"
@@ -177,6 +182,12 @@ func TestBadAnswersAreRefused(t *testing.T) {
 	}
 }
 
+// half is how an ID token names an access token (OpenID Connect Core 1.0 section 3.1.3.6).
+func half(access string) string {
+	sum := sha256.Sum256([]byte(access))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
 func TestGoodAnswers(t *testing.T) {
 	for name, change := range map[string]func(in *signIn){
 		"it names itself": func(in *signIn) {
@@ -185,6 +196,13 @@ func TestGoodAnswers(t *testing.T) {
 			in.answer.Set("iss", in.p.URL)
 		},
 		"two audiences with azp": func(in *signIn) { in.id = in.id.with("aud", []string{"other", client}).with("azp", client) },
+		"the access token's":     func(in *signIn) { in.id = in.id.with("at_hash", half("sesame")) },
+		"the access token's, by Ed25519": func(in *signIn) {
+			in.s = newSigner(in.p.t, "1", jose.EdDSA)
+			in.p.keys, in.c = []jose.JSONWebKey{in.s.public()}, in.p.client()
+			sum := sha512.Sum512([]byte("sesame"))
+			in.id = in.id.with("at_hash", base64.RawURLEncoding.EncodeToString(sum[:32]))
+		},
 		"a clock that is behind": func(in *signIn) { in.id = in.id.with("iat", start.Add(-time.Minute).Unix()) },
 	} {
 		in := newSignIn(t)

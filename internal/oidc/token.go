@@ -27,6 +27,7 @@ const (
 // token is one whose signature is the issuer's.
 type token struct {
 	kind   string // its type (RFC 7515 section 4.1.9), in lower case
+	by     jose.SignatureAlgorithm
 	claims *canon.Context
 }
 
@@ -76,7 +77,7 @@ func (c *Client) signed(ctx context.Context, issuer, text string) (*token, error
 	if !verifies(p) {
 		return nil, refused("the token is not signed by a key that %s publishes", issuer)
 	}
-	t := &token{}
+	t := &token{by: by}
 	kind, _ := header.ExtraHeaders[jose.HeaderType].(string)
 	t.kind = strings.TrimPrefix(strings.ToLower(kind), "application/")
 	t.claims, err = claimsIn(body)
@@ -222,9 +223,21 @@ func (c *Client) AccessToken(ctx context.Context, i identity.Issuer, text string
 	if err != nil {
 		return identity.Claims{}, err
 	}
-	claims.Scopes = strings.Fields(t.text("scope"))
-	claims.Thumbprint, err = t.thumbprint(i.URL)
+	if claims.Scopes, err = t.scopes(i.URL); err == nil {
+		claims.Thumbprint, err = t.thumbprint(i.URL)
+	}
 	return claims, err
+}
+
+// scopes returns the words of the claim scope (RFC 8693 section 4.2). A token is for
+// everything without it, so one that cannot be read must not pass for none.
+func (t *token) scopes(issuer string) ([]string, error) {
+	v, there := t.claims.Get("scope")
+	text := shown(v)
+	if there && text == "" && !canon.Equal(v, canon.String("")) {
+		return nil, refused("the token of %s says what it is for (scope) in a way that cannot be read", issuer)
+	}
+	return strings.Fields(text), nil
 }
 
 // isAccess requires that a token is for calling with. Not every provider types them as RFC

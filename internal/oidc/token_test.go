@@ -141,6 +141,10 @@ func TestBadAccessTokensAreRefused(t *testing.T) {
 		{"a logout token", s.sign(t, "logout+jwt", good), "no access token"},
 		{"a logout token without its type", s.sign(t, "JWT", good.with("events", claims{})), "no access token"},
 		{"another type", s.sign(t, "secevent+jwt", good), "no access token"},
+		{"a list of scopes", s.sign(t, "", good.with("scope", []string{"underseal:job:*"})), "(scope)"},
+		{"a number as scope", s.sign(t, "", good.with("scope", 7)), "(scope)"},
+		{"scopes without an end", s.sign(t, "", good.with("scope", "underseal:job:* "+strings.Repeat("x", 1<<10))), "(scope)"},
+		{"scopes with a line break", s.sign(t, "", good.with("scope", "read\nunderseal:job:*")), "(scope)"},
 	}
 	c := p.client()
 	for _, test := range tests {
@@ -149,7 +153,7 @@ func TestBadAccessTokensAreRefused(t *testing.T) {
 			wantRefused(t, err, test.because)
 		})
 	}
-	for _, edge := range []claims{good.with("exp", at(-time.Minute+time.Second)), good.with("nbf", at(time.Minute)), good.with("aud", []string{"a", "other"})} {
+	for _, edge := range []claims{good.with("exp", at(-time.Minute+time.Second)), good.with("nbf", at(time.Minute)), good.with("aud", []string{"a", "other"}), good.with("scope", "")} {
 		if _, err := c.AccessToken(t.Context(), p.services(), s.sign(t, "", edge)); err != nil {
 			t.Errorf("%v: %v", edge, err)
 		}

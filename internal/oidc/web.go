@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"syscall"
 	"time"
 
@@ -25,14 +26,20 @@ const (
 
 // web is how issuers are reached.
 type web struct {
-	client  http.Client
-	allowed network.List
+	own    http.Client // at their own addresses
+	others http.Client // at addresses of others that they name
 }
 
+// newWeb returns a web in which issuers may be in the networks that are allowed. What they
+// name at other hosts is on the Internet alone: any tenant could have an issuer of its own
+// on the Internet name what lies there.
 func newWeb(allowed network.List, roots *x509.CertPool) *web {
-	w := &web{allowed: allowed}
-	dialer := &net.Dialer{Timeout: callTime, Control: w.mayDial}
-	w.client = http.Client{
+	return &web{newClient(allowed, roots), newClient(network.List{}, roots)}
+}
+
+func newClient(allowed network.List, roots *x509.CertPool) http.Client {
+	dialer := &net.Dialer{Timeout: callTime, Control: reach(allowed).mayDial}
+	return http.Client{
 		Timeout:       callTime,
 		CheckRedirect: sameHost,
 		Transport: &bounded{&http.Transport{
@@ -42,17 +49,29 @@ func newWeb(allowed network.List, roots *x509.CertPool) *web {
 			MaxResponseHeaderBytes: 64 << 10,
 		}},
 	}
-	return w
 }
 
+// client returns what an address is reached with that an issuer names.
+func (w *web) client(issuer, address string) *http.Client {
+	own, err := url.Parse(issuer)
+	named, bad := url.Parse(address)
+	if err == nil && bad == nil && named.Host == own.Host {
+		return &w.own
+	}
+	return &w.others
+}
+
+// reach are the networks, besides the Internet, that may be connected to.
+type reach network.List
+
 // mayDial looks at the address that a name resolved to, right before it is connected to.
-func (w *web) mayDial(_, address string, _ syscall.RawConn) error {
+func (r reach) mayDial(_, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
 	ip := at.Addr().Unmap().WithZone("")
-	if _, ok := w.allowed.Match(ip); ok || isPublic(ip) {
+	if _, ok := network.List(r).Match(ip); ok || isPublic(ip) {
 		return nil
 	}
 	return fmt.Errorf("%s is no public address: the operator allows it with --issuer-networks", ip)
@@ -108,13 +127,13 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// get returns the body of a good answer.
-func (w *web) get(ctx context.Context, address string) ([]byte, error) {
+// get returns the body of a good answer at an address that an issuer names.
+func (w *web) get(ctx context.Context, issuer, address string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := w.client.Do(request)
+	answer, err := w.client(issuer, address).Do(request)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,9 @@
 package oidc_test
 
 import (
+	"crypto/rsa"
 	"crypto/x509"
+	"math/big"
 	"net/http"
 	"strings"
 	"testing"
@@ -66,7 +68,10 @@ func TestWhatIssuersAnswer(t *testing.T) {
 		{"codes in clear", func(p *provider) { p.meta["token_endpoint"] = "http://" + p.Listener.Addr().String() }, false},
 		{"people in clear", func(p *provider) { p.meta["authorization_endpoint"] = "http://" + p.Listener.Addr().String() }, false},
 		{"a name and a password", func(p *provider) { p.meta["token_endpoint"] = "https://a:b@else.example" }, false},
+		{"keys elsewhere in a network of the operator's", func(p *provider) { p.meta["jwks_uri"] = other.URL + "/keys" }, false},
 		{"no key for signatures", func(p *provider) { p.keys = nil }, false},
+		{"a key that takes long", func(p *provider) { p.keys = []jose.JSONWebKey{rsaOf(8193)} }, false},
+		{"such a key besides", func(p *provider) { p.keys = append(p.keys, rsaOf(8193)) }, true},
 		{"metadata of the wrong type", func(p *provider) { p.meta["jwks_uri"] = 7 }, false},
 		{"a redirection on the same host", redirects(func(p *provider) string { return p.URL + "/keys?again" }), true},
 		{"a redirection to another host", redirects(func(*provider) string { return other.URL + "/keys" }), false},
@@ -87,6 +92,12 @@ func TestWhatIssuersAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rsaOf returns a public key of so many bits, by which nobody can sign.
+func rsaOf(bits uint) jose.JSONWebKey {
+	n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+	return jose.JSONWebKey{Key: &rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537}, KeyID: "rsa", Use: "sig", Algorithm: string(jose.RS256)}
 }
 
 // redirects has the provider send who asks for its keys somewhere else.

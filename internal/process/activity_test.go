@@ -128,7 +128,7 @@ func TestMappings(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := define(t, "start s\n"+c.process+"\nend e\ns -> a\na -> e")
 			p := play(t, d, c.start)
-			given, err := p.s.JobVariables(p.job("a"))
+			given, err := p.s.JobVariables(p.job("a"), nil)
 			if err != nil || string(canon.EncodeJSON(given)) != c.given {
 				t.Errorf("worker is given %s, %v, want %s", canon.EncodeJSON(given), err, c.given)
 			}
@@ -150,10 +150,10 @@ func TestResultsOfNestedScopes(t *testing.T) {
 		a -> e1
 		outer -> e
 	`), `{"theirs":1}`)
-	if all := p.s.AllVariables(); len(all) != 2 || all[1].Element != "outer" || string(canon.EncodeJSON(all[1].Variables)) != `{"mine":1}` {
+	if all := p.s.AllVariables(nil); len(all) != 2 || all[1].Element != "outer" || string(canon.EncodeJSON(all[1].Variables)) != `{"mine":1}` {
 		t.Errorf("all variables: %+v", all)
 	}
-	given, _ := p.s.JobVariables(p.job("a"))
+	given, _ := p.s.JobVariables(p.job("a"), nil)
 	if got := string(canon.EncodeJSON(given)); got != `{"mine":1,"theirs":1}` {
 		t.Errorf("worker is given %s", got)
 	}
@@ -175,7 +175,7 @@ func TestUserTask(t *testing.T) {
 		!task.Created.Equal(begin) || !task.Due.Equal(time.Date(2026, 12, 1, 9, 0, 0, 0, time.UTC)) {
 		t.Errorf("task %+v", task)
 	}
-	shown, err := p.s.TaskVariables(id)
+	shown, err := p.s.TaskVariables(id, nil)
 	if err != nil || string(canon.EncodeJSON(shown)) != `{"amount":3,"boss":null,"sum":3}` {
 		t.Errorf("form is shown %s, %v", canon.EncodeJSON(shown), err)
 	}

@@ -241,6 +241,15 @@ func (s *State) Field(path string) (canon.Value, bool) {
 	return f.value, ok
 }
 
+// Fields lists the live fields, by scope and name, pseudo-fields last.
+func (s *State) Fields() []Field {
+	var all []Field
+	for _, f := range s.fields() {
+		all = append(all, Field{f.path, f.value, *f.label, f.search})
+	}
+	return all
+}
+
 // FieldPaths lists the live fields, sorted.
 func (s *State) FieldPaths() []string {
 	fields := s.fields()

@@ -123,6 +123,7 @@ type UserSpec struct {
 	CandidateUsers  *feel.Expression
 	DueDate         *feel.Expression // date-time, nil: none
 	FormKey         string           // names a JSON Schema file of the deployment, "" for none
+	Signed          bool             // what is entered must be signed by the person
 }
 
 // ScriptSpec is a FEEL script and the variable its result goes to.

@@ -49,15 +49,21 @@ type (
 		Task  uint64
 		Draft *canon.Context
 	}
-	// TaskCompleted carries what a person entered.
+	// TaskCompleted carries what a person entered. Unseen are paths of fields that they
+	// did not see: what of a variable that they write is among them, and they do not name,
+	// stays as it is.
 	TaskCompleted struct {
 		Task      uint64
 		Variables *canon.Context
+		Unseen    []string
 	}
 	// TimerFired says that a timer's time has come.
 	TimerFired struct{ Timer uint64 }
-	// VariablesSet changes root variables from outside.
-	VariablesSet struct{ Variables *canon.Context }
+	// VariablesSet changes root variables from outside. Unseen is as in TaskCompleted.
+	VariablesSet struct {
+		Variables *canon.Context
+		Unseen    []string
+	}
 	// IncidentRetried tries again what failed; Retries gives a job new tries
 	// (0: the default).
 	IncidentRetried struct {
@@ -94,8 +100,9 @@ type Outcome struct {
 	// Rejected is non-nil when the event no longer fits (the job, task or timer
 	// does not wait, another holds the task). The step is recorded, nothing else
 	// happens. Its kind is fault.Conflict, fault.NotFound for a number that was
-	// never given, or fault.Invalid for data that an instance cannot hold (codes
-	// "field_too_large" and "too_many_fields").
+	// never given, fault.Invalid for data that an instance cannot hold (codes
+	// "field_too_large" and "too_many_fields"), or fault.Denied for what would overwrite
+	// what its author did not see (code "unseen_parts").
 	Rejected error
 	// Element is the BPMN id of the element that the event concerned, or "".
 	Element string

@@ -68,7 +68,7 @@ func TestFailedEnteringLeavesNothingBehind(t *testing.T) {
 		late -> e
 	`), `{"kind":"k","wait":null}`)
 	p.wantOpen("expression@a").set(`{"wait":"PT1H","kind":null}`).retry().wantOpen("expression@a")
-	if len(p.s.AllVariables()) != 1 || len(p.s.Timers()) != 0 {
+	if len(p.s.AllVariables(nil)) != 1 || len(p.s.Timers()) != 0 {
 		t.Errorf("left behind: %s", p.s.Encode())
 	}
 	p.set(`{"kind":"k"}`).retry().wantOpen("a late")

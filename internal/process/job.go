@@ -117,13 +117,18 @@ func (s *State) ResultLabel(job uint64, result *canon.Context) Label {
 	if i < 0 {
 		return Label{}
 	}
-	o := s.d.fromWork(s.jobs[i].given)
+	return *s.d.labelOfWork(s.jobs[i].given, result)
+}
+
+// labelOfWork is of what variables could tell, that somebody made of what they were given.
+func (d *Definition) labelOfWork(given *Label, made *canon.Context) *Label {
+	o := d.fromWork(given)
 	label := o.loose
-	for i := range result.Len() {
-		v := s.d.newVariable(0, result.At(i).Name, result.At(i).Value, o)
+	for i := range made.Len() {
+		v := d.newVariable(0, made.At(i).Name, made.At(i).Value, o)
 		label = join(label, v.labelOfAll())
 	}
-	return *label
+	return label
 }
 
 // failJob stops a job until its incident is retried.

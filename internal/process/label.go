@@ -67,8 +67,12 @@ func DefaultLabel(p *Policy) Label { return Label{Class: p.Default} }
 // confidential process always, else if it is at least confidential or about a
 // person.
 func Sealed(mode Mode, l Label) bool {
-	return mode == Confidential || l.Class >= Confident || len(l.Subjects) > 0
+	return mode == Confidential || l.Sensitive()
 }
+
+// Sensitive reports whether not everybody who sees the instance is to see the field: it
+// is at least confidential or about a person.
+func (l Label) Sensitive() bool { return l.Class >= Confident || len(l.Subjects) > 0 }
 
 // join is Join on shared labels. Labels in a state are never changed, so one
 // that already covers the other is returned as it is, without a copy. Nil is the

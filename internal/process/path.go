@@ -81,6 +81,17 @@ type pathStep struct {
 
 const anyItem = -1
 
+// String returns the step as it stands in paths.
+func (s pathStep) String() string {
+	switch {
+	case s.name != "":
+		return "." + escape(s.name)
+	case s.index == anyItem:
+		return "[]"
+	}
+	return "[" + strconv.Itoa(s.index) + "]"
+}
+
 // splitPath cuts "people[0].phone" or "people[].phone" into a variable's name
 // and the steps inside it.
 func splitPath(path string) (name string, steps []pathStep, ok bool) {
@@ -159,6 +170,69 @@ func CutScope(path string) (scope uint64, rest string) {
 		return 0, path
 	}
 	return scope, strings.TrimPrefix(path, scopePrefix(scope))
+}
+
+// PolicyPath returns the path of a field as a policy or a grant spells it: without a
+// scope, and with "[]" for every index. "people[].phone" of "@7/people[0].phone",
+// "$draft" of "@7/$draft".
+func PolicyPath(path string) string {
+	if strings.HasPrefix(path, "@") {
+		_, path, _ = strings.Cut(path, "/")
+	}
+	if !strings.Contains(path, "[") {
+		return path
+	}
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(path, "[")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		b.WriteString("[]")
+		_, path, _ = strings.Cut(after, "]")
+	}
+}
+
+// EntryPath returns the path of an entry of the context at a path, and of a variable, whose
+// outer path is "".
+func EntryPath(outer, name string) string {
+	if outer == "" {
+		return escape(name)
+	}
+	return outer + "." + escape(name)
+}
+
+// ItemsPath returns the path of all items of the list at a path.
+func ItemsPath(outer string) string { return outer + "[]" }
+
+// Owner returns the path of the field that holds a place, both as PolicyPath has them:
+// the longest path that is declared and holds it, else the variable.
+func (p *Policy) Owner(place string) string {
+	name, steps, ok := splitPath(place)
+	if !ok {
+		return place
+	}
+	path := escape(name)
+	owner, n := path, p.compiled().roots[name]
+	for _, s := range steps {
+		n, path = n.below(s), path+s.String()
+		if n == nil {
+			break
+		}
+		if n.declared {
+			owner = path
+		}
+	}
+	return owner
+}
+
+// Holds reports whether what is at a place of a field's variable belongs to the field, or
+// holds it: whoever is to have the one has to have the other. Both are spelled as
+// PolicyPath has them.
+func (p *Policy) Holds(field, place string) bool {
+	return p.Owner(place) == field || strings.HasPrefix(field, place) &&
+		(len(field) == len(place) || strings.ContainsRune(".[", rune(field[len(place)])))
 }
 
 // isPseudo reports whether a path names an incident's text or a draft.

@@ -259,7 +259,7 @@ func (p *player) wantDone() *player {
 // wantVariables compares the root's variables with JSON.
 func (p *player) wantVariables(want string) *player {
 	p.t.Helper()
-	if got := string(canon.EncodeJSON(p.s.Variables())); got != want {
+	if got := string(canon.EncodeJSON(p.s.Variables(nil))); got != want {
 		p.t.Fatalf("variables %s, want %s", got, want)
 	}
 	return p

@@ -142,6 +142,20 @@ func (t *policyTree) node(path string) *policyNode {
 	return n
 }
 
+// Sensitive reports whether a policy makes the field of a path sensitive, whatever its
+// values: see Label.Sensitive.
+func (p *Policy) Sensitive(path string) bool {
+	name, steps, ok := splitPath(path)
+	n := p.compiled().roots[name]
+	for _, s := range steps {
+		n = n.below(s)
+	}
+	if !ok || n == nil || !n.declared {
+		return p.Default >= Confident
+	}
+	return n.class >= Confident || len(n.subjects) > 0
+}
+
 func (n *policyNode) child(name string) *policyNode {
 	i, found := slices.BinarySearchFunc(n.children, name, func(c *policyNode, name string) int {
 		return strings.Compare(c.name, name)
@@ -157,6 +171,21 @@ func (n *policyNode) items() *policyNode {
 		n.item = &policyNode{}
 	}
 	return n.item
+}
+
+// below returns the node that a step leads to; nil if nothing there is declared.
+func (n *policyNode) below(s pathStep) *policyNode {
+	switch {
+	case n == nil:
+		return nil
+	case s.name == "":
+		return n.item
+	}
+	i, found := slices.BinarySearchFunc(n.children, s.name, func(c *policyNode, name string) int { return strings.Compare(c.name, name) })
+	if !found {
+		return nil
+	}
+	return n.children[i]
 }
 
 // inside reports whether anything is declared inside the node's value.

@@ -95,10 +95,14 @@ func (r *run) gone(what string, id uint64) error {
 }
 
 func (r *run) variablesSet(e VariablesSet) error {
-	if err := r.admit(0, e.Variables); err != nil {
+	variables, o, err := r.keepUnseen(0, e.Variables, e.Unseen, r.d.fromOutside())
+	if err != nil {
 		return err
 	}
-	r.merge(0, e.Variables, r.d.fromOutside())
+	if err := r.admit(0, variables); err != nil {
+		return err
+	}
+	r.merge(0, variables, o)
 	return nil
 }
 

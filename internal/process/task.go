@@ -135,15 +135,10 @@ func (r *run) taskSaved(e TaskSaved) error {
 	if err != nil {
 		return err
 	}
-	o := r.d.fromWork(t.given)
-	label := o.loose
-	for i := range e.Draft.Len() {
-		v := r.d.newVariable(0, e.Draft.At(i).Name, e.Draft.At(i).Value, o)
-		label = join(label, v.labelOfAll())
-	}
+	label := r.d.labelOfWork(t.given, e.Draft)
 	draft := e.Draft
 	if draft == nil {
-		draft = contextOf(nil)
+		draft, _ = canon.NewContext() // without names there are none to be equal
 	}
 	note := variable{name: DraftPath(e.Task), value: draft, label: label}
 	if r.d.tooLarge(noteScope, &note) != "" {
@@ -153,17 +148,31 @@ func (r *run) taskSaved(e TaskSaved) error {
 	return nil
 }
 
+// EnteredLabel returns the label of what a person enters in a task could tell: of what
+// they were shown, and of what its variables are declared to be.
+func (s *State) EnteredLabel(task uint64, entered *canon.Context) Label {
+	i := find(s.tasks, task)
+	if i < 0 {
+		return Label{}
+	}
+	return *s.d.labelOfWork(s.tasks[i].given, entered)
+}
+
 func (r *run) taskCompleted(e TaskCompleted) error {
 	t, err := r.waitingTask(e.Task)
 	if err != nil {
 		return err
 	}
 	token := t.token
-	if err := r.admitResults(token, e.Variables); err != nil {
+	at := r.s.token(token)
+	entered, o, err := r.keepUnseen(max(at.scope, at.inner), e.Variables, e.Unseen, r.d.fromWork(t.given))
+	if err != nil {
 		return err
 	}
-	o := r.d.fromWork(t.given)
+	if err := r.admitResults(token, entered); err != nil {
+		return err
+	}
 	r.closeTask(e.Task)
-	r.complete(token, e.Variables, o)
+	r.complete(token, entered, o)
 	return nil
 }

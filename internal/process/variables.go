@@ -110,8 +110,12 @@ func (v *variable) labelOfAll() *Label {
 }
 
 // origin says what labels a written value gets. Undeclared fields get loose.
-// Declared ones get the policy's label, joined with derived if that is not nil.
-type origin struct{ loose, derived *Label }
+// Declared ones get the policy's label, joined with derived if that is not nil. What stays
+// as it was keeps its own besides.
+type origin struct {
+	loose, derived *Label
+	kept           keptLabels
+}
 
 // fromOutside is the origin of what a start or an operator writes.
 func (d *Definition) fromOutside() origin { return origin{loose: d.Policy.tree.standard} }
@@ -130,7 +134,7 @@ func (d *Definition) fromExpression(read *Label) origin {
 // newVariable makes a variable of a scope with the labels of its fields.
 func (d *Definition) newVariable(scope uint64, name string, value canon.Value, o origin) variable {
 	node := d.Policy.tree.roots[name]
-	v := variable{name: d.shared(name), value: value, label: o.loose}
+	v := variable{name: d.shared(name), value: value, label: join(o.loose, o.kept.of(name, ""))}
 	if node == nil {
 		return v
 	}
@@ -149,7 +153,7 @@ func (d *Definition) labelOf(p *piece, scope uint64, name string, o origin) *Lab
 	if p.node != nil && p.node.declared {
 		l = join(p.node.labelAt(scope, name, p.indices), o.derived)
 	}
-	return join(l, p.extra)
+	return join(join(l, p.extra), o.kept.of(name, p.suffix))
 }
 
 // putInside makes the variable that results from writing a value at a place
@@ -224,16 +228,32 @@ func put(list []variable, v variable) []variable {
 	return slices.Insert(list, i, v)
 }
 
+// held is a variable and the scope that has it.
+type held struct {
+	scope uint64
+	variable
+}
+
+// heldBy lists the variables of one scope.
+func heldBy(sc *scope) []held {
+	list := make([]held, len(sc.vars))
+	for i, v := range sc.vars {
+		list[i] = held{sc.id, v}
+	}
+	return list
+}
+
 // visible lists the variables that a scope sees, nearest first per name, sorted.
-func (s *State) visible(from uint64) []variable {
+func (s *State) visible(from uint64) []held {
 	sc := s.scope(from)
-	all := slices.Clone(sc.vars)
+	all := heldBy(sc)
 	for from != 0 {
 		from = sc.parent
 		sc = s.scope(from)
 		for _, v := range sc.vars {
-			if findVariable(all, v.name) == nil {
-				all = put(all, v)
+			i, found := slices.BinarySearchFunc(all, v.name, func(h held, name string) int { return compareVariables(h.variable, name) })
+			if !found {
+				all = slices.Insert(all, i, held{sc.id, v})
 			}
 		}
 	}
@@ -274,10 +294,42 @@ func (s *State) labelGiven(t *token, form bool) *Label {
 	return u.label()
 }
 
-func contextOf(list []variable) *canon.Context {
-	entries := make([]canon.Entry, len(list))
-	for i, v := range list {
-		entries[i] = canon.Entry{Name: v.name, Value: v.value}
+// Eye says which fields somebody sees. It is asked for each field of what is shown
+// to them; the nil one sees everything.
+type Eye func(Field) bool
+
+// seen puts together what an eye sees of a variable; false if that is nothing.
+func (d *Definition) seen(h held, see Eye) (canon.Value, bool) {
+	if see == nil {
+		return h.value, true
+	}
+	var value canon.Value
+	whole, some := true, false
+	for i, f := range d.fieldsOf(h.scope, &h.variable) {
+		switch {
+		case !see(Field{f.path, f.value, *f.label, f.search}):
+			whole = false
+		case i == 0:
+			value, some = f.value, true
+		default:
+			steps, _ := splitSuffix(f.path[len(scopePrefix(h.scope))+len(escape(h.name)):])
+			value, some = putGrowing(value, steps, f.value), true
+		}
+	}
+	if whole {
+		return h.value, true
+	}
+	return value, some
+}
+
+// context returns what an eye sees of variables. Of one that it sees in part the rest
+// is left out, as if it had been erased: an item of a list leaves null in its place.
+func (d *Definition) context(list []held, see Eye) *canon.Context {
+	entries := make([]canon.Entry, 0, len(list))
+	for _, h := range list {
+		if value, some := d.seen(h, see); some {
+			entries = append(entries, canon.Entry{Name: h.name, Value: value})
+		}
 	}
 	c, err := canon.NewContext(entries...)
 	if err != nil {
@@ -286,19 +338,21 @@ func contextOf(list []variable) *canon.Context {
 	return c
 }
 
-// Variables returns the root scope's variables.
-func (s *State) Variables() *canon.Context {
+// Variables returns what an eye sees of the root scope's variables.
+func (s *State) Variables(see Eye) *canon.Context {
 	if len(s.scopes) == 0 {
-		return contextOf(nil)
+		return s.d.context(nil, see)
 	}
-	return contextOf(s.scopes[0].vars)
+	return s.d.context(heldBy(&s.scopes[0]), see)
 }
 
-// AllVariables returns the variables of every scope by number, the root's first.
-func (s *State) AllVariables() []ScopeVariables {
+// AllVariables returns what an eye sees of the variables of every scope by number, the
+// root's first.
+func (s *State) AllVariables(see Eye) []ScopeVariables {
 	all := make([]ScopeVariables, len(s.scopes))
-	for i, sc := range s.scopes {
-		all[i] = ScopeVariables{Scope: sc.id, Variables: contextOf(sc.vars)}
+	for i := range s.scopes {
+		sc := &s.scopes[i]
+		all[i] = ScopeVariables{Scope: sc.id, Variables: s.d.context(heldBy(sc), see)}
 		if sc.id != 0 {
 			all[i].Element = s.elementOf(sc.host)
 		}
@@ -306,16 +360,16 @@ func (s *State) AllVariables() []ScopeVariables {
 	return all
 }
 
-// TaskVariables returns what the form of a user task is shown: its own variables
-// and all that it sees of the enclosing scopes. It is fault.NotFound if no such
-// task is open.
-func (s *State) TaskVariables(id uint64) (*canon.Context, error) {
+// TaskVariables returns what an eye sees of what the form of a user task is shown: its
+// own variables and all that it sees of the enclosing scopes. It is fault.NotFound if no
+// such task is open.
+func (s *State) TaskVariables(id uint64, see Eye) (*canon.Context, error) {
 	i := find(s.tasks, id)
 	if i < 0 {
 		return nil, fault.New(fault.NotFound, "task %d is not open", id)
 	}
 	t := s.token(s.tasks[i].token)
-	return contextOf(s.visible(max(t.inner, t.scope))), nil
+	return s.d.context(s.visible(max(t.inner, t.scope)), see), nil
 }
 
 // TaskDraft returns what a person saved of a task's form without completing it.
@@ -328,17 +382,17 @@ func (s *State) TaskDraft(id uint64) (*canon.Context, bool) {
 	return draft, ok
 }
 
-// JobVariables returns what a worker is given: only the activity's own variables
-// if it has input mappings, else all that it sees. It is fault.NotFound if no
-// such job is open.
-func (s *State) JobVariables(id uint64) (*canon.Context, error) {
+// JobVariables returns what an eye sees of what a worker is given: only the activity's
+// own variables if it has input mappings, else all that it sees. It is fault.NotFound if
+// no such job is open.
+func (s *State) JobVariables(id uint64, see Eye) (*canon.Context, error) {
 	i := find(s.jobs, id)
 	if i < 0 {
 		return nil, fault.New(fault.NotFound, "job %d is not open", id)
 	}
 	t := s.token(s.jobs[i].token)
 	if t.inner != 0 {
-		return contextOf(s.scope(t.inner).vars), nil
+		return s.d.context(heldBy(s.scope(t.inner)), see), nil
 	}
-	return contextOf(s.visible(t.scope)), nil
+	return s.d.context(s.visible(t.scope), see), nil
 }

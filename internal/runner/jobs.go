@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,64 +28,14 @@ type queueKey struct {
 	kind  string // job type
 }
 
-// queue is the jobs of one type that may be taken. They lie by where they come from, so
-// that who may work for few processes is not kept from theirs by the jobs of others.
-type queue struct {
-	ready   map[engine.JobPlace][]ticket // none is empty; oldest offer first
-	offers  uint64                       // how many there were
-	waiting []waiter                     // workers that wait, in order
-}
-
-// ticket is a job that may be taken.
-type ticket struct {
-	ref    engine.JobRef
-	number uint64 // of the offer
-}
-
-// waiter is a worker that waits for a job; it gets one token.
-type waiter struct {
-	ready chan struct{}
-	may   func(engine.JobPlace) bool // nil: all
-}
-
-func (w waiter) takes(p engine.JobPlace) bool { return w.may == nil || w.may(p) }
-
-// wake gives a token to the first worker that may take a job from a place.
-func (q *queue) wake(p engine.JobPlace) {
-	i := slices.IndexFunc(q.waiting, func(w waiter) bool { return w.takes(p) })
-	if i < 0 {
-		return
-	}
-	q.waiting[i].ready <- struct{}{}
-	q.waiting = slices.Delete(q.waiting, i, i+1)
-}
-
-// oldest returns the place of the oldest offer of those that a worker may take.
-func (q *queue) oldest(w waiter) (oldest engine.JobPlace, found bool) {
-	for place, tickets := range q.ready {
-		if w.takes(place) && (!found || tickets[0].number < q.ready[oldest][0].number) {
-			oldest, found = place, true
-		}
-	}
-	return oldest, found
-}
-
-// take takes the first ticket of a place.
-func (q *queue) take(p engine.JobPlace) engine.JobRef {
-	tickets := q.ready[p]
-	if q.ready[p] = tickets[1:]; len(tickets) == 1 {
-		delete(q.ready, p)
-	}
-	return tickets[0].ref
-}
-
 // openJob is a job that some worker has or may have.
 type openJob struct {
 	key   queueKey
 	place engine.JobPlace
 	token string // the newest lease; "": none since the start, noLease: it ended
 	until time.Time
-	ready bool // in the queue
+
+	ticket uint64 // in the queue; 0: it is not there
 }
 
 // noLease is a token that no worker can have.
@@ -99,7 +48,7 @@ func newJobs(now func() time.Time, a *alarm) *jobs {
 func (j *jobs) queue(key queueKey) *queue {
 	q, ok := j.queues[key]
 	if !ok {
-		q = &queue{ready: map[engine.JobPlace][]ticket{}}
+		q = &queue{ready: map[engine.JobPlace]*line{}}
 		j.queues[key] = q
 	}
 	return q
@@ -115,8 +64,11 @@ func (j *jobs) offer(scope store.Scope, ref engine.JobRef, of string, job proces
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	token := ""
-	if former, ok := j.open[ref]; ok && former.token != "" {
-		token = noLease
+	if former, ok := j.open[ref]; ok {
+		j.unqueue(former)
+		if former.token != "" {
+			token = noLease
+		}
 	}
 	j.open[ref] = &openJob{key: queueKey{scope, job.Type}, place: engine.JobPlace{Process: of, Element: job.Element}, token: token}
 	delete(j.given, ref)
@@ -130,14 +82,21 @@ func (j *jobs) offer(scope store.Scope, ref engine.JobRef, of string, job proces
 // push puts a job into its queue and wakes a worker. The caller holds mu.
 func (j *jobs) push(ref engine.JobRef) {
 	job, ok := j.open[ref]
-	if !ok || job.ready {
+	if !ok || job.ticket != 0 {
 		return
 	}
-	job.ready = true
 	q := j.queue(job.key)
-	q.offers++
-	q.ready[job.place] = append(q.ready[job.place], ticket{ref, q.offers})
+	job.ticket = q.put(job.place, ref)
 	q.wake(job.place)
+}
+
+// unqueue takes a job out of its queue, if it is there. The caller holds mu.
+func (j *jobs) unqueue(job *openJob) {
+	if q, ok := j.queues[job.key]; ok && job.ticket != 0 {
+		q.remove(job.place, job.ticket)
+		j.tidy(job.key, q)
+	}
+	job.ticket = 0
 }
 
 // again offers a job whose back-off or lease is over.
@@ -178,6 +137,7 @@ func (j *jobs) drop(ref engine.JobRef) {
 	defer j.mu.Unlock()
 	if job, ok := j.open[ref]; ok {
 		j.alarm.drop(alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
+		j.unqueue(job)
 		delete(j.open, ref)
 		delete(j.given, ref)
 	}
@@ -263,10 +223,8 @@ func (j *jobs) pop(key queueKey, may func(engine.JobPlace) bool, limit int) []en
 			break
 		}
 		ref := q.take(place)
-		if job, ok := j.open[ref]; ok && job.ready && job.key == key {
-			job.ready = false
-			taken = append(taken, ref)
-		}
+		j.open[ref].ticket = 0 // only what is open has a ticket
+		taken = append(taken, ref)
 	}
 	return taken
 }
@@ -353,7 +311,8 @@ func (j *jobs) lease(ref engine.JobRef, by engine.Caller, token string, until ti
 	if !ok {
 		return
 	}
-	job.token, job.until, job.ready, j.given[ref] = token, until, false, by
+	j.unqueue(job)
+	job.token, job.until, j.given[ref] = token, until, by
 	j.alarm.set(until, alarmed{scope: job.key.scope, instance: ref.Instance, job: ref.Job})
 }
 

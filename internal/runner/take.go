@@ -90,7 +90,7 @@ func (r *Runner) takeOne(ctx context.Context, scope store.Scope, ref engine.JobR
 		if err != nil {
 			return err
 		}
-		until := r.cfg.Now().Add(t.Lease)
+		until := t.Until(r.cfg.Now())
 		r.jobs.lease(ref, t.By, token, until)
 		leased = true
 		return offer(l, engine.Lease{JobRef: ref, Token: token, Deadline: until.UTC().Truncate(time.Millisecond)})

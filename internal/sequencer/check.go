@@ -56,16 +56,43 @@ func (s *Sequencer) checkTenant(ctx context.Context, scope store.Scope) error {
 // checkShard checks one log against its checkpoint beside the keys, and the last
 // entries against the tree.
 func (s *Sequencer) checkShard(ctx context.Context, scope store.Scope, shard store.Shard) error {
+	shown, err := s.shown(ctx, scope, shard) // before the head, which may grow meanwhile
+	if err != nil {
+		return err
+	}
 	head, err := s.head(ctx, scope, shard.Origin)
 	if err != nil {
 		return err
 	}
+	var kept uint64
 	if head != nil {
 		if err := s.checkHead(ctx, scope, shard, head); err != nil {
 			return err
 		}
+		kept = head.Size
+	}
+	if shown > kept {
+		return behind("a checkpoint of log %s at size %d was shown, and the one beside the keys is of size %d", shard.Origin, shown, kept)
 	}
 	return s.checkEntries(ctx, scope, shard)
+}
+
+// shown is the size of the largest checkpoint that was published or anchored of the open
+// log: of no more than the one beside the keys. Of a log that a restore has ended, whose
+// head it lowers, that does not hold; it is 0.
+func (s *Sequencer) shown(ctx context.Context, scope store.Scope, shard store.Shard) (uint64, error) {
+	if !shard.Open {
+		return 0, nil
+	}
+	published, _, err := s.cfg.Store.Checkpoint(ctx, scope, shard.Number)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return 0, err
+	}
+	anchored, err := s.cfg.Store.NewestOpening(ctx, scope, shard.Number)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return 0, err
+	}
+	return max(published, anchored.Size), nil
 }
 
 func (s *Sequencer) checkHead(ctx context.Context, scope store.Scope, shard store.Shard, head *store.LogHead) error {

@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +30,7 @@ import (
 	"github.com/underseal/underseal/internal/pgtest"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/internal/testenv"
 	"github.com/underseal/underseal/ledger"
 )
 
@@ -54,20 +57,39 @@ func (signing) PlatformSigners(_ context.Context, _, origin string, _ uint64) ([
 
 // world is a database with tenants that write leaves.
 type world struct {
-	t    testing.TB
-	dir  string
-	db   *store.DB
-	cfg  sequencer.Config
-	next uint64 // number of the next leaf
+	t     testing.TB
+	place store.Config // of the database
+	db    *store.DB
+	cfg   sequencer.Config
+	next  uint64 // number of the next leaf
 
-	postgres *sql.DB // nil: SQLite
+	postgres map[string]*sql.DB // its administrator, by what are files of SQLite; nil: SQLite
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	w := &world{t: t, place: store.Config{Path: filepath.Join(t.TempDir(), "data")}}
 	t.Cleanup(w.close)
 	w.open()
+	return w
+}
+
+// newPostgresWorld has an administrator whom no constraint but types binds.
+func newPostgresWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, place: store.Config{DSN: pgtest.Database(t)}, postgres: map[string]*sql.DB{}}
+	t.Cleanup(w.close)
+	w.open()
+	for file, schema := range map[string]string{"data.db": store.DataSchema, "keys.db": store.KeysSchema} {
+		admin, err := sql.Open("pgx", w.place.DSN+" search_path="+schema+",public options='-c session_replication_role=replica'")
+		ok(t, err)
+		t.Cleanup(func() { admin.Close() })
+		w.postgres[file] = admin
+	}
+	_, err := w.postgres["data.db"].Exec(`
+		CREATE FUNCTION public.zeroblob(n int) RETURNS bytea LANGUAGE sql AS $$ SELECT decode(repeat('00', n), 'hex') $$;
+		CREATE FUNCTION public.replaced(old bytea, this text, that text) RETURNS bytea LANGUAGE sql AS $$ SELECT convert_to(replace(convert_from(old, 'UTF8'), this, that), 'UTF8') $$`)
+	ok(t, err)
 	return w
 }
 
@@ -81,24 +103,16 @@ func (w *world) close() {
 func onBoth(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Run("SQLite", func(t *testing.T) { f(t, newWorld(t)) })
 	t.Run("Postgres", func(t *testing.T) {
-		dsn := pgtest.Database(t)
-		admin, err := sql.Open("pgx", dsn+" search_path="+store.DataSchema)
-		ok(t, err)
-		w := &world{t: t, postgres: admin}
-		t.Cleanup(func() { w.close(); admin.Close() })
-		w.openAs(store.Config{DSN: dsn})
-		f(t, w)
+		if testing.Short() {
+			t.Skip("needs Postgres: left out by -short")
+		}
+		f(t, newPostgresWorld(t))
 	})
 }
 
 func (w *world) open() {
 	w.t.Helper()
-	w.openAs(store.Config{Path: w.dir})
-}
-
-func (w *world) openAs(cfg store.Config) {
-	w.t.Helper()
-	db, err := store.Open(context.Background(), cfg)
+	db, err := store.Open(context.Background(), w.place)
 	ok(w.t, err)
 	w.db, w.cfg = db, sequencer.Config{Store: db, Signing: signing{}, Scope: store.NewScope, Batch: 100}
 }
@@ -160,8 +174,11 @@ func (w *world) write(s store.Scope, n int) [][]byte {
 		bodies[i] = e.Leaf.Body
 	}
 	ok(w.t, w.db.Append(context.Background(), s, entries...))
-	for settled := w.postgres == nil; !settled; { // behind what else runs, as the server's own upkeep
-		ok(w.t, w.postgres.QueryRow(`SELECT NOT EXISTS (SELECT FROM leaves WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()))`).Scan(&settled))
+	if w.postgres != nil { // behind what else runs, as the server's own upkeep
+		testenv.Until(w.t, "no older transaction runs", func() (settled bool) {
+			ok(w.t, w.postgres["data.db"].QueryRow(`SELECT NOT EXISTS (SELECT FROM leaves WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()))`).Scan(&settled))
+			return settled
+		})
 	}
 	return bodies
 }
@@ -345,11 +362,11 @@ func writeInBackground(t *testing.T, w *world) {
 		})
 	}
 	all.Wait()
-	for left := 1; left > 0; { // other tests' transactions may hold leaves back
-		var err error
-		left, err = w.db.CountUnsequenced(ctx, s, 1)
+	testenv.Until(t, "all leaves have places", func() bool { // other tests' transactions may hold them back
+		left, err := w.db.CountUnsequenced(ctx, s, 1)
 		ok(t, err)
-	}
+		return left == 0
+	})
 	seq.Stop(ctx)
 	seq.Stop(ctx)
 	entries, err := w.db.LogEntries(ctx, s, 1, 0, writers*steps+1)
@@ -411,38 +428,70 @@ var administrator = []struct{ name, file, sql string }{
 	{"deletes the log", "data.db", `DELETE FROM log_shards`},
 	{"changes the root beside the keys", "keys.db", `UPDATE log_heads SET root = zeroblob(32)`},
 	{"changes the size beside the keys", "keys.db", `UPDATE log_heads SET size = 299`},
-	{"takes the note of another log", "keys.db", `UPDATE log_heads SET note = CAST(replace(CAST(note AS TEXT), 'main', 'other') AS BLOB)`},
+	{"deletes what is beside the keys", "keys.db", `DELETE FROM log_heads`},
+	{"takes the note of another log", "keys.db", `UPDATE log_heads SET note = replaced(note, 'main', 'other')`},
 }
 
 func TestAChangedLogIsRefusedAtStart(t *testing.T) {
-	for _, a := range administrator {
-		t.Run("who "+a.name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			s := w.tenant("main")
-			leaves := w.write(s, 300)
-			ok(t, sequencer.New(w.cfg).Work(t.Context(), "main"))
-			w.checkLog(s, leaves)
-			w.reopen(func() {})
-			ok(t, sequencer.New(w.cfg).Check(t.Context()))
-			w.reopen(func() { w.change(a.file, a.sql) })
+	onBoth(t, func(t *testing.T, w *world) {
+		s := w.tenant("main")
+		leaves := w.write(s, 300)
+		ok(t, sequencer.New(w.cfg).Work(t.Context(), "main"))
+		w.checkLog(s, leaves)
+		w.reopen(func() {})
+		ok(t, sequencer.New(w.cfg).Check(t.Context()))
+		for _, a := range administrator {
+			var back func()
+			w.reopen(func() { back = w.saved(a.file); w.change(a.file, a.sql) })
 			err := sequencer.New(w.cfg).Check(t.Context())
 			if !fault.Is(err, fault.Integrity) || fault.CodeOf(err) != "behind_checkpoint" {
-				t.Errorf("the start says: %v (%s), want Integrity, behind_checkpoint", err, fault.CodeOf(err))
+				t.Errorf("of who %s the start says: %v (%s), want Integrity, behind_checkpoint", a.name, err, fault.CodeOf(err))
 			}
-		})
-	}
+			w.reopen(back)
+		}
+		ok(t, sequencer.New(w.cfg).Check(t.Context()))
+	})
 }
 
+// change makes one of the administrator's changes. Sqlite has no function replaced.
 func (w *world) change(file, text string) {
 	w.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(w.dir, file)+"?_pragma=busy_timeout(5000)")
-	ok(w.t, err)
-	defer db.Close()
+	db := w.postgres[file]
+	if db == nil {
+		text = asReplace.ReplaceAllString(text, `CAST(replace(CAST($1 AS TEXT), $2) AS BLOB)`)
+		var err error
+		db, err = sql.Open("sqlite", filepath.Join(w.place.Path, file)+"?_pragma=busy_timeout(5000)")
+		ok(w.t, err)
+		defer db.Close()
+	}
 	result, err := db.Exec(text)
 	ok(w.t, err)
 	if n, _ := result.RowsAffected(); n == 0 {
 		w.t.Fatalf("%s: no row was changed", text)
+	}
+}
+
+var asReplace = regexp.MustCompile(`replaced\((\w+), ('\w+', '\w+')\)`)
+
+// saved keeps a database that nobody uses as it is, and returns what brings that back.
+func (w *world) saved(file string) (back func()) {
+	w.t.Helper()
+	db := w.postgres[file]
+	if db == nil {
+		path := filepath.Join(w.place.Path, file)
+		old, err := os.ReadFile(path)
+		ok(w.t, err)
+		return func() { ok(w.t, os.WriteFile(path, old, 0o600)) }
+	}
+	var undo strings.Builder
+	for _, table := range map[string][]string{"data.db": {"log_entries", "log_tiles", "log_shards"}, "keys.db": {"log_heads"}}[file] {
+		_, err := db.Exec(`DROP TABLE IF EXISTS public.saved_` + table + `; CREATE TABLE public.saved_` + table + ` AS TABLE ` + table)
+		ok(w.t, err)
+		fmt.Fprintf(&undo, `DELETE FROM %[1]s; INSERT INTO %[1]s SELECT * FROM public.saved_%[1]s;`, table)
+	}
+	return func() {
+		_, err := db.Exec(undo.String())
+		ok(w.t, err)
 	}
 }
 
@@ -454,12 +503,12 @@ func TestDataThatWasSetBackIsRefusedAtStart(t *testing.T) {
 	var old []byte
 	w.reopen(func() {
 		var err error
-		old, err = os.ReadFile(filepath.Join(w.dir, "data.db"))
+		old, err = os.ReadFile(filepath.Join(w.place.Path, "data.db"))
 		ok(t, err)
 	})
 	w.write(s, 1)
 	ok(t, sequencer.New(w.cfg).Work(t.Context(), "main"))
-	w.reopen(func() { ok(t, os.WriteFile(filepath.Join(w.dir, "data.db"), old, 0o600)) })
+	w.reopen(func() { ok(t, os.WriteFile(filepath.Join(w.place.Path, "data.db"), old, 0o600)) })
 	if err := sequencer.New(w.cfg).Check(t.Context()); fault.CodeOf(err) != "behind_checkpoint" {
 		t.Errorf("the start says: %v", err)
 	}
@@ -470,56 +519,89 @@ func TestDataThatWasSetBackIsRefusedAtStart(t *testing.T) {
 	}
 }
 
+// TestAnAnchoredLogThatWasSetBackWithItsHeadIsRefusedAtStart sets data and keys back
+// together, all but what was anchored of the log: the anchor log has no older state that
+// witnesses would take.
+func TestAnAnchoredLogThatWasSetBackWithItsHeadIsRefusedAtStart(t *testing.T) {
+	w := newWorld(t)
+	s := w.tenant("main")
+	w.write(s, 3)
+	ok(t, sequencer.New(w.cfg).Work(t.Context(), "main"))
+	var back []func()
+	w.reopen(func() { back = append(back, w.saved("data.db"), w.saved("keys.db")) })
+	w.write(s, 1)
+	ok(t, sequencer.New(w.cfg).Work(t.Context(), "main"))
+	size, signed, err := w.db.Checkpoint(t.Context(), s, 1)
+	ok(t, err)
+	w.reopen(func() {
+		for _, f := range back {
+			f()
+		}
+	})
+	ok(t, sequencer.New(w.cfg).Check(t.Context())) // nothing here tells of it
+	ok(t, w.db.AddAnchor(t.Context(), s, store.AnchorOpening{Shard: 1, Size: size, Signed: signed, Log: 1}, 0, make([][32]byte, 1)))
+	if err := sequencer.New(w.cfg).Check(t.Context()); fault.CodeOf(err) != "behind_checkpoint" {
+		t.Errorf("the start says: %v", err)
+	}
+}
+
 // TestATenantWhoseTreeWasChangedIsStopped changes the tree behind the back of a
 // sequencer that runs.
 func TestATenantWhoseTreeWasChangedIsStopped(t *testing.T) {
-	const afterRestart = "a tile that grows, after a restart"
+	const (
+		afterRestart = "a tile that grows, after a restart"
+		// of the leaves that have no place
+		unplaced = ` WHERE tenant = 'main' AND NOT EXISTS (SELECT 1 FROM log_entries e WHERE e.tenant = leaves.tenant AND e.object = leaves.object)`
+	)
 	for name, text := range map[string]string{
 		afterRestart:            `UPDATE log_tiles SET hashes = zeroblob(length(hashes)) WHERE tenant = 'main' AND level = 0 AND idx = 1`,
 		"the tile of its root":  `UPDATE log_tiles SET hashes = zeroblob(length(hashes)) WHERE tenant = 'main' AND level = 1`,
-		"a leaf without place":  `UPDATE leaves SET hash = zeroblob(32) WHERE tenant = 'main' AND pos = (SELECT max(pos) FROM leaves WHERE tenant = 'main')`,
-		"a leaf's body":         `UPDATE leaves SET body = CAST(replace(CAST(body AS TEXT), 'shown', 'shawn') AS BLOB) WHERE tenant = 'main' AND pos = (SELECT max(pos) FROM leaves WHERE tenant = 'main')`,
+		"a leaf without place":  `UPDATE leaves SET hash = zeroblob(32)` + unplaced,
+		"a leaf's body":         `UPDATE leaves SET body = replaced(body, 'shown', 'shawn')` + unplaced,
 		"the size of the log":   `UPDATE log_shards SET size = 200 WHERE tenant = 'main'`,
 		"the root it goes from": ``,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := t.Context()
-			w := newWorld(t)
-			main, other := w.tenant("main"), w.tenant("other")
-			leaves := w.write(other, 3)
-			w.write(main, 300)
-			seq := sequencer.New(w.cfg)
-			ok(t, seq.Work(ctx, "main"))
-			ok(t, seq.Work(ctx, "other"))
-			before, err := w.db.LogHeads(ctx, main)
-			ok(t, err)
-			w.write(main, 5)
-			if text == "" {
-				w.change("keys.db", `UPDATE log_heads SET root = zeroblob(32) WHERE tenant = 'main'`)
-			} else {
-				w.change("data.db", text)
-			}
-			if name == afterRestart {
-				seq = sequencer.New(w.cfg)
-			}
-			err = seq.Work(ctx, "main")
-			if fault.Is(err, fault.Conflict) { // the log is not as it was left; the next work looks why
-				err = seq.Work(ctx, "main")
-			}
-			if stopped := gauge(t, seq, "underseal_log_stopped_tenants"); !fault.Is(err, fault.Integrity) || stopped != 1 || seq.StoppedTenants() != 1 {
-				t.Errorf("the work says %v with %v and %d tenants stopped, want Integrity and one", err, stopped, seq.StoppedTenants())
-			}
-			after, err := w.db.LogHeads(ctx, main)
-			ok(t, err)
-			if after[0].Size != before[0].Size {
-				t.Errorf("a checkpoint at size %d was signed", after[0].Size)
-			}
-			leaves = append(leaves, w.write(other, 3)...)
-			ok(t, seq.Work(ctx, "other"))
-			w.checkLog(other, leaves)
+			onBoth(t, func(t *testing.T, w *world) { stopsATenant(t, w, text, name == afterRestart) })
 		})
 	}
+}
+
+func stopsATenant(t *testing.T, w *world, text string, afterRestart bool) {
+	ctx := t.Context()
+	main, other := w.tenant("main"), w.tenant("other")
+	leaves := w.write(other, 3)
+	w.write(main, 300)
+	seq := sequencer.New(w.cfg)
+	ok(t, seq.Work(ctx, "main"))
+	ok(t, seq.Work(ctx, "other"))
+	before, err := w.db.LogHeads(ctx, main)
+	ok(t, err)
+	w.write(main, 5)
+	if text == "" {
+		w.change("keys.db", `UPDATE log_heads SET root = zeroblob(32) WHERE tenant = 'main'`)
+	} else {
+		w.change("data.db", text)
+	}
+	if afterRestart {
+		seq = sequencer.New(w.cfg)
+	}
+	err = seq.Work(ctx, "main")
+	if fault.Is(err, fault.Conflict) { // the log is not as it was left; the next work looks why
+		err = seq.Work(ctx, "main")
+	}
+	if stopped := gauge(t, seq, "underseal_log_stopped_tenants"); !fault.Is(err, fault.Integrity) || stopped != 1 || seq.StoppedTenants() != 1 {
+		t.Errorf("the work says %v with %v and %d tenants stopped, want Integrity and one", err, stopped, seq.StoppedTenants())
+	}
+	after, err := w.db.LogHeads(ctx, main)
+	ok(t, err)
+	if after[0].Size != before[0].Size {
+		t.Errorf("a checkpoint at size %d was signed", after[0].Size)
+	}
+	leaves = append(leaves, w.write(other, 3)...)
+	ok(t, seq.Work(ctx, "other"))
+	w.checkLog(other, leaves)
 }
 
 // anybody takes every leaf for one that a server made.
@@ -627,14 +709,14 @@ func TestALogThatARestoreEndedIsSignedWhereItsOrderIsKnown(t *testing.T) {
 		signed         uint64
 	}{{"SQLite", "", 7}, {"Postgres", "", 3}, {"Postgres", sequencer.ClosedKind, 8}} {
 		t.Run(c.database+" "+c.last, func(t *testing.T) {
-			ctx, w := t.Context(), newWorld(t)
+			ctx, open := t.Context(), newWorld
 			if c.database == "Postgres" {
 				if testing.Short() {
 					t.Skip("needs Postgres: left out by -short")
 				}
-				ok(t, w.db.Close())
-				w.openAs(store.Config{DSN: pgtest.Database(t)})
+				open = newPostgresWorld
 			}
+			w := open(t)
 			s, seq := w.tenant("main"), sequencer.New(w.cfg)
 			w.write(s, 3)
 			w.sequence(seq, s, 1, 3)

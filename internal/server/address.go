@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -12,11 +13,7 @@ import (
 // What stands further left was written by the caller and proves nothing.
 // An address that cannot be read is the zero one.
 func (s *Server) address(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	address := peer.Addr().Unmap().WithZone("")
+	address := peer(r)
 	if !s.trusts(address) {
 		return address
 	}
@@ -32,6 +29,21 @@ func (s *Server) address(r *http.Request) netip.Addr {
 		}
 	}
 	return address
+}
+
+// peer is the other end of the connection; the zero address: it cannot be read.
+func peer(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return peer.Addr().Unmap().WithZone("")
+}
+
+// chain returns the client certificate of the connection, with those behind it. That of a
+// trusted proxy is the proxy's, and proves nothing of who sent it the request.
+func (s *Server) chain(r *http.Request) []*x509.Certificate {
+	if r.TLS == nil || s.trusts(peer(r)) {
+		return nil
+	}
+	return r.TLS.PeerCertificates
 }
 
 func addressText(a netip.Addr) string {

@@ -150,6 +150,10 @@ func TestHostileHeadersAreRefused(t *testing.T) {
 		{"an idempotency key beyond ASCII", func(h http.Header) { h.Set("Idempotency-Key", "schlüssel") }, 400, "invalid_idempotency_key"},
 		{"an idempotency key of 256 characters", func(h http.Header) { h.Set("Idempotency-Key", strings.Repeat("k", 256)) }, 400, "invalid_idempotency_key"},
 		{"two idempotency keys", func(h http.Header) { h["Idempotency-Key"] = []string{"a", "b"} }, 400, "invalid_idempotency_key"},
+		{"a purpose of 256 characters", func(h http.Header) { h.Set("Underseal-Purpose", strings.Repeat("p", 256)) }, 400, "invalid_purpose"},
+		{"a purpose of two lines", func(h http.Header) { h.Set("Underseal-Purpose", "a\nb") }, 400, "invalid_purpose"},
+		{"a purpose that is not UTF-8", func(h http.Header) { h.Set("Underseal-Purpose", "a\xff") }, 400, "invalid_purpose"},
+		{"two purposes", func(h http.Header) { h["Underseal-Purpose"] = []string{"a", "b"} }, 400, "invalid_purpose"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -175,6 +179,7 @@ func TestAcceptableHeadersAreAccepted(t *testing.T) {
 		"a charset":                            func(h http.Header) { h.Set("Content-Type", "Application/JSON; charset=UTF-8") },
 		"a scheme in lower case":               func(h http.Header) { h.Set("Authorization", "bearer usk_good") },
 		"an idempotency key of 255 characters": func(h http.Header) { h.Set("Idempotency-Key", strings.Repeat("~", 255)) },
+		"a purpose":                            func(h http.Header) { h.Set("Underseal-Purpose", "Prüfung der Rechnung 7") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := request("POST", "/v1/instances", `{"process":"loan"}`)

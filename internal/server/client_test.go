@@ -35,17 +35,44 @@ func TestClientCallsEveryRoute(t *testing.T) {
 	all := callAll(t.Context(), c)
 	_, all["Setup"] = client.Setup(t.Context(), config, api.SetupRequest{Link: "usi_x", Name: "zoe"})
 	_, all["SignIn"] = client.SignIn(t.Context(), config, api.SignInRequest{Tenant: "t", Name: "n", Password: "p"})
+	_, all["BeginPasskeySignIn"] = client.BeginPasskeySignIn(t.Context(), config)
+	_, all["SignInByPasskey"] = client.SignInByPasskey(t.Context(), config, api.PasskeySignInRequest{User: "A", Answer: passkeyAnswer})
 	for name, err := range all {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for path, item := range readSpec(t).Paths {
+		if strings.HasPrefix(path, "/v1/login/") { // is for browsers and providers
+			continue
+		}
 		for method := range item {
 			if pattern := method + " " + strings.ToUpper(method) + " " + path; !called[pattern] {
 				t.Errorf("no method of the client calls %s %s", method, path)
 			}
 		}
+	}
+}
+
+// What a client says that it needs values for reaches the use case.
+func TestThePurposeOfAClient(t *testing.T) {
+	e := &fakeEngine{}
+	s := newServer(t, e)
+	c, err := client.New(client.Config{URL: "http://127.0.0.1", Key: goodKey, HTTPClient: &http.Client{Transport: inProcess(
+		func(r *http.Request) *http.Response { return serve(s, r).Result() })}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for purpose, of := range map[string]*client.Client{"": c, "Prüfung 7": c.For("Prüfung 7")} {
+		if _, err := of.Instance(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.last(t).caller.Purpose; got != purpose {
+			t.Errorf("the purpose %q arrives as %q", purpose, got)
+		}
+	}
+	if _, err := c.For("a\nb").Instance(t.Context(), "1"); err == nil {
+		t.Error("a purpose of two lines is sent")
 	}
 }
 
@@ -83,6 +110,7 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["Unclaim"] = c.Unclaim(ctx, "1")
 	_, errs["SaveTask"] = c.SaveTask(ctx, "1", variables)
 	_, errs["CompleteTask"] = c.CompleteTask(ctx, "1", nil)
+	callPasskeys(ctx, c, errs)
 	_, errs["ActivateJobs"] = c.ActivateJobs(ctx, api.ActivateRequest{Type: "t", Worker: "w", Max: 1, LeaseMS: 1, WaitMS: 1})
 	_, errs["CompleteJob"] = c.CompleteJob(ctx, "1", api.CompleteJobRequest{Lease: "l", Variables: variables})
 	_, errs["FailJob"] = c.FailJob(ctx, "1", api.FailJobRequest{Lease: "l"})
@@ -179,11 +207,28 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["Policies"] = c.Policies(ctx)
 	_, errs["SetPolicies"] = c.SetPolicies(ctx, api.PoliciesRequest{})
 	_, errs["TestPolicies"] = c.TestPolicies(ctx, api.PoliciesTestRequest{})
+	_, errs["BreakGlasses"] = c.BreakGlasses(ctx)
+	_, errs["RequestBreakGlass"] = c.RequestBreakGlass(ctx, api.BreakGlassRequest{Process: "loan", Reason: "fire", LastsMS: 1})
+	_, errs["ApproveBreakGlass"] = c.ApproveBreakGlass(ctx, "1.2", "seen")
+	_, errs["EndBreakGlass"] = c.EndBreakGlass(ctx, "1.2", "")
 	_, errs["Explain"] = c.Explain(ctx, api.ExplainQuery{Principal: "zoe", Action: "task:read", Kind: "task", ID: "1.2", Field: "a", Address: "10.0.0.1", Purpose: "p"})
 	_, errs["Health"] = c.Health(ctx)
 	_, errs["Ready"] = c.Ready(ctx)
 	_, errs["OpenAPI"] = c.OpenAPI(ctx)
 	return errs
+}
+
+var passkeyAnswer = api.PasskeyAnswer{ID: "AAAA", ClientData: "AAAA", Authenticator: "AAAA", Signature: "AAAA"}
+
+func callPasskeys(ctx context.Context, c *client.Client, errs map[string]error) {
+	text, answer := "AAAA", passkeyAnswer
+	_, errs["BeginVerify"] = c.BeginVerify(ctx)
+	_, errs["VerifyByPasskey"] = c.VerifyByPasskey(ctx, answer)
+	_, errs["BeginPasskey"] = c.BeginPasskey(ctx)
+	_, errs["RegisterPasskey"] = c.RegisterPasskey(ctx, api.PasskeyRequest{Name: "laptop", ClientData: text, Attestation: text})
+	_, errs["RemovePasskey"] = c.RemovePasskey(ctx, "1.2", "lost")
+	_, errs["Statement"] = c.Statement(ctx, "1", api.StatementRequest{Passkey: "1.2"})
+	_, errs["CompleteSignedTask"] = c.CompleteSignedTask(ctx, "1", api.CompleteTaskRequest{Signed: &api.SignedTask{Statement: "{}", Nonce: strings.Repeat("0", 64), Answer: answer}})
 }
 
 // BenchmarkLoopback is a start by the public client over TCP, both sides and

@@ -83,7 +83,8 @@ func OnlyHosts(hosts []string, h http.Handler) http.Handler {
 func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	limits := x.server.config.Limits
 	shown, err := x.credential()
-	if refused := limits.Stranger(address, shown.text); refused.Wait > 0 {
+	visit, refused := limits.Enter(address, shown.known())
+	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
 	switch {
@@ -98,25 +99,36 @@ func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	}
 	switch {
 	case fault.CodeOf(err) == api.CodeUnauthenticated:
-		limits.Failed(address, shown.text)
+		visit.Failed()
 		x.logRefused(err)
 		return err
 	case err != nil:
+		visit.Spare()
 		return err
 	}
-	limits.Good(shown.text)
-	refused := limits.Admit(limit.Call{Tenant: x.caller.Scope.Tenant(), Principal: x.caller.Principal, Key: x.caller.Key, Own: x.caller.Limits()})
+	visit.Good()
+	c := &x.caller
+	refused = limits.Admit(limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Session != nil, Key: c.Key, Own: c.Limits()})
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
 	return nil
 }
 
-// credential is what a caller shows, and the text that it is known by.
+// credential is what a caller shows.
 type credential struct {
-	text    string
+	text    string // empty: none, or a certificate
 	cookie  bool
 	service *engine.Presented // nil: it is none of a service of an issuer
+}
+
+// known is what the limiter knows a credential by; empty: there is none. A certificate is
+// no secret: what anybody can write into a header must not pass for one.
+func (c *credential) known() string {
+	if c.service != nil && c.text == "" && len(c.service.Chain) > 0 {
+		return "certificate " + identity.Fingerprint(c.service.Chain[0])
+	}
+	return c.text
 }
 
 // credential returns what the request shows: of a service that names its tenant, what an
@@ -155,15 +167,11 @@ func (x *exchange) ofService(tenants []string) (shown credential, err error) {
 	if len(tenants) != 1 || !isVisible(tenants[0], 255) {
 		return shown, unauthenticated("the header %s must be there once, with the name of a tenant", api.TenantHeader)
 	}
-	p := &engine.Presented{Tenant: tenants[0]}
-	if x.r.TLS != nil {
-		p.Chain = x.r.TLS.PeerCertificates
-	}
+	p := &engine.Presented{Tenant: tenants[0], Chain: x.server.chain(x.r)}
 	if len(x.r.Header["Authorization"]) > 0 || len(p.Chain) == 0 {
 		p.Token, err = bearer(x.r.Header["Authorization"], maxTokenText)
-		return credential{text: p.Token, service: p}, err
 	}
-	return credential{text: identity.Fingerprint(p.Chain[0]), service: p}, nil
+	return credential{text: p.Token, service: p}, err
 }
 
 // Bounds of what stands in the header Authorization, in characters.
@@ -172,23 +180,21 @@ const (
 	maxTokenText = 16 << 10
 )
 
-// logRefused writes down why a service is not admitted, which it is not told. Other
+// logRefused writes down why an issuer is not believed, which who calls is not told. Other
 // credentials have no more to say than that they do not count.
 func (x *exchange) logRefused(err error) {
 	var f *fault.Error
 	if errors.As(err, &f) && f.Err != nil {
-		x.server.log.LogAttrs(x.r.Context(), slog.LevelInfo, "a service was not admitted",
+		x.server.log.LogAttrs(x.r.Context(), slog.LevelInfo, "an issuer's word does not count",
 			slog.String("request", x.request), slog.String("reason", redact(f.Err)))
 	}
 }
 
 // unknown refuses an address that calls too often where no credential is asked for.
 func (x *exchange) unknown(address netip.Addr) error {
-	limits := x.server.config.Limits
-	if refused := limits.Stranger(address, ""); refused.Wait > 0 {
+	if _, refused := x.server.config.Limits.Enter(address, ""); refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
-	limits.Failed(address, "")
 	return nil
 }
 

@@ -53,6 +53,23 @@ func TestTooManyCallsAreRefusedWithTheTimeToWait(t *testing.T) {
 	}
 }
 
+// What is plenty for a person is too little for a program.
+func TestTheLimitOfAPersonStopsNoProgram(t *testing.T) {
+	s := newServer(t, &fakeEngine{}, limits(t, limit.Rates{User: hour(5)}))
+	person := func() *http.Request {
+		return browse("GET", "/v1/tasks", "", "seal.example.org", goodSession, "Sec-Fetch-Site", "same-origin")
+	}
+	program := func() *http.Request { return request("GET", "/v1/tasks", "") }
+	for i, call := range []struct {
+		request *http.Request
+		want    int
+	}{{program(), 200}, {program(), 200}, {person(), 200}, {person(), 429}, {program(), 200}} {
+		if w := serve(s, call.request); w.Code != call.want {
+			t.Errorf("call %d = %d, want %d: %s", i, w.Code, call.want, w.Body)
+		}
+	}
+}
+
 // A call that waits for jobs counts once, however long it waits, and no more than any other.
 func TestEveryCallCountsOnce(t *testing.T) {
 	s := newServer(t, &fakeEngine{}, limits(t, limit.Rates{Key: limit.Rate{}, Tenant: hour(10)}))

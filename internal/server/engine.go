@@ -46,7 +46,8 @@ type Engine interface {
 	Claim(ctx context.Context, c identity.Caller, id, assignee, idem string) (api.Receipt, error)
 	Unclaim(ctx context.Context, c identity.Caller, id, idem string) (api.Receipt, error)
 	SaveTask(ctx context.Context, c identity.Caller, id string, draft []byte, idem string) (api.Receipt, error)
-	CompleteTask(ctx context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error)
+	Statement(ctx context.Context, c identity.Caller, id string, in api.StatementRequest) (api.Statement, error)
+	CompleteSignedTask(ctx context.Context, c identity.Caller, id string, in api.CompleteTaskRequest, idem string) (api.Receipt, error)
 
 	// ActivateJobs waits for a job as long as the request says, but returns
 	// when ctx ends.
@@ -104,7 +105,17 @@ type Engine interface {
 	// AuthenticateCookie is Authenticate for what a browser showed to a host.
 	AuthenticateCookie(ctx context.Context, text, host, address string) (identity.Caller, error)
 	SignIn(ctx context.Context, in api.SignInRequest, from engine.From) (api.NewSession, error)
+	// BeginLogin, FinishLogin and EndLogins are for who signs in by an issuer's word.
+	BeginLogin(ctx context.Context, in engine.Login) (engine.LoginBegun, error)
+	FinishLogin(ctx context.Context, in engine.LoginAnswer) (engine.LoggedIn, error)
+	EndLogins(ctx context.Context, at engine.At, token, address string) error
 	SignOut(ctx context.Context, c identity.Caller) (api.Session, error)
+	BeginPasskeySignIn(ctx context.Context) (api.PasskeyQuestion, error)
+	SignInByPasskey(ctx context.Context, in api.PasskeySignInRequest, from engine.From) (api.NewSession, error)
+	BeginVerify(ctx context.Context, c identity.Caller) (api.PasskeyQuestion, error)
+	BeginPasskey(ctx context.Context, c identity.Caller) (api.PasskeyCeremony, error)
+	RegisterPasskey(ctx context.Context, c identity.Caller, in api.PasskeyRequest) (api.Passkey, error)
+	RemovePasskey(ctx context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.Passkey, error)
 	Verify(ctx context.Context, c identity.Caller, in api.VerifyRequest, from engine.From) (api.NewSession, error)
 	SetPassword(ctx context.Context, c identity.Caller, in api.PasswordRequest, from engine.From) (api.PasswordSet, error)
 	ResetPassword(ctx context.Context, c identity.Caller, name string, in api.ReasonRequest, idem string) (api.Invited, error)
@@ -157,6 +168,11 @@ type Engine interface {
 	SetPolicies(ctx context.Context, c identity.Caller, in api.PoliciesRequest, idem string) (api.Policies, error)
 	TestPolicies(ctx context.Context, c identity.Caller, in api.PoliciesTestRequest) (api.PoliciesTest, error)
 	Explain(ctx context.Context, c identity.Caller, q api.ExplainQuery) (api.Explanation, error)
+
+	BreakGlasses(ctx context.Context, c identity.Caller) (api.BreakGlasses, error)
+	RequestBreakGlass(ctx context.Context, c identity.Caller, r api.BreakGlassRequest, idem string) (api.BreakGlass, error)
+	ApproveBreakGlass(ctx context.Context, c identity.Caller, id string, r api.ReasonRequest, idem string) (api.BreakGlass, error)
+	EndBreakGlass(ctx context.Context, c identity.Caller, id string, r api.ReasonRequest, idem string) (api.BreakGlass, error)
 }
 
 var _ Engine = (*engine.Engine)(nil)

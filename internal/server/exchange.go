@@ -66,11 +66,14 @@ func unauthenticated(format string, args ...any) error {
 		WithHint("send an API key that is neither expired nor revoked, or sign in")
 }
 
-// readHead reads the path and the idempotency key.
+// readHead reads the path, the purpose and the idempotency key.
 func (x *exchange) readHead() error {
 	var err error
 	if x.id, err = x.variable(x.op.param); err == nil {
 		x.innerID, err = x.variable(x.op.inner)
+	}
+	if err == nil {
+		err = x.readPurpose(x.r.Header[api.Purpose])
 	}
 	if err != nil {
 		return err
@@ -85,6 +88,18 @@ func (x *exchange) readHead() error {
 	}
 	x.idem = keys[0]
 	return nil
+}
+
+// readPurpose notes what sensitive values are needed for, if the header is there.
+func (x *exchange) readPurpose(headers []string) (err error) {
+	switch len(headers) {
+	case 0:
+		return nil
+	case 1:
+		x.caller, err = x.caller.For(headers[0])
+		return err
+	}
+	return fault.New(fault.Invalid, "the header %s is there %d times", api.Purpose, len(headers)).WithCode(api.CodeInvalidPurpose)
 }
 
 // variable returns a variable of the path; "" has none.
@@ -136,6 +151,11 @@ func (x *exchange) answer(status int, out any) error {
 	if a, ok := out.(archive); ok {
 		x.w.Header().Set("Content-Disposition", "attachment")
 		x.write(status, "application/zip", a)
+		return nil
+	}
+	if to, ok := out.(redirect); ok {
+		x.w.Header().Set("Location", string(to))
+		x.write(http.StatusSeeOther, "text/plain; charset=utf-8", nil)
 		return nil
 	}
 	return x.writeJSON(status, "application/json", out)

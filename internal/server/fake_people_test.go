@@ -26,6 +26,21 @@ func (e *fakeEngine) SignIn(_ context.Context, in api.SignInRequest, from engine
 	return newSession(from), err
 }
 
+func (e *fakeEngine) BeginLogin(_ context.Context, in engine.Login) (engine.LoginBegun, error) {
+	_, err := e.note("BeginLogin", identity.Caller{Address: in.From.Address}, in.Tenant+" "+in.Issuer, in.Redirect, in)
+	return engine.LoginBegun{Address: "https://login.example.org/auth?state=s", Attempt: goodAttempt}, err
+}
+
+func (e *fakeEngine) FinishLogin(_ context.Context, in engine.LoginAnswer) (engine.LoggedIn, error) {
+	_, err := e.note("FinishLogin", identity.Caller{Address: in.From.Address}, in.Tenant+" "+in.Issuer, in.Attempt, in)
+	return engine.LoggedIn{Session: newSession(in.From), To: in.Answer.Get("to")}, err
+}
+
+func (e *fakeEngine) EndLogins(_ context.Context, at engine.At, token, address string) error {
+	_, err := e.note("EndLogins", identity.Caller{Address: address}, at.Tenant+" "+at.Issuer, token, nil)
+	return err
+}
+
 // newSession is a session as it would be begun.
 func newSession(from engine.From) api.NewSession {
 	return api.NewSession{Session: api.Session{ID: "s-1", Cookie: from.Host != ""}, Text: goodSession}

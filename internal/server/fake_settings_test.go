@@ -66,3 +66,23 @@ func (e *fakeEngine) WithdrawDeployment(_ context.Context, c identity.Caller, id
 	_, err := e.note("WithdrawDeployment", c, id, "", in)
 	return api.Proposal{}, err
 }
+
+func (e *fakeEngine) BreakGlasses(_ context.Context, c identity.Caller) (api.BreakGlasses, error) {
+	_, err := e.note("BreakGlasses", c, "", "", nil)
+	return api.BreakGlasses{}, err
+}
+
+func (e *fakeEngine) RequestBreakGlass(_ context.Context, c identity.Caller, in api.BreakGlassRequest, idem string) (api.BreakGlass, error) {
+	_, err := e.note("RequestBreakGlass", c, "", idem, in)
+	return api.BreakGlass{}, err
+}
+
+func (e *fakeEngine) ApproveBreakGlass(_ context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.BreakGlass, error) {
+	_, err := e.note("ApproveBreakGlass", c, id, idem, in)
+	return api.BreakGlass{}, err
+}
+
+func (e *fakeEngine) EndBreakGlass(_ context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.BreakGlass, error) {
+	_, err := e.note("EndBreakGlass", c, id, idem, in)
+	return api.BreakGlass{}, err
+}

@@ -26,6 +26,7 @@ const (
 	goodKey     = "usk_good"
 	goodSession = "uss_good"
 	goodToken   = "eyJ.good.token"
+	goodAttempt = "sealed"
 )
 
 // fakeEngine answers every use case with what was asked of it, so that a test
@@ -173,10 +174,6 @@ func (e *fakeEngine) Unclaim(_ context.Context, c identity.Caller, id, idem stri
 
 func (e *fakeEngine) SaveTask(_ context.Context, c identity.Caller, id string, draft []byte, idem string) (api.Receipt, error) {
 	return e.note("SaveTask", c, id, idem, string(draft))
-}
-
-func (e *fakeEngine) CompleteTask(_ context.Context, c identity.Caller, id string, variables []byte, idem string) (api.Receipt, error) {
-	return e.note("CompleteTask", c, id, idem, string(variables))
 }
 
 func (e *fakeEngine) ActivateJobs(ctx context.Context, c identity.Caller, in api.ActivateRequest) (api.Jobs, error) {

@@ -12,7 +12,18 @@ import (
 	"github.com/underseal/underseal/api"
 )
 
-const securityScheme = "apiKey"
+// The ways to say who calls, each of which is enough.
+const (
+	schemeBearer      = "bearer"
+	schemeCookie      = "cookie"
+	schemeToken       = "token"
+	schemeCertificate = "certificate"
+	schemeTenant      = "tenant" // goes with a token or a certificate
+)
+
+var security = []map[string][]string{
+	{schemeBearer: {}}, {schemeCookie: {}}, {schemeToken: {}, schemeTenant: {}}, {schemeCertificate: {}, schemeTenant: {}},
+}
 
 // newSpec returns the API's description without its operations.
 func newSpec(version string) *huma.OpenAPI {
@@ -26,10 +37,15 @@ func newSpec(version string) *huma.OpenAPI {
 				"Numbers in variables keep every digit, 34 at most.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
+		Security: security,
 		Components: &huma.Components{
 			Schemas: newRegistry(),
 			SecuritySchemes: map[string]*huma.SecurityScheme{
-				securityScheme: {Type: "http", Scheme: "bearer", Description: "an API key, usk_..."},
+				schemeBearer:      {Type: "http", Scheme: "bearer", Description: "an API key, usk_..., or the text of a session, uss_..."},
+				schemeCookie:      {Type: "apiKey", In: "cookie", Name: cookieName, Description: "a browser's session, for what pages of this very host send"},
+				schemeToken:       {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "a service's access token of an issuer that the tenant trusts"},
+				schemeCertificate: {Type: "mutualTLS", Description: "a service's client certificate"},
+				schemeTenant:      {Type: "apiKey", In: "header", Name: api.TenantHeader, Description: "the tenant whose service calls; no secret"},
 			},
 		},
 	}
@@ -56,7 +72,7 @@ func (o *operation) document(registry huma.Registry) *huma.Operation {
 	query, body := described.compile(registry)
 	doc := &huma.Operation{
 		Method: o.method, Path: o.path, OperationID: o.id, Tags: []string{o.tag}, Summary: o.summary,
-		Responses: o.responses(registry), Security: []map[string][]string{{securityScheme: {}}},
+		Responses: o.responses(registry),
 	}
 	if o.public {
 		doc.Security = []map[string][]string{}
@@ -75,14 +91,42 @@ func (o *operation) document(registry huma.Registry) *huma.Operation {
 			Schema: &huma.Schema{Type: "string", MinLength: pointer(1), MaxLength: pointer(255), Pattern: "^[!-~]+$"},
 		})
 	}
+	if showsValues(o.out) {
+		doc.Parameters = append(doc.Parameters, &huma.Param{
+			Name: api.Purpose, In: "header", Description: "what sensitive values are needed for, where a grant to reveal them needs that; goes into the log",
+			Schema: &huma.Schema{Type: "string", MaxLength: pointer(255)},
+		})
+	}
 	if o.streams {
 		o.describeFile(doc)
 	}
 	doc.Parameters = append(doc.Parameters, query...)
-	if body != nil {
+	switch {
+	case o.form:
+		doc.RequestBody = &huma.RequestBody{Required: true, Content: content(formType, body)}
+	case body != nil:
 		doc.RequestBody = &huma.RequestBody{Required: described.needsBody, Content: content("application/json", body)}
 	}
 	return doc
+}
+
+// showsValues reports whether an answer holds values of instances, some of which may be
+// masked.
+func showsValues(t reflect.Type) bool {
+	switch {
+	case t == reflect.TypeFor[fileBytes](), t == reflect.TypeFor[archive]():
+		return true
+	case t.Kind() == reflect.Slice:
+		return showsValues(t.Elem())
+	case t.Kind() != reflect.Struct:
+		return false
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Name == "Masked" || f.Name == "Items" && showsValues(f.Type) {
+			return true
+		}
+	}
+	return false
 }
 
 func (o *operation) responses(registry huma.Registry) map[string]*huma.Response {
@@ -103,6 +147,10 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 			Description: "a problem",
 			Content:     content(api.ProblemType, registry.Schema(reflect.TypeFor[api.Problem](), true, "")),
 		},
+	}
+	if o.out == reflect.TypeFor[redirect]() {
+		delete(responses, "200")
+		responses[strconv.Itoa(http.StatusSeeOther)] = &huma.Response{Description: "the browser is sent on"}
 	}
 	if o.path == readiness {
 		responses[strconv.Itoa(http.StatusServiceUnavailable)] = &huma.Response{

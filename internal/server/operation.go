@@ -21,6 +21,7 @@ type operation struct {
 	free    bool  // public, and not counted as a call of a stranger
 	unkeyed bool  // takes no idempotency key though it is no GET
 	streams bool  // its body or answer may be of any size
+	form    bool  // its body is an HTML form, which it reads itself
 	limit   int64 // bytes of the body; 0: the general limit
 
 	param     string // name of the variable in the path, may be empty
@@ -78,6 +79,8 @@ func (o *operation) compile(registry huma.Registry) (query []*huma.Param, body *
 	switch {
 	case o.method == http.MethodGet || o.streams:
 		o.query, query = queryFields(registry, o.in)
+	case o.form:
+		body = registry.Schema(o.in, true, "")
 	case o.in == reflect.TypeFor[none](): // no body, or an empty object
 		o.bind = newBinder(registry, o.in, &huma.Schema{Type: huma.TypeObject})
 	default:

@@ -17,7 +17,7 @@ import (
 // operations lists every route of the API.
 func (s *Server) operations() []*operation {
 	return slices.Concat(
-		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.signerRoutes(), s.peopleRoutes(), s.sessionRoutes(), s.settingsRoutes(), s.fileRoutes(), s.logRoutes(), s.auditRoutes(), s.integrityRoutes(), s.ownRoutes())
+		s.processRoutes(), s.instanceRoutes(), s.taskRoutes(), s.jobRoutes(), s.incidentRoutes(), s.erasureRoutes(), s.keyRoutes(), s.signerRoutes(), s.peopleRoutes(), s.sessionRoutes(), s.passkeyRoutes(), s.loginRoutes(), s.settingsRoutes(), s.breakGlassRoutes(), s.fileRoutes(), s.logRoutes(), s.auditRoutes(), s.integrityRoutes(), s.ownRoutes())
 }
 
 func (s *Server) processRoutes() []*operation {
@@ -134,8 +134,9 @@ func (s *Server) taskRoutes() []*operation {
 			}),
 		newOperation("POST", "/v1/tasks/{task}/complete", "completeTask", tag, "Complete a task",
 			func(ctx context.Context, x *exchange, in api.CompleteTaskRequest) (api.Receipt, error) {
-				return e.CompleteTask(ctx, x.caller, x.id, in.Variables, x.idem)
+				return e.CompleteSignedTask(ctx, x.caller, x.id, in, x.idem)
 			}),
+		s.statementRoute(),
 	}
 }
 

@@ -93,18 +93,19 @@ func (s *Server) handleLogFiles() {
 // many files, and for some that are not there yet, so only what leads nowhere counts,
 // and nothing counts against a secret that led somewhere.
 func (s *Server) logFile(ctx context.Context, x *exchange) error {
-	limits, secret, address := s.config.Limits, x.r.PathValue("reader"), s.address(x.r)
-	if refused := limits.Stranger(address, secret); refused.Wait > 0 {
+	secret := x.r.PathValue("reader")
+	visit, refused := s.config.Limits.Enter(s.address(x.r), secret)
+	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
 	f, err := s.engine.LogFile(ctx, secret, x.r.PathValue("shard"), x.r.PathValue("file"))
-	if fault.Is(err, fault.NotFound) {
-		limits.Failed(address, "")
-	}
 	if err != nil {
+		if !fault.Is(err, fault.NotFound) {
+			visit.Spare()
+		}
 		return err
 	}
-	limits.Good(secret)
+	visit.Good()
 	kind, keep := "application/octet-stream", "private, max-age=31536000, immutable"
 	if f.Text {
 		kind = "text/plain; charset=utf-8"

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"reflect"
@@ -46,6 +47,11 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/tasks/1/unclaim", ``, "Unclaim", "1", nil},
 		{"PUT", "/v1/tasks/1/draft", `{"draft":{}}`, "SaveTask", "1", `{}`},
 		{"POST", "/v1/tasks/1/complete", `{"variables":{"ok":true}}`, "CompleteTask", "1", `{"ok":true}`},
+		{"POST", "/v1/tasks/1/statement", `{"variables":{"ok":true},"passkey":"1.2"}`, "Statement", "1", api.StatementRequest{Variables: json.RawMessage(`{"ok":true}`), Passkey: "1.2"}},
+		{"POST", "/v1/me/passkeys/begin", "", "BeginPasskey", "", nil},
+		{"POST", "/v1/me/passkeys", `{"name":"n","client_data":"A","attestation":"B"}`, "RegisterPasskey", "", api.PasskeyRequest{Name: "n", ClientData: "A", Attestation: "B"}},
+		{"POST", "/v1/me/verify/begin", "", "BeginVerify", "", nil},
+		{"POST", "/v1/passkeys/1.2/remove", `{"reason":"lost"}`, "RemovePasskey", "1.2", api.ReasonRequest{Reason: "lost"}},
 		{"POST", "/v1/jobs/activate", `{"type":"t","worker":"w","max":5,"lease_ms":1,"wait_ms":2}`, "ActivateJobs", "", api.ActivateRequest{Type: "t", Worker: "w", Max: 5, LeaseMS: 1, WaitMS: 2}},
 		{"POST", "/v1/jobs/1/complete", `{"lease":"l"}`, "CompleteJob", "1", api.CompleteJobRequest{Lease: "l"}},
 		{"POST", "/v1/jobs/1/fail", `{"lease":"l","message":"m","retries":0,"backoff_ms":250}`, "FailJob", "1", api.FailJobRequest{Lease: "l", Message: "m", Retries: &zero, BackoffMS: &backoff}},
@@ -141,6 +147,10 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"PUT", "/v1/settings/networks", `{"networks":{"all":["10.0.0.0/8"],"roles":[{"role":"Admin","from":["10.0.0.1"]}]},"reason":"r"}`, "SetNetworks", "",
 			api.NetworksRequest{Networks: api.Networks{All: []string{"10.0.0.0/8"}, Roles: []api.RoleNetworks{{Role: "Admin", From: []string{"10.0.0.1"}}}}, Reason: "r"}},
 		{"PUT", "/v1/settings/limits", `{"limits":{"user":"5/s"}}`, "SetLimits", "", api.LimitsRequest{Limits: api.Limits{User: "5/s"}}},
+		{"GET", "/v1/break-glass", "", "BreakGlasses", "", nil},
+		{"POST", "/v1/break-glass", `{"process":"loan","reason":"fire","lasts_ms":1}`, "RequestBreakGlass", "", api.BreakGlassRequest{Process: "loan", Reason: "fire", LastsMS: 1}},
+		{"POST", "/v1/break-glass/1.2/approve", `{"reason":"seen"}`, "ApproveBreakGlass", "1.2", api.ReasonRequest{Reason: "seen"}},
+		{"POST", "/v1/break-glass/1.2/end", `{}`, "EndBreakGlass", "1.2", api.ReasonRequest{}},
 		{"PUT", "/v1/settings/four-eyes", `{"required":true}`, "SetFourEyes", "", api.FourEyesRequest{Required: true}},
 		{"GET", "/v1/policies", "", "Policies", "", nil},
 		{"PUT", "/v1/policies", `{"text":"x","reason":"r"}`, "SetPolicies", "", api.PoliciesRequest{Text: "x", Reason: "r"}},
@@ -197,10 +207,14 @@ func TestModelIsGivenBackByteForByteAndNeverShown(t *testing.T) {
 
 // spec is as much of the OpenAPI document as the tests walk.
 type spec struct {
-	OpenAPI string
-	Paths   map[string]map[string]struct {
+	OpenAPI    string
+	Security   []map[string][]string
+	Components struct {
+		SecuritySchemes map[string]struct{ Type, In, Name string }
+	}
+	Paths map[string]map[string]struct {
 		OperationID string
-		Security    []map[string][]string
+		Security    *[]map[string][]string // nil: that of all
 		Parameters  []struct {
 			Name, In string
 			Required bool
@@ -223,12 +237,18 @@ func readSpec(t *testing.T) spec {
 }
 
 // unkeyedSessions take no idempotency key.
-var unkeyedSessions = map[string]bool{"SignOut": true, "Verify": true, "SetPassword": true, "RevokeSession": true}
+var unkeyedSessions = map[string]bool{
+	"SignOut": true, "Verify": true, "SetPassword": true, "RevokeSession": true,
+	"BeginVerify": true, "BeginPasskey": true, "RegisterPasskey": true, "Statement": true,
+}
 
 // Every route that is not named here must refuse a call without credentials,
 // and the document must say so.
 func TestEveryRouteNeedsCredentials(t *testing.T) {
-	public := map[string]string{"/healthz": "", "/readyz": "", "/openapi.json": "", "/v1/setup": `{"link":"usi_x"}`, "POST /v1/sessions": `{"tenant":"t","name":"n","password":"p"}`} // and what is sent
+	const answer = `{"id":"A","client_data":"A","authenticator_data":"A","signature":"A"}`
+	public := map[string]string{"POST /v1/sessions/passkey/begin": "", "POST /v1/sessions/passkey": `{"user":"A","answer":` + answer + `}`, "/healthz": "", "/readyz": "", "/openapi.json": "", "/v1/setup": `{"link":"usi_x"}`, "POST /v1/sessions": `{"tenant":"t","name":"n","password":"p"}`, // and what is sent
+		"/v1/login/{tenant}/{issuer}": "", "/v1/login/{tenant}/{issuer}/done": "", "/v1/login/{tenant}/{issuer}/logout": "logout_token=x"}
+	other := map[string]int{"/v1/login/{tenant}/{issuer}": 303} // than 200
 	s := newServer(t, &fakeEngine{})
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
@@ -238,23 +258,52 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 			}
 			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), public[named])
 			r.Header.Del("Authorization")
+			if strings.HasSuffix(path, "/logout") {
+				r.Header.Set("Content-Type", formType)
+			}
 			w := serve(s, r)
 			if _, ok := public[named]; ok {
-				if w.Code != 200 || len(o.Security) != 0 {
-					t.Errorf("%s %s = %d without credentials, security %v; want 200, none", method, path, w.Code, o.Security)
+				if want := cmp.Or(other[path], 200); w.Code != want || o.Security == nil || len(*o.Security) != 0 {
+					t.Errorf("%s %s = %d without credentials, security %v; want %d, none", method, path, w.Code, o.Security, want)
 				}
 				continue
 			}
-			if w.Code != 401 || len(o.Security) != 1 {
-				t.Errorf("%s %s = %d without credentials, security %v; want 401, one", method, path, w.Code, o.Security)
+			if w.Code != 401 || o.Security != nil {
+				t.Errorf("%s %s = %d without credentials, security %v; want 401, that of all", method, path, w.Code, o.Security)
 			}
 		}
 	}
 }
 
+// The document names each way to say who calls, and nothing that is none.
+func TestDocumentSaysHowToAuthenticate(t *testing.T) {
+	s, named := readSpec(t), map[string]bool{}
+	for _, way := range s.Security {
+		for scheme := range way {
+			named[scheme] = true
+		}
+		if len(way) == 0 {
+			t.Error("a way without any credential")
+		}
+	}
+	if len(s.Security) != 4 || len(named) != len(s.Components.SecuritySchemes) {
+		t.Errorf("ways %v by %v", s.Security, s.Components.SecuritySchemes)
+	}
+	for scheme := range named {
+		if s.Components.SecuritySchemes[scheme].Type == "" {
+			t.Errorf("%s is described nowhere", scheme)
+		}
+	}
+	if c := s.Components.SecuritySchemes["cookie"]; c.Type != "apiKey" || c.In != "cookie" || c.Name != cookieName {
+		t.Errorf("the cookie is %+v", c)
+	}
+}
+
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
 	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true, "approveDeployment": true, "withdrawDeployment": true, "testPolicies": true,
-		"signIn": true, "signOut": true, "verify": true, "setPassword": true, "revokeSession": true}
+		"signIn": true, "signOut": true, "verify": true, "setPassword": true, "revokeSession": true, "endLogins": true,
+
+		"beginPasskeySignIn": true, "signInByPasskey": true, "beginVerify": true, "beginPasskey": true, "registerPasskey": true, "getStatement": true}
 	for path, item := range readSpec(t).Paths {
 		for method, o := range item {
 			var keyed, variable bool
@@ -268,7 +317,7 @@ func TestDocumentSaysWhatChangesTake(t *testing.T) {
 			if want := strings.Contains(path, "{"); variable != want {
 				t.Errorf("%s %s documents its path variable: %v; want %v", method, path, variable, want)
 			}
-			if o.Responses["200"] == nil || o.Responses["default"] == nil {
+			if o.Responses["200"] == nil && o.Responses["303"] == nil || o.Responses["default"] == nil {
 				t.Errorf("%s %s lacks an answer or the problem", method, path)
 			}
 		}

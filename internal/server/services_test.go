@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/limit"
 	"github.com/underseal/underseal/internal/server"
 )
@@ -95,5 +96,43 @@ func TestWhoGuessesTokensIsHeldUp(t *testing.T) {
 	}
 	if w := serve(s, service("acme", goodToken)); w.Code != 200 {
 		t.Errorf("a good token afterwards: %d", w.Code)
+	}
+}
+
+// The certificate of a connection through a trusted proxy is the proxy's.
+func TestTheCertificateOfAProxyIsNobodys(t *testing.T) {
+	leaf := &x509.Certificate{Raw: []byte("leaf")}
+	for _, test := range []struct {
+		name, peer, token string
+		status, chain     int
+	}{
+		{"a proxy, for whoever calls", "10.1.1.1:1", "", 401, 0},
+		{"a proxy, with a token", "10.1.1.1:1", goodToken, 200, 0},
+		{"somebody else", "192.0.2.1:1", "", 200, 1},
+	} {
+		e := &fakeEngine{}
+		r := from(service("acme", test.token, leaf), test.peer)
+		r.Header.Set("X-Forwarded-For", "192.0.2.7")
+		if w := serve(newServer(t, e, trusting("10.0.0.0/8")), r); w.Code != test.status || len(e.presented.Chain) != test.chain {
+			t.Errorf("%s: %d with %d certificates, want %d with %d", test.name, w.Code, len(e.presented.Chain), test.status, test.chain)
+		}
+	}
+}
+
+// A certificate is no secret: who writes down what one is known by is a stranger still.
+func TestWhoNamesACertificateIsAStranger(t *testing.T) {
+	leaf := &x509.Certificate{Raw: []byte("leaf")}
+	s := newServer(t, &fakeEngine{}, limits(t, limit.Rates{Address: hour(5)}))
+	named := identity.Fingerprint(leaf)
+	for i, call := range []struct {
+		request *http.Request
+		want    int
+	}{
+		{service("acme", "", leaf), 200}, {service("acme", "guess"), 401}, {service("acme", named), 429},
+		{from(withKey(request("GET", "/v1/tasks", ""), named), "192.0.2.1:1"), 429}, {service("acme", "", leaf), 200},
+	} {
+		if w := serve(s, call.request); w.Code != call.want {
+			t.Errorf("call %d: %d, want %d", i, w.Code, call.want)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func (db *DB) Incidents(ctx context.Context, s Scope, f IncidentFilter) ([]Liste
 	if f.Reach != nil {
 		return db.reachedIncidents(ctx, s, f)
 	}
-	q := f.query(s, "instance, "+incidentColumns, func(*query) {})
+	q := f.query(s, "instance, "+incidentColumns, func(*query) {}, stretch{after: f.After, limit: f.Limit})
 	return db.incidents(ctx, s, q.text.String(), [][]any{q.args})
 }
 
@@ -42,9 +42,8 @@ func (db *DB) incidents(ctx context.Context, s Scope, text string, args [][]any)
 	return list, err
 }
 
-func (f IncidentFilter) query(s Scope, columns string, narrow func(*query)) *query {
+func (f IncidentFilter) query(s Scope, columns string, narrow func(*query), t stretch) *query {
 	q := newQuery(`SELECT `+columns+` FROM incidents WHERE tenant = $1`, s.tenant)
-	q.where("(instance, id) > ($, $)", f.After.Instance, f.After.ID)
 	narrow(q)
 	if f.Process != "" {
 		q.where("process = $", f.Process)
@@ -52,23 +51,29 @@ func (f IncidentFilter) query(s Scope, columns string, narrow func(*query)) *que
 	if f.Instance != (ID{}) {
 		q.where("instance = $", f.Instance)
 	}
-	q.end("ORDER BY instance, id LIMIT $", f.Limit)
+	t.within(q, "instance", "id")
 	return q
 }
 
 // reachedIncidents finds the incidents in reach, part by part, and then reads them.
 func (db *DB) reachedIncidents(ctx context.Context, s Scope, f IncidentFilter) ([]ListedIncident, error) {
-	var queries []*query
+	var branches []branch
+	add := func(narrow func(q *query)) {
+		branches = append(branches, func(t stretch) *query { return f.query(s, "instance, id", narrow, t) })
+	}
 	for _, process := range f.Reach.Processes {
-		queries = append(queries, f.query(s, "instance, id", func(q *query) { q.where("process = $", process) }))
+		add(func(q *query) { q.where("process = $", process) })
+	}
+	for _, id := range f.Reach.Instances {
+		add(func(q *query) { q.where("instance = $", id) })
 	}
 	for _, of := range f.Reach.Where {
-		queries = append(queries, f.query(s, "instance, id", func(q *query) {
+		add(func(q *query) {
 			q.where("process = $", of.Process)
 			of.having(q, "incidents.instance")
-		}))
+		})
 	}
-	places, err := db.firstPlaces(ctx, s, queries, f.Limit)
+	places, err := db.firstPlaces(ctx, s, branches, f.After, f.Limit)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (db *DB) instances(ctx context.Context, s Scope, text string, args [][]any)
 // reachedInstances finds the instances in reach, part by part, and then reads them.
 func (db *DB) reachedInstances(ctx context.Context, s Scope, f InstanceFilter) ([]ListedInstance, error) {
 	var found []ID
-	err := db.eachBranch(ctx, s, f.branches(s), func(r row) error {
+	err := db.eachBranch(ctx, s, f.branches(s), func(_ int, r row) error {
 		var id ID
 		err := r.scan(&id)
 		found = append(found, id)
@@ -80,6 +80,12 @@ func (f InstanceFilter) branches(s Scope) []*query {
 		q.where("i.process = $", process)
 		f.narrow(q)
 		q.end("ORDER BY i.object DESC LIMIT $", f.Limit)
+		queries = append(queries, q)
+	}
+	for _, id := range f.Reach.Instances {
+		q := newQuery(`SELECT i.object FROM instances i WHERE i.tenant = $1`, s.tenant)
+		q.where("i.object = $", id)
+		f.narrow(q)
 		queries = append(queries, q)
 	}
 	for _, of := range f.Reach.Where {

@@ -25,12 +25,16 @@ func (j *JobRow) targets() []any {
 	return []any{&j.ID, &j.Element, &j.Process, &j.Type, &j.Retries, &j.NotBefore, &j.Failed, &j.Created}
 }
 
+// scannable leaves out rows that none of ours can be: one that somebody put there must not
+// hold up the work of everybody. A check names it.
+const scannable = ` AND tenant > '' AND length(instance) = 16 AND id > 0`
+
 // ScanJobs returns up to limit jobs of all tenants after the cursor, also failed
 // ones, ascending by tenant, instance and number. For the runner alone.
 func (db *DB) ScanJobs(ctx context.Context, after JobCursor, limit int) ([]ScannedJob, error) {
 	return collect(ctx, db.scans, "", `
-		SELECT tenant, instance, `+jobColumns+` FROM jobs
-		WHERE (tenant, instance, id) > ($1, $2, $3)
+		SELECT tenant, instance, id, element, process, type, retries, not_before, failed = (1 = 1), created FROM jobs
+		WHERE (tenant, instance, id) > ($1, $2, $3)`+scannable+`
 		ORDER BY tenant, instance, id
 		LIMIT $4`,
 		[]any{after.Tenant, after.Instance, after.ID, limit}, func(r row, j *ScannedJob) error {

@@ -21,6 +21,7 @@ type PostgresCopy struct {
 	Snapshot   string // what pg_dump is told to see the same moment
 
 	ManifestKey []byte // see ManifestKey; of the keys only
+	Unproven    int    // see UnprovenSteps; of the data only
 }
 
 // CopyPostgres calls dump with what a schema holds at one moment, which stays visible
@@ -45,6 +46,8 @@ func CopyPostgres(ctx context.Context, dsn, schema string, dump func(PostgresCop
 		if err := tx.QueryRow(ctx, `SELECT manifest_key FROM deployment`).Scan(&c.ManifestKey); err != nil {
 			return fault.New(fault.Integrity, "read the deployment of the keys in the schema %s: %w", schema, err)
 		}
+	} else if err := tx.QueryRow(ctx, unprovenSteps).Scan(&c.Unproven); err != nil {
+		return fault.New(fault.Integrity, "read the steps of signers in the schema %s: %w", schema, err)
 	}
 	rows, err := tx.Query(ctx, text)
 	if err == nil {

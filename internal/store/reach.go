@@ -16,6 +16,7 @@ type Reach struct {
 	Processes []string      // what is of these
 	Tasks     []TasksOf     // tasks of an element
 	Where     []InstancesOf // instances that have a token, and what is in them
+	Instances []ID          // these, and what is in them
 }
 
 // TasksOf are the tasks of an element of a process.
@@ -40,37 +41,92 @@ func (w InstancesOf) having(q *query, instance string) {
 		SELECT 1 FROM tokens k WHERE k.tenant = $1 AND k.kind = $ AND k.object = `+instance+` AND k.token IN (`+list+`))`, args...)
 }
 
-// eachBranch runs the queries of a list, those of the same text together.
-func (db *DB) eachBranch(ctx context.Context, s Scope, queries []*query, fn func(row) error) error {
-	for len(queries) > 0 {
-		text := queries[0].text.String()
+// eachBranch runs the queries of a list, those of the same text together; fn is told which
+// one a row is of.
+func (db *DB) eachBranch(ctx context.Context, s Scope, queries []*query, fn func(int, row) error) error {
+	var texts []string
+	alike := map[string][]int{}
+	for i, q := range queries {
+		text := q.text.String()
+		if alike[text] == nil {
+			texts = append(texts, text)
+		}
+		alike[text] = append(alike[text], i)
+	}
+	for _, text := range texts {
 		var args [][]any
-		queries = slices.DeleteFunc(queries, func(q *query) bool {
-			same := q.text.String() == text
-			if same {
-				args = append(args, q.args)
-			}
-			return same
-		})
-		if err := db.data.eachOf(ctx, s.tenant, text, args, func(_ int, r row) error { return fn(r) }); err != nil {
+		for _, i := range alike[text] {
+			args = append(args, queries[i].args)
+		}
+		if err := db.data.eachOf(ctx, s.tenant, text, args, func(j int, r row) error { return fn(alike[text][j], r) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// firstPlaces returns the first rows that the queries of a list find, in order.
-func (db *DB) firstPlaces(ctx context.Context, s Scope, queries []*query, limit int) ([]QueueCursor, error) {
-	var found []QueueCursor
-	err := db.eachBranch(ctx, s, queries, func(r row) error {
-		var c QueueCursor
-		err := r.scan(&c.Instance, &c.ID)
-		found = append(found, c)
+// branch is a part of a list: its rows of a stretch, in the order of their places.
+type branch func(stretch) *query
+
+// stretch is what is asked of a list: so many rows after a place, up to another one; zero:
+// to the end.
+type stretch struct {
+	after, until QueueCursor
+	limit        int
+}
+
+// within adds a stretch to a query whose rows have their place in two columns.
+func (t stretch) within(q *query, instance, id string) {
+	q.where("("+instance+", "+id+") > ($, $)", t.after.Instance, t.after.ID)
+	if t.until != (QueueCursor{}) {
+		q.where("("+instance+", "+id+") <= ($, $)", t.until.Instance, t.until.ID)
+	}
+	q.end("ORDER BY "+instance+", "+id+" LIMIT $", t.limit)
+}
+
+func (c QueueCursor) compare(d QueueCursor) int {
+	return cmp.Or(bytes.Compare(c.Instance[:], d.Instance[:]), cmp.Compare(c.ID, d.ID))
+}
+
+// firstPlaces returns the first rows of a list, in order. Of many branches few have more
+// than their part of them: so a few rows of each are read at first, and then, of those
+// that may have more, what comes before the last of what was found.
+func (db *DB) firstPlaces(ctx context.Context, s Scope, branches []branch, after QueueCursor, limit int) (found []QueueCursor, err error) {
+	if len(branches) == 0 {
+		return nil, nil
+	}
+	ends, counts := make([]QueueCursor, len(branches)), make([]int, len(branches))
+	read := func(which []int, until QueueCursor, limit int) error {
+		queries := make([]*query, len(which))
+		for i, b := range which {
+			queries[i] = branches[b](stretch{ends[b], until, limit})
+		}
+		err := db.eachBranch(ctx, s, queries, func(i int, r row) error {
+			var c QueueCursor
+			err := r.scan(&c.Instance, &c.ID)
+			found, ends[which[i]] = append(found, c), c
+			counts[which[i]]++
+			return err
+		})
+		slices.SortFunc(found, QueueCursor.compare)
+		found = slices.Compact(found)
 		return err
+	}
+	all := make([]int, len(branches))
+	for i := range all {
+		all[i], ends[i] = i, after
+	}
+	few := min(limit, max(2, 2*limit/len(branches)))
+	if err := read(all, QueueCursor{}, few); err != nil || few == limit {
+		return found[:min(limit, len(found))], err
+	}
+	var until QueueCursor
+	if len(found) >= limit {
+		until = found[limit-1]
+	}
+	more := slices.DeleteFunc(all, func(b int) bool {
+		return counts[b] < few || until != (QueueCursor{}) && ends[b].compare(until) >= 0
 	})
-	slices.SortFunc(found, func(a, b QueueCursor) int {
-		return cmp.Or(bytes.Compare(a.Instance[:], b.Instance[:]), cmp.Compare(a.ID, b.ID))
-	})
-	found = slices.Compact(found)
+	err = read(more, until, limit)
 	return found[:min(limit, len(found))], err
 }

@@ -54,6 +54,10 @@ func TestListsWithinReach(t *testing.T) {
 		"a user":           {store.Reach{User: "ann"}, "2.1 4.1 8.1 10.1", "", ""},
 		"a user of nobody": {store.Reach{User: "bob"}, "", "", ""},
 		"a group":          {store.Reach{Groups: []string{"g1"}}, "2.1 5.1 8.1 11.1", "", ""},
+		"an instance":      {store.Reach{Instances: []store.ID{{4}}}, "4.1 4.2", "4", "4"},
+		"some and a process": {store.Reach{Instances: []store.ID{{1}, {9}, {9}, {77}}, Processes: []string{"p1"}},
+			"1.1 1.2 2.1 2.2 4.1 4.2 8.1 8.2 9.1 9.2 10.1 10.2", "10 9 8 4 2 1", "1 2 4 8 9 10"},
+		"another company's": {store.Reach{Instances: []store.ID{{6}}}, "", "", ""},
 		"a group and more": {store.Reach{User: "ann", Groups: []string{"g1", "g2"}, Processes: []string{"p1"}, Where: where("p0", 0)},
 			"1.1 1.2 2.1 2.2 3.1 4.1 4.2 5.1 5.2 8.1 8.2 9.1 9.2 10.1 10.2 11.1", "10 9 8 5 4 2 1", "1 2 4 5 8 9 10"},
 	}

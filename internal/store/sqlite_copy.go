@@ -88,6 +88,28 @@ func CopiedLogs(ctx context.Context, path string, keys bool) (logs []CopiedLog, 
 	return logs, nil
 }
 
+// unprovenSteps counts the steps of signers that no published head covers. Those of a log
+// that is closed are left out: either nothing covers them any more, or it will after a
+// restore too.
+const unprovenSteps = `
+	SELECT count(*) FROM heads h JOIN leaves l ON l.tenant = h.tenant AND l.object = h.object
+	WHERE h.kind = 'signer' AND NOT EXISTS (
+		SELECT 1 FROM log_entries e JOIN log_shards s ON s.tenant = e.tenant AND s.number = e.shard
+		WHERE e.tenant = l.tenant AND e.object = l.object AND e.seq = l.seq AND (s.open = (1 = 0) OR EXISTS (
+			SELECT 1 FROM log_checkpoints c WHERE c.tenant = e.tenant AND c.shard = e.shard AND c.size > e.idx)))`
+
+// UnprovenSteps counts, in a file of the data, in use or copied, the steps of signers that
+// no published head of their log covers yet. Restored, such a step may never get a proof,
+// and with it nothing that its key signs.
+func UnprovenSteps(ctx context.Context, path string) (n int, err error) {
+	db := sql.OpenDB(sqliteFile{path: path, readOnly: true})
+	defer db.Close()
+	if err := db.QueryRowContext(ctx, unprovenSteps).Scan(&n); err != nil {
+		return 0, fault.New(fault.Integrity, "read the steps of signers in %s: %w", path, err)
+	}
+	return n, nil
+}
+
 // CopiedDeployment returns whose data or keys a copied file holds.
 func CopiedDeployment(ctx context.Context, path string) (deployment string, err error) {
 	db := sql.OpenDB(sqliteFile{path: path, readOnly: true})

@@ -55,7 +55,7 @@ func (f TaskFilter) narrow(q *query) {
 
 // reachedTasks finds the tasks in reach, part by part, and then reads them.
 func (db *DB) reachedTasks(ctx context.Context, s Scope, f TaskFilter) ([]ListedTask, error) {
-	places, err := db.firstPlaces(ctx, s, f.branches(s), f.Limit)
+	places, err := db.firstPlaces(ctx, s, f.branches(s), f.After, f.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -66,18 +66,22 @@ func (db *DB) reachedTasks(ctx context.Context, s Scope, f TaskFilter) ([]Listed
 	return db.tasks(ctx, s, `SELECT t.* FROM tasks t WHERE t.tenant = $1 AND t.instance = $2 AND t.id = $3`, args)
 }
 
-func (f TaskFilter) branches(s Scope) []*query {
-	var queries []*query
+func (f TaskFilter) branches(s Scope) []branch {
+	var branches []branch
 	add := func(narrow func(q *query)) {
-		q := newQuery(`SELECT t.instance, t.id FROM tasks t WHERE t.tenant = $1`, s.tenant)
-		q.where("(t.instance, t.id) > ($, $)", f.After.Instance, f.After.ID)
-		narrow(q)
-		f.narrow(q)
-		q.end("ORDER BY t.instance, t.id LIMIT $", f.Limit)
-		queries = append(queries, q)
+		branches = append(branches, func(t stretch) *query {
+			q := newQuery(`SELECT t.instance, t.id FROM tasks t WHERE t.tenant = $1`, s.tenant)
+			narrow(q)
+			f.narrow(q)
+			t.within(q, "t.instance", "t.id")
+			return q
+		})
 	}
 	for _, process := range f.Reach.Processes {
 		add(func(q *query) { q.where("t.process = $", process) })
+	}
+	for _, id := range f.Reach.Instances {
+		add(func(q *query) { q.where("t.instance = $", id) })
 	}
 	for _, of := range f.Reach.Tasks {
 		add(func(q *query) { q.where("t.process = $ AND t.element = $", of.Process, of.Element) })
@@ -89,25 +93,26 @@ func (f TaskFilter) branches(s Scope) []*query {
 		})
 	}
 	for _, group := range f.Reach.Groups {
-		queries = append(queries, f.candidates(s, "group", group))
+		branches = append(branches, f.candidates(s, "group", group))
 	}
 	if f.Reach.User != "" {
 		add(func(q *query) { q.where("t.assignee = $", f.Reach.User) })
-		queries = append(queries, f.candidates(s, "user", f.Reach.User))
+		branches = append(branches, f.candidates(s, "user", f.Reach.User))
 	}
-	return queries
+	return branches
 }
 
 // candidates goes along the names of candidates, in the order of their tasks.
-func (f TaskFilter) candidates(s Scope, kind, name string) *query {
-	q := newQuery(`
-		SELECT c.instance, c.task FROM task_candidates c CROSS JOIN tasks t
-		WHERE c.tenant = $1 AND t.tenant = $1 AND t.instance = c.instance AND t.id = c.task`, s.tenant)
-	q.where("c.kind = $ AND c.name = $", kind, name)
-	q.where("(c.instance, c.task) > ($, $)", f.After.Instance, f.After.ID)
-	f.narrow(q)
-	q.end("ORDER BY c.instance, c.task LIMIT $", f.Limit)
-	return q
+func (f TaskFilter) candidates(s Scope, kind, name string) branch {
+	return func(t stretch) *query {
+		q := newQuery(`
+			SELECT c.instance, c.task FROM task_candidates c CROSS JOIN tasks t
+			WHERE c.tenant = $1 AND t.tenant = $1 AND t.instance = c.instance AND t.id = c.task`, s.tenant)
+		q.where("c.kind = $ AND c.name = $", kind, name)
+		f.narrow(q)
+		t.within(q, "c.instance", "c.task")
+		return q
+	}
 }
 
 func candidate(q *query, kind, name string) {

@@ -41,12 +41,13 @@ func (db *DB) StoredTenants(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(found)), nil
 }
 
-// tablesOf is the query for the tables whose rows are of tenants.
+// tablesOf is the query for the tables whose rows are of tenants, quoted: somebody may have
+// added one of any name.
 func (db *DB) tablesOf(schema string) string {
 	return db.dialect(`
-		SELECT m.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'tenant'`, `
-		SELECT c.relname::text FROM pg_class c
-		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped
+		SELECT '"' || replace(m.name, '"', '""') || '"' FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'tenant'`, `
+		SELECT quote_ident(c.relname) FROM pg_class c
+		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant' AND a.atttypid = 'text'::regtype AND NOT a.attisdropped
 		WHERE c.relnamespace = '`+schema+`'::regnamespace AND c.relkind IN ('r', 'p')`)
 }
 
@@ -60,13 +61,15 @@ func (ask asker) tenants(tables string, found map[string]bool) error {
 	err := ask(tables, nil, func(r row) error {
 		var table string
 		err := r.scan(&table)
-		each = append(each, `SELECT min(tenant) AS tenant FROM `+table+` WHERE tenant > $1`)
+		each = append(each, `SELECT min(tenant) AS tenant FROM `+table+` WHERE tenant >= $1`)
 		return err
 	})
 	text := `SELECT min(tenant) FROM (` + strings.Join(each, ` UNION ALL `) + `) t HAVING min(tenant) IS NOT NULL`
-	for last, more := "", err == nil; more; {
+	last, first := "", text // a name that no tenant can have is one too
+	text = strings.ReplaceAll(text, `>=`, `>`)
+	for more := err == nil; more; first = text {
 		more = false
-		err = ask(text, []any{last}, func(r row) error {
+		err = ask(first, []any{last}, func(r row) error {
 			more = true
 			return r.scan(&last)
 		})

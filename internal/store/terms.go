@@ -22,6 +22,9 @@ type LogTerm struct {
 	Bits  uint64
 }
 
+// At returns the block.
+func (t LogTerm) At() LogBlock { return LogBlock{Shard: t.Shard, Block: t.Block} }
+
 // maxTermRows is how many terms one statement inserts.
 const maxTermRows = 32
 

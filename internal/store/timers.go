@@ -29,7 +29,7 @@ func (t *ScannedTimer) Cursor() TimerCursor { return TimerCursor{t.Due, t.Tenant
 func (db *DB) ScanTimers(ctx context.Context, dueBefore time.Time, after TimerCursor, limit int) ([]ScannedTimer, error) {
 	return collect(ctx, db.scans, "", `
 		SELECT tenant, instance, id, element, due FROM timers
-		WHERE due < $1 AND (due, tenant, instance, id) > ($2, $3, $4, $5)
+		WHERE due < $1 AND (due, tenant, instance, id) > ($2, $3, $4, $5)`+scannable+`
 		ORDER BY due, tenant, instance, id
 		LIMIT $6`,
 		[]any{dueBefore.UnixMicro(), after.due(), after.Tenant, after.Instance, after.ID, limit}, func(r row, t *ScannedTimer) error {

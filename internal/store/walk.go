@@ -141,11 +141,16 @@ func (db *DB) EntriesIn(ctx context.Context, s Scope, r Range) ([]LeafPlace, err
 		})
 }
 
-// Pending reports whether a leaf came after all that have a place in a log.
+// Pending reports whether a leaf came after all that have a place in a log. On Postgres
+// one of a transaction that has not begun did not: it would never get a place. Only where
+// the cursor is of such a one too are the rows of another Postgres, whose order the start
+// mends.
 func (db *DB) Pending(ctx context.Context, s Scope, object ID, seq uint64) (pending bool, err error) {
 	err = db.data.each(ctx, s.tenant, db.dialect(
 		`SELECT l.pos > `+cursorNow+` FROM leaves l WHERE l.tenant = $1 AND l.object = $2 AND l.seq = $3`,
-		`SELECT l.xid >= `+cursorNow+`::text::xid8 FROM leaves l WHERE l.tenant = $1 AND l.object = $2 AND l.seq = $3`),
+		`SELECT l.xid >= c.at AND (l.xid < c.next OR c.at >= c.next)
+			FROM leaves l, (SELECT `+cursorNow+`::text::xid8 AS at, pg_snapshot_xmax(pg_current_snapshot()) AS next) c
+			WHERE l.tenant = $1 AND l.object = $2 AND l.seq = $3`),
 		[]any{s.tenant, object, seq}, func(r row) error { return r.scan(&pending) })
 	return pending, err
 }

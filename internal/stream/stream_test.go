@@ -270,23 +270,56 @@ func TestATenantHoldsUpNoOther(t *testing.T) {
 	})
 }
 
+// TestTheLogSaysWhoseAuditIsNotSent once for each tenant, however long that lasts, and when
+// that is over.
+func TestTheLogSaysWhoseAuditIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := several{"a": newRecord(t, 1), "b": newRecord(t, 1), "c": newRecord(t, 1)}
+		away := fault.New(fault.Unavailable, "no key service")
+		all["a"].failing, all["b"].failing = away, away
+		var log bytes.Buffer
+		s := stream.New(stream.Config{Source: all, Targets: []stream.Target{{Name: "s", Sink: &picky{}}}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s.Start()
+		time.Sleep(time.Hour)
+		all["a"].mu.Lock()
+		all["a"].failing = nil
+		all["a"].mu.Unlock()
+		time.Sleep(time.Hour)
+		s.Stop()
+		for line, want := range map[string]int{
+			"level=ERROR": 2, "level=WARN": 1, "tenant=a": 2, "tenant=b": 1, "tenant=c": 0,
+		} {
+			if got := strings.Count(log.String(), line); got != want {
+				t.Errorf("%q is %d times in the log, want %d:\n%s", line, got, want, &log)
+			}
+		}
+	})
+}
+
 // TestTheAuditOfAServerIsStreamed takes entries of a real server, after a restart too,
 // and one that was changed.
 func TestTheAuditOfAServerIsStreamed(t *testing.T) {
 	env := testenv.New(t, nil)
 	to := &collected{}
 	target := stream.Target{Name: "a", Format: export.JSONL, Sink: to}
+	sent := uint64(0)
 	sendAll := func() {
 		t.Helper()
-		if _, err := testenv.Proven(func() ([]byte, error) {
+		size, err := testenv.Proven(func() (uint64, error) {
 			shards, err := env.Engine.LogShards(t.Context(), env.Ann)
-			if err == nil && shards.Items[0].Size == 0 {
-				err = fault.New(fault.NotFound, "no head yet").WithCode("not_sequenced")
+			if err != nil {
+				return 0, err
 			}
-			return nil, err
-		}); err != nil {
+			size := shards.Items[0].Size
+			if size <= sent {
+				return 0, fault.New(fault.NotFound, "no head yet that covers more").WithCode("not_sequenced")
+			}
+			return size, nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
+		sent = size
 		drain(t, newStream(env.Engine, target))
 	}
 	if _, err := env.Engine.LogPolicy(t.Context(), env.Ann); err != nil { // which makes the platform's key

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/blob"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/passkey"
 )
 
 // Env is a running node with one administrator, Ann, who has every role but Auditor,
@@ -30,32 +32,61 @@ type Env struct {
 }
 
 // New starts a node on SQLite in a temporary directory. Edit, which may be nil,
-// changes its configuration first.
+// changes its configuration first. Nodes may have one past in common, and so their
+// deployment, keys and Ann; see NewDeployment.
 func New(t testing.TB, edit func(*node.Config)) *Env {
+	t.Helper()
+	e := configured(t, edit)
+	if !usual(e.Config) {
+		e.begin()
+		return e
+	}
+	e.annsKey = copyTemplate(t, e.Config)
+	e.open()
+	e.signIn()
+	return e
+}
+
+// NewDeployment is New, and the node has nothing in common with any other.
+func NewDeployment(t testing.TB, edit func(*node.Config)) *Env {
+	t.Helper()
+	e := configured(t, edit)
+	e.begin()
+	return e
+}
+
+// configured returns a node that is not open yet, and closes it with the test.
+func configured(t testing.TB, edit func(*node.Config)) *Env {
 	t.Helper()
 	dir := t.TempDir()
 	e := &Env{t: t, Blobs: &Blobs{}}
 	e.Config = node.Config{
 		OpenBlobs: func(string) (blob.Store, error) { return e.Blobs, nil },
 		Data:      filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "key"), Create: true,
+		Passkeys: passkey.RelyingParty{ID: PasskeyHost, Origins: []string{PasskeyOrigin}},
 	}
 	if testing.Verbose() {
 		e.Config.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
-	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Dir(e.Config.KeyFile), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if edit != nil {
 		edit(&e.Config)
 	}
-	e.open()
-	made, err := e.Engine.NewSetupLink(t.Context(), "main")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.setUp(made.Link)
 	t.Cleanup(e.close)
 	return e
+}
+
+// begin opens a new node and makes Ann.
+func (e *Env) begin() {
+	e.t.Helper()
+	e.open()
+	made, err := e.Engine.NewSetupLink(e.t.Context(), "main")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.setUp(made.Link)
 }
 
 func (e *Env) open() {
@@ -231,6 +262,19 @@ func Proven[T any](call func() (T, error)) (T, error) {
 	for {
 		if got, err := call(); fault.CodeOf(err) != "not_sequenced" {
 			return got, err
+		}
+	}
+}
+
+// patience is longer than anything takes that Until waits for, however busy the machine.
+const patience = 2 * time.Minute
+
+// Until waits until something holds that others bring about.
+func Until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %v still not: %s", patience, what)
 		}
 	}
 }

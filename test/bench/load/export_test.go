@@ -7,11 +7,11 @@ import (
 
 var FileSystem = fileSystem
 
-// CompileWithoutLog compiles the packages that the measurement without the log changes.
-func CompileWithoutLog(ctx context.Context, root, dir string) error {
+// CompileWithout compiles the packages that the measurement without a part changes.
+func CompileWithout(ctx context.Context, p Part, root, dir string) error {
 	var packages []string
-	for _, e := range edits {
+	for _, e := range p.edits {
 		packages = append(packages, "./"+filepath.Dir(e.file))
 	}
-	return goWithoutLog(ctx, root, dir, "build", packages...)
+	return p.run(ctx, root, dir, "build", packages...)
 }

@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.SetOutput(stderr)
 	f.StringVar(&o.binary, "binary", "bin/underseal", "the server's binary")
 	f.StringVar(&o.dir, "dir", "", "where the temporary data directory is made; must be a real disk")
-	f.StringVar(&o.only, "only", "", "parts, log, sqlite or postgres: just this part of the table")
+	f.StringVar(&o.only, "only", "", "parts, lists, log, sqlite or postgres: just this part of the table")
 	f.IntVar(&o.runs, "runs", 5, "runs of each benchmark of a package; the best counts")
 	f.DurationVar(&o.comparison.WarmUp, "warmup", o.comparison.WarmUp, "load before the first measurement")
 	f.DurationVar(&o.comparison.Measure, "measure", o.comparison.Measure, "time measured for each mode")
@@ -74,7 +74,7 @@ func (o options) measure(ctx context.Context, t *table.Table, progress io.Writer
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, *table.Table, io.Writer) error
-	}{{"parts", o.parts}, {"log", o.log}, {"sqlite", o.onSQLite}, {"postgres", o.onPostgres}} {
+	}{{"parts", o.parts}, {"lists", o.lists}, {"log", o.log}, {"sqlite", o.onSQLite}, {"postgres", o.onPostgres}} {
 		if o.only != "" && o.only != part.name {
 			continue
 		}
@@ -93,22 +93,36 @@ func (o options) onSQLite(ctx context.Context, t *table.Table, progress io.Write
 	if err := o.oneTask(ctx, t, progress, "SQLite", "", oneTaskFloors{rate: 1000, p99: 100}); err != nil {
 		return err
 	}
-	return o.logCost(ctx, t, progress, "SQLite", [2]string{}, 0.15)
+	return o.costs(ctx, t, progress, "SQLite", []string{"", "", ""},
+		part{load.TheLog, "trees, checkpoints, leaves of what is shown, checks", 0.15}, part{load.Access, "decisions and leaves of what is shown", 0.10})
 }
 
-// logCost measures what the log takes of one_task.
-func (o options) logCost(ctx context.Context, t *table.Table, progress io.Writer, name string, databases [2]string, most float64) error {
-	fmt.Fprintln(progress, "one_task with and without the log on", name)
-	half := o.comparison // of the time: what is asked for is one ratio, far from its floor
+// part is what one_task is measured without, and what it may take at most.
+type part struct {
+	load.Part
+	what string
+	most float64
+}
+
+// costs measures what parts take of one_task.
+func (o options) costs(ctx context.Context, t *table.Table, progress io.Writer, name string, databases []string, parts ...part) error {
+	fmt.Fprintln(progress, "one_task with and without parts on", name)
+	half := o.comparison // of the time: what is asked for are ratios, far from their floors
 	half.Measure /= 2
-	cost, err := half.MeasureLog(ctx, o.binary, o.dir, databases, progress)
+	var without []load.Part
+	for _, p := range parts {
+		without = append(without, p.Part)
+	}
+	cost, err := half.MeasureWithout(ctx, o.binary, o.dir, databases, progress, without...)
 	if err != nil {
 		return err
 	}
-	t.Section("one_task on " + name + " against a build without the log")
-	t.Show("completed instances with it", cost.With, "/s")
-	t.Show("without", cost.Without, "/s")
-	t.Below("the part of trees, checkpoints, leaves of what is shown, checks", cost.Part(), most, "")
+	t.Section("one_task on " + name + " against builds without a part")
+	t.Show("completed instances with everything", cost.With, "/s")
+	for i, p := range parts {
+		t.Show("without "+p.Name, cost.Without[i], "/s")
+		t.Below("the part of "+p.what, cost.Part(i), p.most, "")
+	}
 	return nil
 }
 
@@ -149,6 +163,19 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 	t.Below("decide whether a caller may, who has 1,000 grants", all.Micros("Decide"), 10, "us")
 	t.Show("a new data key, of those made ahead", all.Micros("NewKey"), "us")
 	t.Show("a data key from the cache", all.Micros("KeyFromTheCache"), "us")
+	return nil
+}
+
+// lists measures what somebody with many grants is shown of very many tasks.
+func (o options) lists(ctx context.Context, t *table.Table, progress io.Writer) error {
+	fmt.Fprintln(progress, "lists of a million tasks")
+	got, err := micro.Run(ctx, 1, time.Second, "./internal/engine", "TaskListSQLite", "TaskListPostgres")
+	if err != nil {
+		return err
+	}
+	t.Section("50 of 1,000,000 open tasks, for a user with 200 grants")
+	t.Below("listed on SQLite", got["TaskListSQLite"]["ms/list"], 20, "ms")
+	t.Below("on Postgres", got["TaskListPostgres"]["ms/list"], 20, "ms")
 	return nil
 }
 
@@ -197,7 +224,7 @@ func (o options) onPostgres(ctx context.Context, t *table.Table, progress io.Wri
 	if err := o.oneTask(ctx, t, progress, "Postgres", references[0], oneTaskFloors{rate: 700}); err != nil {
 		return err
 	}
-	return o.logCost(ctx, t, progress, "Postgres", [2]string(references[1:]), 0.25)
+	return o.costs(ctx, t, progress, "Postgres", references[1:], part{load.TheLog, "trees, checkpoints, leaves of what is shown, checks", 0.25})
 }
 
 // oneTaskFloors are what one database must reach.

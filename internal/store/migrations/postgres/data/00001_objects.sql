@@ -110,6 +110,7 @@ CREATE TABLE tasks (
 );
 CREATE INDEX tasks_by_assignee ON tasks (tenant, assignee, instance, id);
 CREATE INDEX tasks_by_process ON tasks (tenant, process, instance, id);
+CREATE INDEX tasks_by_element ON tasks (tenant, process, element, instance, id);
 
 -- Who may take a task: groups and users, the only copy of these names.
 CREATE TABLE task_candidates (

@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/store"
+)
+
+// departures are whom issuers have signed out lately: a session of theirs that is just
+// being begun must not stay.
+type departures struct {
+	mu     sync.Mutex // guards lately
+	lately []departure
+}
+
+type departure struct {
+	scope store.Scope
+	of    identity.Logout
+	at    time.Time
+}
+
+// departureAge is for how long an answer of an issuer may be on its way to becoming a
+// session.
+const departureAge = time.Minute
+
+func (d *departures) note(scope store.Scope, of identity.Logout, now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lately = slices.DeleteFunc(d.lately, func(old departure) bool { return now.Sub(old.at) > departureAge })
+	d.lately = append(d.lately, departure{scope, of, now})
+}
+
+// since reports whether somebody was signed out since a moment.
+func (d *departures) since(scope store.Scope, c identity.Claims, began time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.lately, func(known departure) bool {
+		out := known.of
+		return known.scope == scope && out.Issuer == c.Issuer && !known.at.Before(began) &&
+			(out.Subject == "" || out.Subject == c.Subject) && meant(out, c.Session)
+	})
+}
+
+// meant reports whether a logout is of a session at the issuer. One of which the issuer has
+// not said what it is there ends with all of its person.
+func meant(out identity.Logout, there string) bool {
+	return out.Session == "" || out.Session == there || there == "" && out.Subject != ""
+}
+
+// stayed ends a session that has just begun, if its person was signed out at the issuer
+// since the issuer was asked.
+func (e *Engine) stayed(ctx context.Context, scope store.Scope, c identity.Claims, begun api.NewSession, asked time.Time) error {
+	if !e.departures.since(scope, c, asked) {
+		return nil
+	}
+	id, err := store.ParseID(begun.ID)
+	if err != nil {
+		return err
+	}
+	row, err := e.store.SessionByID(ctx, scope, id)
+	if err != nil {
+		return err
+	}
+	s, err := e.identity.OpenSession(ctx, scope, row)
+	if err == nil {
+		err = e.endSession(ctx, scope, s, Caller{Principal: "engine"})
+	}
+	if err != nil {
+		return err
+	}
+	return nobody(fault.New(fault.Denied, "the issuer has signed them out meanwhile"))
+}
+
+// EndLogins ends the sessions of whom an issuer says that it has signed out, from the next
+// request on (OpenID Connect Back-Channel Logout 1.0). Invalid: the token is not to be
+// believed.
+func (e *Engine) EndLogins(ctx context.Context, at At, token, address string) error {
+	scope, i, err := e.loginAt(ctx, at)
+	if err != nil {
+		return err
+	}
+	out, err := e.issuers.Logout(ctx, i, token)
+	if fault.Is(err, fault.Denied) {
+		err = fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused").WithCause(err)
+	}
+	if err != nil {
+		return err
+	}
+	e.departures.note(scope, out, e.moment())
+	sessions, err := e.departing(ctx, scope, out)
+	all := []error{err} // what cannot be read keeps nobody else signed in
+	for _, s := range sessions {
+		all = append(all, e.endSession(ctx, scope, s, Caller{Principal: "issuer " + i.ID, Address: address}))
+	}
+	return errors.Join(all...)
+}
+
+// departing returns the sessions that a logout means.
+func (e *Engine) departing(ctx context.Context, scope store.Scope, out identity.Logout) (found []identity.Session, err error) {
+	if out.Subject == "" {
+		return e.departingAmongAll(ctx, scope, out)
+	}
+	token, err := e.identity.FederatedToken(ctx, scope, out.Issuer, out.Subject)
+	if err != nil {
+		return nil, err
+	}
+	who, err := e.store.Credential(ctx, scope, token)
+	if fault.Is(err, fault.NotFound) { // nobody here
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	rows, err := e.store.SessionsOf(ctx, scope, who.Object)
+	if err != nil {
+		return nil, err
+	}
+	return e.departingOf(ctx, scope, out, rows)
+}
+
+// departingAmongAll looks through all sessions of a tenant: an issuer that names nobody but
+// a session is rare.
+func (e *Engine) departingAmongAll(ctx context.Context, scope store.Scope, out identity.Logout) (found []identity.Session, err error) {
+	const page = 1000
+	var all []error
+	for after := ([32]byte{}); ; {
+		rows, err := e.store.Sessions(ctx, scope, after, page)
+		if err != nil {
+			return found, err
+		}
+		some, err := e.departingOf(ctx, scope, out, rows)
+		found, all = append(found, some...), append(all, err)
+		if len(rows) < page {
+			return found, errors.Join(all...)
+		}
+		after = rows[len(rows)-1].Token
+	}
+}
+
+// departingOf returns which of some sessions a logout means.
+func (e *Engine) departingOf(ctx context.Context, scope store.Scope, out identity.Logout, rows []store.SessionRow) (found []identity.Session, err error) {
+	var all []error
+	for _, row := range rows {
+		s, err := e.identity.OpenSession(ctx, scope, row)
+		if err != nil {
+			all = append(all, err)
+			continue
+		}
+		if s.Link == "" || !meant(out, s.There) {
+			continue
+		}
+		known, err := e.knownPrincipal(ctx, scope, s.Principal)
+		switch {
+		case err != nil:
+			all = append(all, err)
+		case known.Linked(s.Link) == out.Issuer:
+			found = append(found, s)
+		}
+	}
+	return found, errors.Join(all...)
+}

@@ -1,0 +1,395 @@
+package engine_test
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/passkey"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// registerPasskey gives whoever is signed in a passkey.
+func registerPasskey(t *testing.T, env *testenv.Env, c engine.Caller, a *testenv.Authenticator) api.Passkey {
+	t.Helper()
+	q, err := env.Engine.BeginPasskey(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := env.Engine.RegisterPasskey(t.Context(), c, a.Create("laptop", q))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// personWithPasskey is a person with a password who is signed in and has a passkey.
+func personWithPasskey(t *testing.T, env *testenv.Env, name string, a *testenv.Authenticator, roles ...string) (engine.Caller, api.Passkey) {
+	t.Helper()
+	personWithPassword(t, env, name, roles...)
+	s, err := attempt(t, env, env.Ann.Scope.Tenant(), name, zoesPassword, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := by(t, env, s)
+	return c, registerPasskey(t, env, c, a)
+}
+
+func askToSignIn(t *testing.T, env *testenv.Env) api.PasskeyQuestion {
+	t.Helper()
+	q, err := env.Engine.BeginPasskeySignIn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func TestSigningInByPasskey(t *testing.T) {
+	env := testenv.New(t, nil)
+	for name, ed := range map[string]bool{"ed25519": true, "p256": false} {
+		t.Run(name, func(t *testing.T) {
+			a := testenv.NewAuthenticator(t, ed)
+			_, k := personWithPasskey(t, env, name, a, "Viewer")
+			s, err := env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), home)
+			if err != nil || s.User != name || s.How != "passkey" {
+				t.Fatalf("signed in: %+v, %v", s, err)
+			}
+			if c := by(t, env, s); c.Principal != name || c.Scope.Tenant() != "main" {
+				t.Errorf("the session is of %+v", c)
+			}
+			u, err := env.Engine.User(t.Context(), by(t, env, s), name)
+			if err != nil || len(u.Passkeys) != 1 || u.Passkeys[0] != k || k.Name != "laptop" || k.Synced {
+				t.Errorf("their passkeys are %+v, %v, want %+v", u.Passkeys, err, k)
+			}
+			signers, err := env.Engine.Signers(t.Context(), env.Ann)
+			i := slices.IndexFunc(signers.Items, func(s api.Signer) bool { return s.Name == k.Signer })
+			if err != nil || i < 0 || signers.Items[i].Kind != "person" || signers.Items[i].Principal != name || signers.Items[i].Key != k.Key {
+				t.Errorf("the signers are %+v, %v, want one of %+v", signers.Items, err, k)
+			}
+		})
+	}
+}
+
+// Whatever is wrong with a passkey, nobody is signed in, the answer is the same, and the
+// log is told. What is asked for twice, or for something else, has a word of its own.
+func TestWrongPasskeysSignNobodyIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		acme := env.Tenant("acme")
+		zoe, bob, eve := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true), testenv.NewAuthenticator(t, false)
+		zoes, _ := personWithPasskey(t, env, "zoe", zoe)
+		personWithPasskey(t, env, "bob", bob)
+		eves := testenv.NewAuthenticator(t, false)
+		personWithPasskey(t, acme, "zoe", eves)
+		eve.Handle, eve.ID = zoe.Handle, zoe.ID
+		handle := func(a *testenv.Authenticator, text string) *testenv.Authenticator {
+			a = a.Copy()
+			a.Handle = base64.RawURLEncoding.EncodeToString([]byte(text))
+			return a
+		}
+		raw, err := base64.RawURLEncoding.DecodeString(zoe.Handle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := string(raw[len("main/"):])
+		with := func(edit func(*testenv.Authenticator)) *testenv.Authenticator {
+			a := zoe.Copy()
+			edit(a)
+			return a
+		}
+		verify, err := env.Engine.BeginVerify(t.Context(), zoes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := ""
+		for _, c := range []struct {
+			name, code string
+			a          *testenv.Authenticator
+		}{
+			{"another origin", "unauthenticated", with(func(a *testenv.Authenticator) { a.Origin = "https://evil.example.org" })},
+			{"a relying party that is another", "unauthenticated", with(func(a *testenv.Authenticator) { a.RP = "example.org" })},
+			{"a person who was not verified", "unauthenticated", with(func(a *testenv.Authenticator) { a.Flags = 0x01 })},
+			{"nobody there", "unauthenticated", with(func(a *testenv.Authenticator) { a.Flags = 0x04 })},
+			{"a registration", "unauthenticated", with(func(a *testenv.Authenticator) { a.Type = "webauthn.create" })},
+			{"somebody else's key", "unauthenticated", eve},
+			{"somebody else's passkey", "unauthenticated", with(func(a *testenv.Authenticator) { a.Handle = bob.Handle })},
+			{"the other company's passkey", "unauthenticated", handle(eves, "main/"+object)},
+			{"one's own passkey at the other company", "unauthenticated", handle(zoe, "acme/"+object)},
+			{"no company", "unauthenticated", handle(zoe, "none/"+object)},
+			{"nobody's handle", "unauthenticated", handle(zoe, "main/"+strings.Repeat("x", 16))},
+			{"a handle that is none", "unauthenticated", handle(zoe, "zoe")},
+			{"another challenge", "challenge_unknown", with(func(a *testenv.Authenticator) { a.Challenge = base64.RawURLEncoding.EncodeToString(make([]byte, 32)) })},
+			{"a challenge that is none", "challenge_unknown", with(func(a *testenv.Authenticator) { a.Challenge = "AAAA" })},
+			{"a challenge for something else", "challenge_unknown", with(func(a *testenv.Authenticator) { a.Challenge = verify.PublicKey.Challenge })},
+		} {
+			s, err := env.Engine.SignInByPasskey(t.Context(), c.a.SignIn(askToSignIn(t, env)), home)
+			if fault.CodeOf(err) != c.code || !fault.Is(err, fault.Denied) || s != (api.NewSession{}) {
+				t.Errorf("%s: %+v, %v, want %s", c.name, s, err, c.code)
+				continue
+			}
+			if c.code == "unauthenticated" && said == "" {
+				said = err.Error()
+			}
+			if c.code == "unauthenticated" && err.Error() != said {
+				t.Errorf("%s: %v, want the same for everything: %s", c.name, err, said)
+			}
+		}
+		if _, err := env.Engine.DisableUser(t.Context(), env.Ann, "zoe", api.ReasonRequest{}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Engine.SignInByPasskey(t.Context(), zoe.SignIn(askToSignIn(t, env)), home); !unauthenticated(err) {
+			t.Errorf("somebody disabled: %v", err)
+		}
+		time.Sleep(2 * time.Second) // until it is in the log
+		found, err := env.Engine.Audit(t.Context(), env.Ann, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: "sign_in.failed", Principal: "zoe"}})
+		if err != nil || len(found.Items) == 0 {
+			t.Errorf("the log has %+v, %v, want that somebody tried", found.Items, err)
+		}
+	})
+}
+
+// What is wrong with a registration gives nobody a passkey.
+func TestWrongRegistrationsAreRefused(t *testing.T) {
+	env := testenv.New(t, nil)
+	personWithPassword(t, env, "zoe")
+	s, other := session(t, env, "zoe", home), session(t, env, "zoe", home)
+	c := by(t, env, s)
+	for _, test := range []struct {
+		name, code string
+		edit       func(*testenv.Authenticator)
+	}{
+		{"another origin", "webauthn_origin", func(a *testenv.Authenticator) { a.Origin = "https://seal.example.org.evil.example" }},
+		{"another relying party", "webauthn_rp", func(a *testenv.Authenticator) { a.RP = "evil.example" }},
+		{"a person who was not verified", "webauthn_verification", func(a *testenv.Authenticator) { a.Flags = 0x01 }},
+		{"nobody there", "webauthn_presence", func(a *testenv.Authenticator) { a.Flags = 0x04 }},
+		{"an answer", "webauthn_type", func(a *testenv.Authenticator) { a.Type = "webauthn.get" }},
+		{"another challenge", "challenge_unknown", func(a *testenv.Authenticator) { a.Challenge = base64.RawURLEncoding.EncodeToString(make([]byte, 32)) }},
+		{"a challenge to sign in", "challenge_unknown", func(a *testenv.Authenticator) { a.Challenge = askToSignIn(t, env).PublicKey.Challenge }},
+		{"a challenge of another session", "challenge_unknown", func(a *testenv.Authenticator) {
+			q, err := env.Engine.BeginPasskey(t.Context(), by(t, env, other))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Challenge = q.PublicKey.Challenge
+		}},
+	} {
+		a := testenv.NewAuthenticator(t, false)
+		test.edit(a)
+		q, err := env.Engine.BeginPasskey(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Engine.RegisterPasskey(t.Context(), c, a.Create("x", q)); fault.CodeOf(err) != test.code || !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v, want %s", test.name, err, test.code)
+		}
+	}
+	a := testenv.NewAuthenticator(t, false)
+	q, err := env.Engine.BeginPasskey(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := a.Create("laptop", q)
+	if _, err := env.Engine.RegisterPasskey(t.Context(), c, in); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RegisterPasskey(t.Context(), c, in); fault.CodeOf(err) != "unchanged" && fault.CodeOf(err) != "challenge_unknown" {
+		t.Errorf("the same registration again: %v", err)
+	}
+	personWithPassword(t, env, "eve")
+	eve := by(t, env, session(t, env, "eve", home))
+	if q, err = env.Engine.BeginPasskey(t.Context(), eve); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RegisterPasskey(t.Context(), eve, a.Create("stolen", q)); fault.CodeOf(err) != "signer_key_used" {
+		t.Errorf("somebody else's passkey registered: %v", err)
+	}
+	if _, err := env.Engine.BeginPasskey(t.Context(), env.Ann); fault.CodeOf(err) != "no_session" {
+		t.Errorf("by an API key: %v", err)
+	}
+	if u, err := env.Engine.User(t.Context(), env.Ann, "zoe"); err != nil || len(u.Passkeys) != 1 {
+		t.Errorf("they have %+v, %v, want one", u.Passkeys, err)
+	}
+}
+
+// A challenge counts once, for five minutes, and not after a restart.
+func TestAChallengeCountsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		a := testenv.NewAuthenticator(t, false)
+		personWithPasskey(t, env, "zoe", a)
+		in := a.SignIn(askToSignIn(t, env))
+		if _, err := env.Engine.SignInByPasskey(t.Context(), in, home); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Engine.SignInByPasskey(t.Context(), in, home); fault.CodeOf(err) != "challenge_unknown" {
+			t.Errorf("the same answer again: %v", err)
+		}
+		late, early, restarted := a.SignIn(askToSignIn(t, env)), a.SignIn(askToSignIn(t, env)), a.SignIn(askToSignIn(t, env))
+		time.Sleep(passkey.Age - time.Second)
+		if _, err := env.Engine.SignInByPasskey(t.Context(), early, home); err != nil {
+			t.Errorf("within five minutes: %v", err)
+		}
+		time.Sleep(time.Second)
+		if _, err := env.Engine.SignInByPasskey(t.Context(), late, home); fault.CodeOf(err) != "challenge_unknown" {
+			t.Errorf("after five minutes: %v", err)
+		}
+		env.Restart(nil)
+		if _, err := env.Engine.SignInByPasskey(t.Context(), restarted, home); fault.CodeOf(err) != "challenge_unknown" {
+			t.Errorf("after a restart: %v", err)
+		}
+	})
+}
+
+// A passkey that counts its signatures signs in while the count grows; one whose count
+// does not grow may be a copy: it signs nobody in, and the log has it.
+func TestACopiedPasskeyRaisesTheAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		a := testenv.NewAuthenticator(t, false)
+		a.Counter = 7
+		personWithPasskey(t, env, "zoe", a)
+		copied := a.Copy()
+		for range 2 {
+			if _, err := env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), home); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env.Restart(nil)
+		still := a.Copy()
+		still.Counter-- // it answers with the same count as the last time
+		none := a.Copy()
+		none.Counter = 0
+		for name, b := range map[string]*testenv.Authenticator{"a count that went back": copied, "a count that stands still": still, "no count any more": none} {
+			if _, err := env.Engine.SignInByPasskey(t.Context(), b.SignIn(askToSignIn(t, env)), home); !unauthenticated(err) {
+				t.Errorf("%s: %v, want nobody signed in", name, err)
+			}
+		}
+		time.Sleep(2 * time.Second) // until it is in the log
+		found, err := env.Engine.Audit(t.Context(), env.Ann, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: "passkey.copied", Principal: "zoe"}})
+		if err != nil || len(found.Items) != 3 {
+			t.Errorf("the log has %+v, %v, want three alarms", found.Items, err)
+		}
+		if _, err := env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), home); err != nil {
+			t.Errorf("the passkey whose count grows: %v", err)
+		}
+	})
+}
+
+// What weighs more asks for a proof that is no older than five minutes, by password or
+// passkey.
+func TestStepUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true)
+		c, k := personWithPasskey(t, env, "zoe", a)
+		time.Sleep(5*time.Minute + time.Second)
+		_, begin := env.Engine.BeginPasskey(t.Context(), c)
+		_, register := env.Engine.RegisterPasskey(t.Context(), c, api.PasskeyRequest{})
+		_, remove := env.Engine.RemovePasskey(t.Context(), c, k.ID, api.ReasonRequest{}, "")
+		for name, err := range map[string]error{"begin": begin, "register": register, "remove": remove} {
+			if fault.CodeOf(err) != api.CodeStepUp || !fault.Is(err, fault.Denied) {
+				t.Errorf("%s: %v, want %s", name, err, api.CodeStepUp)
+			}
+		}
+		q, err := env.Engine.BeginVerify(t.Context(), c)
+		if err != nil || len(q.PublicKey.Allow) != 1 {
+			t.Fatalf("asked are %+v, %v, want the one passkey", q.PublicKey.Allow, err)
+		}
+		wrong := b.Get(q.PublicKey)
+		if _, err := env.Engine.Verify(t.Context(), c, api.VerifyRequest{Passkey: &wrong}, home); fault.CodeOf(err) != "wrong_passkey" {
+			t.Errorf("by another passkey: %v", err)
+		}
+		answer := a.Get(q.PublicKey)
+		for name, in := range map[string]api.VerifyRequest{"by nothing": {}, "by both": {Password: zoesPassword, Passkey: &answer}} {
+			if _, err := env.Engine.Verify(t.Context(), c, in, home); fault.CodeOf(err) != "no_proof" {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		s, err := env.Engine.Verify(t.Context(), c, api.VerifyRequest{Passkey: &answer}, home)
+		if err != nil || s.How != "passkey" || s.Verified.Before(c.Session.Verified.Add(5*time.Minute)) {
+			t.Fatalf("proved by the passkey: %+v, %v", s, err)
+		}
+		registerPasskey(t, env, by(t, env, s), b)
+		if _, err := env.Engine.Verify(t.Context(), by(t, env, s), api.VerifyRequest{Passkey: &answer}, home); fault.CodeOf(err) != "challenge_unknown" {
+			t.Errorf("the same answer for the next session: %v", err)
+		}
+	})
+}
+
+// A passkey that is taken away signs nobody in.
+func TestRemovingPasskeys(t *testing.T) {
+	env := testenv.New(t, nil)
+	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true)
+	c, k := personWithPasskey(t, env, "zoe", a)
+	last := registerPasskey(t, env, c, b)
+	bob, _ := personWithPasskey(t, env, "bob", testenv.NewAuthenticator(t, false))
+	if _, err := env.Engine.RemovePasskey(t.Context(), bob, k.ID, api.ReasonRequest{}, ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("by somebody else: %v", err)
+	}
+	if _, err := env.Engine.RevokeSigner(t.Context(), env.Ann, k.Signer, api.RevokeSignerRequest{}, ""); fault.CodeOf(err) != "is_passkey" {
+		t.Errorf("as a signer: %v", err)
+	}
+	if gone, err := env.Engine.RemovePasskey(t.Context(), c, k.ID, api.ReasonRequest{}, ""); err != nil || gone != k {
+		t.Fatalf("removed: %+v, %v, want %+v", gone, err, k)
+	}
+	if _, err := env.Engine.RemovePasskey(t.Context(), c, k.ID, api.ReasonRequest{}, ""); !fault.Is(err, fault.NotFound) {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), home); !unauthenticated(err) {
+		t.Errorf("signed in by the one that was removed: %v", err)
+	}
+	if _, err := env.Engine.SignInByPasskey(t.Context(), b.SignIn(askToSignIn(t, env)), home); err != nil {
+		t.Errorf("signed in by the other one: %v", err)
+	}
+	if u, err := env.Engine.RevokeUser(t.Context(), env.Ann, "zoe", api.ReasonRequest{}, ""); err != nil || len(u.Passkeys) != 0 {
+		t.Errorf("after revoking everything: %+v, %v", u.Passkeys, err)
+	}
+	signers, err := env.Engine.Signers(t.Context(), env.Ann)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range signers.Items {
+		if s.Principal == "zoe" && s.State != "revoked" {
+			t.Errorf("signer %s is %s", s.Name, s.State)
+		}
+	}
+	if _, err := env.Engine.RemovePasskey(t.Context(), env.Ann, last.ID, api.ReasonRequest{}, ""); !fault.Is(err, fault.NotFound) {
+		t.Errorf("what is revoked already: %v", err)
+	}
+}
+
+// A server that does not know its address has no passkeys.
+func TestWithoutAnAddressThereAreNoPasskeys(t *testing.T) {
+	env := testenv.New(t, func(c *node.Config) { c.Passkeys = passkey.RelyingParty{} })
+	personWithPassword(t, env, "zoe")
+	c := by(t, env, session(t, env, "zoe", home))
+	_, begin := env.Engine.BeginPasskey(t.Context(), c)
+	_, register := env.Engine.RegisterPasskey(t.Context(), c, api.PasskeyRequest{})
+	_, ask := env.Engine.BeginPasskeySignIn(t.Context())
+	_, signIn := env.Engine.SignInByPasskey(t.Context(), api.PasskeySignInRequest{}, home)
+	_, verify := env.Engine.BeginVerify(t.Context(), c)
+	for name, err := range map[string]error{"begin": begin, "register": register, "ask": ask, "sign in": signIn, "verify": verify} {
+		if fault.CodeOf(err) != "no_passkeys" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Passkeys are for the address at which they were made.
+func TestPasskeysAreForOneAddress(t *testing.T) {
+	env := testenv.New(t, nil)
+	a := testenv.NewAuthenticator(t, false)
+	personWithPasskey(t, env, "zoe", a)
+	env.Config.Passkeys = passkey.RelyingParty{ID: testenv.PasskeyHost, Origins: []string{testenv.PasskeyOrigin + ":8443"}}
+	env.Restart(nil)
+	if _, err := env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), home); !unauthenticated(err) {
+		t.Errorf("by a passkey of another address: %v", err)
+	}
+}

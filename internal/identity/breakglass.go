@@ -1,0 +1,90 @@
+package identity
+
+import (
+	"time"
+
+	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
+)
+
+// BreakGlass is access to one process or one instance in an emergency, which somebody
+// asks for and somebody else approves. It is kept for a day after it ended.
+type BreakGlass struct {
+	ID       string
+	By       string // who asked, and who it is for
+	Key      string // id of the API key that they asked with; empty: they were signed in
+	Reason   string // one line; counts as the purpose of what is shown by it
+	Process  string // its id; of one for an instance, once it is approved, that instance's
+	Instance string // empty: all of the process
+	Lasts    time.Duration
+	Made     time.Time
+	Expires  time.Time // while it waits: until when it can be approved; then: until when it counts
+	State    BreakGlassState
+	Approver string      // empty: nobody yet
+	Ender    string      // who ended it before its time; empty: nobody
+	Of       Generations // of sessions of By, when it was approved
+}
+
+// BreakGlassState is what became of a break-glass.
+type BreakGlassState string
+
+// The states of a break-glass. What ends by time alone stays what it was.
+const (
+	Asked       BreakGlassState = "pending"
+	InForce     BreakGlassState = "approved"
+	EndedByHand BreakGlassState = "ended"
+	keepsOver                   = 24 * time.Hour
+)
+
+// Over reports whether a break-glass ended, or was not approved in time.
+func (b *BreakGlass) Over(at time.Time) bool { return b.State == EndedByHand || !at.Before(b.Expires) }
+
+// Forgotten reports whether a break-glass has been over for so long that it is left out.
+func (b *BreakGlass) Forgotten(at time.Time) bool { return !at.Before(b.Expires.Add(keepsOver)) }
+
+// grant is what an approved break-glass gives to whom it is for.
+func (b *BreakGlass) grant() access.Grant {
+	return access.Grant{ID: b.ID, Right: access.ByBreakGlass, Process: b.Process, Instance: b.Instance, Purpose: b.Reason, Expires: b.Expires}
+}
+
+// brokenFor returns what a principal has by break-glass. It does not count any more once
+// all of their sessions, or of the tenant's, were ended: what admitted them may be in
+// other hands.
+func (t *Tenant) brokenFor(p *Principal) []access.Grant {
+	var grants []access.Grant
+	for i := range t.BreakGlass {
+		b := &t.BreakGlass[i]
+		if b.By == p.Name && b.State == InForce && b.Of == (Generations{p.Ended, t.Ended}) {
+			grants = append(grants, b.grant())
+		}
+	}
+	return grants
+}
+
+func (b *BreakGlass) value() canon.Value {
+	return contextOf(
+		text("id", b.ID), text("by", b.By), text("key", b.Key), text("reason", b.Reason), text("process", b.Process), text("instance", b.Instance),
+		canon.Entry{Name: "lasts", Value: count(int64(b.Lasts))},
+		canon.Entry{Name: "made", Value: timeItem(b.Made)}, canon.Entry{Name: "expires", Value: timeItem(b.Expires)},
+		text("state", string(b.State)), text("approver", b.Approver), text("ender", b.Ender),
+		canon.Entry{Name: "of_principal", Value: count(b.Of.Principal)}, canon.Entry{Name: "of_tenant", Value: count(b.Of.Tenant)},
+	)
+}
+
+func breakGlassOf(v canon.Value) BreakGlass {
+	return BreakGlass{
+		ID: textOf(entryOf(v, "id")), By: textOf(entryOf(v, "by")), Key: textOf(entryOf(v, "key")), Reason: textOf(entryOf(v, "reason")),
+		Process: textOf(entryOf(v, "process")), Instance: textOf(entryOf(v, "instance")), Lasts: time.Duration(countOf(entryOf(v, "lasts"))),
+		Made: timeOf(entryOf(v, "made")), Expires: timeOf(entryOf(v, "expires")),
+		State: BreakGlassState(textOf(entryOf(v, "state"))), Approver: textOf(entryOf(v, "approver")), Ender: textOf(entryOf(v, "ender")),
+		Of: Generations{countOf(entryOf(v, "of_principal")), countOf(entryOf(v, "of_tenant"))},
+	}
+}
+
+func broken(list []BreakGlass) canon.List {
+	out := make(canon.List, len(list))
+	for i := range list {
+		out[i] = list[i].value()
+	}
+	return out
+}

@@ -1,0 +1,182 @@
+package server_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/limit"
+	"github.com/underseal/underseal/internal/server"
+)
+
+const attemptName = "__Host-underseal-login"
+
+// cookies are those that an answer sets, by name.
+func cookies(w *httptest.ResponseRecorder) map[string]*http.Cookie {
+	set := map[string]*http.Cookie{}
+	for _, c := range w.Result().Cookies() {
+		set[c.Name] = c
+	}
+	return set
+}
+
+// visit is what a browser sends that another site has sent here.
+func visit(path, attempt string) *http.Request {
+	r := browse("GET", path, "", "seal.example.org:8700", "", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
+	if attempt != "" {
+		r.Header.Add("Cookie", attemptName+"="+attempt)
+	}
+	return r
+}
+
+func TestABrowserIsSentToTheProvider(t *testing.T) {
+	e := &fakeEngine{}
+	w := serve(newServer(t, e), visit("/v1/login/acme/corp?to=/tasks", ""))
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "https://login.example.org/auth?state=s" || w.Body.Len() != 0 {
+		t.Fatalf("%d to %q: %s", w.Code, w.Header().Get("Location"), w.Body)
+	}
+	c := cookies(w)[attemptName]
+	if c == nil || c.Value != goodAttempt || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode || c.MaxAge != 600 {
+		t.Errorf("the cookie is %+v", c)
+	}
+	got := e.last(t)
+	in, _ := got.in.(engine.Login)
+	if got.id != "acme corp" || got.idem != "https://seal.example.org:8700/v1/login/acme/corp/done" || in.To != "/tasks" || in.From.Host != "seal.example.org" {
+		t.Errorf("the engine is asked %+v", got)
+	}
+}
+
+// The provider sends the browser back to where it began.
+func TestWhereABrowserComesBack(t *testing.T) {
+	for _, c := range []struct {
+		host   string
+		strict bool
+		want   string
+	}{
+		{"seal.example.org", false, "https://seal.example.org"},
+		{"127.0.0.1:8700", false, "http://127.0.0.1:8700"},
+		{"[::1]:8700", false, "http://[::1]:8700"},
+		{"localhost:8700", false, "http://localhost:8700"},
+		{"localhost:8700", true, "https://localhost:8700"},
+		{"192.0.2.1", false, "https://192.0.2.1"},
+	} {
+		e := &fakeEngine{}
+		r := visit("/v1/login/acme/corp", "")
+		r.Host = c.host
+		w := serve(newServer(t, e, func(s *server.Config) { s.StrictTransport = c.strict }), r)
+		if got := e.last(t).idem; w.Code != http.StatusSeeOther || got != c.want+"/v1/login/acme/corp/done" {
+			t.Errorf("%s: %d, back to %q", c.host, w.Code, got)
+		}
+	}
+	for _, host := range []string{"", "a b", "a@b", "a/b", "a?b"} {
+		r := visit("/v1/login/acme/corp", "")
+		r.Host = host
+		if w := serve(newServer(t, &fakeEngine{}), r); w.Code != http.StatusMisdirectedRequest {
+			t.Errorf("host %q: %d", host, w.Code)
+		}
+	}
+}
+
+func TestABrowserBringsTheAnswer(t *testing.T) {
+	for _, c := range []struct {
+		name, query, attempt, to string
+	}{
+		{"to a page", "?code=c&state=s&iss=https://login.example.org&session_state=x&to=/tasks", goodAttempt, "0;url=/tasks"},
+		{"to none", "?code=c&state=s", goodAttempt, ""},
+		{"without an attempt", "?code=c&state=s", "", ""}, // the engine refuses
+	} {
+		e := &fakeEngine{}
+		w := serve(newServer(t, e), visit("/v1/login/acme/corp/done"+c.query, c.attempt))
+		if w.Code != http.StatusOK || w.Header().Get("Refresh") != c.to || strings.Contains(w.Body.String(), goodSession) {
+			t.Errorf("%s: %d, then %q: %s", c.name, w.Code, w.Header().Get("Refresh"), w.Body)
+		}
+		set := cookies(w)
+		if s := set[cookieName]; s == nil || s.Value != goodSession || !s.HttpOnly || !s.Secure || s.SameSite != http.SameSiteLaxMode {
+			t.Errorf("%s: the session is %+v", c.name, s)
+		}
+		if a := set[attemptName]; a == nil || a.Value != "" || a.MaxAge >= 0 {
+			t.Errorf("%s: the attempt is %+v, want it taken away", c.name, a)
+		}
+		got := e.last(t)
+		in, _ := got.in.(engine.LoginAnswer)
+		if got.id != "acme corp" || got.idem != c.attempt || in.Answer.Get("code") != "c" || in.From.Host != "seal.example.org" {
+			t.Errorf("%s: the engine is asked %+v", c.name, got)
+		}
+	}
+	refused := &fakeEngine{err: fault.New(fault.Denied, "nobody").WithCode("unauthenticated").WithCause(fault.New(fault.Denied, "the nonce is another"))}
+	w := serve(newServer(t, refused), visit("/v1/login/acme/corp/done?code=c&state=s", goodAttempt))
+	if set := cookies(w); w.Code != http.StatusUnauthorized || set[cookieName] != nil || set[attemptName] == nil || strings.Contains(w.Body.String(), "nonce") {
+		t.Errorf("refused: %d, %v, %s", w.Code, set, w.Body)
+	}
+	two := visit("/v1/login/acme/corp/done?code=c&state=s", goodAttempt)
+	two.Header.Add("Cookie", attemptName+"=planted")
+	e := &fakeEngine{}
+	if serve(newServer(t, e), two); e.last(t).idem != "" {
+		t.Errorf("of two attempts the engine is given %q", e.last(t).idem)
+	}
+}
+
+func signOut(form, kind string) *http.Request {
+	r := httptest.NewRequest("POST", "/v1/login/acme/corp/logout", strings.NewReader(form))
+	r.Header.Set("Content-Type", kind)
+	return r
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+func TestAProviderSignsOut(t *testing.T) {
+	e := &fakeEngine{}
+	s := newServer(t, e)
+	form := url.Values{"logout_token": {goodToken}}.Encode()
+	w := serve(s, signOut(form, formType+"; charset=utf-8"))
+	if got := e.last(t); w.Code != 200 || w.Header().Get("Cache-Control") != "no-store" || got.id != "acme corp" || got.idem != goodToken {
+		t.Errorf("%d, %v, asked %+v", w.Code, w.Header(), got)
+	}
+	for name, r := range map[string]*http.Request{
+		"no token":  signOut("a=b", formType),
+		"two":       signOut(form+"&"+form, formType),
+		"no form":   signOut(`{"logout_token":"x"}`, "application/json"),
+		"no type":   signOut(form, ""),
+		"malformed": signOut("logout_token=%zz", formType),
+		"too long":  signOut("logout_token="+strings.Repeat("a", 70_000), formType),
+		"a page's": func() *http.Request {
+			r := signOut(form, formType)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			return r
+		}(),
+	} {
+		e := &fakeEngine{}
+		if w := serve(newServer(t, e), r); w.Code < 400 || w.Code >= 500 || len(e.calls) != 0 {
+			t.Errorf("%s: %d, the engine is asked %v", name, w.Code, e.calls)
+		}
+	}
+	refused := &fakeEngine{err: fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused")}
+	if w := serve(newServer(t, refused), signOut(form, formType)); w.Code != 400 {
+		t.Errorf("a token that is refused: %d, want 400", w.Code)
+	}
+}
+
+// A provider may sign out as many people as there are, and who guesses may not.
+func TestHowManyAProviderSignsOut(t *testing.T) {
+	e := &fakeEngine{}
+	now := limits(t, limit.Rates{Address: hour(30)})
+	form := url.Values{"logout_token": {goodToken}}.Encode()
+	s := newServer(t, e, func(c *server.Config) { now(c) })
+	for i := range 40 {
+		if w := serve(s, signOut(form, formType)); w.Code != 200 {
+			t.Fatalf("the %d. sign-out: %d", i+1, w.Code)
+		}
+	}
+	e.err = fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused")
+	last := 0
+	for range 40 {
+		last = serve(s, signOut(form, formType)).Code
+	}
+	if last != http.StatusTooManyRequests {
+		t.Errorf("the last of 40 guesses: %d, want 429", last)
+	}
+}
