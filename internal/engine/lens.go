@@ -21,6 +21,7 @@ type lens struct {
 	on     access.Resource        // the instance, task or job that is looked at
 	form   func(path string) bool // whether the task's form names a field; nil: it is no task
 	job    uint64                 // whose variables are looked at, and nothing else; 0: it is no job
+	task   uint64                 // the same of a task, with its draft; 0: it is no task
 	known  map[asked]verdict
 	alike  bool // fields are decided alike, except by what asked says of them
 	away   bool // what is seen is taken along as a file, which break-glass is not for
@@ -71,6 +72,7 @@ func (e *Engine) exportLens(c Caller, l *Live) *lens {
 // taskLens is for who sees a task.
 func (e *Engine) taskLens(ctx context.Context, c Caller, l *Live, t process.OpenUserTask) (*lens, *form, error) {
 	v := e.lens(c, l, l.taskResource(t.ID))
+	v.task = t.ID
 	form, err := e.taskForm(ctx, l, t)
 	v.form = func(path string) bool { return form.names(&l.def.compiled.Policy, path) }
 	return v, form, err
@@ -219,25 +221,35 @@ func (v *lens) lookFile(f *file) bool {
 	return v.note(filePath(f.id), best)
 }
 
-// placesOf returns the fields by which a file may be seen: its own, but for a job, and
-// those in which it stands and which are at least as strict, for a job can hand its id on
-// in another.
+// placesOf returns the fields by which a file may be seen: those of what is looked at in
+// which it stands and which are at least as strict, for a job can hand its id on in
+// another; and its own, but for a job. Of a task that counts only for what the task sees:
+// drafts of others and inner scopes are not for who does it.
 func (v *lens) placesOf(f *file) (places []string) {
+	there := false
 	collect := func(field process.Field) bool {
-		if holds(field.Value, canon.String(fileName(f.id))) && field.Label.Covers(f.label) {
-			places = append(places, field.Path)
+		if holds(field.Value, canon.String(fileName(f.id))) {
+			if there = true; field.Label.Covers(f.label) {
+				places = append(places, field.Path)
+			}
 		}
 		return false
 	}
-	if v.job != 0 {
+	switch {
+	case v.job != 0:
 		_, _ = v.live.state.JobVariables(v.job, collect) // one that is closed was given nothing
 		return places
+	case v.task != 0:
+		v.live.state.TaskFields(v.task, collect)
+		if !there {
+			return nil
+		}
+	default:
+		for _, field := range v.live.state.Fields() {
+			collect(field)
+		}
 	}
-	places = append(places, filePath(f.id))
-	for _, field := range v.live.state.Fields() {
-		collect(field)
-	}
-	return places
+	return append(places, filePath(f.id))
 }
 
 // still reports whether somebody sees the file that was looked at last, by what they may

@@ -372,6 +372,17 @@ func (s *State) TaskVariables(id uint64, see Eye) (*canon.Context, error) {
 	return s.d.context(s.visible(max(t.inner, t.scope)), see), nil
 }
 
+// TaskFields shows an eye each field of what the form of a user task is shown, and its
+// draft; of a task that is not open nothing.
+func (s *State) TaskFields(id uint64, see Eye) {
+	if _, err := s.TaskVariables(id, see); err != nil {
+		return
+	}
+	if draft, ok := s.lookup(DraftPath(id)); ok {
+		see(Field{draft.path, draft.value, *draft.label, draft.search})
+	}
+}
+
 // TaskDraft returns what a person saved of a task's form without completing it.
 func (s *State) TaskDraft(id uint64) (*canon.Context, bool) {
 	note := findVariable(s.notes, DraftPath(id))
