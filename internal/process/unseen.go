@@ -64,7 +64,7 @@ func (r *run) keepUnseen(from uint64, written *canon.Context, unseen []string, o
 		if old == nil {
 			continue
 		}
-		k := keeper{d: r.d, scope: scope, name: entry.Name, fields: r.d.fieldsOf(scope, old), hidden: hidden, kept: map[string]*Label{}}
+		k := keeper{d: r.d, scope: scope, name: entry.Name, fields: r.d.fieldsOf(scope, old), hidden: hidden, kept: map[string]*Label{}, whole: map[string]bool{}}
 		value, ok := k.keep(entry.Value)
 		if !ok {
 			return nil, o, fault.New(fault.Denied, "variable %q holds more than you may see, and what you write would take that away", entry.Name).
@@ -83,6 +83,7 @@ type keeper struct {
 	fields []field         // of the variable as it is, its own first
 	hidden map[string]bool // paths that the author did not see
 	kept   map[string]*Label
+	whole  map[string]bool // suffixes of lists that were put back
 }
 
 func (k *keeper) suffix(f *field) string {
@@ -169,20 +170,22 @@ func (k *keeper) putBack(value canon.Value, suffix string, part canon.Value) (ca
 }
 
 // keepList keeps the list at a suffix, which must be written as it was shown: in another
-// one nobody can say what belongs to which item.
+// one nobody can say what belongs to which item. It counts once, and only as it was shown:
+// a list that is taken for what it really is would tell who guessed it.
 func (k *keeper) keepList(value canon.Value, suffix string) (canon.Value, bool) {
+	if k.whole[suffix] {
+		return value, true
+	}
 	steps, _ := splitSuffix(suffix)
 	whole, _ := k.assembled(func(*field) bool { return true })
 	shown, some := k.assembled(func(f *field) bool { return !k.hidden[f.path] })
 	before, _ := valueAt(whole, steps)
 	seen, there := valueAt(shown, steps)
 	sent, given := valueAt(value, steps)
-	switch {
-	case given && canon.Equal(sent, before): // put back already
-		return value, true
-	case !given || !some || !there || !canon.Equal(sent, seen):
+	if !given || !some || !there || !canon.Equal(sent, seen) {
 		return nil, false
 	}
+	k.whole[suffix] = true
 	return putAt(value, steps, before), true
 }
 

@@ -19,6 +19,7 @@ func TestWhatIsUnseenStays(t *testing.T) {
 		{"what is left of a variable", "applicant", `{"applicant":{"ssn":"9","note":"new"}}`, `{"applicant":{"name":"A","note":"new","ssn":"9"},"n":1,"people":[{"name":"P","phone":"2"},{"name":"Q"}]}`},
 		{"a variable that is not seen at all", "n", `{"n":2}`, `{"applicant":{"address":{"city":"C","street":"S"},"id":"x","name":"A","ssn":"1"},"n":2,"people":[{"name":"P","phone":"2"},{"name":"Q"}]}`},
 		{"a list as it was shown", "people[0].phone", `{"people":[{"name":"P"},{"name":"Q"}],"n":2}`, `{"applicant":{"address":{"city":"C","street":"S"},"id":"x","name":"A","ssn":"1"},"n":2,"people":[{"name":"P","phone":"2"},{"name":"Q"}]}`},
+		{"a list as it is", "people[0].phone", `{"people":[{"name":"P","phone":"2"},{"name":"Q"}]}`, ""},
 		{"another list", "people[0].phone", `{"people":[{"name":"Q"},{"name":"P"}]}`, ""},
 		{"a text in the place of a context", "applicant.ssn", `{"applicant":"none"}`, ""},
 		{"null in the place of a context", "applicant.address.street", `{"applicant":{"address":null}}`, ""},
