@@ -83,7 +83,7 @@ func (g Grant) Validate() error {
 	c.add(g.Right == ToUse && !oneLine(g.Name, true), "name", "name the secret or connector, or * for all")
 	c.add(g.Right != ToUse && g.Name != "", "name", "leave it out, or choose the right use")
 	c.add(g.Purpose != "" && g.Right != ToReveal, "purpose", "leave it out, or choose the right reveal")
-	c.add(!oneLine(g.Purpose, false), "purpose", "write one line of at most 255 bytes")
+	c.add(g.Purpose != "" && !isPurpose(g.Purpose), "purpose", "say in a few words what for, in one line of at most 255 bytes")
 	c.add(!g.Expires.Equal(g.Expires.Truncate(time.Microsecond)) || g.Expires.Year() > 9999, "expires", "give a time to the microsecond, at the latest in the year 9999")
 	return c.err()
 }
@@ -123,16 +123,6 @@ func (c complaints) err() error {
 		return nil
 	}
 	return fault.New(fault.Invalid, "the grant cannot be given").WithCode("invalid_grant").WithDetails(c...)
-}
-
-// CheckPurpose refuses a text that cannot be the purpose of a request (Invalid): it is
-// one line of at most 255 bytes, or nothing.
-func CheckPurpose(text string) error {
-	if oneLine(text, false) {
-		return nil
-	}
-	return fault.New(fault.Invalid, "the purpose is not one line of at most 255 bytes in UTF-8").WithCode("invalid_purpose").
-		WithHint("say in a few words what the values are needed for")
 }
 
 // oneLine reports whether text is short and of one line; empty is, unless there must be

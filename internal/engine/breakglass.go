@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -92,7 +91,7 @@ func isPerson(c Caller) error {
 func (e *Engine) askedGlass(c Caller, r api.BreakGlassRequest) (b identity.BreakGlass, err error) {
 	b = identity.BreakGlass{By: c.Principal, Reason: r.Reason, Process: r.Process, Lasts: time.Duration(r.LastsMS) * time.Millisecond, State: identity.Asked, Key: usedKey(c)}
 	switch {
-	case strings.TrimSpace(r.Reason) == "":
+	case !access.Readable(r.Reason):
 		return b, fault.New(fault.Invalid, "break-glass needs a reason").WithCode("reason_missing").WithHint("say in a few words what has happened; it is in the log for good")
 	case (r.Instance == "") == (r.Process == "") || r.Process == access.All:
 		return b, fault.New(fault.Invalid, "break-glass is for one instance or one process").WithCode("invalid_break_glass").WithHint("name either")

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/hex"
@@ -24,7 +25,7 @@ const maxErasureDelay = 365 * 24 * time.Hour
 // after a delay in which that can be canceled. Without a delay it is done before
 // this returns. What is held is refused (Denied, code "on_hold").
 func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureRequest, idem string) (api.Erasure, error) {
-	if err := e.may(ctx, c, access.OrderErasure, r.Kind, r.ID); err != nil {
+	if err := cmp.Or(e.may(ctx, c, access.OrderErasure, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
 		return api.Erasure{}, err
 	}
 	again, err := e.request(ctx, c, "order-erasure", idem, r)

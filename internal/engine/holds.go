@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // A target may have any number of holds; each counts. A person need not be known
 // yet.
 func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {
-	if err := e.may(ctx, c, access.PlaceHold, r.Kind, r.ID); err != nil {
+	if err := cmp.Or(e.may(ctx, c, access.PlaceHold, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
 		return api.Hold{}, err
 	}
 	again, err := e.request(ctx, c, "place-hold", idem, r)

@@ -447,7 +447,7 @@ func (e *Engine) changePrincipal(ctx context.Context, c Caller, ch change, may f
 func (e *Engine) changed(ctx context.Context, c Caller, scope store.Scope, ch change, may func(Caller) error,
 	edit func(Caller) (amendment, error),
 ) (found bool, err error) {
-	if err := may(c); err != nil {
+	if err := cmp.Or(may(c), access.CheckReason(ch.reason)); err != nil {
 		return false, err
 	}
 	inside := c

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -113,7 +114,7 @@ func isPasskey(name string) error {
 // RevokeSigner ends a signer's key at once, because somebody else may have it. The
 // platform gets another one by the same step, for it has to go on signing.
 func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.RevokeSignerRequest, idem string) (api.Signer, error) {
-	if err := e.may(ctx, c, access.RevokeSigner, "signer", name); err != nil {
+	if err := cmp.Or(e.may(ctx, c, access.RevokeSigner, "signer", name), access.CheckReason(r.Reason)); err != nil {
 		return api.Signer{}, err
 	}
 	return e.changeSigner(ctx, c, name, "revoke-signer "+name, idem, r, func() (*signer, signerStep, error) {
