@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/blindindex"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
@@ -157,14 +158,15 @@ func (e *Engine) reach(ctx context.Context, c Caller, action access.Action, kind
 		}
 		r.Instances = append(r.Instances, id)
 	}
-	for _, w := range found.Where {
-		tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "field", fieldTerm(w.Process, w.Path, canon.String(w.Value)))
-		if err != nil {
-			return nil, err
-		}
-		r.Where = withTokens(r.Where, w.Process, tokens)
+	if len(found.Where) == 0 {
+		return r, nil
 	}
-	return r, nil
+	keys, err := e.termKeys(ctx, c.Scope.Tenant())
+	for _, w := range found.Where {
+		term := fieldTerm(w.Process, w.Path, canon.String(w.Value))
+		r.Where = withTokens(r.Where, w.Process, blindindex.Tokens(keys, "field", term))
+	}
+	return r, err
 }
 
 // withTokens adds tokens to those of a process.

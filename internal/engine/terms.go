@@ -41,10 +41,15 @@ func (e *Engine) termToken(ctx context.Context, tenant, purpose, term string) ([
 	return blindindex.Token(keys[0], purpose, term), nil
 }
 
-// termTokens returns all keyed hashes under which a term may have been written, newest
-// key first, also one that another process made just now.
+// termKeys returns all keys under which a term may have been written, newest first, also
+// one that another process made just now.
+func (e *Engine) termKeys(ctx context.Context, tenant string) ([]envelope.Key, error) {
+	return e.ring.PurposeKeys(ctx, tenant, keyring.Index)
+}
+
+// termTokens returns all keyed hashes under which a term may have been written, by key.
 func (e *Engine) termTokens(ctx context.Context, tenant, purpose, term string) ([][32]byte, error) {
-	keys, err := e.ring.PurposeKeys(ctx, tenant, keyring.Index)
+	keys, err := e.termKeys(ctx, tenant)
 	return blindindex.Tokens(keys, purpose, term), err
 }
 

@@ -174,15 +174,28 @@ func (db *postgresDB) each(ctx context.Context, tenant, text string, args []any,
 	return db.readError(eachRow(rows, fn))
 }
 
-// maxBatch bounds the statements of one round trip.
+// maxBatch bounds the statements of one round trip, and the entries of one list.
 const maxBatch = 500
 
-// eachOf sends a batch, which is one transaction, so that the tenant set at its
-// beginning ends with it.
+// eachOf runs a query for a list of entries, or sends a batch, which is one transaction,
+// so that the tenant set at its beginning ends with it.
 func (db *postgresDB) eachOf(ctx context.Context, tenant, text string, args [][]any, fn func(int, row) error) error {
 	for from := 0; from < len(args); from += maxBatch {
-		to := min(from+maxBatch, len(args))
-		if err := db.eachBatch(ctx, tenant, text, args[from:to], func(i int, r row) error { return fn(from+i, r) }); err != nil {
+		part := args[from:min(from+maxBatch, len(args))]
+		for i := range part {
+			bind(part[i])
+		}
+		run, each := text, func(i int, r row) error { return fn(from+i, r) }
+		if joined, list, ok := joinEntries(text, part); ok {
+			run, part, each = joined, [][]any{list}, func(_ int, r row) error {
+				i, r, err := splitEntry(r)
+				if err != nil {
+					return err
+				}
+				return fn(from+i, r)
+			}
+		}
+		if err := db.eachBatch(ctx, tenant, run, part, each); err != nil {
 			return err
 		}
 	}
@@ -196,7 +209,7 @@ func (db *postgresDB) eachBatch(ctx context.Context, tenant, text string, args [
 	batch := &pgx.Batch{}
 	batch.Queue(setTenant, tenant)
 	for i := range args {
-		batch.Queue(text, bind(args[i])...)
+		batch.Queue(text, args[i]...)
 	}
 	results := db.pool.SendBatch(ctx, batch)
 	defer func() {
