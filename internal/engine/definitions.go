@@ -23,10 +23,10 @@ type definition struct {
 	files    map[string][sha256.Size]byte // deployed beside the model, by name
 }
 
-// mode returns the mode that new instances get.
+// mode returns the mode that new instances get of the newest version.
 func (d *definition) mode() process.Mode { return d.modeWith(d.setting) }
 
-// modeWith is the mode with a setting; empty: the model's.
+// modeWith is the mode of new instances with a setting; empty: the model's.
 func (d *definition) modeWith(setting process.Mode) process.Mode {
 	return cmp.Or(setting, d.compiled.Policy.Mode)
 }
@@ -131,6 +131,16 @@ func (e *Engine) version(ctx context.Context, scope store.Scope, process string,
 		e.defs.add(d, true)
 	}
 	return d, nil
+}
+
+// settingOf returns the setting of the mode that holds for a version, which is that of the
+// newest one of its process: an older version is no way around it.
+func (e *Engine) settingOf(ctx context.Context, d *definition) (process.Mode, error) {
+	newest, err := e.version(ctx, d.scope, d.head.process, 0)
+	if err != nil {
+		return "", err
+	}
+	return newest.setting, nil
 }
 
 // checkListed requires, before it is asked which version of a process is the

@@ -44,7 +44,11 @@ func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem s
 
 // begin delivers the first event to a new instance.
 func (e *Engine) begin(ctx context.Context, c Caller, def *definition, r api.StartRequest, h happening) (api.Receipt, error) {
-	live, err := e.newLive(ctx, c.Scope, def)
+	setting, err := e.settingOf(ctx, def)
+	if err != nil {
+		return api.Receipt{}, err
+	}
+	live, err := e.newLive(ctx, c.Scope, def, def.modeWith(setting))
 	if err != nil {
 		return api.Receipt{}, err
 	}
@@ -60,7 +64,7 @@ func (e *Engine) begin(ctx context.Context, c Caller, def *definition, r api.Sta
 }
 
 // newLive returns an instance that has not started yet.
-func (e *Engine) newLive(ctx context.Context, scope store.Scope, def *definition) (*Live, error) {
+func (e *Engine) newLive(ctx context.Context, scope store.Scope, def *definition, mode process.Mode) (*Live, error) {
 	key, err := e.ring.NewKey(ctx, scope.Tenant())
 	if err != nil {
 		return nil, err
@@ -69,7 +73,7 @@ func (e *Engine) newLive(ctx context.Context, scope store.Scope, def *definition
 		object: object{
 			scope: scope, id: newID(), kind: store.Instance, owner: key,
 			head: &head{
-				mode: def.mode(), process: def.head.process, version: def.head.version,
+				mode: mode, process: def.head.process, version: def.head.version,
 				def: def.id, model: def.head.model, owners: []owner{{key.ID, 1}},
 			},
 		},

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -100,7 +101,30 @@ func modeIsFixedWhenAnInstanceStarts(t *testing.T, env *testenv.Env) {
 	if got := env.Instance(env.Start("classified", somebody)); got.Mode != "confidential" || got.Version != 2 {
 		t.Errorf("a new version: version %d, mode %s, want the setting to stay", got.Version, got.Mode)
 	}
+	older := func() (of, shown string) {
+		t.Helper()
+		p, err := env.Engine.Process(t.Context(), env.Ann, "classified", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "classified", Version: 1, Variables: json.RawMessage(somebody)}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return env.Instance(started.Instance).Mode, p.Mode
+	}
+	set("standard")
+	if of, shown := older(); of != "standard" || shown != "standard" {
+		t.Errorf("an older version, made standard since: %s, told as %s", of, shown)
+	}
+	set("confidential")
+	if of, shown := older(); of != "confidential" || shown != "confidential" {
+		t.Errorf("an older version, made confidential since: %s, told as %s", of, shown)
+	}
 	set("model")
+	if of, shown := older(); of != "standard" || shown != "standard" {
+		t.Errorf("an older version, back to the model: %s, told as %s", of, shown)
+	}
 	if got := env.Instance(env.Start("classified", somebody)).Mode; got != "standard" {
 		t.Errorf("back to the model: %s, want standard", got)
 	}

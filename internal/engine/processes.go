@@ -64,7 +64,8 @@ func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) 
 	if err != nil {
 		return api.Process{}, err
 	}
-	return d.wire(), nil
+	setting, err := e.settingOf(ctx, d)
+	return d.wireWith(setting, err)
 }
 
 // Model returns the original bytes of a process's model.
@@ -83,8 +84,8 @@ func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([
 	return e.resource(ctx, &d.object, hash)
 }
 
-// SetMode sets whether new instances of a process are confidential; "model"
-// lets the model decide again. Running instances stay as they are. Where the tenant wants
+// SetMode sets whether new instances of a process are confidential, of whichever version;
+// "model" lets the model of each decide again. Running instances stay as they are. Where the tenant wants
 // four eyes, what makes new instances less than confidential waits for a second person.
 func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
 	if err := e.mayProcess(ctx, c, access.SetMode, id, 0); err != nil {

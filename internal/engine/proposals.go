@@ -58,12 +58,29 @@ func (e *Engine) mayDeploy(ctx context.Context, c Caller, plan *deployment) (alo
 // person has to approve.
 func (e *Engine) maySetMode(ctx context.Context, c Caller, d *definition, setting process.Mode) (alone bool, err error) {
 	on := processResource(c.Scope, d.head.process)
-	on.Confidential = d.mode() == process.Confidential && d.modeWith(setting) != process.Confidential
+	if on.Confidential, err = e.setsOpen(ctx, d, setting); err != nil {
+		return false, err
+	}
 	if e.sees(c, access.SetMode, on) {
 		return true, nil
 	}
 	if !e.seesApproved(c, access.SetMode, on) {
 		return false, e.refuse(ctx, c, access.SetMode, "process", d.head.process)
+	}
+	return false, nil
+}
+
+// setsOpen reports whether a setting makes new instances standard that would be
+// confidential: of any version, for older ones can be started, too.
+func (e *Engine) setsOpen(ctx context.Context, newest *definition, setting process.Mode) (bool, error) {
+	for version := newest.head.version; version > 0 && setting != process.Confidential; version-- {
+		d, err := e.version(ctx, newest.scope, newest.head.process, version)
+		if err != nil {
+			return false, err
+		}
+		if d.modeWith(newest.setting) == process.Confidential && d.modeWith(setting) != process.Confidential {
+			return true, nil
+		}
 	}
 	return false, nil
 }

@@ -166,6 +166,20 @@ func TestTwoPeopleMakeAProcessLessConfidential(t *testing.T) {
 	checkedWhole(t, env)
 }
 
+// An older version can be started, so what makes that one standard takes two people as well.
+func TestTwoPeopleMakeAnOlderVersionLessConfidential(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", strings.Replace(classified, `<process id="classified"`, `<process id="classified" seal:mode="confidential"`, 1))
+	env.Deploy("c.bpmn", classified)
+	dora, _ := designers(t, env)
+	if p, err := env.Engine.SetMode(t.Context(), dora, "classified", "standard", ""); err != nil || p.Pending == nil {
+		t.Errorf("set to standard: %+v, %v, want that it waits", p, err)
+	}
+	if p, err := env.Engine.SetMode(t.Context(), dora, "classified", "confidential", ""); err != nil || p.Pending != nil {
+		t.Errorf("set to confidential: %+v, %v, want that one person does", p, err)
+	}
+}
+
 // TestWhoMayApprove has people who may deploy little, and a proposer who may no more.
 func TestWhoMayApprove(t *testing.T) {
 	env := testenv.New(t, nil)
