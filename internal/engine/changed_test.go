@@ -2,9 +2,11 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/underseal/underseal/api"
@@ -299,3 +301,196 @@ func TestEverybodySeesWhatTheyAre(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+const bothModel = `<?xml version="1.0"?>
+<definitions xmlns="http://www.omg.org/spec/BPMN/20100524/MODEL" xmlns:zeebe="http://camunda.org/schema/zeebe/1.0" targetNamespace="x">
+<process id="both" isExecutable="true"><startEvent id="s"/><sequenceFlow id="a" sourceRef="s" targetRef="split"/><parallelGateway id="split"/>
+<sequenceFlow id="b" sourceRef="split" targetRef="ask"/><userTask id="ask"><extensionElements><zeebe:userTask/></extensionElements></userTask>
+<sequenceFlow id="c" sourceRef="split" targetRef="work"/><serviceTask id="work"><extensionElements><zeebe:taskDefinition type="work"/></extensionElements></serviceTask>
+</process></definitions>`
+
+// worked is an instance with a task, and a job that somebody works on, and the incident of
+// another one.
+type worked struct{ instance, task, job, lease, incident string }
+
+func workedOn(t *testing.T, env *testenv.Env, by engine.Caller) worked {
+	t.Helper()
+	on, zero := worked{}, 0
+	for range 2 {
+		id := env.Start("both", `{}`)
+		got, err := env.Engine.ActivateJobs(t.Context(), by, api.ActivateRequest{Type: "work", Worker: "w", Max: 1, LeaseMS: 3_600_000})
+		if err != nil || len(got.Items) != 1 {
+			t.Fatalf("jobs %+v: %v", got, err)
+		}
+		if j := got.Items[0]; on.instance == "" {
+			on.instance, on.task, on.job, on.lease = id, env.Task(id).ID, j.ID, j.Lease
+		} else if _, err := env.Engine.FailJob(t.Context(), by, j.ID, api.FailJobRequest{Lease: j.Lease, Retries: &zero}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := env.Engine.Incidents(t.Context(), env.Ann, "", engine.Page{})
+	if err != nil || len(all.Items) == 0 {
+		t.Fatalf("incidents %+v: %v", all, err)
+	}
+	on.incident = all.Items[len(all.Items)-1].ID
+	return on
+}
+
+// actsOfPeople are all that somebody can do to instances, in an order in which each can be
+// done.
+func actsOfPeople(on worked) (names []string, acts []func(context.Context, *engine.Engine, engine.Caller) (api.Receipt, error)) {
+	add := func(name string, act func(context.Context, *engine.Engine, engine.Caller) (api.Receipt, error)) {
+		names, acts = append(names, name), append(acts, act)
+	}
+	add("Start", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.Start(ctx, c, api.StartRequest{Process: "both"}, "")
+	})
+	add("Claim", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.Claim(ctx, c, on.task, "", "")
+	})
+	add("SaveTask", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.SaveTask(ctx, c, on.task, []byte(`{"a":1}`), "")
+	})
+	add("Unclaim", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.Unclaim(ctx, c, on.task, "")
+	})
+	add("CompleteTask", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.CompleteTask(ctx, c, on.task, []byte(`{}`), "")
+	})
+	add("SetVariables", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.SetVariables(ctx, c, on.instance, []byte(`{"a":1}`), "")
+	})
+	add("CompleteJob", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.CompleteJob(ctx, c, on.job, api.CompleteJobRequest{Lease: on.lease}, "")
+	})
+	add("RetryIncident", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		return e.RetryIncident(ctx, c, on.incident, 1, "")
+	})
+	add("Cancel", func(ctx context.Context, e *engine.Engine, c engine.Caller) (api.Receipt, error) {
+		instance, _, _ := strings.Cut(on.incident, ".")
+		return e.Cancel(ctx, c, instance, "")
+	})
+	return names, acts
+}
+
+// TestAStepIsDecidedWhenItIsMade has people do to instances what they might when they were
+// admitted, and might not any more before it was durable.
+func TestAStepIsDecidedWhenItIsMade(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	env.Deploy("both.bpmn", bothModel)
+	var grants []string
+	person := func(name string) engine.Caller {
+		key := env.PersonsKey(name)
+		grants = nil
+		for _, right := range []string{"start", "work", "manage"} {
+			grants = append(grants, give(t, env, api.GrantRequest{User: name, Right: right, Process: "both"}).ID)
+		}
+		return env.SignIn(key)
+	}
+	for how, end := range map[string]func(engine.Caller) error{
+		"the key is revoked": func(c engine.Caller) error {
+			return second(e.RevokeAPIKey(ctx, env.Ann, c.Key, api.ReasonRequest{}, ""))
+		},
+		"they are disabled": func(c engine.Caller) error {
+			return second(e.DisableUser(ctx, env.Ann, c.Principal, api.ReasonRequest{}, ""))
+		},
+		"they sign out": func(c engine.Caller) error { return second(e.SignOut(ctx, c)) },
+		"their grants are revoked": func(c engine.Caller) (err error) {
+			for _, id := range grants {
+				err = errors.Join(err, second(e.RevokeGrant(ctx, env.Ann, id, api.ReasonRequest{}, "")))
+			}
+			return err
+		},
+	} {
+		bob := person(strings.ReplaceAll(how, " ", "-"))
+		if how == "they sign out" {
+			bob = signedInBySession(t, env, bob)
+		}
+		names, acts := actsOfPeople(workedOn(t, env, bob))
+		if err := end(bob); err != nil {
+			t.Fatalf("%s: %v", how, err)
+		}
+		for i, act := range acts {
+			_, err := act(ctx, e, bob)
+			refused := unauthenticated(err)
+			if how == "their grants are revoked" { // or they do not see it any more
+				refused = fault.Is(err, fault.Denied) && !refused || fault.Is(err, fault.NotFound)
+			}
+			lost := names[i] == "CompleteJob" && fault.Is(err, fault.Conflict) // the job was taken back before
+			if !refused && !lost {
+				t.Errorf("%s when %s meanwhile: %v", names[i], how, err)
+			}
+		}
+	}
+	bob := person("bob")
+	names, acts := actsOfPeople(workedOn(t, env, bob))
+	if err := second(e.ChangeUser(ctx, env.Ann, "bob", api.ProfileRequest{Display: "Bob"}, "")); err != nil {
+		t.Fatal(err)
+	}
+	for i, act := range acts { // what has changed takes nothing of it
+		if _, err := act(ctx, e, bob); err != nil {
+			t.Errorf("%s by somebody who may still: %v", names[i], err)
+		}
+	}
+}
+
+func signedInBySession(t *testing.T, env *testenv.Env, c engine.Caller) engine.Caller {
+	t.Helper()
+	s, err := engine.BeginSession(t.Context(), env.Engine, c, engine.From{Address: "192.0.2.7"})
+	if err == nil {
+		c, err = env.Engine.Authenticate(t.Context(), s.Text, "192.0.2.7")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestARevocationIsAnsweredAfterTheSteps that were decided before it: none of the revoked
+// one becomes durable later.
+func TestARevocationIsAnsweredAfterTheSteps(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	env.Deploy("both.bpmn", bothModel)
+	bob := env.Person("bob", "Executor")
+	signedIn := signedInBySession(t, env, bob)
+	lock := engine.StepsLock(e, bob.Scope)
+	for _, c := range []struct {
+		by  engine.Caller
+		end func() error
+	}{
+		{signedIn, func() error { return second(e.RevokeSession(ctx, env.Ann, signedIn.Key)) }},
+		{bob, func() error { return second(e.RevokeAPIKey(ctx, env.Ann, bob.Key, api.ReasonRequest{}, "")) }},
+	} {
+		done := make(chan error, 1)
+		engine.FailErasures(e, func(point string) error {
+			if point != "commit instance.started" {
+				return nil
+			}
+			go func() { done <- c.end() }()
+			for lock.TryRLock() { // until the revocation waits
+				lock.RUnlock()
+				select {
+				case err := <-done:
+					t.Errorf("the revocation was answered before the step was durable: %v", err)
+					done <- err
+					return nil
+				default:
+					runtime.Gosched()
+				}
+			}
+			return nil
+		})
+		if _, err := e.Start(ctx, c.by, api.StartRequest{Process: "both"}, ""); err != nil {
+			t.Errorf("the step: %v", err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("the revocation: %v", err)
+		}
+		engine.FailErasures(e, nil)
+		if _, err := e.Start(ctx, c.by, api.StartRequest{Process: "both"}, ""); !unauthenticated(err) {
+			t.Errorf("the next step: %v, want that nobody is known", err)
+		}
+	}
+}

@@ -21,8 +21,9 @@ import (
 // happening is an event on its way to an instance, with who caused it.
 type happening struct {
 	event process.Event
-	name  string // of the event, in leaves and records: "job_completed"
-	act   string // user, worker, engine or admin
+	name  string  // of the event, in leaves and records: "job_completed"
+	act   string  // user, worker, engine or admin
+	by    *Caller // who caused it, as they were admitted; nil: nobody did
 	actor *canon.Context
 	again *request                   // makes the delivery repeatable; nil: not
 	check func(*canon.Context) error // refuses what came with the event, its files in place; nil: none
@@ -103,6 +104,14 @@ func (e *Engine) commitStep(ctx context.Context, l *Live, h happening, out proce
 	defer leave()
 	set, err := e.stepSet(ctx, l, h, out, at, shard)
 	if err != nil {
+		return leaf, err
+	}
+	release, err := e.people.hold(h.by)
+	if err != nil {
+		return leaf, err
+	}
+	defer release()
+	if err := e.durable("commit instance." + h.name); err != nil {
 		return leaf, err
 	}
 	// A caller who hangs up must not leave the outcome of a step unknown to us.

@@ -36,7 +36,7 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 	var f *file
 	var through []*lens
 	var v *lens
-	decide := func(l *Live) (err error) {
+	decide := func(c Caller, l *Live) (err error) {
 		through, err = e.fileLenses(ctx, c, l)
 		switch {
 		case err != nil || len(through) > 0:

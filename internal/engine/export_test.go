@@ -165,6 +165,9 @@ func BeginSession(ctx context.Context, e *Engine, c Caller, from From) (api.NewS
 // PeopleLock is held while somebody of a tenant changes.
 func PeopleLock(e *Engine, scope store.Scope) *sync.RWMutex { return e.people.changing.of(scope) }
 
+// StepsLock is held while steps of a tenant's people are made durable.
+func StepsLock(e *Engine, scope store.Scope) *sync.RWMutex { return e.people.acting.of(scope) }
+
 // SessionLock is held while a session of a tenant ends.
 func SessionLock(e *Engine, scope store.Scope) *sync.RWMutex {
 	return e.people.seats.changing.of(scope)

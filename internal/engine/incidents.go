@@ -97,7 +97,7 @@ func (e *Engine) RetryIncident(ctx context.Context, c Caller, id string, retries
 		return api.Receipt{}, err
 	}
 	h := happening{event: process.IncidentRetried{Incident: ref.Job, Retries: retries}, name: "incident_retried", act: "admin"}
-	decide := func(l *Live) error {
+	decide := func(c Caller, l *Live) error {
 		incident, _ := l.state.Incident(ref.Job)
 		return e.mayOn(ctx, c, access.RetryIncident, l.incidentResource(incident), noSuch("incident", id))
 	}

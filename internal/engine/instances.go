@@ -19,6 +19,10 @@ const businessKeyField = "$business_key"
 
 // Start starts an instance of a process with the mode that is now in force.
 func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
+	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) { return e.start(ctx, c, r, idem) })
+}
+
+func (e *Engine) start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
 	if err := e.mayProcess(ctx, c, access.Start, r.Process, r.Version); err != nil {
 		return api.Receipt{}, err
 	}
@@ -34,7 +38,7 @@ func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem s
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	h := happening{event: process.Start{Variables: variables}, name: "started", act: "user", actor: actorOf(c), again: again}
+	h := happening{event: process.Start{Variables: variables}, name: "started", act: "user", by: &c, actor: actorOf(c), again: again}
 	done, err := e.begin(ctx, c, def, r, h)
 	if fault.Is(err, fault.Sealed) { // somebody it is about was erased meanwhile; now they are somebody new
 		done, err = e.begin(ctx, c, def, r, h)
@@ -390,23 +394,25 @@ func (e *Engine) use(ctx context.Context, c Caller, action access.Action, id str
 	if err := e.could(ctx, c, action, access.Instance, id); err != nil {
 		return err
 	}
-	return e.useAs(ctx, c, id, e.deciding(ctx, c, action), f)
+	return e.useAs(ctx, c, id, e.deciding(ctx, action), f)
 }
 
 // deciding decides about an instance as a whole.
-func (e *Engine) deciding(ctx context.Context, c Caller, action access.Action) func(*Live) error {
-	return func(l *Live) error { return e.mayOn(ctx, c, action, l.resource(), noSuch("instance", textID(l.id))) }
+func (e *Engine) deciding(ctx context.Context, action access.Action) func(Caller, *Live) error {
+	return func(c Caller, l *Live) error {
+		return e.mayOn(ctx, c, action, l.resource(), noSuch("instance", textID(l.id)))
+	}
 }
 
 // useAs opens an instance and calls f if decide lets it.
-func (e *Engine) useAs(ctx context.Context, c Caller, id string, decide, f func(*Live) error) error {
+func (e *Engine) useAs(ctx context.Context, c Caller, id string, decide func(Caller, *Live) error, f func(*Live) error) error {
 	instance, err := parseInstanceID(id)
 	if err != nil {
 		return err
 	}
 	decided := false
 	err = e.runner.Use(ctx, c.Scope, instance, func(l *Live) error {
-		if err := decide(l); err != nil {
+		if err := decide(c, l); err != nil {
 			return err
 		}
 		decided = true
@@ -517,7 +523,7 @@ func (e *Engine) Cancel(ctx context.Context, c Caller, id, idem string) (api.Rec
 		return api.Receipt{}, err
 	}
 	h := happening{event: process.Canceled{}, name: "canceled", act: "admin"}
-	return e.happen(ctx, c, id, e.deciding(ctx, c, access.CancelInstance), h, "cancel", idem, nil)
+	return e.happen(ctx, c, id, e.deciding(ctx, access.CancelInstance), h, "cancel", idem, nil)
 }
 
 // SetVariables changes root variables of a running instance.
@@ -530,16 +536,20 @@ func (e *Engine) SetVariables(ctx context.Context, c Caller, id string, variable
 		return api.Receipt{}, err
 	}
 	h := happening{event: process.VariablesSet{Variables: parsed}, name: "variables_set", act: "admin"}
-	return e.happen(ctx, c, id, e.deciding(ctx, c, access.SetVariables), h, "set-variables", idem, string(variables))
+	return e.happen(ctx, c, id, e.deciding(ctx, access.SetVariables), h, "set-variables", idem, string(variables))
 }
 
 // happen delivers what a caller did to an instance as a whole.
-func (e *Engine) happen(ctx context.Context, c Caller, id string, decide func(*Live) error, h happening, operation, idem string, body any) (api.Receipt, error) {
+func (e *Engine) happen(ctx context.Context, c Caller, id string, decide func(Caller, *Live) error, h happening, operation, idem string, body any) (api.Receipt, error) {
+	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) { return e.happenAs(ctx, c, id, decide, h, operation, idem, body) })
+}
+
+func (e *Engine) happenAs(ctx context.Context, c Caller, id string, decide func(Caller, *Live) error, h happening, operation, idem string, body any) (api.Receipt, error) {
 	again, err := e.request(ctx, c, operation+" "+id, idem, body)
 	if err != nil {
 		return api.Receipt{}, err
 	}
-	h.actor, h.again = actorOf(c), again
+	h.by, h.actor, h.again = &c, actorOf(c), again
 	var done api.Receipt
 	err = e.useAs(ctx, c, id, decide, func(l *Live) error {
 		h.through = e.lens(c, l, l.resource())

@@ -240,6 +240,12 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 
 // happenJob delivers what a worker reports, if the job is still the worker's.
 func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
+	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) {
+		return e.happenJobAs(ctx, c, id, said, operation, idem, body, make)
+	})
+}
+
+func (e *Engine) happenJobAs(ctx context.Context, c Caller, id string, said report, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
 	if err := e.could(ctx, c, access.WorkJobs, access.Job, id); err != nil {
 		return api.Receipt{}, err
 	}
@@ -252,7 +258,7 @@ func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report
 		return api.Receipt{}, err
 	}
 	h := make(ref.Job)
-	h.act, h.actor, h.again = "worker", actorOf(c), again
+	h.act, h.by, h.actor, h.again = "worker", &c, actorOf(c), again
 	var done api.Receipt
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
 		if !e.sees(c, access.WorkJobs, l.jobResource(ref.Job)) { // or it is closed, and so nothing is known of it

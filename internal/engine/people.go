@@ -48,6 +48,9 @@ type people struct {
 	// changing is held for writing while one of a tenant's dossiers changes, and for
 	// reading while one is read to be known. So nothing is known that has changed.
 	changing locks
+	// acting is held for reading while a step of somebody is made durable, and taken
+	// for writing before a change of who they are is answered.
+	acting locks
 
 	mu     sync.RWMutex // guards what follows and what is in it
 	tenant map[string]*acquaintances
@@ -131,8 +134,14 @@ func (p *people) remember(scope store.Scope, k acquaintance, token *[32]byte) {
 	}
 }
 
-// forget forgets whom a change of a dossier concerns: of a tenant, everybody.
+// forget forgets whom a change of a dossier concerns: of a tenant, everybody. Nothing is
+// done any more afterwards by who they were.
 func (p *people) forget(d *dossier) {
+	p.drop(d)
+	p.settle(d.scope)
+}
+
+func (p *people) drop(d *dossier) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if d.kind == store.Tenant {

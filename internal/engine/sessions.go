@@ -208,6 +208,7 @@ func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identit
 		return err
 	}
 	e.people.seats.remove(scope, s.Token)
+	e.people.settle(scope)
 	return e.store.DeleteSession(context.WithoutCancel(ctx), scope, s.Token)
 }
 

@@ -244,6 +244,13 @@ func (e *Engine) checkEntered(ctx context.Context, l *Live, n uint64, entered *c
 // happenTask delivers what a person did to a task.
 func (e *Engine) happenTask(ctx context.Context, c Caller, action access.Action, id, operation, idem string, body any,
 	make func(context.Context, *Live, uint64) (happening, error)) (api.Receipt, error) {
+	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) {
+		return e.happenTaskAs(ctx, c, action, id, operation, idem, body, make)
+	})
+}
+
+func (e *Engine) happenTaskAs(ctx context.Context, c Caller, action access.Action, id, operation, idem string, body any,
+	make func(context.Context, *Live, uint64) (happening, error)) (api.Receipt, error) {
 	again, err := e.request(ctx, c, operation+" "+id, idem, body)
 	if err != nil {
 		return api.Receipt{}, err
@@ -261,7 +268,7 @@ func (e *Engine) happenTask(ctx context.Context, c Caller, action access.Action,
 				return err
 			}
 		}
-		h.act, h.actor, h.again = "user", actorOf(c), again
+		h.act, h.by, h.actor, h.again = "user", &c, actorOf(c), again
 		done, err = e.deliver(ctx, l, h)
 		return err
 	})

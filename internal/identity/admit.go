@@ -25,6 +25,7 @@ type Caller struct {
 	Rules     *Rules   // of the tenant
 	Session   *Session // that they are signed in by; nil: they used an API key
 
+	known  *Known   // what they were admitted by
 	token  [32]byte // of the credential
 	limits *APIKey  // what the credential is limited to; nil: nothing
 	word   *Word    // by which a service was admitted; nil: it was not
@@ -88,11 +89,11 @@ func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
 		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password, federated: p.Federated, passkeys: p.Passkeys,
 	}
 	who := k.who
-	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r}
+	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r, known: k}
 	for _, key := range p.Keys {
 		who := k.who
 		who.Scopes = key.Scopes
-		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, Rules: r, token: key.Token, limits: &key}})
+		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, Rules: r, known: k, token: key.Token, limits: &key}})
 	}
 	return k
 }
@@ -160,6 +161,10 @@ func (k *Known) Password() string { return k.password }
 
 // Ended are the generations of sessions that begin now.
 func (k *Known) Ended() Generations { return k.ended }
+
+// Admitted reports whether it was this that admitted a caller, not what was known before or
+// since.
+func (k *Known) Admitted(c Caller) bool { return c.known == k }
 
 // Again admits a caller who was admitted before, by what is known now.
 func (k *Known) Again(c Caller, at time.Time) (Caller, error) {
