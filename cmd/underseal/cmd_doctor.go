@@ -43,6 +43,11 @@ var errAbsent = errors.New("not on this machine")
 func (doctorCmd) Run(ctx context.Context, e *env) error {
 	s := e.settings
 	e.warnUnknown()
+	_, badKey := e.credential() // by which server and credential commands go
+	from := s.APIKeyFile
+	if e.login != nil {
+		from = loginFile()
+	}
 	var first error
 	var all []diagnosis
 	for _, check := range []struct {
@@ -52,10 +57,10 @@ func (doctorCmd) Run(ctx context.Context, e *env) error {
 		{"configuration", func() (string, error) { return "every setting can work", s.check() }},
 		{"data directory", func() (string, error) { return s.Data, privateMode(s.Data, s.Database == "") }},
 		{"root key file", func() (string, error) { return s.RootKeyFile, privateMode(s.RootKeyFile, true) }},
-		{"API key file", func() (string, error) { _, err := readAPIKey(s.APIKeyFile); return s.APIKeyFile, err }},
+		{"API key or login", func() (string, error) { return from, badKey }},
 		{"server", func() (string, error) { return s.Server, probe(ctx, s, "/healthz") }},
 		{"server is ready", func() (string, error) { return "keys and database answer", probe(ctx, s, "/readyz") }},
-		{"API key", func() (string, error) { return "is accepted", tryKey(ctx, e) }},
+		{"credential", func() (string, error) { return "is accepted", tryKey(ctx, e) }},
 		{"key services", func() (string, error) { return tryKeyServices(ctx, e) }},
 		{"integrity", func() (string, error) { return tryIntegrity(ctx, e) }},
 	} {

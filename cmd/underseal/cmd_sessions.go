@@ -2,16 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
-	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
-	"github.com/underseal/underseal/internal/fault"
 )
 
 type sessionsCmd struct {
@@ -22,7 +16,7 @@ type sessionsCmd struct {
 func (sessionsCmd) Help() string {
 	return withoutCommand("sessions") + `
 
-Who signs in by password has a session: an hour unused, twelve at most (session_idle, session_age).
+Who signs in (underseal login) has a session: an hour unused, twelve at most (session_idle, session_age).
 
     underseal sessions --user zoe
     underseal sessions revoke --user zoe       # all of hers; her API keys stay
@@ -77,81 +71,6 @@ func (c *sessionsRevokeCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.Session, error) { return cl.RevokeSession(ctx, c.Session) }, writeSession)
 }
 
-type signInCmd struct {
-	Tenant   string `arg:"" help:"Name of your company."`
-	Name     string `arg:"" help:"Your name."`
-	Password string `required:"" help:"Your password: file:PATH or env:NAME." placeholder:"REFERENCE"`
-	clientFlags
-}
-
-func (signInCmd) Help() string {
-	return talksToServer + " Writes the session to --key-file, in place of a session that is there; an API key is not replaced. Commands use it until it ends."
-}
-
-func (c *signInCmd) Run(ctx context.Context, e *env) error {
-	if err := checkServerURL(e.settings.Server); err != nil {
-		return err
-	}
-	if err := e.settings.checkPlaces("api_key_file"); err != nil {
-		return err
-	}
-	text, err := secretText("--password", c.Password)
-	if err != nil {
-		return err
-	}
-	transport, err := e.settings.transport()
-	if err != nil {
-		return err
-	}
-	path := e.settings.APIKeyFile
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fault.New(fault.Denied, "make the directory of the API key file: %w", err)
-	}
-	if err := removeSession(path); err != nil {
-		return err
-	}
-	var s api.NewSession
-	err = writeSecret(path, func() (string, error) {
-		config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}}
-		s, err = client.SignIn(ctx, config, api.SignInRequest{Tenant: c.Tenant, Name: c.Name, Password: text})
-		return s.Text, err
-	})
-	if client.IsUnauthenticated(err) { // told here: it says nothing of the key file, as it does elsewhere
-		return fault.New(fault.Denied, "the server at %s signs nobody in by this company, name and password", e.settings.Server).WithCode("unauthenticated").
-			WithHint("an administrator can make a link that sets another password: underseal users reset-password")
-	}
-	if err != nil {
-		return err
-	}
-	return e.result(s.Session, func(w io.Writer) { writeSession(w, s.Session) })
-}
-
-// removeSession makes room for a session where one is; anything else stays.
-func removeSession(path string) error {
-	key, err := readAPIKey(path)
-	if fault.CodeOf(err) == "api_key_missing" || err == nil && !strings.HasPrefix(key, sessionPrefix) {
-		return nil // writeSecret refuses what is there
-	}
-	if err != nil {
-		return err
-	}
-	return os.Remove(path)
-}
-
-type signOutCmd struct{ clientFlags }
-
-func (signOutCmd) Help() string { return talksToServer + " Removes the session from --key-file." }
-
-func (signOutCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Session, error) {
-		s, err := cl.SignOut(ctx)
-		if err == nil {
-			err = removeSession(e.settings.APIKeyFile)
-		}
-		return s, err
-	}, writeSession)
-}
-
 type passwordCmd struct {
 	Old string `help:"The one that there is: file:PATH or env:NAME." placeholder:"REFERENCE"`
 	New string `required:"" help:"The new one: file:PATH or env:NAME; 15 characters or more." placeholder:"REFERENCE"`
@@ -159,7 +78,7 @@ type passwordCmd struct {
 }
 
 func (passwordCmd) Help() string {
-	return talksToServer + " Ends all your sessions; if you are signed in by one, another is written to --key-file."
+	return talksToServer + " Ends all your sessions; if you are signed in by underseal login, you stay signed in, by another."
 }
 
 // passwordSet says what came of a new password.
@@ -187,8 +106,9 @@ func (c *passwordCmd) Run(ctx context.Context, e *env) error {
 	var out passwordSet
 	if set.Session != nil {
 		out.Session = &set.Session.Session
-		path := e.settings.APIKeyFile
-		if err := errors.Join(removeSession(path), writeSecret(path, func() (string, error) { return set.Session.Text, nil })); err != nil {
+		next := *e.login
+		next.Session = set.Session.Text
+		if err := writeLogin(next); err != nil {
 			return err
 		}
 	}

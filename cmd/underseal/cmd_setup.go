@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +24,7 @@ type setupCmd struct {
 
 func (setupCmd) Help() string {
 	return talksToServer + " Uses a link, which counts once, and writes the API key that it gives to --key-file, where commands look for it; " +
-		"with --password there is no key: sign in then. " +
+		"with --password there is no key: underseal login then. " +
 		"The link is read from --link-file, which is removed then, else from standard input; it is no argument, since others can see those."
 }
 
@@ -38,13 +36,10 @@ type settled struct {
 }
 
 func (c *setupCmd) Run(ctx context.Context, e *env) error {
-	if err := checkServerURL(e.settings.Server); err != nil {
-		return err
-	}
 	if err := e.settings.checkPlaces("api_key_file"); err != nil {
 		return err
 	}
-	transport, err := e.settings.transport()
+	config, err := e.settings.connection()
 	if err != nil {
 		return err
 	}
@@ -59,7 +54,6 @@ func (c *setupCmd) Run(ctx context.Context, e *env) error {
 	if in.Link, err = e.setupLink(ctx); err != nil {
 		return err
 	}
-	config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}}
 	done, err := e.letIn(ctx, config, in)
 	if err != nil {
 		return err
@@ -188,44 +182,4 @@ func (e *env) asksPerson() bool {
 	}
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// asked asks for a line.
-func (e *env) asked(ctx context.Context, question string) (string, error) {
-	if _, err := fmt.Fprint(e.stderr, question); err != nil {
-		return "", err
-	}
-	type answer struct {
-		text string
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() { // a read from a terminal cannot be interrupted, but be left behind
-		text, err := readLine(e.stdin)
-		got <- answer{text, err}
-	}()
-	select {
-	case a := <-got:
-		return a.text, a.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
-}
-
-// readLine reads a line and no more, so that the next question finds its answer.
-func readLine(r io.Reader) (string, error) {
-	var line []byte
-	for one := make([]byte, 1); len(line) < 1024; {
-		n, err := r.Read(one)
-		if n == 1 && one[0] != '\n' {
-			line = append(line, one[0])
-		}
-		if n == 1 && one[0] == '\n' || errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return "", fault.New(fault.Invalid, "read stdin: %w", err)
-		}
-	}
-	return strings.TrimSpace(string(line)), nil
 }

@@ -11,15 +11,21 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// clientFlags are the options of every command that talks to the server.
+// clientFlags are the options of every command that talks to the server as somebody.
 type clientFlags struct {
-	Server  string `conf:"server" help:"${doc_server}" placeholder:"URL" group:"connection"`
+	serverFlags
 	KeyFile string `conf:"api_key_file" help:"${doc_api_key_file}" placeholder:"FILE" group:"connection"`
-	CAFile  string `conf:"ca_file" help:"${doc_ca_file}" placeholder:"FILE" group:"connection"`
+}
+
+// serverFlags say which server.
+type serverFlags struct {
+	Server string `conf:"server" help:"${doc_server}" placeholder:"URL" group:"connection"`
+	CAFile string `conf:"ca_file" help:"${doc_ca_file}" placeholder:"FILE" group:"connection"`
 }
 
 // purposeFlag is the option of commands that may show sensitive values.
@@ -36,27 +42,54 @@ func (e *env) connectFor(why purposeFlag) (*client.Client, error) {
 	return cl.For(why.Purpose), nil
 }
 
-// connect makes a client for the server, with the key of the settings, or as the tenant's
-// service whose certificate they name. It does not talk to the server yet.
+// connect makes a client for the server: as the tenant's service whose certificate the
+// settings name, else with the API key that they name, else as who is signed in, else with
+// the API key in its usual place. It does not talk to the server yet.
 func (e *env) connect() (*client.Client, error) {
-	if err := checkServerURL(e.settings.Server); err != nil {
-		return nil, err
-	}
-	transport, err := e.settings.transport()
+	key, err := e.credential()
 	if err != nil {
 		return nil, err
 	}
-	config := client.Config{URL: e.settings.Server, HTTPClient: &http.Client{Transport: transport}, Tries: 3}
+	config, err := e.settings.connection()
+	if err != nil {
+		return nil, err
+	}
+	config.Tries, config.Key = 3, key
 	if e.settings.ClientCert != "" {
 		config.Tenant = e.settings.Tenant
-	} else if config.Key, err = e.settings.apiKey(); err != nil {
-		return nil, err
 	}
 	cl, err := client.New(config)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%w", err).WithCode("config_invalid")
 	}
 	return cl, nil
+}
+
+// connection is how the server of the settings is reached, as nobody yet.
+func (s *settings) connection() (client.Config, error) {
+	if err := checkServerURL(s.Server); err != nil {
+		return client.Config{}, err
+	}
+	transport, err := s.transport()
+	return client.Config{URL: s.Server, HTTPClient: &http.Client{Transport: transport}}, err
+}
+
+// credential is what a command shows the server; empty with a client certificate.
+func (e *env) credential() (string, error) {
+	if e.settings.ClientCert != "" {
+		return "", nil
+	}
+	if e.settings.from["api_key_file"] == "default" {
+		found, err := readLogin()
+		if err != nil {
+			return "", err
+		}
+		if found != nil {
+			e.login = found
+			return found.Session, e.settings.adopt(found)
+		}
+	}
+	return e.settings.apiKey()
 }
 
 func (s *settings) apiKey() (string, error) {
@@ -95,27 +128,40 @@ func (s *settings) transport() (*http.Transport, error) {
 // readAPIKey reads the key file that setup wrote. One that others can read is
 // refused: whoever read it is an administrator.
 func readAPIKey(path string) (string, error) {
-	info, err := os.Stat(path)
+	data, err := readOwn("API key file", path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fault.New(fault.NotFound, "there is no API key file %s", path).WithCode("api_key_missing").
-			WithHint("underseal setup writes one, with the link that init, serve or an administrator gave you; --key-file or UNDERSEAL_API_KEY_FILE names another")
+			WithHint("underseal setup writes one, with the link that init, serve or an administrator gave you; underseal login signs in without one; --key-file or UNDERSEAL_API_KEY_FILE names another")
 	case err != nil:
-		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return "", fault.New(fault.Denied, "the API key file %s may be read by others (mode %#o)", path, info.Mode().Perm()).
-			WithCode("api_key_exposed").WithHint("chmod 600 %s, and make a new key if somebody did read it", path)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fault.New(fault.Denied, "read the API key file: %w", err).WithCode("api_key_unreadable")
+		return "", err
 	}
 	key := strings.TrimSpace(string(data))
-	if !strings.HasPrefix(key, apiKeyPrefix) && !strings.HasPrefix(key, sessionPrefix) || strings.ContainsFunc(key, unicode.IsSpace) {
+	if !strings.HasPrefix(key, apiKeyPrefix) || strings.ContainsFunc(key, unicode.IsSpace) {
 		return "", fault.New(fault.Invalid, "%s holds no API key (it begins with %s)", path, apiKeyPrefix).WithCode("api_key_malformed").
 			WithHint("--key-file or UNDERSEAL_API_KEY_FILE names another")
 	}
 	return key, nil
+}
+
+// readOwn reads a file with a credential, which nobody but its owner may be able to read.
+func readOwn(what, path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+		return nil, fault.New(fault.Denied, "the %s %s may be read by others (mode %#o)", what, path, info.Mode().Perm()).
+			WithCode("api_key_exposed").WithHint("chmod 600 %s, and revoke what is in it if somebody did read it", path)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Denied, "read the %s: %w", what, err).WithCode("api_key_unreadable")
+	}
+	return data, nil
 }
 
 // apiKeyPrefix begins every API key and sessionPrefix every session, so that no other
@@ -125,19 +171,27 @@ const (
 	sessionPrefix = "uss_"
 )
 
-// explain says in which file the key is that the server refused.
+// explain says of what the server refused where it comes from, and what to do.
 func (e *env) explain(err error) error {
 	var refused *client.Error
-	if !client.IsUnauthenticated(err) || !errors.As(err, &refused) {
+	if !errors.As(err, &refused) {
 		return err
 	}
 	told := *refused
-	if e.settings.ClientCert != "" {
+	switch {
+	case refused.Code == api.CodeStepUp && e.login != nil:
+		told.Hint = "sign in again: " + e.login.again()
+	case !client.IsUnauthenticated(err):
+		return err
+	case e.settings.ClientCert != "":
 		told.Detail = fmt.Sprintf("the server at %s does not know the certificate in %s as one of tenant %s", e.settings.Server, e.settings.ClientCert, e.settings.Tenant)
 		told.Hint = "it must have client_certificates on; there, `underseal issuers` lists whose certificates count, and `underseal users link` says for whom"
-		return &told
+	case e.login != nil:
+		told.Detail = fmt.Sprintf("you are not signed in any more at %s: the session has ended", e.login.Server)
+		told.Hint = "sign in again: " + e.login.again() + "; or --key-file names an API key"
+	default:
+		told.Detail = fmt.Sprintf("the server at %s does not know the key in %s", e.settings.Server, e.settings.APIKeyFile)
+		told.Hint = "--server and --key-file name others; if nobody has a key, underseal init --new-link lets somebody in, on the server's machine"
 	}
-	told.Detail = fmt.Sprintf("the server at %s does not know the key in %s", e.settings.Server, e.settings.APIKeyFile)
-	told.Hint = "--server and --key-file name others; if nobody has a key, underseal init --new-link lets somebody in, on the server's machine"
 	return &told
 }

@@ -76,9 +76,13 @@ func (s *settings) checkPlaces(names ...string) error {
 			continue // Postgres has them
 		}
 		if place.value == "" && slices.Contains(names, place.name) {
-			return fault.New(fault.Invalid, "neither HOME nor %s is set", place.variable).WithCode("no_home").
-				WithHint("set HOME, or give %s", place.flag)
+			return noHome(place.variable, ", or give "+place.flag)
 		}
 	}
 	return nil
+}
+
+// noHome says that this machine does not say where something has its place.
+func noHome(variable, or string) error {
+	return fault.New(fault.Invalid, "neither HOME nor %s is set", variable).WithCode("no_home").WithHint("set HOME%s", or)
 }

@@ -49,8 +49,8 @@ type cli struct {
 	Issuers   issuersCmd   `cmd:"" group:"client" help:"OpenID providers and CAs whose word counts for who calls."`
 	Sessions  sessionsCmd  `cmd:"" group:"client" help:"Where people are signed in; end it."`
 	Passkeys  passkeysCmd  `cmd:"" group:"client" help:"With which passkeys people sign in and sign; remove them."`
-	SignIn    signInCmd    `cmd:"" group:"client" help:"Sign in by password."`
-	SignOut   signOutCmd   `cmd:"" group:"client" help:"End the session that you are signed in by."`
+	Login     loginCmd     `cmd:"" group:"client" help:"Sign in; all other commands are you then."`
+	Logout    logoutCmd    `cmd:"" group:"client" help:"End the session that you are signed in by."`
 	Password  passwordCmd  `cmd:"" group:"client" help:"Set your password."`
 	Revoke    revokeCmd    `cmd:"" group:"client" help:"End all that admits somebody, one key, or all sessions, at once."`
 	Tenants   tenantsCmd   `cmd:"" group:"client" help:"Companies on this server, and what is set for one."`
@@ -95,6 +95,7 @@ type env struct {
 	stdout, stderr io.Writer
 	json           bool
 	settings       *settings
+	login          *login // that a command talks to the server by; nil: by no session
 }
 
 // run is the program. It returns the exit code.
@@ -179,14 +180,14 @@ func checkText(args []string) error {
 			return &usage{text: fmt.Sprintf("argument %d is not UTF-8", i+1)}
 		}
 		if _, value, is := strings.Cut(arg, "="); isCredential(arg) || is && strings.HasPrefix(arg, "-") && isCredential(value) {
-			return &usage{text: fmt.Sprintf("argument %d is a link or a key: others on this machine see arguments, and the shell keeps them; links and keys go through files, or standard input", i+1)}
+			return &usage{text: fmt.Sprintf("argument %d is a link or a key: others on this machine see arguments, and the shell keeps them; links, keys and sessions go through files, or standard input", i+1)}
 		}
 	}
 	return nil
 }
 
 func isCredential(text string) bool {
-	return strings.HasPrefix(text, linkPrefix) || strings.HasPrefix(text, apiKeyPrefix)
+	return strings.HasPrefix(text, linkPrefix) || strings.HasPrefix(text, apiKeyPrefix) || strings.HasPrefix(text, sessionPrefix)
 }
 
 // emptyID refuses an empty argument, as a shell makes it of a list without
