@@ -114,9 +114,7 @@ func (w *claims) fail(t *testing.T) {
 // as returns a caller with the rights of somebody.
 func (w *claims) as(who access.Principal) engine.Caller {
 	who.Tenant, who.Kind = "main", access.User
-	c := w.env.Ann
-	c.Principal, c.Who = who.Name, who.Effective()
-	return c
+	return engine.AdmitMadeUp(w.env.Engine, w.env.Ann, who)
 }
 
 // may returns the ids of those that the policies let somebody do an action on, sorted.
