@@ -60,6 +60,8 @@ type Config struct {
 	BreakGlassLongest, BreakGlassSettled time.Duration
 	// Breached knows passwords that nobody may set; nil: none.
 	Breached password.Breached
+	// Passwords bounds how many passwords are hashed at once; nil: as a Gate does by itself.
+	Passwords *password.Gate
 
 	// ChecksOnly is set for a check of a database that no server uses: nothing is
 	// written.
@@ -92,7 +94,7 @@ type Engine struct {
 	relying    passkey.RelyingParty
 	challenges *passkey.Challenges
 
-	passwords password.Gate
+	passwords *password.Gate
 	breached  password.Breached // nil: none
 
 	checksOnly bool
@@ -206,7 +208,7 @@ func New(cfg Config) (*Engine, error) {
 		erasureDelay: cfg.ErasureDelay, erasureEpoch: cfg.ErasureEpoch, checksOnly: cfg.ChecksOnly,
 		sessionAge: cmp.Or(cfg.SessionAge, defaultSessionAge), sessionIdle: cmp.Or(cfg.SessionIdle, defaultSessionIdle),
 		longestGlass: cmp.Or(cfg.BreakGlassLongest, defaultLongestGlass), settling: max(0, cmp.Or(cfg.BreakGlassSettled, defaultSettled)),
-		breached: cfg.Breached, relying: cfg.Passkeys, challenges: passkey.NewChallenges(),
+		passwords: cmp.Or(cfg.Passwords, &password.Gate{}), breached: cfg.Breached, relying: cfg.Passkeys, challenges: passkey.NewChallenges(),
 	}
 	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)

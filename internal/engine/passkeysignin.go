@@ -45,7 +45,7 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in api.PasskeySignInReques
 	if err := e.requireAddress(); err != nil {
 		return api.NewSession{}, err
 	}
-	scope, id, err := e.handle(ctx, in.User)
+	scope, id, err := e.handle(ctx, in.User, from.Address)
 	if err != nil {
 		if fault.CodeOf(err) == "unauthenticated" {
 			e.strange(ctx, from.Address)
@@ -66,8 +66,10 @@ func badPasskey(reason error) error {
 		WithHint("sign in by password, or by another passkey")
 }
 
-// handle reads whose a passkey says that it is (see handleOf).
-func (e *Engine) handle(ctx context.Context, text string) (scope store.Scope, id store.ID, err error) {
+// handle reads whose a passkey says that it is (see handleOf). Who names no tenant, or one
+// whose people do not come from there, is looked for where nobody is, so that the time does
+// not say which tenants there are.
+func (e *Engine) handle(ctx context.Context, text, address string) (scope store.Scope, id store.ID, err error) {
 	var parts [1][]byte
 	if err := fromBase64(parts[:], text); err != nil {
 		return scope, id, err
@@ -77,11 +79,11 @@ func (e *Engine) handle(ctx context.Context, text string) (scope store.Scope, id
 		return scope, id, badPasskey(fault.New(fault.Denied, "the user handle is none of this server's"))
 	}
 	there, err := e.identity.Exists(ctx, tenant)
-	if err != nil {
-		return scope, id, err
+	if err == nil && there {
+		there, err = e.fromTenant(ctx, e.TenantScope(tenant), address)
 	}
-	if !there {
-		return scope, id, badPasskey(fault.New(fault.Denied, "the user handle is of no tenant"))
+	if err != nil || !there {
+		return e.TenantScope(identity.MainTenant), id, err
 	}
 	return e.TenantScope(tenant), store.ID([]byte(rest)), nil
 }
@@ -132,6 +134,13 @@ func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID
 	if err != nil {
 		return "", 0, err
 	}
+	known, err := e.knownPrincipal(ctx, scope, p.Name)
+	if err == nil && !known.SignsIn(address) {
+		err = badPasskey(fault.New(fault.Denied, "%s may not come in", p.Name))
+	}
+	if err != nil {
+		return p.Name, 0, err
+	}
 	i := p.PasskeyOf(credential)
 	if i < 0 {
 		return p.Name, 0, badPasskey(fault.New(fault.Denied, "%s has no such passkey", p.Name))
@@ -147,11 +156,7 @@ func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID
 	if counter, err = ledger.VerifyAssertion(challenge, answer, credentialOf(s)); err != nil {
 		return p.Name, 0, badPasskey(err)
 	}
-	known, err := e.knownPrincipal(ctx, scope, p.Name)
-	if err == nil && !known.SignsIn(address) {
-		err = badPasskey(fault.New(fault.Denied, "%s may not come in", p.Name))
-	}
-	return p.Name, counter, err
+	return p.Name, counter, nil
 }
 
 func credentialOf(s *signer) ledger.Credential {

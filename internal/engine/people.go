@@ -345,14 +345,11 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 	if err != nil {
 		return Caller{}, err
 	}
-	if found {
-		found, err = e.fromTenant(ctx, scope, address)
-	}
-	if err != nil {
-		return Caller{}, err
-	}
 	if !found {
 		return Caller{}, identity.Unauthenticated()
+	}
+	if err := e.comesFrom(ctx, scope, token, address); err != nil {
+		return Caller{}, err
 	}
 	known, err := e.knownBearer(ctx, scope, token)
 	if fault.Is(err, fault.NotFound) {

@@ -74,3 +74,18 @@ func (e *Engine) fromTenant(ctx context.Context, scope store.Scope, address stri
 	from, _ := netip.ParseAddr(address)
 	return r.Tenant.Networks.All.Allows(from), nil
 }
+
+// comesFrom requires that a tenant's people may come from an address, before it is looked
+// for whose a credential is. One from elsewhere is looked for where nobody has it, as one of
+// no tenant is: the time does not say which tenants there are.
+func (e *Engine) comesFrom(ctx context.Context, scope store.Scope, token [32]byte, address string) error {
+	from, err := e.fromTenant(ctx, scope, address)
+	if err != nil || from {
+		return err
+	}
+	_, err = e.store.Credential(ctx, e.TenantScope(identity.MainTenant), token)
+	if err == nil || fault.Is(err, fault.NotFound) {
+		err = identity.Unauthenticated()
+	}
+	return err
+}

@@ -248,6 +248,9 @@ func (e *Engine) openSession(ctx context.Context, scope store.Scope, row store.S
 // signedIn admits who is signed in by a session. Whatever is wrong with it, the answer is
 // the same. Host is what a cookie came to; empty: it came in the header for programs.
 func (e *Engine) signedIn(ctx context.Context, scope store.Scope, token [32]byte, address, host string) (Caller, error) {
+	if err := e.comesFrom(ctx, scope, token, address); err != nil {
+		return Caller{}, err
+	}
 	s, err := e.session(ctx, scope, token)
 	if fault.Is(err, fault.NotFound) || err == nil && s.Host != host {
 		return Caller{}, identity.Unauthenticated()

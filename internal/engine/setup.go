@@ -117,12 +117,13 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 		return api.SetupDone{}, badLink()
 	}
 	// Whoever has no link of the tenant keeps nobody of it waiting.
-	if _, err := e.linkRow(ctx, scope, token); err != nil {
+	p, err := e.invited(ctx, scope, token, r.Name, address)
+	if err != nil {
 		return api.SetupDone{}, err
 	}
 	kept := ""
 	if r.Password != "" { // a hash takes long, so nothing waits for it
-		if kept, err = e.firstPassword(ctx, scope, token, r); err != nil {
+		if kept, err = e.keep(ctx, p, r.Password); err != nil {
 			return api.SetupDone{}, err
 		}
 	}
@@ -140,36 +141,47 @@ func (e *Engine) setUp(ctx context.Context, r api.SetupRequest, address string) 
 		return api.SetupDone{}, badLink()
 	case row.Object == t.id:
 		return e.setUpAdministrator(ctx, t, token, r.Name, kept, address)
-	case !t.Networks.Allow(nil, address):
-		return api.SetupDone{}, badLink()
 	}
-	return e.activate(ctx, scope, row.Object, token, kept, address)
+	return e.activate(ctx, t, row.Object, token, kept, address)
 }
 
-// firstPassword returns the password that a link is used with as it is kept. Whether the
-// link counts is asked again when it is used.
-func (e *Engine) firstPassword(ctx context.Context, scope store.Scope, token [32]byte, r api.SetupRequest) (string, error) {
-	row, err := e.store.Credential(ctx, scope, token)
-	if fault.Is(err, fault.NotFound) {
-		return "", badLink()
-	}
+// invited returns who uses a link, before anything of theirs is hashed: the person who was
+// invited, who comes from where they may, or, by the tenant's own link and from anywhere,
+// the administrator whom the request names. Whether the link counts is asked when it is used.
+func (e *Engine) invited(ctx context.Context, scope store.Scope, token [32]byte, name, address string) (*principal, error) {
+	row, err := e.linkRow(ctx, scope, token)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	tenant, err := e.dossierID(ctx, scope, store.Tenant, scope.Tenant())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	p := &principal{dossier{object: object{scope: scope}}, identity.Principal{Name: r.Name}}
-	if row.Object != tenant {
-		if p, err = e.openPrincipal(ctx, scope, row.Object); fault.Is(err, fault.NotFound) {
-			err = badLink()
-		}
+	if row.Object == tenant {
+		return &principal{dossier{object: object{scope: scope}}, identity.Principal{Name: name}}, nil
+	}
+	rules, err := e.knownRules(ctx, scope)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.openPrincipal(ctx, scope, row.Object)
+	if fault.Is(err, fault.NotFound) {
+		err = badLink()
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return e.keep(ctx, p, r.Password)
+	return p, e.mayCome(ctx, &rules.Tenant, p, address)
+}
+
+// mayCome requires that whoever uses a link may come from an address, with the roles that
+// they have.
+func (e *Engine) mayCome(ctx context.Context, t *identity.Tenant, p *principal, address string) error {
+	roles, err := e.rolesOf(ctx, p)
+	if err == nil && !t.Networks.Allow(roles, address) {
+		err = badLink()
+	}
+	return err
 }
 
 // linkRow returns where a link leads.
@@ -187,10 +199,13 @@ func badLink() error {
 }
 
 // activate uses the link of an invited user, or of one who sets another password.
-func (e *Engine) activate(ctx context.Context, scope store.Scope, id store.ID, token [32]byte, kept, address string) (api.SetupDone, error) {
-	p, err := e.openPrincipal(ctx, scope, id)
+func (e *Engine) activate(ctx context.Context, t *tenant, id store.ID, token [32]byte, kept, address string) (api.SetupDone, error) {
+	p, err := e.openPrincipal(ctx, t.scope, id)
 	if fault.Is(err, fault.NotFound) || err == nil && (!p.Invitation.Redeems(token, e.moment()) || p.State == identity.Disabled) {
 		return api.SetupDone{}, badLink()
+	}
+	if err == nil {
+		err = e.mayCome(ctx, &t.Tenant, p, address)
 	}
 	if err != nil {
 		return api.SetupDone{}, err

@@ -71,9 +71,11 @@ type Config struct {
 	ErasureDelay time.Duration
 	// ErasureEpoch is how long after an erasure old key versions are destroyed; 0: 30 days.
 	ErasureEpoch time.Duration
-	// SessionAge and SessionIdle are those of the engine's configuration, like Breached.
+	// SessionAge and SessionIdle are those of the engine's configuration, like Breached and
+	// Passwords.
 	SessionAge, SessionIdle time.Duration
 	Breached                password.Breached
+	Passwords               *password.Gate
 	// Passkeys is for what address people have passkeys; the zero one: for none.
 	Passkeys passkey.RelyingParty
 	// BreakGlassLongest and BreakGlassSettled are those of the engine's configuration.
@@ -82,6 +84,8 @@ type Config struct {
 	Issuers engine.Issuers
 	// Limits say how often each may call. On Postgres all servers count together.
 	Limits limit.Rates
+	// Observe is that of the store's configuration: for tests.
+	Observe func(ctx context.Context, tenant, query string, rows int)
 	// CheckRate is how many rows a second are compared with the log in the background;
 	// 0: none.
 	CheckRate int
@@ -133,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN})
+	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN, Observe: cfg.Observe})
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +213,7 @@ func (n *Node) open(ctx context.Context, cfg Config) error {
 	n.Engine, err = engine.New(engine.Config{
 		Store: n.db, Ring: n.ring, Identity: n.identity, Issuers: cfg.Issuers, Deployment: meta.Deployment, Now: cfg.Now,
 		Blobs: n.blobs, Files: cfg.Files, ErasureDelay: cfg.ErasureDelay, ErasureEpoch: cfg.ErasureEpoch,
-		SessionAge: cfg.SessionAge, SessionIdle: cfg.SessionIdle, Breached: cfg.Breached, Passkeys: cfg.Passkeys,
+		SessionAge: cfg.SessionAge, SessionIdle: cfg.SessionIdle, Breached: cfg.Breached, Passwords: cfg.Passwords, Passkeys: cfg.Passkeys,
 		BreakGlassLongest: cfg.BreakGlassLongest, BreakGlassSettled: cfg.BreakGlassSettled,
 	})
 	if err != nil {

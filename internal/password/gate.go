@@ -27,9 +27,10 @@ type Gate struct {
 	mu      sync.Mutex // guards what follows
 	running int
 	lines   map[string]*line
-	turns   []string      // tenants in whose line somebody waits, in the order of their turns
-	pretend bool          // the place of names that are no tenant's is taken
-	last    time.Duration // that a hash took
+	names   map[string]*line // of names that are no tenant's
+	turns   []string         // tenants in whose line somebody waits, in the order of their turns
+	pretend bool             // the place of names that are no tenant's is taken
+	last    time.Duration    // that a hash took
 }
 
 // line is who is in the line of a tenant.
@@ -52,11 +53,11 @@ func (g *Gate) each() int { return max(1, g.slots()/2) }
 // Do waits for its turn among those of a tenant and calls hash. Unavailable (code
 // too_many_requests) when the line is full.
 func (g *Gate) Do(ctx context.Context, tenant string, hash func() error) error {
-	l, err := g.enter(tenant)
+	l, err := g.enter(&g.lines, tenant)
 	if err != nil {
 		return err
 	}
-	defer g.exit(tenant, l)
+	defer g.exit(g.lines, tenant, l)
 	if err := g.wait(ctx, tenant, l); err != nil {
 		return err
 	}
@@ -66,11 +67,11 @@ func (g *Gate) Do(ctx context.Context, tenant string, hash func() error) error {
 
 // Pretend is Do for a name that is no tenant's: whoever waits does not learn that.
 func (g *Gate) Pretend(ctx context.Context, name string, hash func() error) error {
-	l, err := g.enter(name)
+	l, err := g.enter(&g.names, name)
 	if err != nil {
 		return err
 	}
-	defer g.exit(name, l)
+	defer g.exit(g.names, name, l)
 	g.mu.Lock()
 	free, last := !g.pretend, g.last
 	g.pretend = true
@@ -100,16 +101,16 @@ func (g *Gate) timed(hash func() error) error {
 	return err
 }
 
-func (g *Gate) enter(name string) (*line, error) {
+func (g *Gate) enter(lines *map[string]*line, name string) (*line, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.lines == nil {
-		g.lines = map[string]*line{}
+	if *lines == nil {
+		*lines = map[string]*line{}
 	}
-	l := g.lines[name]
+	l := (*lines)[name]
 	if l == nil {
 		l = &line{}
-		g.lines[name] = l
+		(*lines)[name] = l
 	}
 	most := g.Line
 	if most == 0 {
@@ -122,11 +123,11 @@ func (g *Gate) enter(name string) (*line, error) {
 	return l, nil
 }
 
-func (g *Gate) exit(name string, l *line) {
+func (g *Gate) exit(lines map[string]*line, name string, l *line) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if l.inside--; l.inside == 0 {
-		delete(g.lines, name)
+		delete(lines, name)
 	}
 }
 

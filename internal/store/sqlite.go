@@ -30,6 +30,7 @@ type sqliteDB struct {
 	health  *health
 	writer  *writer
 	points  *checkpointer
+	observe func(ctx context.Context, tenant, query string, rows int) // nil: nobody is told
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu
@@ -61,6 +62,9 @@ func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
 		return nil, err
 	}
 	db.scans = db.data
+	for _, b := range []backend{db.data, db.keys} {
+		b.(*sqliteDB).observe = cfg.Observe
+	}
 	return db, nil
 }
 
@@ -146,9 +150,13 @@ func (db *sqliteDB) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-func (db *sqliteDB) each(ctx context.Context, _, text string, args []any, fn func(row) error) error {
+func (db *sqliteDB) each(ctx context.Context, tenant, text string, args []any, fn func(row) error) error {
 	if err := db.health.err(); err != nil {
 		return err
+	}
+	count := 0
+	if db.observe != nil {
+		defer func() { db.observe(ctx, tenant, text, count) }()
 	}
 	stmt, err := db.stmt(ctx, text)
 	if err != nil {
@@ -160,6 +168,7 @@ func (db *sqliteDB) each(ctx context.Context, _, text string, args []any, fn fun
 	}
 	defer rows.Close()
 	for rows.Next() {
+		count++
 		if err := fn(row{rows}); err != nil {
 			return err
 		}

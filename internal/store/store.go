@@ -41,6 +41,10 @@ type Config struct {
 	// 16. A handful more serve keys, scans and the server's lock.
 	Connections int
 
+	// Observe is told of each query outside of a unit, and how many rows came of it; nil:
+	// nobody is. It is for tests, on SQLite alone.
+	Observe func(ctx context.Context, tenant, query string, rows int)
+
 	testingOnlyDial pgconn.DialFunc // breaks connections to Postgres
 }
 
