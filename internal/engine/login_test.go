@@ -309,6 +309,40 @@ func TestASignInIsFinishedOnce(t *testing.T) {
 	}
 }
 
+// A session that somebody planted in a browser ends when its owner signs in, by passkey or
+// issuer as by password, and the new one has another text.
+func TestAPlantedSessionEndsWithEverySignIn(t *testing.T) {
+	s := newStaff()
+	s.in["zoe"] = identity.Claims{Subject: "8"}
+	env := newCompany(t, s, corp)
+	a := testenv.NewAuthenticator(t, true)
+	personWithPasskey(t, env, "zoe", a)
+	linked(t, env, "zoe", "8")
+	personWithPassword(t, env, "eve")
+	for name, signIn := range map[string]func(from engine.From) (api.NewSession, error){
+		"a passkey": func(from engine.From) (api.NewSession, error) {
+			return env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), from)
+		},
+		"an issuer": func(from engine.From) (api.NewSession, error) {
+			in := begin(t, env, "zoe")
+			in.From = from
+			out, err := env.Engine.FinishLogin(t.Context(), in)
+			return out.Session, err
+		},
+	} {
+		planted := session(t, env, "eve", browser)
+		from := browser
+		from.Former = planted.Text
+		got, err := signIn(from)
+		if err != nil {
+			t.Fatalf("by %s: %v", name, err)
+		}
+		if got.Text == planted.Text || isIn(t, env, planted) || !isIn(t, env, got) {
+			t.Errorf("by %s: the session that the browser had before is still good", name)
+		}
+	}
+}
+
 // Who is invited need not use the link, and who is nobody becomes somebody only where the
 // tenant wants it, and never somebody who is there.
 func TestWhoComesForTheFirstTime(t *testing.T) {

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -80,8 +82,8 @@ type matrix struct {
 
 var matrixRoles = []string{"none", "Viewer", "Auditor", "Executor", "Designer", "Operator", "Admin"}
 
-func newMatrix(t *testing.T) *matrix {
-	env := testenv.New(t, nil)
+func newMatrix(t *testing.T, edit func(*node.Config)) *matrix {
+	env := testenv.New(t, edit)
 	m := &matrix{t, env, newServer(t, env.Engine), map[string]string{}, map[string]string{}}
 	for _, role := range matrixRoles {
 		if m.keys[role] = env.PersonsKey(strings.ToLower(role)); role != "none" {
@@ -180,7 +182,7 @@ func (m *matrix) ask(key, method, path, id string, named func(string) string) *h
 	if strings.Contains(path, "{") {
 		m.Fatalf("the world has nothing for %s %s", method, path)
 	}
-	r := httptest.NewRequest(strings.ToUpper(method), path, strings.NewReader(input))
+	r := httptest.NewRequestWithContext(context.WithValue(m.Context(), lookedAt{}, true), strings.ToUpper(method), path, strings.NewReader(input))
 	r.Header.Set("Authorization", "Bearer "+key)
 	switch {
 	case id == "endLogins":
@@ -228,7 +230,7 @@ func TestEveryEndpointForEveryRole(t *testing.T) {
 		t.Skip("takes seconds: left out by -short")
 	}
 	const golden = "testdata/matrix.txt"
-	m := newMatrix(t)
+	m := newMatrix(t, nil)
 	acme := m.env.Tenant("acme")
 	must[api.User](m, "auditor")(acme.Engine.GiveUserRole(t.Context(), acme.Ann, "ann", api.RoleRequest{Role: "Auditor"}, ""))
 	var table bytes.Buffer

@@ -25,6 +25,9 @@ func (s *Server) sessionRoutes() []*operation {
 			out, err := e.SignOut(ctx, x.caller)
 			if err == nil && out.Cookie {
 				x.setCookie("", -1)
+				// What pages and caches kept of what was shown goes as well. Not "cookies", which
+				// would be those of every other host of the company's domain, too.
+				x.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 			}
 			return out, err
 		})

@@ -124,6 +124,9 @@ func TestACookieGoesWithItsSession(t *testing.T) {
 	if c := cookieOf(t, w); w.Code != 200 || c == nil || c.Name != cookieName || c.MaxAge >= 0 || !c.Secure {
 		t.Errorf("signing out: %d, cookie %+v", w.Code, c)
 	}
+	if got := w.Header().Get("Clear-Site-Data"); got != `"cache", "storage"` {
+		t.Errorf("what the browser is to clear: %s", got)
+	}
 	for path, body := range map[string]string{"POST /v1/me/verify": `{"password":"p"}`, "PUT /v1/me/password": `{"new":"p"}`} {
 		method, path, _ := strings.Cut(path, " ")
 		w := serve(s, browse(method, path, body, "seal.example.org", goodSession, "Sec-Fetch-Site", "same-origin"))
