@@ -30,6 +30,7 @@ const (
 	defaultSettled      = 24 * time.Hour
 	glassWaits          = 24 * time.Hour // for somebody who approves
 	maxBreakGlass       = 50             // of a tenant
+	maxOwnGlass         = 3              // that wait or count, of one person
 )
 
 // RequestBreakGlass asks for sight of one process or one instance, for the caller.
@@ -50,9 +51,8 @@ func (e *Engine) RequestBreakGlass(ctx context.Context, c Caller, r api.BreakGla
 		now := e.moment()
 		asked.ID, asked.Made, asked.Expires = refText(t.id, t.head.seq+1), now, now.Add(glassWaits)
 		t.BreakGlass = slices.DeleteFunc(slices.Clone(t.BreakGlass), func(b identity.BreakGlass) bool { return b.Forgotten(now) })
-		if len(t.BreakGlass) >= maxBreakGlass {
-			return amendment{}, fault.New(fault.Conflict, "there are %d break-glasses that wait, count or ended a day ago at most; more are not possible", maxBreakGlass).
-				WithCode("too_many_break_glass")
+		if err := t.makeRoomForGlass(asked.By, now); err != nil {
+			return amendment{}, err
 		}
 		t.BreakGlass = append(t.BreakGlass, asked)
 		return glassStep(breakGlassRequested, &asked), nil
@@ -71,6 +71,36 @@ func (e *Engine) RequestBreakGlass(ctx context.Context, c Caller, r api.BreakGla
 		return api.BreakGlass{}, err
 	}
 	return b, nil
+}
+
+// makeRoomForGlass refuses somebody who has too many break-glasses that wait or count, so
+// that they do not take those of the tenant from everybody else. Of those that are over the
+// oldest is forgotten, their own first: the log has it.
+func (t *tenant) makeRoomForGlass(by string, now time.Time) error {
+	tooMany := func(who string, most int) error {
+		return fault.New(fault.Conflict, "%s has %d break-glasses that wait or count; more are not possible", who, most).
+			WithCode("too_many_break_glass").WithHint("end one of them: underseal breakglass end")
+	}
+	own, over := 0, -1
+	for i := range t.BreakGlass {
+		b := &t.BreakGlass[i]
+		switch {
+		case !b.Over(now) && b.By == by:
+			own++
+		case b.Over(now) && (over < 0 || b.By == by && t.BreakGlass[over].By != by):
+			over = i
+		}
+	}
+	switch {
+	case own >= maxOwnGlass:
+		return tooMany(by, maxOwnGlass)
+	case len(t.BreakGlass) < maxBreakGlass:
+	case over < 0:
+		return tooMany("the company", maxBreakGlass)
+	default:
+		t.BreakGlass = slices.Delete(t.BreakGlass, over, over+1)
+	}
+	return nil
 }
 
 // BreakGlassCount is how many break-glasses were asked for, and approved, since the start.
@@ -310,7 +340,14 @@ func (e *Engine) stillAsks(ctx context.Context, c Caller, first *principal) erro
 
 // admitting are the fields of a principal and of a group by which somebody is let in, or
 // may more.
-var admitting = []string{"state", "roles", "groups", "keys", "invitation", "password", "federated"}
+var admitting = []string{"state", "roles", "groups", "keys", "invitation", "password", "federated", "passkeys"}
+
+// admits reports whether a step changed what lets somebody in, or may more. A passkey that
+// counts its signatures changes with each sign-in, which lets nobody else in.
+func admits(s api.Step) bool {
+	_, used, _ := strings.Cut(passkeyUsed, ".")
+	return s.Event != used && slices.ContainsFunc(s.Fields, func(path string) bool { return slices.Contains(admitting, path) })
+}
 
 // ownKey requires that somebody did not come with an API key that the other one of two
 // people made: who makes a key has it.
@@ -362,7 +399,7 @@ func (e *Engine) settledSteps(ctx context.Context, person string, o *object) ([]
 	since := e.moment().Add(-e.settling)
 	steps, err := e.history(ctx, o)
 	for _, s := range steps {
-		if s.At.After(since) && slices.ContainsFunc(s.Fields, func(path string) bool { return slices.Contains(admitting, path) }) {
+		if s.At.After(since) && admits(s) {
 			return nil, fault.New(fault.Conflict, "what lets %s in, or what they may, has changed in the last %s", person, e.settling).WithCode("not_settled").
 				WithHint("two people do this who have been who they are for that long (break_glass_settled), so that nobody makes up the other one")
 		}

@@ -347,6 +347,121 @@ func TestBreakGlassTakesTwoPeople(t *testing.T) {
 	}
 }
 
+// TestBreakGlassIsForThePersonAlone who asked, and not for who has another way in of theirs,
+// or gets one.
+func TestBreakGlassIsForThePersonAlone(t *testing.T) {
+	w := newEmergency(t, nil)
+	ctx, e := t.Context(), w.Engine
+	other, err := e.CreateAPIKey(ctx, w.Ann, api.APIKeyRequest{User: "dora"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setIssuer(t, w.Env, "corp", corp)
+	w.clock = w.clock.Add(25 * time.Hour)
+	w.broken(t, w.dora)
+	if w.reveals(t, other.Text, w.first) {
+		t.Error("another key of hers shows it")
+	}
+	for name, add := range map[string]func() error{
+		"a key": func() error {
+			return errorOf(e.CreateAPIKey(ctx, w.Ann, api.APIKeyRequest{User: "dora"}, ""))
+		},
+		"a link to an issuer": func() error {
+			return errorOf(e.LinkUser(ctx, w.Ann, "dora", api.LinkRequest{Issuer: "corp", Subject: "7"}, ""))
+		},
+	} {
+		if err := add(); err != nil {
+			t.Fatal(err)
+		}
+		if w.reveals(t, w.dora, w.first) {
+			t.Errorf("it counts once she has got %s", name)
+		}
+		w.clock = w.clock.Add(25 * time.Hour)
+		w.broken(t, w.dora)
+	}
+}
+
+// TestBreakGlassBySession counts in each of her sessions, for no key, and not any more once
+// a passkey is new.
+func TestBreakGlassBySession(t *testing.T) {
+	w := newEmergency(t, nil)
+	a := testenv.NewAuthenticator(t, false)
+	eve, _ := personWithPasskey(t, w.Env, "eve", a, "Viewer")
+	key, err := w.Engine.CreateAPIKey(t.Context(), w.Ann, api.APIKeyRequest{User: "eve"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.clock = w.clock.Add(25 * time.Hour)
+	signIn := func() api.NewSession {
+		t.Helper()
+		s, err := w.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, w.Env)), home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := signIn() // which is a step of hers, and nothing that lets somebody else in
+	eve = by(t, w.Env, s)
+	b, err := w.Engine.RequestBreakGlass(t.Context(), eve, api.BreakGlassRequest{Instance: w.first, Reason: "alarm 8", LastsMS: 3_600_000}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Engine.ApproveBreakGlass(t.Context(), w.Ann, b.ID, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if !w.reveals(t, s.Text, w.first) || !w.reveals(t, signIn().Text, w.first) || w.reveals(t, key.Text, w.first) {
+		t.Error("it does not count in her sessions alone")
+	}
+	w.clock = w.clock.Add(time.Minute)
+	registerPasskey(t, w.Env, eve, testenv.NewAuthenticator(t, false))
+	if w.reveals(t, s.Text, w.first) {
+		t.Error("it counts once a passkey is new")
+	}
+	b, err = w.Engine.RequestBreakGlass(t.Context(), eve, api.BreakGlassRequest{Instance: w.first, Reason: "alarm 8", LastsMS: 3_600_000}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Engine.ApproveBreakGlass(t.Context(), w.Ann, b.ID, api.ReasonRequest{}, ""); fault.CodeOf(err) != "not_settled" {
+		t.Errorf("asked for by who has a passkey since just now: %v, want not_settled", err)
+	}
+}
+
+// TestNobodyUsesUpBreakGlass for the others of the company.
+func TestNobodyUsesUpBreakGlass(t *testing.T) {
+	w := newEmergency(t, nil)
+	refused := func(what string) {
+		t.Helper()
+		_, err := w.Engine.RequestBreakGlass(t.Context(), w.SignIn(w.dora), api.BreakGlassRequest{Instance: w.first, Reason: "r", LastsMS: 1000}, "")
+		if fault.CodeOf(err) != "too_many_break_glass" {
+			t.Errorf("%s: %v, want too_many_break_glass", what, err)
+		}
+	}
+	first := w.ask(t, w.dora)
+	w.ask(t, w.dora)
+	w.ask(t, w.dora)
+	refused("a fourth that waits")
+	vics := w.ask(t, w.vic)
+	end := func(id string) {
+		t.Helper()
+		if _, err := w.Engine.EndBreakGlass(t.Context(), w.Ann, id, api.ReasonRequest{}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(vics)
+	for range 51 { // as many as the company's list has, and more
+		end(first)
+		first = w.ask(t, w.dora)
+	}
+	refused("a fourth, after many that ended")
+	list, err := w.Engine.BreakGlasses(t.Context(), w.Ann)
+	if err != nil || len(list.Items) != 50 || !slices.ContainsFunc(list.Items, func(b api.BreakGlass) bool { return b.ID == vics }) {
+		t.Errorf("the list has %d, %v, want 50 and the one of Vic's among them", len(list.Items), err)
+	}
+	w.ask(t, w.vic)
+	w.clock = w.clock.Add(25 * time.Hour)
+	w.ask(t, w.dora)
+}
+
 func TestBreakGlassRequestsThatAreRefused(t *testing.T) {
 	w := newEmergency(t, nil)
 	ctx, e := t.Context(), w.Engine

@@ -85,13 +85,20 @@ type knownKey struct {
 // NewKnown returns a principal of a tenant with the groups that it is in.
 func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
 	k := &Known{
-		who: together(scope, r.Tenant, p, groups), rules: r, active: p.State == Active && r.Tenant.State == Active,
+		rules: r, active: p.State == Active && r.Tenant.State == Active,
 		ended: Generations{p.Ended, r.Tenant.Ended}, password: p.Password, federated: p.Federated, passkeys: p.Passkeys,
 	}
+	bare := together(scope, r.Tenant, p, groups)
+	broken := func(key string) access.Principal {
+		who := bare
+		who.Grants = slices.Concat(bare.Grants, r.Tenant.brokenFor(&p, key))
+		return who
+	}
+	k.who = broken("")
 	who := k.who
 	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r, known: k}
 	for _, key := range p.Keys {
-		who := k.who
+		who := broken(key.ID)
 		who.Scopes = key.Scopes
 		k.keys = append(k.keys, knownKey{key, Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Key: key.ID, Rules: r, known: k, token: key.Token, limits: &key}})
 	}
@@ -104,7 +111,6 @@ func together(scope store.Scope, t Tenant, p Principal, groups []Group) access.P
 		Name: p.Name, Tenant: scope.Tenant(), Kind: p.Kind, Roles: slices.Clone(p.Roles), Grants: slices.Clone(p.Grants),
 		Disabled: p.State != Active, TenantDisabled: t.State != Active,
 	}
-	who.Grants = append(who.Grants, t.brokenFor(&p)...)
 	for _, g := range groups {
 		if g.State != Active {
 			continue
@@ -216,6 +222,14 @@ func (k *Known) key(token [32]byte) (found *knownKey) {
 // SignsIn reports whether a principal has a way to sign in at a time.
 func (p *Principal) SignsIn(at time.Time) bool {
 	return p.State == Active && (p.Kind == access.User && (p.Password != "" || len(p.Passkeys) > 0) || p.hasKey(at))
+}
+
+// newlyAdmitted reports whether something admits a principal that was not there before a
+// time. Another password ends all sessions, so it need not be asked for.
+func (p *Principal) newlyAdmitted(since time.Time) bool {
+	return slices.ContainsFunc(p.Keys, func(k APIKey) bool { return !k.Made.Before(since) }) ||
+		slices.ContainsFunc(p.Federated, func(f Federated) bool { return !f.Made.Before(since) }) ||
+		slices.ContainsFunc(p.Passkeys, func(k Passkey) bool { return !k.Made.Before(since) })
 }
 
 func (p *Principal) hasKey(at time.Time) bool {

@@ -47,14 +47,17 @@ func (b *BreakGlass) grant() access.Grant {
 	return access.Grant{ID: b.ID, Right: access.ByBreakGlass, Process: b.Process, Instance: b.Instance, Purpose: b.Reason, Expires: b.Expires}
 }
 
-// brokenFor returns what a principal has by break-glass. It does not count any more once
-// all of their sessions, or of the tenant's, were ended: what admitted them may be in
-// other hands.
-func (t *Tenant) brokenFor(p *Principal) []access.Grant {
+// brokenFor returns what a principal has by break-glass who came with an API key, by its
+// id, or is signed in (""). It counts for the person who asked: where they are signed in,
+// and for the key that they asked with, since other keys may be in other hands. Nor does it
+// count any more once all of their sessions, or of the tenant's, were ended, or something
+// new admits them, which whoever may give that would see the values by.
+func (t *Tenant) brokenFor(p *Principal, key string) []access.Grant {
 	var grants []access.Grant
 	for i := range t.BreakGlass {
 		b := &t.BreakGlass[i]
-		if b.By == p.Name && b.State == InForce && b.Of == (Generations{p.Ended, t.Ended}) {
+		if b.By == p.Name && b.State == InForce && b.Of == (Generations{p.Ended, t.Ended}) &&
+			(key == "" || key == b.Key) && !p.newlyAdmitted(b.Expires.Add(-b.Lasts)) {
 			grants = append(grants, b.grant())
 		}
 	}
