@@ -228,4 +228,5 @@ type SetupDone struct {
 	Tenant string    `json:"tenant"`
 	User   string    `json:"user"`
 	Key    NewAPIKey `json:"key,omitzero"`
+	Ended  bool      `json:"ended,omitempty" doc:"the user was there already: all that admitted them before has ended"`
 }

@@ -20,7 +20,7 @@ type linkFlags struct {
 }
 
 type initCmd struct {
-	NewLink bool   `help:"Make another setup link, for data that exist; the one before ends."`
+	NewLink bool   `help:"Make another setup link, for data that exist; the one before ends. Where it is used for somebody who is there, all that admitted them before ends."`
 	Tenant  string `help:"Company whose administrator the link makes, with --new-link." default:"main" placeholder:"NAME"`
 	linkFlags
 	storeFlags

@@ -25,6 +25,7 @@ type setupCmd struct {
 func (setupCmd) Help() string {
 	return talksToServer + " Uses a link, which counts once, and writes the API key that it gives to --key-file, where commands look for it; " +
 		"with --password there is no key: underseal login then. " +
+		"Where a company's link makes somebody administrator who is there already, all that admitted them before ends. " +
 		"The link is read from --link-file, which is removed then, else from standard input; it is no argument, since others can see those."
 }
 
@@ -33,7 +34,11 @@ type settled struct {
 	Tenant     string `json:"tenant"`
 	User       string `json:"user"`
 	APIKeyFile string `json:"api_key_file,omitempty"`
+	Ended      bool   `json:"ended,omitempty"`
 }
+
+// endedWays is said where a link was used for somebody who was there.
+const endedWays = "this user was there: their former keys, passkeys, password, sessions and links to issuers have ended"
 
 func (c *setupCmd) Run(ctx context.Context, e *env) error {
 	if err := e.settings.checkPlaces("api_key_file"); err != nil {
@@ -64,11 +69,16 @@ func (c *setupCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	out := settled{Tenant: done.Tenant, User: done.User}
+	out, note := settled{Tenant: done.Tenant, User: done.User, Ended: done.Ended}, ""
+	if out.Ended {
+		note = endedWays
+	}
 	if in.Password == "" {
 		out.APIKeyFile = path
 	}
-	return e.result(out, func(w io.Writer) { pairs(w, "tenant", out.Tenant, "name", out.User, "API key file", out.APIKeyFile) })
+	return e.result(out, func(w io.Writer) {
+		pairs(w, "tenant", out.Tenant, "name", out.User, "API key file", out.APIKeyFile, "note", note)
+	})
 }
 
 // linkPrefix begins every link that lets somebody in.

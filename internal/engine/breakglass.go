@@ -29,8 +29,6 @@ const (
 	defaultLongestGlass = 4 * time.Hour
 	defaultSettled      = 24 * time.Hour
 	glassWaits          = 24 * time.Hour // for somebody who approves
-	maxBreakGlass       = 50             // of a tenant
-	maxOwnGlass         = 3              // that wait or count, of one person
 )
 
 // RequestBreakGlass asks for sight of one process or one instance, for the caller.
@@ -50,11 +48,9 @@ func (e *Engine) RequestBreakGlass(ctx context.Context, c Caller, r api.BreakGla
 		found = false
 		now := e.moment()
 		asked.ID, asked.Made, asked.Expires = refText(t.id, t.head.seq+1), now, now.Add(glassWaits)
-		t.BreakGlass = slices.DeleteFunc(slices.Clone(t.BreakGlass), func(b identity.BreakGlass) bool { return b.Forgotten(now) })
-		if err := t.makeRoomForGlass(asked.By, now); err != nil {
+		if err := t.Ask(asked, now); err != nil {
 			return amendment{}, err
 		}
-		t.BreakGlass = append(t.BreakGlass, asked)
 		return glassStep(breakGlassRequested, &asked), nil
 	})
 	if err == nil && !found {
@@ -71,36 +67,6 @@ func (e *Engine) RequestBreakGlass(ctx context.Context, c Caller, r api.BreakGla
 		return api.BreakGlass{}, err
 	}
 	return b, nil
-}
-
-// makeRoomForGlass refuses somebody who has too many break-glasses that wait or count, so
-// that they do not take those of the tenant from everybody else. Of those that are over the
-// oldest is forgotten, their own first: the log has it.
-func (t *tenant) makeRoomForGlass(by string, now time.Time) error {
-	tooMany := func(who string, most int) error {
-		return fault.New(fault.Conflict, "%s has %d break-glasses that wait or count; more are not possible", who, most).
-			WithCode("too_many_break_glass").WithHint("end one of them: underseal breakglass end")
-	}
-	own, over := 0, -1
-	for i := range t.BreakGlass {
-		b := &t.BreakGlass[i]
-		switch {
-		case !b.Over(now) && b.By == by:
-			own++
-		case b.Over(now) && (over < 0 || b.By == by && t.BreakGlass[over].By != by):
-			over = i
-		}
-	}
-	switch {
-	case own >= maxOwnGlass:
-		return tooMany(by, maxOwnGlass)
-	case len(t.BreakGlass) < maxBreakGlass:
-	case over < 0:
-		return tooMany("the company", maxBreakGlass)
-	default:
-		t.BreakGlass = slices.Delete(t.BreakGlass, over, over+1)
-	}
-	return nil
 }
 
 // BreakGlassCount is how many break-glasses were asked for, and approved, since the start.

@@ -386,6 +386,7 @@ func TestBreakGlassIsForThePersonAlone(t *testing.T) {
 func TestBreakGlassBySession(t *testing.T) {
 	w := newEmergency(t, nil)
 	a := testenv.NewAuthenticator(t, false)
+	a.Counter = 1
 	eve, _ := personWithPasskey(t, w.Env, "eve", a, "Viewer")
 	key, err := w.Engine.CreateAPIKey(t.Context(), w.Ann, api.APIKeyRequest{User: "eve"}, "")
 	if err != nil {
@@ -440,24 +441,12 @@ func TestNobodyUsesUpBreakGlass(t *testing.T) {
 	w.ask(t, w.dora)
 	w.ask(t, w.dora)
 	refused("a fourth that waits")
-	vics := w.ask(t, w.vic)
-	end := func(id string) {
-		t.Helper()
-		if _, err := w.Engine.EndBreakGlass(t.Context(), w.Ann, id, api.ReasonRequest{}, ""); err != nil {
-			t.Fatal(err)
-		}
-	}
-	end(vics)
-	for range 51 { // as many as the company's list has, and more
-		end(first)
-		first = w.ask(t, w.dora)
-	}
-	refused("a fourth, after many that ended")
-	list, err := w.Engine.BreakGlasses(t.Context(), w.Ann)
-	if err != nil || len(list.Items) != 50 || !slices.ContainsFunc(list.Items, func(b api.BreakGlass) bool { return b.ID == vics }) {
-		t.Errorf("the list has %d, %v, want 50 and the one of Vic's among them", len(list.Items), err)
-	}
 	w.ask(t, w.vic)
+	if _, err := w.Engine.EndBreakGlass(t.Context(), w.SignIn(w.dora), first, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.ask(t, w.dora)
+	refused("a fourth, of which one has ended")
 	w.clock = w.clock.Add(25 * time.Hour)
 	w.ask(t, w.dora)
 }

@@ -105,7 +105,7 @@ func (e *Engine) vouchedPerson(ctx context.Context, scope store.Scope, i *identi
 // already is somebody else's, whoever the issuer calls so.
 func (e *Engine) newcomer(ctx context.Context, scope store.Scope, i *identity.Issuer, c identity.Claims, a *amendment) (*principal, string, error) {
 	name := strings.ToLower(c.Name)
-	if err := identity.CheckName(name); err != nil {
+	if err := identity.CheckPrincipalName(name); err != nil {
 		return nil, "", nobody(fault.New(fault.Denied, "the claim %s of the ID token is no name of a new user", i.NameClaim))
 	}
 	p, err := e.newPrincipal(ctx, scope, name)

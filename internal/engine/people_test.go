@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -573,6 +574,96 @@ func TestWhoHasTheFilesLetsSomebodyIntoACompany(t *testing.T) {
 	}
 	if _, err := e.NewSetupLink(ctx, "acme"); fault.CodeOf(err) != "tenant_disabled" {
 		t.Errorf("a link of a company that is disabled: %v, want tenant_disabled", err)
+	}
+}
+
+// TestASetupLinkForSomebodyWhoIsThere makes them administrator, and nobody else whom they
+// were made for or who has their keys.
+func TestASetupLinkForSomebodyWhoIsThere(t *testing.T) {
+	s := newStaff()
+	creates := corp
+	creates.Creates = true
+	env := newCompany(t, s, creates)
+	ctx, e := t.Context(), env.Engine
+	s.in["squatter"] = identity.Claims{Subject: "66", Name: "zoe"}
+	squatted, c := loggedIn(t, env, "squatter")
+	key, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "zoe"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset, err := e.ResetPassword(ctx, env.Ann, "zoe", api.ReasonRequest{}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done, err := e.Setup(ctx, api.SetupRequest{Link: reset.Link, Password: zoesPassword}, home.Address); err != nil || done.Ended {
+		t.Fatalf("the link of a person: %+v, %v", done, err)
+	}
+	squatted, c = loggedIn(t, env, "squatter")
+	own := session(t, env, "zoe", home)
+	a := testenv.NewAuthenticator(t, false)
+	registerPasskey(t, env, by(t, env, own), a)
+	if reset, err = e.ResetPassword(ctx, env.Ann, "zoe", api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+
+	done, err := e.Setup(ctx, api.SetupRequest{Link: newLink(t, e, "main"), Name: "zoe"}, home.Address)
+	if err != nil || !done.Ended {
+		t.Fatalf("set up: %+v, %v", done, err)
+	}
+	if zoe := env.SignIn(done.Key.Text); !slices.Contains(zoe.Who.Principal().Roles, "Operator") {
+		t.Errorf("she has %v", zoe.Who.Principal().Roles)
+	}
+	_, byKey := e.Authenticate(ctx, key.Text, home.Address)
+	_, byPassword := attempt(t, env, "main", "zoe", zoesPassword, home)
+	_, byPasskey := e.SignInByPasskey(ctx, a.SignIn(askToSignIn(t, env)), home)
+	_, byIssuer := logIn(t, env, "squatter")
+	_, byLink := e.Setup(ctx, api.SetupRequest{Link: reset.Link, Password: zoesPassword}, home.Address)
+	for what, err := range map[string]error{"key": byKey, "password": byPassword, "passkey": byPasskey, "issuer's word": byIssuer, "link": byLink} {
+		if !unauthenticated(err) {
+			t.Errorf("her former %s: %v, want nobody admitted", what, err)
+		}
+	}
+	if isIn(t, env, squatted) || admits(t, env, own) {
+		t.Errorf("a session of %s of before admits", c.Principal)
+	}
+	sequenced(t, env)
+	found, err := e.Audit(ctx, env.Ann, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: "principal.activated"}})
+	if err != nil || !slices.ContainsFunc(found.Items, func(i api.AuditEntry) bool { return strings.Contains(i.Reason, "has ended") }) {
+		t.Errorf("the log has %+v, %v, want that it has ended", found.Items, err)
+	}
+
+	if _, err := e.InviteUser(ctx, env.Ann, api.UserRequest{Name: "robot", Kind: "service"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	link := newLink(t, e, "main")
+	if _, err := e.Setup(ctx, api.SetupRequest{Link: link, Name: "robot"}, home.Address); fault.CodeOf(err) != "no_person" {
+		t.Errorf("a program as administrator: %v, want no_person", err)
+	}
+	if done, err := e.Setup(ctx, api.SetupRequest{Link: link, Name: "yan"}, home.Address); err != nil || done.Ended {
+		t.Errorf("the link afterwards: %+v, %v", done, err)
+	}
+}
+
+// TestNobodyIsCalledAsTheServerItself in the log, whoever names them.
+func TestNobodyIsCalledAsTheServerItself(t *testing.T) {
+	s := newStaff()
+	creates := corp
+	creates.Creates = true
+	env := newCompany(t, s, creates)
+	link := newLink(t, env.Engine, "main")
+	for _, name := range []string{"engine", "operator", "platform", "system"} {
+		s.in[name] = identity.Claims{Subject: name, Name: strings.ToUpper(name)}
+		_, invited := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: name, Kind: "user"}, "")
+		_, service := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: name, Kind: "service"}, "")
+		_, setUp := env.Engine.Setup(t.Context(), api.SetupRequest{Link: link, Name: name}, home.Address)
+		for _, err := range []error{invited, service, setUp} {
+			if fault.CodeOf(err) != "reserved_name" {
+				t.Errorf("%s: %v, want reserved_name", name, err)
+			}
+		}
+		if _, err := logIn(t, env, name); !unauthenticated(err) {
+			t.Errorf("%s by an issuer: %v", name, err)
+		}
 	}
 }
 

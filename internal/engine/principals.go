@@ -154,7 +154,7 @@ func (e *Engine) mayInvite(ctx context.Context, c Caller, r api.UserRequest) ([]
 			return nil, err
 		}
 	}
-	if err := identity.CheckName(r.Name); err != nil {
+	if err := identity.CheckPrincipalName(r.Name); err != nil {
 		return nil, err
 	}
 	return givable(c, r.Roles)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
+	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/store"
@@ -102,6 +103,9 @@ func (e *Engine) AwaitsSetup(ctx context.Context) (until time.Time, awaits bool,
 // with a link, the answer is the same.
 func (e *Engine) Setup(ctx context.Context, r api.SetupRequest, address string) (api.SetupDone, error) {
 	done, err := e.setUp(ctx, r, address)
+	if done.Ended {
+		e.endLeases(ctx, e.TenantScope(done.Tenant))
+	}
 	if fault.CodeOf(err) == "unauthenticated" {
 		e.strange(ctx, address)
 	}
@@ -221,18 +225,23 @@ func (e *Engine) activate(ctx context.Context, t *tenant, id store.ID, token [32
 	return e.letIn(ctx, p, a, kept, address)
 }
 
-// setUpAdministrator uses a tenant's link. Somebody of that name who is there already
-// gets everything back: the link is from whoever has the server's files, or there is
-// nobody yet.
+// setUpAdministrator uses a tenant's link. Where somebody of that name is there already,
+// they become administrator, and all that admitted them before ends: an issuer may have made
+// that principal for somebody else, or it is why the link was needed.
 func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]byte, name, kept, address string) (api.SetupDone, error) {
 	if !t.Setup.Redeems(token, e.moment()) {
 		return api.SetupDone{}, badLink()
 	}
-	if err := identity.CheckName(name); err != nil {
+	if err := identity.CheckPrincipalName(name); err != nil {
 		return api.SetupDone{}, err
 	}
+	a := amendment{kind: principalActivated}
 	p, err := e.namedPrincipal(ctx, t.scope, name)
-	if fault.Is(err, fault.NotFound) {
+	there := err == nil
+	switch {
+	case there:
+		err = e.startAnew(ctx, p, &a)
+	case fault.Is(err, fault.NotFound):
 		if p, err = e.newPrincipal(ctx, t.scope, name); err == nil {
 			p.Kind = access.User
 		}
@@ -240,15 +249,33 @@ func (e *Engine) setUpAdministrator(ctx context.Context, t *tenant, token [32]by
 	if err != nil {
 		return api.SetupDone{}, err
 	}
-	a := amendment{kind: principalActivated}
-	withdraw(&p.Invitation, &a)
 	p.State, p.Roles = identity.Active, firstRoles(t.scope, p.Roles)
 	used, err := e.useSetup(ctx, t, p, address)
 	if err != nil {
 		return api.SetupDone{}, err
 	}
-	return e.letIn(ctx, p, a, kept, address, used)
+	done, err := e.letIn(ctx, p, a, kept, address, used)
+	done.Ended = there && err == nil
+	return done, err
 }
+
+// startAnew ends all that admits a person, and says so in their step.
+func (e *Engine) startAnew(ctx context.Context, p *principal, a *amendment) (err error) {
+	if p.Kind != access.User {
+		return fault.New(fault.Conflict, "%s is a program, and a link makes a person administrator", p.Name).WithCode("no_person").
+			WithHint("the link counts still: use it with another name")
+	}
+	if a.signers, err = e.revokedKeys(ctx, p, p.Passkeys...); err != nil {
+		return err
+	}
+	p.disable(a)
+	p.endWays(a, e.moment())
+	a.facts = append(a.facts, fieldWrite{path: "$reason", value: canon.String(startedAnew), label: confidential, fact: true})
+	return nil
+}
+
+// startedAnew is the reason in the log of who was there when a tenant's link was used.
+const startedAnew = "a setup link was used: what admitted this user before has ended"
 
 // useSetup ends a tenant's link, and lifts its networks if they would keep out whom the
 // link lets in.

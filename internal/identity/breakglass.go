@@ -1,10 +1,12 @@
 package identity
 
 import (
+	"slices"
 	"time"
 
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 // BreakGlass is access to one process or one instance in an emergency, which somebody
@@ -39,8 +41,45 @@ const (
 // Over reports whether a break-glass ended, or was not approved in time.
 func (b *BreakGlass) Over(at time.Time) bool { return b.State == EndedByHand || !at.Before(b.Expires) }
 
-// Forgotten reports whether a break-glass has been over for so long that it is left out.
-func (b *BreakGlass) Forgotten(at time.Time) bool { return !at.Before(b.Expires.Add(keepsOver)) }
+// forgotten reports whether a break-glass has been over for so long that it is left out.
+func (b *BreakGlass) forgotten(at time.Time) bool { return !at.Before(b.Expires.Add(keepsOver)) }
+
+const (
+	maxBreakGlass = 50 // of a tenant
+	maxOwnGlass   = 3  // that wait or count, of one person
+)
+
+// Ask adds a break-glass that somebody asks for. It refuses somebody who has too many that
+// wait or count, so that they do not use up those of everybody else. Of those that are over
+// the oldest makes room, their own first: the log has it.
+func (t *Tenant) Ask(asked BreakGlass, now time.Time) error {
+	list := slices.DeleteFunc(slices.Clone(t.BreakGlass), func(b BreakGlass) bool { return b.forgotten(now) })
+	own, over := 0, -1
+	for i := range list {
+		b := &list[i]
+		switch {
+		case !b.Over(now) && b.By == asked.By:
+			own++
+		case b.Over(now) && (over < 0 || b.By == asked.By && list[over].By != asked.By):
+			over = i
+		}
+	}
+	switch {
+	case own >= maxOwnGlass:
+		return tooManyGlasses(asked.By, maxOwnGlass)
+	case len(list) >= maxBreakGlass && over < 0:
+		return tooManyGlasses("the company", maxBreakGlass)
+	case len(list) >= maxBreakGlass:
+		list = slices.Delete(list, over, over+1)
+	}
+	t.BreakGlass = append(list, asked)
+	return nil
+}
+
+func tooManyGlasses(who string, most int) error {
+	return fault.New(fault.Conflict, "%s has %d break-glasses that wait or count; more are not possible", who, most).
+		WithCode("too_many_break_glass").WithHint("end one of them: underseal breakglass end")
+}
 
 // grant is what an approved break-glass gives to whom it is for.
 func (b *BreakGlass) grant() access.Grant {

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,19 @@ const (
 
 // CheckName refuses what no principal or group can be called (Invalid).
 func CheckName(name string) error { return checkName(name, nameLetters+"._@-", maxName) }
+
+// reserved are names by which the log says that the server itself acted, or who has its
+// files.
+var reserved = []string{"engine", "operator", "platform", "system"}
+
+// CheckPrincipalName refuses what no principal can be called (Invalid).
+func CheckPrincipalName(name string) error {
+	if slices.Contains(reserved, name) {
+		return fault.New(fault.Invalid, "the name %q stands for the server itself", name).WithCode("reserved_name").
+			WithHint("nobody is called %s", strings.Join(reserved, ", "))
+	}
+	return CheckName(name)
+}
 
 // CheckTenantName refuses what no tenant can be called (Invalid).
 func CheckTenantName(name string) error { return checkName(name, nameLetters+"-", maxTenantName) }

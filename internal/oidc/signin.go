@@ -179,6 +179,8 @@ func (t *token) person(i *identity.Issuer) (identity.Claims, error) {
 	claims.Name, claims.Display = t.text(i.NameClaim), t.text("name")
 	if verified, _ := t.claims.Get("email_verified"); verified == canon.Bool(true) {
 		claims.Mail = t.text("email")
+	} else if i.NameClaim == "email" { // anybody could have said that it is theirs
+		claims.Name = ""
 	}
 	if i.GroupClaim == "" {
 		return claims, nil

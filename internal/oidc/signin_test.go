@@ -220,6 +220,17 @@ func TestWhatIsNotSaidOfSomebody(t *testing.T) {
 	if err != nil || got.Mail != "" || got.Display != "" || got.Name != "" || got.Session != "" || !reflect.DeepEqual(got.Groups, []string{"clerks"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	in.issuer.NameClaim = "email"
+	in.begin(t)
+	in.id = in.id.with("email_verified", nil)
+	if got, err := in.finish(t); err != nil || got.Name != "" {
+		t.Errorf("called after an address that was not verified: %q, %v", got.Name, err)
+	}
+	in.begin(t)
+	in.id = in.id.with("email_verified", true)
+	if got, err := in.finish(t); err != nil || got.Name != "ann@example.org" {
+		t.Errorf("called after an address that was verified: %q, %v", got.Name, err)
+	}
 	for _, groups := range []any{nil, "x", claims{}, []string{"clerks"}} {
 		in.begin(t)
 		in.id = in.id.with("realm_access", groups)
