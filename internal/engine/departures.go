@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,13 +18,12 @@ import (
 // being begun must not stay.
 type departures struct {
 	mu     sync.Mutex // guards lately
-	lately []departure
+	lately map[store.Scope][]departure
 }
 
 type departure struct {
-	scope store.Scope
-	of    identity.Logout
-	at    time.Time
+	of identity.Logout
+	at time.Time
 }
 
 // departureAge is for how long an answer of an issuer may be on its way to becoming a
@@ -33,17 +33,25 @@ const departureAge = time.Minute
 func (d *departures) note(scope store.Scope, of identity.Logout, now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.lately = slices.DeleteFunc(d.lately, func(old departure) bool { return now.Sub(old.at) > departureAge })
-	d.lately = append(d.lately, departure{scope, of, now})
+	isOld := func(known departure) bool { return now.Sub(known.at) > departureAge }
+	maps.DeleteFunc(d.lately, func(_ store.Scope, all []departure) bool { return isOld(all[len(all)-1]) })
+	all := d.lately[scope]
+	for len(all) > 0 && isOld(all[0]) {
+		all = all[1:]
+	}
+	if d.lately == nil {
+		d.lately = map[store.Scope][]departure{}
+	}
+	d.lately[scope] = append(all, departure{of, now})
 }
 
 // since reports whether somebody was signed out since a moment.
 func (d *departures) since(scope store.Scope, c identity.Claims, began time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.lately, func(known departure) bool {
+	return slices.ContainsFunc(d.lately[scope], func(known departure) bool {
 		out := known.of
-		return known.scope == scope && out.Issuer == c.Issuer && !known.at.Before(began) &&
+		return out.Issuer == c.Issuer && !known.at.Before(began) &&
 			(out.Subject == "" || out.Subject == c.Subject) && meant(out, c.Session)
 	})
 }
@@ -86,7 +94,7 @@ func (e *Engine) EndLogins(ctx context.Context, at At, token, address string) er
 	if err != nil {
 		return err
 	}
-	out, err := e.issuers.Logout(ctx, i, token)
+	out, err := e.issuers.Logout(ctx, scope.Tenant(), i, token)
 	if fault.Is(err, fault.Denied) {
 		err = fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused").WithCause(err)
 	}

@@ -54,7 +54,7 @@ func (s *staff) Finish(_ context.Context, i identity.Issuer, a identity.Attempt,
 	return c, nil
 }
 
-func (s *staff) Logout(_ context.Context, i identity.Issuer, token string) (identity.Logout, error) {
+func (s *staff) Logout(_ context.Context, _ string, i identity.Issuer, token string) (identity.Logout, error) {
 	out, ok := s.out[token]
 	if !ok {
 		return out, fault.New(fault.Denied, "the token is another").WithCode("token_refused")

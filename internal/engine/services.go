@@ -29,7 +29,7 @@ type Issuers interface {
 	// Finish takes the answer that a browser brings from an issuer to an attempt.
 	Finish(ctx context.Context, i identity.Issuer, a identity.Attempt, answer url.Values) (identity.Claims, error)
 	// Logout checks a logout token, which counts once.
-	Logout(ctx context.Context, i identity.Issuer, token string) (identity.Logout, error)
+	Logout(ctx context.Context, tenant string, i identity.Issuer, token string) (identity.Logout, error)
 }
 
 // Presented is what a service calls with that has no API key: a token, or else a

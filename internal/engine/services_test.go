@@ -51,7 +51,7 @@ func (words) Finish(context.Context, identity.Issuer, identity.Attempt, url.Valu
 	return identity.Claims{}, fault.New(fault.Unavailable, "%s signs nobody in", idp)
 }
 
-func (words) Logout(context.Context, identity.Issuer, string) (identity.Logout, error) {
+func (words) Logout(context.Context, string, identity.Issuer, string) (identity.Logout, error) {
 	return identity.Logout{}, fault.New(fault.Unavailable, "%s signs nobody out", idp)
 }
 

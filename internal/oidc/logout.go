@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/sha256"
 	"maps"
 	"time"
 
@@ -13,13 +14,13 @@ import (
 const (
 	logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 	logoutAge   = 5 * time.Minute // a logout token counts for no longer
-	maxLogouts  = 100_000         // are known at a time
+	maxLogouts  = 10_000          // of one issuer of a tenant are known at a time
 )
 
-// Logout checks a logout token (OpenID Connect Back-Channel Logout 1.0 section 2.6), which
-// counts once. One that does not count is Denied; Unavailable when the issuer cannot be
-// asked.
-func (c *Client) Logout(ctx context.Context, i identity.Issuer, text string) (identity.Logout, error) {
+// Logout checks a logout token of a tenant's issuer (OpenID Connect Back-Channel Logout 1.0
+// section 2.6), which counts once. One that does not count is Denied; Unavailable when the
+// issuer cannot be asked, or signs out too many at a time.
+func (c *Client) Logout(ctx context.Context, tenant string, i identity.Issuer, text string) (identity.Logout, error) {
 	t, err := c.open(ctx, &i, text, []string{i.Client})
 	if err != nil {
 		return identity.Logout{}, err
@@ -37,7 +38,7 @@ func (c *Client) Logout(ctx context.Context, i identity.Issuer, text string) (id
 	case t.text("jti") == "":
 		return identity.Logout{}, refused("the logout token of %s has no id (jti)", i.URL)
 	}
-	return out, c.once(i.URL, i.Client+" "+t.text("jti"), until.Add(skew))
+	return out, c.once(signsOut{tenant, i.URL, i.Client}, t.text("jti"), until.Add(skew))
 }
 
 // signsOut reports whether the event of a token is a logout.
@@ -49,22 +50,40 @@ func (t *token) signsOut() bool {
 	return ok
 }
 
+// signsOut is who signs people out: an issuer of a tenant, as a client. What one of them
+// sends uses up nothing of another's.
+type signsOut struct{ tenant, issuer, client string }
+
 // once refuses a logout token that was used before. It is known until it would not count
 // any more.
-func (c *Client) once(issuer, id string, until time.Time) error {
+func (c *Client) once(by signsOut, id string, until time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	name := issuer + " " + id
-	if at, used := c.logouts[name]; used && now.Before(at) {
-		return refused("the logout token of %s was used before (jti)", issuer)
+	if !within(now, c.swept, logoutAge) {
+		c.forgetLogouts(now)
 	}
-	if len(c.logouts) >= maxLogouts {
-		maps.DeleteFunc(c.logouts, func(_ string, at time.Time) bool { return !now.Before(at) })
+	name := sha256.Sum256([]byte(id))
+	if at, used := c.logouts[by][name]; used && now.Before(at) {
+		return refused("the logout token of %s was used before (jti)", by.issuer)
 	}
-	if len(c.logouts) >= maxLogouts {
-		return fault.New(fault.Unavailable, "too many people are signed out at a time").WithHint("try again in a minute")
+	if len(c.logouts[by]) >= maxLogouts {
+		return fault.New(fault.Unavailable, "%s signs out too many people at a time", by.issuer).WithHint("try again in a few minutes")
 	}
-	c.logouts[name] = until
+	if c.logouts[by] == nil {
+		c.logouts[by] = map[[32]byte]time.Time{}
+	}
+	c.logouts[by][name] = until
 	return nil
+}
+
+// forgetLogouts forgets the tokens that would not count any more.
+func (c *Client) forgetLogouts(now time.Time) {
+	for by, ids := range c.logouts {
+		maps.DeleteFunc(ids, func(_ [32]byte, at time.Time) bool { return !now.Before(at) })
+		if len(ids) == 0 {
+			delete(c.logouts, by)
+		}
+	}
+	c.swept = now
 }

@@ -6,7 +6,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/oidc"
 )
 
 const event = "http://schemas.openid.net/event/backchannel-logout"
@@ -46,7 +48,7 @@ func TestLogoutTokens(t *testing.T) {
 		{"unsigned", unsigned(t, claims{"alg": "none", "typ": "logout+jwt"}, good, nil), "algorithm"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := c.Logout(t.Context(), p.people(), test.token)
+			_, err := c.Logout(t.Context(), "acme", p.people(), test.token)
 			wantRefused(t, err, test.because)
 		})
 	}
@@ -58,7 +60,7 @@ func TestLogoutTokens(t *testing.T) {
 		"a session": {good.with("sub", nil), identity.Logout{Issuer: p.URL, Session: "s-1"}},
 		"a person":  {good.with("sid", nil), identity.Logout{Issuer: p.URL, Subject: "248289761001"}},
 	} {
-		if got, err := c.Logout(t.Context(), p.people(), s.sign(t, "logout+jwt", test.token.with("jti", id))); err != nil || got != test.want {
+		if got, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", test.token.with("jti", id))); err != nil || got != test.want {
 			t.Errorf("%s: %+v, %v", id, got, err)
 		}
 	}
@@ -70,12 +72,12 @@ func TestALogoutTokenCountsOnce(t *testing.T) {
 	p.keys = []jose.JSONWebKey{s.public()}
 	c := p.client()
 	token := s.sign(t, "logout+jwt", p.logout("a").with("exp", start.Add(time.Hour).Unix()))
-	if _, err := c.Logout(t.Context(), p.people(), token); err != nil {
+	if _, err := c.Logout(t.Context(), "acme", p.people(), token); err != nil {
 		t.Fatal(err)
 	}
 	for _, passed := range []time.Duration{0, 5 * time.Minute, time.Minute} {
 		p.set(func() { p.now = p.now.Add(passed) })
-		_, err := c.Logout(t.Context(), p.people(), token)
+		_, err := c.Logout(t.Context(), "acme", p.people(), token)
 		because := "(jti)"
 		if passed == time.Minute {
 			because = "too old"
@@ -85,7 +87,42 @@ func TestALogoutTokenCountsOnce(t *testing.T) {
 	other := p.people()
 	other.Client = "another"
 	p.set(func() { p.now = start })
-	if _, err := c.Logout(t.Context(), other, s.sign(t, "logout+jwt", p.logout("a").with("aud", "another"))); err != nil {
+	if _, err := c.Logout(t.Context(), "acme", other, s.sign(t, "logout+jwt", p.logout("a").with("aud", "another"))); err != nil {
 		t.Errorf("the same id, for another client: %v", err)
+	}
+	if _, err := c.Logout(t.Context(), "another", p.people(), token); err != nil {
+		t.Errorf("the same token at another company: %v", err)
+	}
+}
+
+// An issuer that signs out a great many people, as whoever administers a tenant can have
+// one do, keeps nobody of another issuer or tenant from being signed out, nor for long its
+// own.
+func TestAnIssuerUsesUpNobodysSignOuts(t *testing.T) {
+	p := newProvider(t)
+	s := newSigner(t, "1", jose.EdDSA)
+	p.keys = []jose.JSONWebKey{s.public()}
+	c := p.client()
+	if err := oidc.FillLogouts(c, "acme", p.people(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", p.logout("a"))); err != nil {
+		t.Errorf("the last: %v", err)
+	}
+	if _, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", p.logout("b"))); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("one more: %v, want Unavailable", err)
+	}
+	other := p.people()
+	other.Client = "another"
+	if _, err := c.Logout(t.Context(), "acme", other, s.sign(t, "logout+jwt", p.logout("b").with("aud", "another"))); err != nil {
+		t.Errorf("another issuer: %v", err)
+	}
+	if _, err := c.Logout(t.Context(), "other", p.people(), s.sign(t, "logout+jwt", p.logout("b"))); err != nil {
+		t.Errorf("another company: %v", err)
+	}
+	p.set(func() { p.now = p.now.Add(7 * time.Minute) })
+	later := p.logout("b").with("iat", start.Add(7*time.Minute).Unix()).with("exp", start.Add(9*time.Minute).Unix())
+	if _, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", later)); err != nil {
+		t.Errorf("minutes later: %v", err)
 	}
 }

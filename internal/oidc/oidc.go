@@ -36,9 +36,10 @@ type Client struct {
 	now func() time.Time
 	web *web
 
-	mu      sync.Mutex           // guards what follows
-	issuers map[string]*issuer   // by URL
-	logouts map[string]time.Time // logout tokens that were used, until they expire
+	mu      sync.Mutex                          // guards what follows
+	issuers map[string]*issuer                  // by URL
+	swept   time.Time                           // when logouts were looked through
+	logouts map[signsOut]map[[32]byte]time.Time // tokens that were used, by the hash of their id, until they expire
 }
 
 // New returns a Client.
@@ -46,7 +47,7 @@ func New(c Config) *Client {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Client{now: c.Now, web: newWeb(c.Networks, c.Roots), issuers: map[string]*issuer{}, logouts: map[string]time.Time{}}
+	return &Client{now: c.Now, web: newWeb(c.Networks, c.Roots), issuers: map[string]*issuer{}, logouts: map[signsOut]map[[32]byte]time.Time{}}
 }
 
 // skew is how far the clock of an issuer may be off.

@@ -160,7 +160,8 @@ func TestAProviderSignsOut(t *testing.T) {
 	}
 }
 
-// A provider may sign out as many people as there are, and who guesses may not.
+// A provider may sign out as many people as there are, which are calls of their company, and
+// who guesses may not, nor while the provider cannot be asked.
 func TestHowManyAProviderSignsOut(t *testing.T) {
 	e := &fakeEngine{}
 	now := limits(t, limit.Rates{Address: hour(30)})
@@ -171,12 +172,24 @@ func TestHowManyAProviderSignsOut(t *testing.T) {
 			t.Fatalf("the %d. sign-out: %d", i+1, w.Code)
 		}
 	}
-	e.err = fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused")
-	last := 0
-	for range 40 {
-		last = serve(s, signOut(form, formType)).Code
+	for _, err := range []error{fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused"), fault.New(fault.Unavailable, "the issuer is away")} {
+		e := &fakeEngine{err: err}
+		s, last := newServer(t, e, limits(t, limit.Rates{Address: hour(30)})), 0
+		for range 40 {
+			last = serve(s, signOut(form, formType)).Code
+		}
+		if last != http.StatusTooManyRequests {
+			t.Errorf("the last of 40 that are answered with %q: %d, want 429", err, last)
+		}
 	}
-	if last != http.StatusTooManyRequests {
-		t.Errorf("the last of 40 guesses: %d, want 429", last)
+	var company *limit.Limiter
+	s = newServer(t, &fakeEngine{}, limits(t, limit.Rates{Tenant: hour(5)}), func(c *server.Config) { company = c.Limits })
+	for range 2 {
+		if w := serve(s, signOut(form, formType)); w.Code != 200 {
+			t.Errorf("a sign-out, whatever the company's rate: %d, want 200", w.Code)
+		}
+	}
+	if refused := company.Admit(limit.Call{Tenant: "acme", Key: "k"}); refused.Limit != "tenant" {
+		t.Errorf("a call of the company after its sign-outs is refused by %q, want tenant", refused.Limit)
 	}
 }

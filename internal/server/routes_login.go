@@ -13,6 +13,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/limit"
 )
 
 // redirect is the answer of an operation that sends a browser elsewhere.
@@ -84,8 +85,9 @@ func (s *Server) finishLogin(ctx context.Context, x *exchange) error {
 	return x.answer(http.StatusOK, x.seated(out.Session))
 }
 
-// endLogins is asked by providers, of which one may sign out many people: only what is
-// refused counts.
+// endLogins is asked by providers, of which one may sign out many people: what is taken
+// counts as a call of the company, and all else against the address, also while the provider
+// cannot be asked whether it is its word.
 func (s *Server) endLogins(ctx context.Context, x *exchange) error {
 	address := s.address(x.r)
 	visit, refused := s.config.Limits.Enter(address, "")
@@ -98,12 +100,13 @@ func (s *Server) endLogins(ctx context.Context, x *exchange) error {
 	}
 	if fault.Is(err, fault.Invalid) || fault.Is(err, fault.NotFound) {
 		x.logRefused(err)
-	} else {
-		visit.Spare()
 	}
 	if err != nil {
 		return err
 	}
+	visit.Spare()
+	// A sign-out is not refused for that: the person would stay signed in.
+	s.config.Limits.Admit(limit.Call{Tenant: x.id, Key: "issuer " + x.innerID})
 	return x.answer(http.StatusOK, api.LoginsEnded{})
 }
 
