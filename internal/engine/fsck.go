@@ -314,12 +314,17 @@ func (c *Check) object(table string, id store.ID, err error) error {
 	if err == nil || outage(err) {
 		return err
 	}
+	c.found = append(c.found, foundObject(c.scope, table, id, err))
+	return nil
+}
+
+// foundObject is the finding that an object is refused, for what an error says.
+func foundObject(scope store.Scope, table string, id store.ID, err error) Finding {
 	var rows rowsOf
 	if errors.As(err, &rows) {
 		table = rows.table
 	}
-	c.add(Finding{Kind: FoundObject, Object: textID(id), Where: table, What: messageOf(err)})
-	return nil
+	return Finding{Kind: FoundObject, Tenant: scope.Tenant(), Object: textID(id), Where: table, What: messageOf(err), Do: doCompare}
 }
 
 // outage reports whether an error says nothing about the data.

@@ -16,6 +16,9 @@ type Integrity interface {
 	BeginCheck(tenant string, files bool, first func() error) error
 	// CheckStatus says what was checked of a tenant and when.
 	CheckStatus(tenant string) api.Integrity
+	// Refused tells of an object that reading refused as of what the checks find: once,
+	// until a check of all does not find it any more. It waits for nothing.
+	Refused(f Finding)
 	// Sound returns an Integrity fault when something was found.
 	Sound() error
 }

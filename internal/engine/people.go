@@ -163,8 +163,20 @@ func (e *Engine) dossierID(ctx context.Context, scope store.Scope, kind store.Ki
 	return custodyID(token), err
 }
 
-// openDossier reads a dossier and checks every row of it.
+// openDossier reads a dossier and checks every row of it. One that is refused raises the
+// alarm, as it does when the check of everything comes to it; as there, it is looked at
+// twice before that.
 func (e *Engine) openDossier(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (dossier, error) {
+	d, err := e.readDossier(ctx, scope, id, kind)
+	if fault.Is(err, fault.Integrity) && e.integrity != nil && !e.restoring && !e.checksOnly {
+		if d, err = e.readDossier(ctx, scope, id, kind); fault.Is(err, fault.Integrity) {
+			e.integrity.Refused(foundObject(scope, "heads", id, err))
+		}
+	}
+	return d, err
+}
+
+func (e *Engine) readDossier(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (dossier, error) {
 	o, err := e.load(ctx, scope, id, kind)
 	if err != nil {
 		return dossier{}, err

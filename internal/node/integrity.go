@@ -45,7 +45,7 @@ type integrity struct {
 	mu      sync.Mutex // guards what follows
 	tenants map[string]*checks
 
-	wake chan struct{} // an ordered check is due
+	wake chan struct{} // an ordered check is due, or a log is to be told of something
 }
 
 func newIntegrity(rate int, fileRate int64) integrity {
@@ -298,10 +298,44 @@ func (n *Node) alarm(ctx context.Context, tenant string, found []engine.Finding)
 		if !n.integrity.toTell(tenant, f) {
 			continue
 		}
-		n.log.Error("the database is not what its log says", "tenant", f.Tenant, "found", f.Kind, "table", f.Where, "object", f.Object, "step", f.Step, "what", f.What)
+		n.logFinding(f)
 		if err == nil {
 			err = n.tellOwed(ctx, tenant) // checkIntegrity tries again, and says why it cannot
 		}
+	}
+}
+
+func (n *Node) logFinding(f engine.Finding) {
+	n.log.Error("the database is not what its log says", "tenant", f.Tenant, "found", f.Kind, "table", f.Where, "object", f.Object, "step", f.Step, "what", f.What)
+}
+
+// Refused tells the server's log, and soon the tenant's, of what a read refused, and has it
+// stand among the findings until a check of all is over. It implements engine.Integrity.
+func (n *Node) Refused(f engine.Finding) {
+	if !n.integrity.toTell(f.Tenant, f) {
+		return
+	}
+	n.logFinding(f)
+	n.integrity.stand(f)
+	n.integrity.rouse()
+}
+
+// stand adds a finding to those of the check under way, or else of the last one.
+func (i *integrity) stand(f engine.Finding) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c := i.of(f.Tenant); c.current.began.IsZero() {
+		c.last.add([]engine.Finding{f})
+	} else {
+		c.current.add([]engine.Finding{f})
+	}
+}
+
+// rouse has runOrders look at what there is to do.
+func (i *integrity) rouse() {
+	select {
+	case i.wake <- struct{}{}:
+	default: // it is awake
 	}
 }
 
@@ -355,7 +389,10 @@ func (n *Node) tellOwed(ctx context.Context, tenant string) error {
 func (n *Node) tellAllOwed(ctx context.Context) error {
 	var errs []error
 	for _, tenant := range n.integrity.owing() {
-		err := n.tellOwed(ctx, tenant)
+		err := n.loadChecks(ctx, tenant) // or what was kept would be written over
+		if err == nil {
+			err = n.tellOwed(ctx, tenant)
+		}
 		if err == nil {
 			err = n.keepChecks(ctx, tenant)
 		}
@@ -399,10 +436,7 @@ func (n *Node) BeginCheck(tenant string, files bool, first func() error) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	c.due = true
-	select {
-	case i.wake <- struct{}{}:
-	default: // it is awake
-	}
+	i.rouse()
 	return nil
 }
 
@@ -419,13 +453,17 @@ func (i *integrity) order(tenant string, files bool, at time.Time) (c, former *c
 	return of.ordered, former, nil
 }
 
-// runOrders carries out ordered checks until ctx ends.
+// runOrders tells the logs of what reads refused, and carries out ordered checks, until ctx
+// ends.
 func (n *Node) runOrders(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-n.integrity.wake:
+		}
+		if err := n.tellAllOwed(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("a log cannot be told now of what was found: it is when it can be", "error", err)
 		}
 		for tenant, c := n.integrity.nextOrder(); c != nil && ctx.Err() == nil; tenant, c = n.integrity.nextOrder() {
 			n.runOrdered(ctx, tenant, c)

@@ -165,7 +165,9 @@ func (i *integrity) take(tenant string, k keptChecks) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	c := i.of(tenant)
+	refused := c.last.found // by reads that were faster than this
 	c.loaded, c.place, c.current, c.last = true, k.Place, k.Current.checked(), k.Last.checked()
+	c.last.add(refused)
 	c.content, c.owed = k.Content, slices.Concat(k.Owed, c.owed)
 	all := slices.Concat(c.current.found, c.last.found, c.content, c.owed)
 	if k.Ordered != nil {
