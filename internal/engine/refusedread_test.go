@@ -77,7 +77,7 @@ func TestARefusedReadRaisesTheAlarm(t *testing.T) {
 				}
 				want := i + 1
 				if n := findings(t, env); n != float64(want) || e.Ready(ctx)["integrity"] == nil {
-					t.Errorf("%v findings, readiness %v, want %d and a complaint", n, e.Ready(ctx)["integrity"], want)
+					t.Fatalf("%v findings, readiness %v, want %d and a complaint", n, e.Ready(ctx)["integrity"], want)
 				}
 				if n := log.count("is not what its log says"); n != want {
 					t.Errorf("the server's log says it %d times, want %d", n, want)
