@@ -109,7 +109,7 @@ func actionUID(a Action) types.EntityUID { return types.NewEntityUID("Action", t
 // policy permits is denied, and so is everything when a policy cannot be evaluated.
 func (p *Policies) Decide(who *Effective, action Action, on Resource, in Circumstances) Decision {
 	q := p.question(who, action, &on, in)
-	d := q.decide(p.byAct[action])
+	d := q.decide(all)
 	if !d.Allowed {
 		return d
 	}
@@ -138,8 +138,68 @@ const (
 	breakGlass  = "break-glass"
 )
 
-func (q question) decide(list policyList) Decision {
-	verdict, diagnostic := cedar.Authorize(list, q.world, q.request)
+// question is what policies are evaluated with.
+type question struct {
+	policies *Policies
+	who      *Effective
+	action   Action
+	on       *Resource
+	facts    facts
+	purpose  string // of the grant to reveal, or the break-glass, that matched
+	glass    string // id of the break-glass that matched
+}
+
+func (p *Policies) question(who *Effective, action Action, on *Resource, in Circumstances) question {
+	q := question{policies: p, who: who, action: action, on: on}
+	q.facts = facts{Circumstances: in, scope: who.inScope(action), candidate: who.isCandidate(on)}
+	for _, right := range p.rights[action] {
+		g := who.matching(right, on, &in)
+		if g == nil {
+			continue
+		}
+		q.facts.rights = append(q.facts.rights, right)
+		switch right {
+		case ToReveal:
+			q.purpose = cmp.Or(in.Purpose, g.Purpose)
+		case ByBreakGlass:
+			q.glass, q.purpose = g.ID, cmp.Or(q.purpose, in.Purpose, g.Purpose)
+		}
+	}
+	return q
+}
+
+// part is which of the policies are asked.
+type part byte
+
+const (
+	all     part = iota
+	permits      // those that permit
+	forbids      // built-in ones that forbid: a tenant's own may look at what is not known yet
+)
+
+func (p *Policies) of(which part, action Action) policyList {
+	list := p.byAct[action]
+	if which == all {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(one policy) bool {
+		permit := one.body.Effect() == cedar.Permit
+		return permit != (which == permits) || which == forbids && one.own
+	})
+}
+
+// decide returns what the policies say; nobody changes it. What was asked before is not
+// evaluated again.
+func (q *question) decide(which part) Decision {
+	if q.policies.Own(q.action) {
+		return q.evaluate(which) // it may look at who or what it is
+	}
+	return q.who.answers.of(q.key(which), func() Decision { return q.evaluate(which) })
+}
+
+func (q *question) evaluate(which part) Decision {
+	world, request := q.posed()
+	verdict, diagnostic := cedar.Authorize(q.policies.of(which, q.action), world, request)
 	d := Decision{Allowed: verdict == cedar.Allow && len(diagnostic.Errors) == 0}
 	for _, reason := range diagnostic.Reasons {
 		d.Policies = append(d.Policies, string(reason.PolicyID))
@@ -150,39 +210,11 @@ func (q question) decide(list policyList) Decision {
 	return d
 }
 
-// question is what policies are evaluated with.
-type question struct {
-	world
-	request cedar.Request
-	purpose string // of the grant to reveal, or the break-glass, that matched
-	glass   string // id of the break-glass that matched
-}
-
-func (p *Policies) question(who *Effective, action Action, on *Resource, in Circumstances) question {
-	f := facts{Circumstances: in, scope: who.inScope(action), candidate: who.isCandidate(on)}
-	q := question{}
-	var rights []types.Value
-	for _, right := range p.rights[action] {
-		g := who.matching(right, on, &in)
-		if g == nil {
-			continue
-		}
-		rights = append(rights, types.String(right))
-		switch right {
-		case ToReveal:
-			q.purpose = cmp.Or(in.Purpose, g.Purpose)
-		case ByBreakGlass:
-			q.glass, q.purpose = g.ID, cmp.Or(q.purpose, in.Purpose, g.Purpose)
-		}
-	}
-	f.rights = types.NewSet(rights...)
-	names := p.reads[action]
-	if names == nil {
-		names = &everything
-	}
-	q.world = world{who.entity, resourceEntity(on, names.resource)}
-	q.request = cedar.Request{Principal: who.entity.UID, Action: actionUID(action), Resource: q.resource.UID, Context: f.record(names.context)}
-	return q
+// posed returns the question as policies see it.
+func (q *question) posed() (world, cedar.Request) {
+	names := q.policies.readsOf(q.action)
+	w := world{q.who.entity, resourceEntity(q.on, names.resource)}
+	return w, cedar.Request{Principal: w.principal.UID, Action: actionUID(q.action), Resource: w.resource.UID, Context: q.facts.record(names.context)}
 }
 
 // inScope reports whether the credential that was used is for an action.

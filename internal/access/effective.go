@@ -8,12 +8,13 @@ import (
 )
 
 // Effective is a principal, prepared for decisions: its grants are found by what they
-// are on. It is immutable and safe for concurrent use.
+// are on, and what was decided is kept. It is immutable besides, and safe for concurrent use.
 type Effective struct {
 	principal Principal
 	entity    types.Entity
 	grants    map[place][]*Grant
 	wheres    map[place][]string // paths of the conditions on a process' instances
+	answers   *answers
 }
 
 // place is where grants are found. By each of its conditions a grant has a place; by
@@ -40,7 +41,7 @@ const (
 
 // Effective prepares a principal; it must not be changed afterwards.
 func (p Principal) Effective() *Effective {
-	e := &Effective{principal: p, entity: principalEntity(p), grants: map[place][]*Grant{}, wheres: map[place][]string{}}
+	e := &Effective{principal: p, entity: principalEntity(p), grants: map[place][]*Grant{}, wheres: map[place][]string{}, answers: &answers{}}
 	for i := range p.Grants {
 		e.index(&p.Grants[i])
 	}
@@ -53,7 +54,7 @@ func (e *Effective) Principal() Principal { return e.principal }
 // Scoped returns the principal with the scopes of a credential.
 func (e *Effective) Scoped(scopes []Scope) *Effective {
 	scoped := *e
-	scoped.principal.Scopes = scopes
+	scoped.principal.Scopes, scoped.answers = scopes, &answers{}
 	return &scoped
 }
 

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/cedar-policy/cedar-go"
 )
 
 // Explanation says why a decision is as it is. Its texts are for people.
@@ -34,7 +32,7 @@ type NearMiss struct {
 // Explain answers as Decide does, and says why.
 func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circumstances) Explanation {
 	q := p.question(who, action, &on, in)
-	decision := q.decide(p.byAct[action])
+	decision := q.decide(all)
 	x := Explanation{Allowed: decision.Allowed}
 	for _, id := range slices.Concat(decision.Policies, decision.Failed) {
 		x.Reasons = append(x.Reasons, Reason{id, p.reason(id, decision)})
@@ -43,14 +41,14 @@ func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circum
 	if decision.Allowed {
 		return x
 	}
-	permitted := q.decide(p.of(cedar.Permit, action)).Allowed
+	permitted := q.decide(permits).Allowed
 	if permitted && len(x.Reasons) == 1 {
 		x.NearMisses = []NearMiss{{Policy: x.Reasons[0].Policy, Text: "it would be permitted, but: " + x.Reasons[0].Text}}
 	}
 	if permitted {
 		return x
 	}
-	for _, one := range p.of(cedar.Permit, action) {
+	for _, one := range p.of(permits, action) {
 		x.Ways = append(x.Ways, Reason{string(one.id), p.reason(string(one.id), decision)})
 	}
 	if len(x.Reasons) == 0 {
@@ -68,17 +66,6 @@ func (p *Policies) reason(id string, d Decision) string {
 		return "policy " + id + " could not be evaluated, so nothing is permitted that it applies to"
 	}
 	return text
-}
-
-// of returns the policies of an effect that can apply to an action.
-func (p *Policies) of(effect cedar.Effect, action Action) policyList {
-	var list policyList
-	for _, one := range p.byAct[action] {
-		if one.body.Effect() == effect {
-			list = append(list, one)
-		}
-	}
-	return list
 }
 
 // grants adds the grants that match, and returns those that do not for one condition.

@@ -1,10 +1,6 @@
 package access
 
-import (
-	"slices"
-
-	"github.com/cedar-policy/cedar-go"
-)
+import "slices"
 
 // Reach is where all that somebody may do an action on is to be found, so that a list
 // looks nowhere else. It may be wider than the decisions, never narrower: what is found is
@@ -30,19 +26,28 @@ type Condition struct {
 // Reach returns where resources of a kind are that the principal may do the action on.
 func (p *Policies) Reach(who *Effective, action Action, kind Kind, in Circumstances) Reach {
 	on := Resource{Kind: kind, Tenant: who.principal.Tenant}
-	permits := p.of(cedar.Permit, action)
-	if p.question(who, action, &on, in).decide(permits).Allowed {
+	if q := p.question(who, action, &on, in); q.decide(permits).Allowed {
 		return Reach{All: true}
 	}
-	on.Users = []string{who.principal.Name}
-	r := Reach{Candidate: p.question(who, action, &on, in).decide(permits).Allowed}
+	r := Reach{Candidate: p.asCandidate(who, action, on, in)}
 	for i := range who.principal.Grants {
-		g := &who.principal.Grants[i]
-		if slices.Contains(p.rights[action], g.Right) && !slices.Contains(g.unmet(&on, &in), Expired) {
+		if g := &who.principal.Grants[i]; p.reachedBy(g, action, &on, &in) {
 			r.add(g, &on)
 		}
 	}
 	return r
+}
+
+// asCandidate reports whether a task is permitted to who may claim it.
+func (p *Policies) asCandidate(who *Effective, action Action, on Resource, in Circumstances) bool {
+	on.Users = []string{who.principal.Name}
+	q := p.question(who, action, &on, in)
+	return q.decide(permits).Allowed
+}
+
+// reachedBy reports whether a grant permits an action somewhere.
+func (p *Policies) reachedBy(g *Grant, action Action, on *Resource, in *Circumstances) bool {
+	return slices.Contains(p.rights[action], g.Right) && !slices.Contains(g.unmet(on, in), Expired)
 }
 
 func (r *Reach) add(g *Grant, on *Resource) {

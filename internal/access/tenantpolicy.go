@@ -158,15 +158,23 @@ func (p *Policies) checkHead(one *cedar.Policy, id string, before *TenantPolicie
 	return wrong
 }
 
+// trial is a question as a policy sees it.
+type trial struct {
+	world
+	request cedar.Request
+}
+
 // trials are questions of each action on each kind of resources.
-var trials = sync.OnceValue(func() []question {
+var trials = sync.OnceValue(func() []trial {
 	var none Policies
-	var list []question
+	var list []trial
 	for _, kind := range []string{User, Service} {
 		who := Principal{Name: "ann", Kind: kind, Tenant: MainTenant, Roles: []Role{Admin}, Groups: []string{"clerks"}}.Effective()
 		for _, a := range actions {
 			for _, k := range Kinds() {
-				list = append(list, none.question(who, a, &Resource{Kind: k, Tenant: MainTenant}, Circumstances{Network: true}))
+				q := none.question(who, a, &Resource{Kind: k, Tenant: MainTenant}, Circumstances{Network: true})
+				world, request := q.posed()
+				list = append(list, trial{world, request})
 			}
 		}
 	}
@@ -176,9 +184,9 @@ var trials = sync.OnceValue(func() []question {
 // try evaluates a policy for every action and kind of resources, and returns why it
 // fails, if it does: what fails would deny everything that it applies to.
 func try(one *cedar.Policy) []string {
-	for _, q := range trials() {
-		if _, d := cedar.Authorize(policyList{{body: one}}, q.world, q.request); len(d.Errors) > 0 {
-			return []string{fmt.Sprintf("cannot be evaluated for %s on a %s: %s", q.request.Action.ID, q.request.Resource.Type, d.Errors[0].Message)}
+	for _, t := range trials() {
+		if _, d := cedar.Authorize(policyList{{body: one}}, t.world, t.request); len(d.Errors) > 0 {
+			return []string{fmt.Sprintf("cannot be evaluated for %s on a %s: %s", t.request.Action.ID, t.request.Resource.Type, d.Errors[0].Message)}
 		}
 	}
 	return nil

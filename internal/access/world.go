@@ -112,7 +112,7 @@ func (r *Resource) attribute(name types.String) types.Value {
 type facts struct {
 	Circumstances
 	scope, candidate bool
-	rights           types.Set
+	rights           []Right // of the grants that match
 }
 
 // record returns the attributes of these names.
@@ -139,7 +139,7 @@ func (f *facts) attribute(name types.String) types.Value {
 	case "purpose":
 		return types.String(f.Purpose)
 	case "rights":
-		return f.rights
+		return setOf(f.rights)
 	case "scope":
 		return types.Boolean(f.scope)
 	}
@@ -148,6 +148,14 @@ func (f *facts) attribute(name types.String) types.Value {
 
 // reads are the attributes that some policies read.
 type reads struct{ resource, context []types.String }
+
+// readsOf returns what policies read that can apply to an action.
+func (p *Policies) readsOf(a Action) *reads {
+	if r := p.reads[a]; r != nil {
+		return r
+	}
+	return &everything
+}
 
 // everything is what policies can read that are not known yet.
 var everything = reads{resourceAttributes, contextAttributes}
