@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -214,4 +215,21 @@ func FormNames(form []byte) ([]string, error) {
 		return nil, err
 	}
 	return f.named, nil
+}
+
+// FillPage fills a page of numbers from 1 to n, of which its reader sees some, after one
+// of them. Looked is how many rows were read.
+func FillPage(n, after, limit int, seen func(int) bool) (items []int, next string, looked int, err error) {
+	items, next, err = filling[int, int, int]{
+		after: after, text: strconv.Itoa, at: func(row int) int { return row },
+		read: func(after, most int) (rows []int, err error) {
+			for i := after + 1; i <= min(n, after+most); i++ {
+				rows = append(rows, i)
+			}
+			looked += len(rows)
+			return rows, nil
+		},
+		look: func(row int) (int, bool, error) { return row, seen(row), nil },
+	}.fill(limit)
+	return items, next, looked, err
 }

@@ -28,31 +28,25 @@ func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page
 	if err != nil {
 		return api.Incidents{}, err
 	}
-	rows, err := e.store.Incidents(ctx, c.Scope, store.IncidentFilter{Process: process, Reach: reach, After: after, Limit: limit + 1})
+	items, next, err := filling[store.ListedIncident, store.QueueCursor, listed[api.Incident]]{
+		after: after, text: queueText, at: func(r store.ListedIncident) store.QueueCursor {
+			return store.QueueCursor{Instance: r.Instance, ID: r.ID}
+		},
+		read: func(after store.QueueCursor, n int) ([]store.ListedIncident, error) {
+			return e.store.Incidents(ctx, c.Scope, store.IncidentFilter{Process: process, Reach: reach, After: after, Limit: n})
+		},
+		look: func(r store.ListedIncident) (listed[api.Incident], bool, error) { return e.listedIncident(ctx, c, r) },
+	}.fill(limit)
 	if err != nil {
 		return api.Incidents{}, err
 	}
-	result := api.Incidents{Items: []api.Incident{}}
-	var told []shown
-	rows, result.Next = cut(rows, limit, func(r store.ListedIncident) string { return refText(r.Instance, r.ID) })
-	for _, row := range rows {
-		item, shows, err := e.listedIncident(ctx, c, row)
-		if err != nil {
-			return api.Incidents{}, err
-		}
-		if item != nil {
-			result.Items, told = append(result.Items, *item), append(told, shows)
-		}
-	}
-	if err := e.tellShown(ctx, c, dataShown, "user", told...); err != nil {
-		return api.Incidents{}, err
-	}
-	return result, nil
+	result := api.Incidents{Next: next}
+	result.Items, err = tellListed(ctx, e, c, items)
+	return result, err
 }
 
-// listedIncident returns nil for an incident that was closed since it was listed, or that
-// the caller may not see.
-func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident) (item *api.Incident, shows shown, err error) {
+// listedIncident looks at one; it is not seen when it was closed since it was listed.
+func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedIncident) (item listed[api.Incident], seen bool, err error) {
 	err = e.useListed(ctx, c, row.Instance, func(l *Live) error {
 		incident, open := l.state.Incident(row.ID)
 		if !open || !equalIncident(row.IncidentRow, l.incidentRow(incident)) { // a step since, or a changed row
@@ -62,12 +56,12 @@ func (e *Engine) listedIncident(ctx context.Context, c Caller, row store.ListedI
 		}
 		if open && e.sees(c, access.ReadIncident, l.incidentResource(incident)) {
 			v := e.lens(c, l, l.incidentResource(incident))
-			made := l.incident(incident, v)
-			item, shows = &made, v.told(made.Element)
+			item.item, seen = l.incident(incident, v), true
+			item.shows = v.told(item.item.Element)
 		}
 		return nil
 	})
-	return item, shows, err
+	return item, seen, err
 }
 
 func (l *Live) incident(i process.OpenIncident, v *lens) api.Incident {

@@ -192,8 +192,9 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 	if err != nil {
 		return api.Instances{}, err
 	}
-	filter := store.InstanceFilter{Process: f.Process, Status: f.Status, Limit: limit + 1}
-	if filter.After, err = p.instance(); err != nil {
+	filter := store.InstanceFilter{Process: f.Process, Status: f.Status}
+	after, err := p.instance()
+	if err != nil {
 		return api.Instances{}, err
 	}
 	if filter.Reach, err = e.reach(ctx, c, access.ReadInstance, access.Instance); err != nil {
@@ -202,26 +203,40 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 	if filter.Tokens, err = e.filterTokens(ctx, c, f); err != nil {
 		return api.Instances{}, err
 	}
-	rows, err := e.store.Instances(ctx, c.Scope, filter)
+	items, next, err := filling[store.ListedInstance, store.ID, listed[api.Instance]]{
+		after: after, text: textID, at: func(r store.ListedInstance) store.ID { return r.ID },
+		read: func(after store.ID, n int) ([]store.ListedInstance, error) {
+			filter.After, filter.Limit = after, n
+			return e.store.Instances(ctx, c.Scope, filter)
+		},
+		look: func(r store.ListedInstance) (item listed[api.Instance], seen bool, err error) {
+			return e.listedInstance(ctx, c, r, f)
+		},
+	}.fill(limit)
 	if err != nil {
 		return api.Instances{}, err
 	}
-	result := api.Instances{Items: []api.Instance{}}
-	var told []shown
-	rows, result.Next = cut(rows, limit, func(r store.ListedInstance) string { return textID(r.ID) })
-	for _, row := range rows {
-		item, shows, err := e.listed(ctx, c, row, f)
-		if err != nil {
-			return api.Instances{}, err
-		}
-		if item != nil {
-			result.Items, told = append(result.Items, *item), append(told, shows)
-		}
+	result := api.Instances{Next: next}
+	result.Items, err = tellListed(ctx, e, c, items)
+	return result, err
+}
+
+// listed is an item of a list, and what of it the list shows.
+type listed[T any] struct {
+	item  T
+	shows shown
+}
+
+// tellListed returns the items of a list when the log was told what it shows.
+func tellListed[T any](ctx context.Context, e *Engine, c Caller, list []listed[T]) ([]T, error) {
+	items, told := make([]T, len(list)), make([]shown, len(list))
+	for i, one := range list {
+		items[i], told[i] = one.item, one.shows
 	}
 	if err := e.tellShown(ctx, c, dataShown, "user", told...); err != nil {
-		return api.Instances{}, err
+		return nil, err
 	}
-	return result, nil
+	return items, nil
 }
 
 // path returns the path of the value that a filter finds by; "": by none.
@@ -309,17 +324,18 @@ func (e *Engine) searchable(ctx context.Context, c Caller, f InstanceFilter) err
 	return fault.New(fault.Invalid, "field %q of process %s is not searchable", f.Field, f.Process).WithCode("not_searchable").WithHint("%s", hint)
 }
 
-// listed compares a listed row with the instance's head. Item is nil when the field it
-// was found by has another value by now or is not for the caller to see, or it was erased
-// meanwhile.
-func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item *api.Instance, shows shown, err error) {
+// listedInstance compares a listed row with the instance's head. It is not seen when the
+// field it was found by has another value by now or is not for the caller to see, or it was
+// erased meanwhile.
+func (e *Engine) listedInstance(ctx context.Context, c Caller, row store.ListedInstance, f InstanceFilter) (item listed[api.Instance], seen bool, err error) {
 	if row.Status == erasedStatus {
 		erased, err := e.listedErased(ctx, c.Scope, row)
 		on := access.Resource{Kind: access.Instance, ID: textID(row.ID), Tenant: c.Scope.Tenant(), Process: erased.Process, Instance: textID(row.ID)}
 		if err != nil || f.path() != "" || !e.sees(c, access.ReadInstance, on) {
-			return nil, shown{}, err
+			return item, false, err
 		}
-		return &erased, shown{}, nil
+		item.item = erased
+		return item, true, nil
 	}
 	err = e.useListed(ctx, c, row.ID, func(l *Live) error {
 		if !equalInstance(row.InstanceRow, l.instanceRow()) { // a step since, or a changed row
@@ -332,14 +348,11 @@ func (e *Engine) listed(ctx context.Context, c Caller, row store.ListedInstance,
 			return nil
 		}
 		v := e.lens(c, l, on)
-		matches, err := e.matches(ctx, l, f, v)
-		if matches {
-			summary := l.summary()
-			item, shows = &summary, v.told("")
-		}
+		seen, err = e.matches(ctx, l, f, v)
+		item = listed[api.Instance]{l.summary(), v.told("")}
 		return err
 	})
-	return item, shows, err
+	return item, seen, err
 }
 
 // useListed opens the instance of a row that a list read. A row whose instance

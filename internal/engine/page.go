@@ -33,6 +33,50 @@ func cut[R any](rows []R, limit int, cursor func(R) string) (page []R, next stri
 	return rows[:limit], cursor(rows[limit-1])
 }
 
+// maxUnseen is how many rows a page looks at besides those that it shows. With more in a
+// row that are not for its reader, it is short and has a next one.
+const maxUnseen = 1000
+
+// filling is how a page of what its reader may see is filled.
+type filling[R, C, T any] struct {
+	after C                         // where it begins
+	read  func(C, int) ([]R, error) // rows after that, at most as many
+	at    func(R) C                 // cursor of a row
+	look  func(R) (T, bool, error)  // false: it is not for the reader
+	text  func(C) string
+}
+
+// fill returns a page of what its reader may see, and the cursor of the next one: "" at
+// the end. Rows that are not for them make no page shorter and no cursor, so nothing tells
+// that there are any.
+func (f filling[R, C, T]) fill(limit int) (items []T, next string, err error) {
+	last := f.after
+	for looked := 0; ; {
+		rows, err := f.read(f.after, limit+1)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, row := range rows {
+			item, seen, err := f.look(row)
+			if err != nil {
+				return nil, "", err
+			}
+			if seen && len(items) == limit {
+				return items, f.text(last), nil
+			}
+			if f.after = f.at(row); seen {
+				items, last = append(items, item), f.after
+			}
+		}
+		if len(rows) <= limit {
+			return items, "", nil
+		}
+		if looked += len(rows); looked >= limit+maxUnseen {
+			return items, f.text(f.after), nil
+		}
+	}
+}
+
 // instance reads the cursor of a list of instances.
 func (p Page) instance() (store.ID, error) {
 	if p.After == "" {
@@ -56,6 +100,8 @@ func (p Page) queue() (store.QueueCursor, error) {
 	}
 	return store.QueueCursor{Instance: ref.Instance, ID: ref.Job}, nil
 }
+
+func queueText(c store.QueueCursor) string { return refText(c.Instance, c.ID) }
 
 func badCursor(text string) error {
 	return fault.New(fault.Invalid, "cursor %q is not one that a list gave", text).WithCode("invalid_cursor")

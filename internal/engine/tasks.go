@@ -35,25 +35,25 @@ func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api
 	if err != nil {
 		return api.Tasks{}, err
 	}
-	rows, err := e.store.Tasks(ctx, c.Scope, store.TaskFilter{
-		Process: f.Process, Assignee: f.Assignee, Group: f.Group, User: f.User, Unassigned: f.Unassigned,
-		Reach: reach, After: after, Limit: limit + 1,
-	})
+	items, next, err := filling[store.ListedTask, store.QueueCursor, api.Task]{
+		after: after, text: queueText, at: func(r store.ListedTask) store.QueueCursor { return store.QueueCursor{Instance: r.Instance, ID: r.ID} },
+		read: func(after store.QueueCursor, n int) ([]store.ListedTask, error) {
+			return e.store.Tasks(ctx, c.Scope, store.TaskFilter{
+				Process: f.Process, Assignee: f.Assignee, Group: f.Group, User: f.User, Unassigned: f.Unassigned,
+				Reach: reach, After: after, Limit: n,
+			})
+		},
+		look: func(r store.ListedTask) (api.Task, bool, error) { return e.listedTask(ctx, c, r) },
+	}.fill(limit)
 	if err != nil {
 		return api.Tasks{}, err
 	}
-	result := api.Tasks{Items: []api.Task{}}
-	rows, result.Next = cut(rows, limit, func(r store.ListedTask) string { return refText(r.Instance, r.ID) })
-	for _, row := range rows {
-		if err := e.listedTask(ctx, c, row, &result); err != nil {
-			return api.Tasks{}, err
-		}
-	}
-	return result, nil
+	return api.Tasks{Items: append([]api.Task{}, items...), Next: next}, nil
 }
 
-func (e *Engine) listedTask(ctx context.Context, c Caller, row store.ListedTask, into *api.Tasks) error {
-	return e.useListed(ctx, c, row.Instance, func(l *Live) error {
+// listedTask looks at one; it is not seen when it was done since it was listed.
+func (e *Engine) listedTask(ctx context.Context, c Caller, row store.ListedTask) (item api.Task, seen bool, err error) {
+	err = e.useListed(ctx, c, row.Instance, func(l *Live) error {
 		task, open := l.state.Task(row.ID)
 		if !open || !equalTask(row.TaskRow, l.taskRow(task)) { // a step since, or a changed row
 			if err := e.checkRows(ctx, l); err != nil {
@@ -61,10 +61,11 @@ func (e *Engine) listedTask(ctx context.Context, c Caller, row store.ListedTask,
 			}
 		}
 		if open && e.sees(c, access.ReadTask, l.taskResource(task.ID)) {
-			into.Items = append(into.Items, l.taskSummary(task))
+			item, seen = l.taskSummary(task), true
 		}
 		return nil
 	})
+	return item, seen, err
 }
 
 func (l *Live) taskSummary(t process.OpenUserTask) api.Task {
