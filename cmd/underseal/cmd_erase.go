@@ -24,7 +24,7 @@ type eraseCmd struct {
 
 // eraseFlags are the options of an order.
 type eraseFlags struct {
-	DryRun bool   `help:"Only say what would go, and what holds it."`
+	DryRun bool   `help:"Only say what would go, and what holds it; of a person, with --purpose."`
 	Reason string `help:"Why; kept sealed with the order." placeholder:"TEXT"`
 	Delay  string `help:"How long it can be canceled, such as 7d, 12h or 0 (default: as the server is set)." placeholder:"TIME"`
 	Yes    bool   `help:"Do it. Once it is due, nothing brings the data back."`
@@ -39,7 +39,7 @@ type eraseInstanceCmd struct {
 func (eraseInstanceCmd) Help() string { return talksToServer }
 
 func (c *eraseInstanceCmd) Run(ctx context.Context, e *env) error {
-	return c.run(ctx, e, api.ErasureTarget{Kind: "instance", ID: c.Instance})
+	return c.run(ctx, e, api.ErasureTarget{Kind: "instance", ID: c.Instance}, purposeFlag{})
 }
 
 // subjectArg names a person, in a file where the id must not be seen by others who
@@ -67,6 +67,7 @@ func (c *subjectArg) target(e *env) (api.ErasureTarget, error) {
 type eraseSubjectCmd struct {
 	subjectArg
 	eraseFlags
+	purposeFlag
 }
 
 func (eraseSubjectCmd) Help() string { return talksToServer }
@@ -76,11 +77,11 @@ func (c *eraseSubjectCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return c.run(ctx, e, target)
+	return c.run(ctx, e, target, c.purposeFlag)
 }
 
-func (c *eraseFlags) run(ctx context.Context, e *env, target api.ErasureTarget) error {
-	cl, err := e.connect()
+func (c *eraseFlags) run(ctx context.Context, e *env, target api.ErasureTarget, why purposeFlag) error {
+	cl, err := e.connectFor(why)
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func auditedActs(key, key2 string) []audited {
 		{name: "Instances: by a value", leaves: []string{"data.revealed"}, shows: []string{"$business_key", "$business_key"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{BusinessKey: "B-17"}, engine.Page{})
 		}},
-		{name: "Instances: by a value that none has", do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "Instances: by a value that none has", leaves: []string{"data.searched"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.Instances(ctx, a.Ann, engine.InstanceFilter{BusinessKey: "B-18"}, engine.Page{})
 		}},
 		{name: "Instance", leaves: []string{"data.revealed"}, shows: []string{"$business_key", "note", "other"}, do: func(ctx context.Context, a *auditor) (any, error) {
@@ -313,7 +313,14 @@ func auditedActs(key, key2 string) []audited {
 			return a.Engine.Holds(ctx, a.Ann, engine.Page{})
 		}},
 		{name: "PreviewErasure", leaves: []string{"data.shown"}, shows: []string{"$person", "holds"}, do: func(ctx context.Context, a *auditor) (any, error) {
-			return a.Engine.PreviewErasure(ctx, a.Ann, api.ErasureTarget{Kind: "subject", ID: "p-1"})
+			return a.Engine.PreviewErasure(ctx, withPurpose(a.Ann), api.ErasureTarget{Kind: "subject", ID: "p-1"})
+		}},
+		{name: "PreviewErasure: of who is nowhere", leaves: []string{"data.searched"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			_, err := a.Engine.PreviewErasure(ctx, withPurpose(a.Ann), api.ErasureTarget{Kind: "subject", ID: "nobody"})
+			if fault.CodeOf(err) == "no_such_subject" {
+				err = nil
+			}
+			return nothing(err)
 		}},
 		{name: "OrderErasure: of what is held", leaves: []string{"access.denied"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
 			_, err := a.Engine.OrderErasure(ctx, a.Ann, api.ErasureRequest{Kind: "subject", ID: "p-1"}, "")

@@ -42,7 +42,7 @@ func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureReques
 		e.denied(ctx, c, access.OrderErasure, r.Kind, r.ID)
 	}
 	if err != nil {
-		return api.Erasure{}, err
+		return api.Erasure{}, e.tellUnknown(ctx, c, err)
 	}
 	now := e.moment()
 	delay := e.erasureDelay
@@ -266,12 +266,18 @@ func (c *custody) wire() api.Erasure {
 }
 
 // PreviewErasure says what an erasure would take away and what holds it. It changes
-// nothing.
+// nothing. In which instances a person is, it says for a purpose alone (Denied, code
+// "purpose_required"), and names those that the caller may see.
 func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarget) (api.ErasurePreview, error) {
 	if err := e.may(ctx, c, access.ReadErasure, t.Kind, t.ID); err != nil {
 		return api.ErasurePreview{}, err
 	}
 	aimed, id, err := e.aim(ctx, c.Scope, t)
+	if err == nil && aimed.Kind == targetSubject && c.Purpose == "" {
+		e.denied(ctx, c, access.ReadErasure, t.Kind, t.ID)
+		err = fault.New(fault.Denied, "where a person is found is shown for a purpose alone").WithCode("purpose_required").
+			WithHint("say in a few words what for: the header Underseal-Purpose, or --purpose")
+	}
 	if err != nil {
 		return api.ErasurePreview{}, err
 	}
@@ -285,7 +291,7 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 	}
 	s, err := e.survey(ctx, cu)
 	if err != nil {
-		return api.ErasurePreview{}, err
+		return api.ErasurePreview{}, e.tellUnknown(ctx, c, err)
 	}
 	var around []api.Hold
 	err = e.undisturbed(func() (err error) {
@@ -306,20 +312,35 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 			return api.ErasurePreview{}, err
 		}
 	}
-	if err := e.tellShown(ctx, c, dataShown, "user", s.shownBy(id, preview)...); err != nil {
+	items := s.shownBy(id, preview)
+	if err := e.tellShown(ctx, c, dataShown, "user", items...); err != nil {
 		return api.ErasurePreview{}, err
+	}
+	if aimed.Kind == targetSubject && len(items) == 0 {
+		if err := e.tellSearched(ctx, c, "", "$person", shown{}); err != nil {
+			return api.ErasurePreview{}, err
+		}
 	}
 	return preview, nil
 }
 
+// tellUnknown returns an error, and has the log tell first if it says that nothing is
+// stored about a person.
+func (e *Engine) tellUnknown(ctx context.Context, c Caller, err error) error {
+	if fault.CodeOf(err) != "no_such_subject" {
+		return err
+	}
+	return cmp.Or(e.tellSearched(ctx, c, "", "$person", shown{}), err)
+}
+
 // shownBy says what a preview shows: reasons of holds, and which instances a person
-// is in.
+// is in, of those that it names.
 func (s survey) shownBy(custody store.ID, p api.ErasurePreview) (items []shown) {
 	if len(p.Holds) > 0 {
 		items = append(items, shown{object: custody, paths: []string{"holds"}})
 	}
-	if p.Kind == targetSubject {
-		for _, object := range s.objects[:min(len(s.objects), maxPreviewed)] {
+	for _, object := range s.objects {
+		if p.Kind == targetSubject && slices.Contains(p.Sample, textID(object)) {
 			items = append(items, shown{object: object, paths: []string{"$person"}})
 		}
 	}
@@ -347,7 +368,7 @@ func (e *Engine) previewInstance(ctx context.Context, c Caller, id store.ID, key
 		p.Jobs += len(l.state.Jobs())
 		p.Timers += len(l.state.Timers())
 		p.Incidents += len(l.state.Incidents())
-		if len(p.Sample) < maxPreviewed {
+		if len(p.Sample) < maxPreviewed && e.sees(c, access.ReadInstance, l.resource()) {
 			p.Sample = append(p.Sample, textID(id))
 		}
 		return nil

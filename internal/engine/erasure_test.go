@@ -58,9 +58,15 @@ func verified(t *testing.T, env *testenv.Env, id string) api.ErasureCheck {
 	}
 }
 
+// withPurpose is a caller who says what for.
+func withPurpose(c engine.Caller) engine.Caller {
+	c.Purpose = "a request by law"
+	return c
+}
+
 func preview(t *testing.T, env *testenv.Env, kind, id string) api.ErasurePreview {
 	t.Helper()
-	p, err := env.Engine.PreviewErasure(t.Context(), env.Ann, api.ErasureTarget{Kind: kind, ID: id})
+	p, err := env.Engine.PreviewErasure(t.Context(), withPurpose(env.Ann), api.ErasureTarget{Kind: kind, ID: id})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +322,7 @@ func TestAnErasureIsReadWhileAHoldIsPlaced(t *testing.T) {
 		"the list of erasures": func() error { _, err := env.Engine.Erasures(ctx, env.Ann, pageOf(0)); return err },
 		"the list of holds":    func() error { _, err := env.Engine.Holds(ctx, env.Ann, pageOf(0)); return err },
 		"a preview": func() error {
-			_, err := env.Engine.PreviewErasure(ctx, env.Ann, api.ErasureTarget{Kind: "subject", ID: "p-1"})
+			_, err := env.Engine.PreviewErasure(ctx, withPurpose(env.Ann), api.ErasureTarget{Kind: "subject", ID: "p-1"})
 			return err
 		},
 		"verifying it": func() error {

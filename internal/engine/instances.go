@@ -200,9 +200,11 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 	if filter.Reach, err = e.reach(ctx, c, access.ReadInstance, access.Instance); err != nil {
 		return api.Instances{}, err
 	}
-	if filter.Tokens, err = e.filterTokens(ctx, c, f); err != nil {
+	by, err := e.search(ctx, c, f)
+	if err != nil {
 		return api.Instances{}, err
 	}
+	filter.Tokens = by.tokens
 	items, next, err := filling[store.ListedInstance, store.ID, listed[api.Instance]]{
 		after: after, text: textID, at: func(r store.ListedInstance) store.ID { return r.ID },
 		read: func(after store.ID, n int) ([]store.ListedInstance, error) {
@@ -213,6 +215,9 @@ func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Pa
 			return e.listedInstance(ctx, c, r, f)
 		},
 	}.fill(limit)
+	if err == nil && by.sensitive && len(items) == 0 {
+		err = e.tellSearched(ctx, c, f.Process, f.path(), by.shows)
+	}
 	if err != nil {
 		return api.Instances{}, err
 	}
@@ -247,27 +252,37 @@ func (f InstanceFilter) path() string {
 	return f.Field
 }
 
-// filterTokens returns the index tokens that a filter finds by, none for no such filter.
-func (e *Engine) filterTokens(ctx context.Context, c Caller, f InstanceFilter) ([]store.Token, error) {
+// search is what a filter finds by.
+type search struct {
+	tokens    []store.Token // none: by no value
+	sensitive bool
+	shows     shown // by which right somebody may search, if it is sensitive
+}
+
+// search decides about a filter by a value, and returns what it finds by.
+func (e *Engine) search(ctx context.Context, c Caller, f InstanceFilter) (by search, err error) {
+	kind, purpose, term := store.SearchToken, "field", fieldTerm(f.Process, f.Field, canon.String(f.Value))
 	switch {
 	case f.BusinessKey != "" && f.Field != "":
-		return nil, fault.New(fault.Invalid, "find by business key or by field, not by both")
+		return by, fault.New(fault.Invalid, "find by business key or by field, not by both")
 	case f.BusinessKey != "":
-		if err := e.maySearch(ctx, c, f, true); err != nil {
-			return nil, err
-		}
-		tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "business_key", f.BusinessKey)
-		return tokensOf(store.BusinessKeyToken, tokens), err
+		kind, purpose, term, by.sensitive = store.BusinessKeyToken, "business_key", f.BusinessKey, true
 	case f.Field == "":
-		return nil, nil
+		return by, nil
 	case f.Process == "":
-		return nil, fault.New(fault.Invalid, "finding by field %q needs the process too", f.Field)
+		return by, fault.New(fault.Invalid, "finding by field %q needs the process too", f.Field)
+	default:
+		by.sensitive, err = e.searchable(ctx, c, f)
 	}
-	if err := e.searchable(ctx, c, f); err != nil {
-		return nil, err
+	if err == nil {
+		by.shows, err = e.maySearch(ctx, c, f, by.sensitive)
 	}
-	tokens, err := e.termTokens(ctx, c.Scope.Tenant(), "field", fieldTerm(f.Process, f.Field, canon.String(f.Value)))
-	return tokensOf(store.SearchToken, tokens), err
+	if err != nil {
+		return by, err
+	}
+	tokens, err := e.termTokens(ctx, c.Scope.Tenant(), purpose, term)
+	by.tokens = tokensOf(kind, tokens)
+	return by, err
 }
 
 func tokensOf(kind store.TokenKind, tokens [][32]byte) []store.Token {
@@ -281,32 +296,44 @@ func tokensOf(kind store.TokenKind, tokens [][32]byte) []store.Token {
 // maySearch refuses a search by a field to who may not see the field: whoever is found by
 // a value has it. So a search by a sensitive field needs what it takes to see it in clear,
 // and the log is told of who tries.
-func (e *Engine) maySearch(ctx context.Context, c Caller, f InstanceFilter, sensitive bool) error {
+func (e *Engine) maySearch(ctx context.Context, c Caller, f InstanceFilter, sensitive bool) (by shown, err error) {
 	action := access.ReadValue
 	if sensitive {
 		action = access.RevealValue
 	}
 	on := access.Resource{Kind: access.Field, Tenant: c.Scope.Tenant(), Process: f.Process, Field: f.path()}
-	if e.sees(c, action, on) {
-		return nil
+	if d := e.decide(c, action, on); d.Allowed {
+		return shownBy(d), nil
 	}
 	for _, w := range c.Rules.Policies.Reach(c.Who, action, access.Field, e.circumstances(c)).Where {
-		if on.Values = map[string]string{w.Path: w.Value}; w.Process == f.Process && e.sees(c, action, on) {
-			return nil // on some; each that is found is decided
+		on.Values = map[string]string{w.Path: w.Value}
+		if d := e.decide(c, action, on); w.Process == f.Process && d.Allowed {
+			return shownBy(d), nil // on some; each that is found is decided
 		}
 	}
-	return e.refuse(ctx, c, action, string(access.Process), f.Process)
+	return by, e.refuse(ctx, c, action, string(access.Process), f.Process)
+}
+
+// shownBy says by which right something is shown.
+func shownBy(d access.Decision) (by shown) {
+	if d.Purpose != "" {
+		by.purposes = []string{d.Purpose}
+	}
+	if d.Glass != "" {
+		by.glasses = []string{d.Glass}
+	}
+	return by
 }
 
 // searchable refuses a field that the newest version of a process does not make
-// searchable: an empty list would look like an answer.
-func (e *Engine) searchable(ctx context.Context, c Caller, f InstanceFilter) error {
+// searchable: an empty list would look like an answer. It says whether it is sensitive.
+func (e *Engine) searchable(ctx context.Context, c Caller, f InstanceFilter) (sensitive bool, err error) {
 	if !e.sees(c, access.ReadProcess, processResource(c.Scope, f.Process)) {
-		return noProcess(f.Process, 0)
+		return false, noProcess(f.Process, 0)
 	}
 	def, err := e.version(ctx, c.Scope, f.Process, 0)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var paths []string
 	for _, declared := range def.compiled.Policy.Fields {
@@ -314,14 +341,14 @@ func (e *Engine) searchable(ctx context.Context, c Caller, f InstanceFilter) err
 			continue
 		}
 		if paths = append(paths, declared.Path); declared.Path == f.Field {
-			return e.maySearch(ctx, c, f, def.compiled.Policy.Sensitive(f.Field))
+			return def.compiled.Policy.Sensitive(f.Field), nil
 		}
 	}
 	hint := "declare it with search=\"exact\" in the model"
 	if len(paths) > 0 {
 		hint = "searchable are " + strings.Join(paths, ", ") + "; " + hint
 	}
-	return fault.New(fault.Invalid, "field %q of process %s is not searchable", f.Field, f.Process).WithCode("not_searchable").WithHint("%s", hint)
+	return false, fault.New(fault.Invalid, "field %q of process %s is not searchable", f.Field, f.Process).WithCode("not_searchable").WithHint("%s", hint)
 }
 
 // listedInstance compares a listed row with the instance's head. It is not seen when the

@@ -249,7 +249,7 @@ func TestAHiddenFormerKeyIsNoticed(t *testing.T) {
 			rotatedPerson(t, env, "p-1", id)
 			exec(hide)
 			for what, err := range map[string]error{
-				"preview": errorOf(env.Engine.PreviewErasure(t.Context(), env.Ann, api.ErasureTarget{Kind: "subject", ID: "p-1"})),
+				"preview": errorOf(env.Engine.PreviewErasure(t.Context(), withPurpose(env.Ann), api.ErasureTarget{Kind: "subject", ID: "p-1"})),
 				"order":   errorOf(order(t, env, "subject", "p-1", 0)),
 				"rotate":  errorOf(env.Engine.RotateKey(t.Context(), env.Ann, api.RotateKeyRequest{Key: "subject", Subject: "p-1"})),
 			} {

@@ -53,7 +53,17 @@ const (
 	dataShown    = "data.shown"
 	dataRevealed = "data.revealed" // the same, if something of it was shown by a grant to reveal or by break-glass
 	dataExported = "data.exported"
+	dataSearched = "data.searched" // by something sensitive, and nothing was named
 )
+
+// tellSearched has the log tell of a search by a sensitive value, or for a person, that
+// names nothing: that there is none is an answer, too. The value is not told.
+func (e *Engine) tellSearched(ctx context.Context, c Caller, process, path string, by shown) error {
+	said := newContext(canon.Entry{Name: "path", Value: canon.String(path)}, canon.Entry{Name: "process", Value: canon.String(process)})
+	fields := append([]fieldWrite{{path: "$searched", value: said}}, purposeField(c, []shown{by})...)
+	fields = append(fields, glassField([]shown{by})...)
+	return e.record(ctx, c.Scope, act{kind: dataSearched, act: "user", actor: c, fields: fields})
+}
 
 // purposeField says what it was shown for: as the request says, else as the grants say
 // that something was revealed by, each on a line.

@@ -91,9 +91,9 @@ func (o *operation) document(registry huma.Registry) *huma.Operation {
 			Schema: &huma.Schema{Type: "string", MinLength: pointer(1), MaxLength: pointer(255), Pattern: "^[!-~]+$"},
 		})
 	}
-	if showsValues(o.out) {
+	if showsValues(o.out) || o.purpose {
 		doc.Parameters = append(doc.Parameters, &huma.Param{
-			Name: api.Purpose, In: "header", Description: "what sensitive values are needed for, where a grant to reveal them needs that; goes into the log",
+			Name: api.Purpose, In: "header", Description: "what sensitive values are needed for, where a grant to reveal them or the operation needs that; goes into the log",
 			Schema: &huma.Schema{Type: "string", MaxLength: pointer(255)},
 		})
 	}

@@ -20,6 +20,7 @@ type operation struct {
 	public  bool  // answers without credentials
 	free    bool  // public, and not counted as a call of a stranger
 	unkeyed bool  // takes no idempotency key though it is no GET
+	purpose bool  // takes a purpose though it shows no values
 	streams bool  // its body or answer may be of any size
 	form    bool  // its body is an HTML form, which it reads itself
 	limit   int64 // bytes of the body; 0: the general limit

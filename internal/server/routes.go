@@ -208,7 +208,7 @@ func (s *Server) erasureRoutes() []*operation {
 		func(ctx context.Context, x *exchange, in api.ErasureCheckRequest) (api.ErasureCheck, error) {
 			return e.VerifyErasure(ctx, x.caller, x.id, in)
 		})
-	preview.unkeyed, verify.unkeyed = true, true
+	preview.unkeyed, preview.purpose, verify.unkeyed = true, true, true
 	return []*operation{
 		preview, verify,
 		newOperation("POST", "/v1/erasures", "orderErasure", tag, "Order that the keys of an instance or a person be destroyed",

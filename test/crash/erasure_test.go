@@ -157,7 +157,7 @@ func (s *server) checkStays(id string) {
 
 // orderAgain orders what may have been ordered before and not begun.
 func (s *server) orderAgain(order api.ErasureRequest) error {
-	preview, err := s.client().PreviewErasure(s.ctx, api.ErasureTarget{Kind: order.Kind, ID: order.ID})
+	preview, err := s.client().For("the test").PreviewErasure(s.ctx, api.ErasureTarget{Kind: order.Kind, ID: order.ID})
 	switch {
 	case gone(err) || err == nil && preview.State == "done":
 		return nil
