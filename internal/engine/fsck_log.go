@@ -31,7 +31,7 @@ func (c *Check) logPart(ctx context.Context) error {
 	if c.State.Tree != nil {
 		i = slices.IndexFunc(shards, func(s store.Shard) bool { return s.Number == c.State.Shard })
 	}
-	if i < 0 {
+	if i < 0 || c.State.Tree == nil && c.outgrown(shards) {
 		c.State.Phase, c.State.Shard, c.State.Tree = phaseObjects, 0, nil
 		var err error
 		c.State.Uncovered, err = c.e.countUncovered(ctx, c.scope)
@@ -49,6 +49,14 @@ func (c *Check) logPart(ctx context.Context) error {
 		return err
 	}
 	return c.endShard(ctx, shard, i == len(shards)-1)
+}
+
+// outgrown reports whether the log that was checked last has grown since. Then the next one
+// was opened since, too, or is about to be, and says so of an end that nobody looked at: it
+// is left to the next check.
+func (c *Check) outgrown(shards []store.Shard) bool {
+	prev := c.State.Prev
+	return prev != nil && slices.ContainsFunc(shards, func(s store.Shard) bool { return s.Origin == prev.Origin && s.Size > prev.Size })
 }
 
 // growPart takes the next entries of a log; more is false after the last.
@@ -496,10 +504,18 @@ func (c *Check) checkBounds(ctx context.Context, shard store.Shard, last bool) e
 	said := func(what string) {
 		c.add(Finding{Kind: FoundShard, Shard: shard.Origin, Where: "log_shards", What: what})
 	}
+	open := last && end.Kind != logClosed
+	if open && !shard.Open {
+		closing, err := c.closing(ctx, shard)
+		if err != nil {
+			return err
+		}
+		open = !closing
+	}
 	switch prev := c.State.Prev; {
 	case first.Kind != logOpened:
 		said("the log does not begin with the leaf that opens it")
-	case shard.Open != (last && end.Kind != logClosed):
+	case shard.Open != open:
 		said("whether the log is open is not what its leaves say")
 	case prev != nil && !prev.Closed && second.Kind != restorePerformedKind:
 		said("the log before does not end with the leaf that closes it, and no restore was performed")
@@ -512,6 +528,18 @@ func (c *Check) checkBounds(ctx context.Context, shard store.Shard, last bool) e
 	root := c.State.Tree.root()
 	c.State.Prev = &shardEnd{Origin: shard.Origin, Size: c.State.Tree.Size, Root: root.String(), Closed: end.Kind == logClosed}
 	return nil
+}
+
+// closing reports whether the leaf that closes a log waits for its place: it is written
+// together with the mark that the log is closed, and nothing is written behind it before
+// it has its place.
+func (c *Check) closing(ctx context.Context, shard store.Shard) (bool, error) {
+	waiting, err := c.e.store.LostLeaves(ctx, c.scope, 1)
+	if err != nil || len(waiting) == 0 {
+		return false, err
+	}
+	leaf, err := ledger.ParseLeaf(waiting[0].Leaf.Body)
+	return err == nil && leaf.Kind == logClosed && leaf.Log == shard.Origin, nil
 }
 
 // checkFormer requires that a log's first leaf names where the log before ended.
