@@ -1,10 +1,13 @@
 package ledger_test
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,4 +132,60 @@ func FuzzRegistration(f *testing.F) {
 			t.Errorf("%+v, %v", r, err)
 		}
 	})
+}
+
+// Whatever a browser adds to what it says, a passkey is registered only for our challenge
+// and where it may be.
+func FuzzRegistrationClientData(f *testing.F) {
+	key, err := base64.StdEncoding.DecodeString(publicOf(f, edKey(3)).Text())
+	if err != nil {
+		f.Fatal(err)
+	}
+	attestation := attestationOf("none", "\xa0", registered(append([]byte("\xa4\x01\x01\x03\x27\x20\x06\x21\x58\x20"), key...)))
+	f.Add(clientData("webauthn.create", ourOrigin, ledger.Hash{1}, ""))
+	f.Add(clientData("webauthn.create", ourOrigin, ledger.Hash{1}, `,"crossOrigin":true`))
+	f.Add(clientData("webauthn.get", "https://evil.example", ledger.Hash{2}, `,"type":"webauthn.create"`))
+	f.Add([]byte(`{"type":1}`))
+	f.Fuzz(func(t *testing.T, client []byte) {
+		r, err := ledger.VerifyRegistration(ledger.Hash{1}, client, attestation, "example.com", []string{ourOrigin})
+		if (err == nil) != (r.Key != ledger.PublicKey{}) {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if err == nil && !saysAll(client, "webauthn.create") {
+			t.Errorf("%q is taken", client)
+		}
+	})
+}
+
+// What an authenticator has signed counts only if it says what it must.
+func FuzzAssertion(f *testing.F) {
+	key := edKey(3)
+	challenge := ledger.Hash{1}
+	a := passkey(key).sign(f, challenge)
+	f.Add(a.AuthenticatorData, a.ClientData)
+	f.Add(append(bytes.Clone(a.AuthenticatorData), "\xa1\x61a\x01"...), a.ClientData)
+	f.Add([]byte{1}, []byte(`{}`))
+	f.Fuzz(func(t *testing.T, data, client []byte) {
+		hash, rp := sha256.Sum256(client), sha256.Sum256([]byte("example.com"))
+		signature, err := key.Sign(nil, append(bytes.Clone(data), hash[:]...), crypto.Hash(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := ledger.Assertion{AuthenticatorData: data, ClientData: client, Signature: signature}
+		_, err = ledger.VerifyAssertion(challenge, a, ledger.Credential{Key: publicOf(t, key), RP: "example.com", Origins: []string{ourOrigin}})
+		if err != nil {
+			return
+		}
+		if !saysAll(client, "webauthn.get") || !bytes.HasPrefix(data, rp[:]) || data[32]&0x05 != 0x05 {
+			t.Errorf("%x and %q are taken", data, client)
+		}
+	})
+}
+
+// saysAll reports whether client data say what they must, of the challenge that begins with 1.
+func saysAll(client []byte, kind string) bool {
+	var said map[string]any
+	challenge := ledger.Hash{1}
+	return json.Unmarshal(client, &said) == nil && said["type"] == kind && said["origin"] == ourOrigin &&
+		said["challenge"] == base64.RawURLEncoding.EncodeToString(challenge[:])
 }

@@ -404,3 +404,25 @@ func TestAMissingPlaceSpoilsNoOther(t *testing.T) {
 		}
 	}
 }
+
+// FuzzAudit asks for whatever somebody may ask for: it is refused, or what is found fits it.
+func FuzzAudit(f *testing.F) {
+	env := testenv.New(f, nil)
+	f.Add("", "", "", "", "", "", "", "", "")
+	f.Add("2026-01-01T00:00:00Z", "2126-01-01T00:00:00Z", "principal.", "ann", "192.0.2.1", "ann", "loan", "done", "")
+	f.Add("now", "-1", ".", "operator", "::1", "01a205e8-84f3-7d59-be9c-0c5387d5adaa", "\x00", "denied", "main/7")
+	f.Add("9999-12-31T23:59:60Z", "0000-01-01T00:00:00+23:59", "%_", "ann'--", "0x7f.1", "\xff", "*", "other", "2026/-1")
+	f.Fuzz(func(t *testing.T, from, to, kind, principal, address, object, process, result, after string) {
+		q := api.AuditQuery{AuditFilter: api.AuditFilter{From: from, To: to, Kind: kind, Principal: principal, Address: address, Object: object, Process: process, Result: result},
+			Page: api.Page{After: after, Limit: 5}}
+		found, err := env.Engine.Audit(t.Context(), env.Ann, q)
+		if err != nil && !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.NotFound) {
+			t.Fatalf("%+v: %v", q, err)
+		}
+		for _, x := range found.Items {
+			if !finds(q.AuditFilter, x) {
+				t.Errorf("%+v finds %+v", q.AuditFilter, x)
+			}
+		}
+	})
+}

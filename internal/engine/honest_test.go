@@ -131,3 +131,15 @@ func TestAStepInBetweenIsNoFinding(t *testing.T) {
 		t.Errorf("%d steps came in between, want 5", steps)
 	}
 }
+
+// TestAFormerKeyOfAPersonIsNoFinding gives a person a new key, which the next step takes: a
+// field that can be searched and is not written anew stays under the former one.
+func TestAFormerKeyOfAPersonIsNoFinding(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	deployLoan(t, env)
+	env.Start("loan", example(t, "application.json"))
+	rotated(t, env, api.RotateKeyRequest{Key: "subject", Subject: "C-10423"})
+	env.Work("credit-check", `{"score": 640}`)
+	nothingFound(t, env)
+}

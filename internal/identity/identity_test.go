@@ -273,12 +273,56 @@ func TestTextsOfCredentials(t *testing.T) {
 }
 
 func FuzzTenant(f *testing.F) {
-	f.Add(identity.APIKeyText.Generate("main"))
-	f.Add("usk__")
-	f.Add("usk_" + strings.Repeat("a", 70))
+	kinds := []identity.Credential{identity.APIKeyText, identity.LinkText, identity.SessionText}
+	for _, kind := range kinds {
+		f.Add(kind.Generate("main"))
+		f.Add(string(kind) + "_")
+		f.Add(string(kind) + strings.Repeat("a", 70))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if tenant, ok := identity.APIKeyText.Tenant(text); ok && (identity.CheckTenantName(tenant) != nil || !strings.HasPrefix(text, "usk_"+tenant+"_")) {
-			t.Errorf("%q is taken for a key of %q", text, tenant)
+		for _, kind := range kinds {
+			if tenant, ok := kind.Tenant(text); ok && (identity.CheckTenantName(tenant) != nil || !strings.HasPrefix(text, string(kind)+tenant+"_")) {
+				t.Errorf("%q is taken for a %s of %q", text, kind, tenant)
+			}
+		}
+	})
+}
+
+// FuzzParse reads what is stored of principals, groups and tenants: whatever it is, it is
+// refused, or it is what would be written again.
+func FuzzParse(f *testing.F) {
+	for _, fields := range [][]identity.Field{
+		zoe.Fields(),
+		(&identity.Group{}).Fields(), company.Fields(),
+	} {
+		var entries []canon.Entry
+		for _, field := range fields {
+			entries = append(entries, canon.Entry{Name: field.Path, Value: field.Value})
+		}
+		c, err := canon.NewContext(entries...)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(canon.Encode(c))
+	}
+	f.Add([]byte(`{"federated":[1,{"token":"00"}],"grants":{},"keys":[{"networks":["::/0","x"]}],"passkeys":[null]}`))
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		v, err := canon.Decode(stored)
+		c, ok := v.(*canon.Context)
+		if err != nil || !ok {
+			return
+		}
+		values := map[string]canon.Value{}
+		for i := range c.Len() {
+			values[c.At(i).Name] = c.At(i).Value
+		}
+		_, asPrincipal := identity.ParsePrincipal(values)
+		_, asGroup := identity.ParseGroup(values)
+		_, asTenant := identity.ParseTenant(values)
+		for _, err := range []error{asPrincipal, asGroup, asTenant} {
+			if err != nil && !fault.Is(err, fault.Integrity) {
+				t.Errorf("%q is refused by %v", stored, err)
+			}
 		}
 	})
 }

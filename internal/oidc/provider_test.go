@@ -49,7 +49,7 @@ var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 // provider is an OpenID provider that does as a test says.
 type provider struct {
 	*httptest.Server
-	t *testing.T
+	t testing.TB
 
 	mu     sync.Mutex // guards what follows
 	now    time.Time
@@ -62,7 +62,7 @@ type provider struct {
 	basic  [2]string         // client and secret in its header
 }
 
-func newProvider(t *testing.T) *provider {
+func newProvider(t testing.TB) *provider {
 	t.Helper()
 	p := &provider{t: t, now: start, meta: map[string]any{}, codes: map[string]string{}}
 	p.Server = httptest.NewTLSServer(p)
@@ -160,7 +160,7 @@ type signer struct {
 	secret crypto.PrivateKey
 }
 
-func newSigner(t *testing.T, id string, by jose.SignatureAlgorithm) signer {
+func newSigner(t testing.TB, id string, by jose.SignatureAlgorithm) signer {
 	t.Helper()
 	s := signer{id: id, by: by}
 	var err error
@@ -186,7 +186,7 @@ func (s signer) public() jose.JSONWebKey {
 }
 
 // sign returns a token of a type.
-func (s signer) sign(t *testing.T, kind string, c claims) string {
+func (s signer) sign(t testing.TB, kind string, c claims) string {
 	t.Helper()
 	body, err := json.Marshal(c)
 	if err != nil {
@@ -195,7 +195,7 @@ func (s signer) sign(t *testing.T, kind string, c claims) string {
 	return s.signBytes(t, kind, body)
 }
 
-func (s signer) signBytes(t *testing.T, kind string, body []byte) string {
+func (s signer) signBytes(t testing.TB, kind string, body []byte) string {
 	t.Helper()
 	options := &jose.SignerOptions{}
 	if kind != "" {
