@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -70,11 +71,15 @@ func TestNothingSealedIsAtRestInClearOnPostgres(t *testing.T) { markedAtRest(t, 
 // markedAtRest fills a server with marks and looks for them in all that it leaves. An
 // empty dsn is SQLite.
 func markedAtRest(t *testing.T, dsn string) {
-	s := start(t, on(t, dsn)...)
+	s := prepare(t, on(t, dsn)...)
+	s.sink(t)
+	s.again(t)
 	s.fill(t)
+	s.fillPeople(t)
 	s.kill(t) // so that the write-ahead log is searched too
 	s.again(t)
 	s.read(t)
+	s.cli(t, 0, "backup", s.path("backup"))
 	streams := map[string][]byte{"metrics": s.metrics(t)}
 	s.stop(t)
 	streams["traces"] = s.traces.received(t)
@@ -85,13 +90,18 @@ func markedAtRest(t *testing.T, dsn string) {
 	maps.Copy(streams, files)
 
 	searched := 0
-	for _, place := range places {
+	for _, place := range slices.Concat(places, peoplePlaces) {
 		searched += s.search(t, mark(place), streams)
+		if named := place == "refused-variable" || place == "malformed"; !named && bytes.Contains(s.refusals, []byte(mark(place))) {
+			t.Errorf("the value in %s is in the answer that refuses it", place)
+		}
 	}
-	if s.link == "" {
-		t.Error("no setup link was used")
+	if s.link == "" || !s.asked.Load() || len(s.refusals) == 0 {
+		t.Errorf("setup link %q, asked the receiver of the audit: %v, %d bytes of refusals", s.link, s.asked.Load(), len(s.refusals))
 	}
-	searched += s.search(t, s.apiKey, streams) + s.search(t, s.link, streams)
+	for _, secret := range append(s.secrets, s.apiKey, s.link) {
+		searched += s.search(t, secret, streams)
+	}
 	if searched < 5*len(places) {
 		t.Errorf("%d places searched, want at least database, keys, log, metrics and traces each time", searched)
 	}
@@ -266,6 +276,9 @@ type server struct {
 	exited                                chan error // receives when the process has ended
 	client                                *client.Client
 	traces                                *collector
+	secrets                               []string    // credentials that it gave
+	refusals                              []byte      // what it answered to requests that it refused
+	asked                                 atomic.Bool // the receiver of the audit was
 }
 
 // collector is an OpenTelemetry collector that only keeps what it is sent.
@@ -302,6 +315,14 @@ func (c *collector) received(t *testing.T) []byte {
 
 func start(t *testing.T, settings ...string) *server {
 	t.Helper()
+	s := prepare(t, settings...)
+	s.again(t)
+	return s
+}
+
+// prepare builds a server and does not start it.
+func prepare(t *testing.T, settings ...string) *server {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("builds the server, and runs it several times: left out by -short")
 	}
@@ -312,7 +333,6 @@ func start(t *testing.T, settings ...string) *server {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	ok(t, os.Mkdir(filepath.Join(dir, "tmp"), 0o700))
-	s.again(t)
 	return s
 }
 
@@ -428,6 +448,9 @@ func (s *server) raw(t *testing.T, method, path string, body []byte, status int)
 	ok(t, err)
 	if res.StatusCode != status {
 		t.Fatalf("%s %s: %d %s, want %d", method, path, res.StatusCode, answer, status)
+	}
+	if status >= 400 {
+		s.refusals = append(s.refusals, answer...)
 	}
 	return answer
 }
