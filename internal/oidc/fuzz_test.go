@@ -62,7 +62,7 @@ func FuzzClaims(f *testing.F) {
 		} else if !named(got.Subject) || got.Issuer != p.URL {
 			t.Errorf("an access token of nobody: %+v", got)
 		}
-		if got, err := c.Logout(t.Context(), p.people(), token); err != nil {
+		if got, err := c.Logout(t.Context(), "acme", p.people(), token); err != nil {
 			refusedOr(t, err, fault.Denied, fault.Unavailable)
 		} else if got.Subject == "" && got.Session == "" || got.Issuer != p.URL {
 			t.Errorf("a logout of nobody: %+v", got)
@@ -89,6 +89,7 @@ func FuzzPublished(f *testing.F) {
 	f.Add([]byte(`{`), []byte(`{"keys":null}`))
 	x := []byte(xOf(f, s))
 	f.Fuzz(func(t *testing.T, metadata, keys []byte) {
+		p.t = t // one calls at a time
 		p.set(func() {
 			p.wrong = func(w http.ResponseWriter, r *http.Request) {
 				answer := metadata
