@@ -86,8 +86,9 @@ func newMatrix(t *testing.T, edit func(*node.Config)) *matrix {
 	env := testenv.New(t, edit)
 	m := &matrix{t, env, newServer(t, env.Engine), map[string]string{}, map[string]string{}}
 	for _, role := range matrixRoles {
-		if m.keys[role] = env.PersonsKey(strings.ToLower(role)); role != "none" {
-			must[api.User](m, "give "+role)(env.Engine.GiveUserRole(t.Context(), env.Ann, strings.ToLower(role), api.RoleRequest{Role: role}, ""))
+		name := "the." + strings.ToLower(role)
+		if m.keys[role] = env.PersonsKey(name); role != "none" {
+			must[api.User](m, "give "+role)(env.Engine.GiveUserRole(t.Context(), env.Ann, name, api.RoleRequest{Role: role}, ""))
 		}
 	}
 	m.people()
@@ -112,7 +113,7 @@ func (m *matrix) people() {
 	victim := m.env.Person("victim")
 	m.ids["user"], m.ids["group"], m.ids["key"], m.ids["tenant"] = "victim", "clerks", victim.Key, "spare"
 	must[api.Group](m, "group")(e.CreateGroup(ctx, ann, api.GroupRequest{Name: "clerks"}, ""))
-	for _, name := range []string{"victim", "executor"} {
+	for _, name := range []string{"victim", "the.executor"} {
 		must[api.User](m, "join")(e.JoinGroup(ctx, ann, name, api.MemberRequest{Group: "clerks"}, ""))
 	}
 	m.ids["grant"] = must[api.Grant](m, "grant")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "victim", Right: "view", Process: "claim"}, "")).ID
