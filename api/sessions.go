@@ -18,7 +18,7 @@ type Session struct {
 	Cookie   bool      `json:"cookie" doc:"it is a browser's"`
 	Address  string    `json:"address" doc:"where it was begun"`
 	Made     time.Time `json:"made"`
-	Verified time.Time `json:"verified" doc:"when they last proved who they are"`
+	Verified time.Time `json:"verified,omitzero" doc:"when they last proved who they are, here or anew to the issuer; left out: only the issuer's word was taken"`
 	Used     time.Time `json:"used"`
 	Idle     time.Time `json:"idle" doc:"when it ends if it is not used"`
 	Expires  time.Time `json:"expires" doc:"when it ends however much it is used"`
@@ -58,6 +58,8 @@ type PasswordSet struct {
 // LoginQuery is how somebody begins to sign in at an OpenID provider.
 type LoginQuery struct {
 	To string `query:"to" maxLength:"512" doc:"path of this server that the browser shows in the end; left out: the session"`
+	// Again is a proof for what asks for one (step_up_required).
+	Again bool `query:"again" doc:"have the provider ask anew who they are, which counts as a proof of it like a passkey"`
 }
 
 // LoginAnswer is what a browser brings from an OpenID provider. There may be more, which

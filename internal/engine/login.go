@@ -21,6 +21,7 @@ type Login struct {
 	From     From
 	Redirect string // where the issuer sends the browser
 	To       string // page of this server that is shown in the end; empty: none
+	Again    bool   // the issuer asks anew who they are
 }
 
 // LoginBegun is a sign-in that was begun.
@@ -54,7 +55,10 @@ func (e *Engine) BeginLogin(ctx context.Context, in Login) (LoginBegun, error) {
 	if err != nil {
 		return LoginBegun{}, err
 	}
-	a, address, err := e.issuers.Begin(ctx, i, in.Redirect)
+	if err := e.displaces(ctx, in.From, scope, ""); err != nil {
+		return LoginBegun{}, err
+	}
+	a, address, err := e.issuers.Begin(ctx, i, in.Redirect, in.Again)
 	if err != nil {
 		return LoginBegun{}, err
 	}
@@ -163,8 +167,12 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 	if err != nil {
 		return LoggedIn{}, err
 	}
+	if err := e.displaces(ctx, in.From, scope, who.name); err != nil {
+		return LoggedIn{}, err
+	}
 	s, err := e.beginSession(ctx, signIn{
-		scope: scope, principal: who.name, how: identity.ByIssuer + i.ID, from: in.From, link: who.link, there: claims.Session, entry: begins,
+		scope: scope, principal: who.name, how: identity.ByIssuer + i.ID, from: in.From,
+		link: who.link, there: claims.Session, proved: claims.Proved, entry: begins,
 	})
 	if err != nil {
 		return LoggedIn{}, err
@@ -173,6 +181,28 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 		return LoggedIn{}, err
 	}
 	return LoggedIn{s, a.To}, nil
+}
+
+// displaces refuses a sign-in that would take the place of a session of somebody else, or
+// of another tenant, in the same browser: a page of another site can have a browser begin
+// and finish one, and its user would go on as somebody else without noticing. Principal ""
+// is not known yet.
+func (e *Engine) displaces(ctx context.Context, from From, scope store.Scope, principal string) error {
+	there, token, found, err := e.identity.Find(ctx, identity.SessionText, from.Former)
+	if err != nil || !found {
+		return err
+	}
+	c, err := e.seated(ctx, there, token, from.Address, from.Host)
+	switch {
+	case fault.CodeOf(err) == "unauthenticated": // nobody is signed in there any more
+		return nil
+	case err != nil:
+		return err
+	case c.Scope == scope && (principal == "" || principal == c.Principal):
+		return nil
+	}
+	return fault.New(fault.Conflict, "this browser is signed in as somebody else").WithCode("signed_in_as_other").
+		WithHint("sign out first (POST /v1/me/sign-out), if you mean to sign in as another person or at another company, then begin again")
 }
 
 // nobody makes what an issuer is not believed the one answer, with the reason as its

@@ -34,11 +34,11 @@ func newStaff() *staff {
 	return &staff{in: map[string]identity.Claims{}, out: map[string]identity.Logout{}}
 }
 
-func (s *staff) Begin(_ context.Context, i identity.Issuer, redirect string) (identity.Attempt, string, error) {
+func (s *staff) Begin(_ context.Context, i identity.Issuer, redirect string, again bool) (identity.Attempt, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begun++
-	a := identity.Attempt{State: fmt.Sprintf("state-%d", s.begun), Nonce: "nonce", Verifier: "verifier", Redirect: redirect, Begun: time.Now()}
+	a := identity.Attempt{State: fmt.Sprintf("state-%d", s.begun), Nonce: "nonce", Verifier: "verifier", Redirect: redirect, Begun: time.Now(), Again: again}
 	return a, i.URL + "/auth?state=" + a.State, nil
 }
 
@@ -50,7 +50,9 @@ func (s *staff) Finish(_ context.Context, i identity.Issuer, a identity.Attempt,
 	if !ok || answer.Get("state") != a.State || a.Nonce != "nonce" || a.Verifier != "verifier" || a.Redirect != backHere {
 		return identity.Claims{}, fault.New(fault.Denied, "the code or the state is another").WithCode("token_refused")
 	}
-	c.Issuer = i.URL
+	if c.Issuer = i.URL; a.Again {
+		c.Proved = time.Now()
+	}
 	return c, nil
 }
 
@@ -478,6 +480,81 @@ func TestASessionEndsWithItsIssuer(t *testing.T) {
 				t.Errorf("by the issuer: %v, by the password: %v; want this one alone", isIn(t, env, verified), admits(t, env, own))
 			}
 		})
+	}
+}
+
+// An issuer's word is about somebody who may have left: for what asks for a proof of who
+// they are, the issuer has to ask them anew.
+func TestAnIssuersWordIsNoProof(t *testing.T) {
+	s := newStaff()
+	env := newCompany(t, s, corp)
+	personWithPassword(t, env, "zoe", "Executor")
+	linked(t, env, "zoe", "7")
+	s.in["zoe"] = identity.Claims{Subject: "7"}
+	in, c := loggedIn(t, env, "zoe")
+	if _, err := env.Engine.BeginPasskey(t.Context(), c); fault.CodeOf(err) != api.CodeStepUp || !in.Verified.IsZero() {
+		t.Errorf("a passkey by the issuer's word, verified %v: %v, want %s", in.Verified, err, api.CodeStepUp)
+	}
+	at := engine.At{Tenant: "main", Issuer: "corp"}
+	from := browser
+	from.Former = in.Text
+	b, err := env.Engine.BeginLogin(t.Context(), engine.Login{At: at, From: from, Redirect: backHere, Again: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, state, _ := strings.Cut(b.Address, "state=")
+	again, err := env.Engine.FinishLogin(t.Context(), engine.LoginAnswer{At: at, From: from, Attempt: b.Attempt, Answer: url.Values{"code": {"zoe"}, "state": {state}}})
+	if err != nil || again.Session.Verified.IsZero() || isIn(t, env, in) {
+		t.Fatalf("asked anew: %+v, %v", again, err)
+	}
+	if c, err = env.Engine.AuthenticateCookie(t.Context(), again.Session.Text, browser.Host, browser.Address); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.BeginPasskey(t.Context(), c); err != nil {
+		t.Errorf("a passkey by a proof to the issuer: %v", err)
+	}
+}
+
+// A page of another site can have a browser begin and finish a sign-in: it takes the place
+// of no session of somebody else.
+func TestASignInDisplacesNobodyElse(t *testing.T) {
+	s := newStaff()
+	env := newCompany(t, s, corp)
+	acme := env.Tenant("acme")
+	setIssuer(t, acme, "corp", corp)
+	for subject, name := range map[string]string{"7": "zoe", "8": "bob"} {
+		personWithPassword(t, env, name, "Executor")
+		linked(t, env, name, subject)
+		s.in[name] = identity.Claims{Subject: subject}
+	}
+	first, c := loggedIn(t, env, "zoe")
+	in := func(code string) (engine.LoggedIn, error) {
+		a := begin(t, env, code)
+		a.From.Former = first.Text
+		return env.Engine.FinishLogin(t.Context(), a)
+	}
+	from := browser
+	from.Former = first.Text
+	_, elsewhere := env.Engine.BeginLogin(t.Context(), engine.Login{At: engine.At{Tenant: "acme", Issuer: "corp"}, From: from, Redirect: backHere})
+	_, other := in("bob")
+	for what, err := range map[string]error{"at another company": elsewhere, "as somebody else": other} {
+		if fault.CodeOf(err) != "signed_in_as_other" || !isIn(t, env, first) {
+			t.Errorf("%s: %v, want signed_in_as_other, and the session still there", what, err)
+		}
+	}
+	second, err := in("zoe")
+	if err != nil || isIn(t, env, first) {
+		t.Fatalf("as the same: %v", err)
+	}
+	first = second.Session
+	if c, err = env.Engine.AuthenticateCookie(t.Context(), first.Text, browser.Host, browser.Address); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.SignOut(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if bob, err := in("bob"); err != nil || bob.Session.User != "bob" {
+		t.Errorf("once she has signed out: %+v, %v", bob, err)
 	}
 }
 

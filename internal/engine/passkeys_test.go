@@ -366,6 +366,39 @@ func TestRemovingPasskeys(t *testing.T) {
 }
 
 // A server that does not know its address has no passkeys.
+// TestASessionEndsWithItsPasskey and no other does.
+func TestASessionEndsWithItsPasskey(t *testing.T) {
+	env := testenv.New(t, nil)
+	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
+	c, k := personWithPasskey(t, env, "zoe", a)
+	registerPasskey(t, env, c, b)
+	signIn := func(a *testenv.Authenticator) api.NewSession {
+		t.Helper()
+		s, err := env.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, env)), home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	byA, byB := signIn(a), signIn(b)
+	verified, err := env.Engine.Verify(t.Context(), by(t, env, signIn(a)), api.VerifyRequest{Password: zoesPassword}, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RemovePasskey(t.Context(), c, k.ID, api.ReasonRequest{Reason: "stolen"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if admits(t, env, byA) || admits(t, env, verified) {
+		t.Errorf("by the passkey that is gone: %v, by what took its place: %v; want neither", admits(t, env, byA), admits(t, env, verified))
+	}
+	if _, err := env.Engine.Me(t.Context(), by(t, env, byB)); err != nil || !admits(t, env, byB) {
+		t.Errorf("by the other passkey: %v", err)
+	}
+	if _, err := env.Engine.BeginPasskey(t.Context(), c); err != nil {
+		t.Errorf("by the password: %v", err)
+	}
+}
+
 func TestWithoutAnAddressThereAreNoPasskeys(t *testing.T) {
 	env := testenv.New(t, func(c *node.Config) { c.Passkeys = passkey.RelyingParty{} })
 	personWithPassword(t, env, "zoe")

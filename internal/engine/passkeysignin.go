@@ -27,7 +27,7 @@ func (e *Engine) fresh(c Caller) error {
 		return nil
 	}
 	return fault.New(fault.Denied, "this asks for a proof of who you are that is no older than %d minutes", int(stepUpAge/time.Minute)).
-		WithCode(api.CodeStepUp).WithHint("prove it again, by password or passkey (POST /v1/me/verify), and repeat the request")
+		WithCode(api.CodeStepUp).WithHint("prove it again, by password or passkey (POST /v1/me/verify), or where your company signs you in (GET /v1/login/TENANT/ISSUER?again=true), and repeat the request")
 }
 
 // BeginPasskeySignIn says what a browser is to ask a passkey, anybody's, to sign in.
@@ -52,11 +52,11 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in api.PasskeySignInReques
 		}
 		return api.NewSession{}, err
 	}
-	name, err := e.answered(ctx, scope, id, question{passkey.SignIn, ""}, in.Answer, from)
+	name, used, err := e.answered(ctx, scope, id, question{passkey.SignIn, ""}, in.Answer, from)
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: scope, principal: name, how: identity.ByPasskey, from: from})
+	return e.beginSession(ctx, signIn{scope: scope, principal: name, how: identity.ByPasskey, from: from, link: used})
 }
 
 // badPasskey is the answer to whatever is wrong with a passkey by which somebody signs
@@ -95,23 +95,23 @@ type question struct {
 }
 
 // answered requires that a passkey of somebody has answered a question, and returns their
-// name. The tenant's log is told of a passkey that is not theirs.
-func (e *Engine) answered(ctx context.Context, scope store.Scope, id store.ID, q question, in api.PasskeyAnswer, from From) (string, error) {
+// name and its id. The tenant's log is told of a passkey that is not theirs.
+func (e *Engine) answered(ctx context.Context, scope store.Scope, id store.ID, q question, in api.PasskeyAnswer, from From) (name, used string, err error) {
 	var parts [4][]byte
 	if err := fromBase64(parts[:], in.ID, in.ClientData, in.Authenticator, in.Signature); err != nil {
-		return "", err
+		return "", "", err
 	}
 	challenge, err := e.challenges.Check(q.purpose, q.bound, parts[1], e.moment())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	answer := ledger.Assertion{AuthenticatorData: parts[2], ClientData: parts[1], Signature: parts[3]}
-	name, counter, err := e.checkAnswer(ctx, scope, id, parts[0], challenge, answer, from.Address)
+	name, used, counter, err := e.checkAnswer(ctx, scope, id, parts[0], challenge, answer, from.Address)
 	if err == nil {
 		err = e.challenges.Take(challenge, e.moment())
 	}
 	if err == nil {
-		return name, e.countPasskey(ctx, scope, id, parts[0], counter, from)
+		return name, used, e.countPasskey(ctx, scope, id, parts[0], counter, from)
 	}
 	if fault.CodeOf(err) == "unauthenticated" {
 		who := name
@@ -120,43 +120,43 @@ func (e *Engine) answered(ctx context.Context, scope store.Scope, id store.ID, q
 		}
 		e.strangers.note(ctx, Caller{Scope: scope, Principal: name, Address: from.Address}, who, "", "")
 	}
-	return name, err
+	return name, used, err
 }
 
 // checkAnswer requires that a principal has the passkey of a credential's id, that it may
 // come in, and that this is the passkey's answer. It returns its name, if there is one of
-// that id, and the passkey's counter.
-func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID, credential []byte, challenge ledger.Hash, answer ledger.Assertion, address string) (name string, counter uint32, err error) {
+// that id, and the passkey's id and counter.
+func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID, credential []byte, challenge ledger.Hash, answer ledger.Assertion, address string) (name, used string, counter uint32, err error) {
 	p, err := e.openPrincipal(ctx, scope, id)
 	if fault.Is(err, fault.NotFound) {
-		return "", 0, badPasskey(err)
+		return "", "", 0, badPasskey(err)
 	}
 	if err != nil {
-		return "", 0, err
+		return "", "", 0, err
 	}
 	known, err := e.knownPrincipal(ctx, scope, p.Name)
 	if err == nil && !known.SignsIn(address) {
 		err = badPasskey(fault.New(fault.Denied, "%s may not come in", p.Name))
 	}
 	if err != nil {
-		return p.Name, 0, err
+		return p.Name, "", 0, err
 	}
 	i := p.PasskeyOf(credential)
 	if i < 0 {
-		return p.Name, 0, badPasskey(fault.New(fault.Denied, "%s has no such passkey", p.Name))
+		return p.Name, "", 0, badPasskey(fault.New(fault.Denied, "%s has no such passkey", p.Name))
 	}
 	r, err := e.registry(ctx, scope)
 	if err != nil {
-		return p.Name, 0, err
+		return p.Name, "", 0, err
 	}
 	s := r.byKey[p.Passkeys[i].Key]
 	if s == nil || s.key.Signer != ledger.PersonSigner || s.key.Principal != p.Name || !e.relying.Owns(credentialOf(s)) {
-		return p.Name, 0, badPasskey(fault.New(fault.Denied, "the key of the passkey was revoked, or is for another address than %s", e.relying.ID))
+		return p.Name, "", 0, badPasskey(fault.New(fault.Denied, "the key of the passkey was revoked, or is for another address than %s", e.relying.ID))
 	}
 	if counter, err = ledger.VerifyAssertion(challenge, answer, credentialOf(s)); err != nil {
-		return p.Name, 0, badPasskey(err)
+		return p.Name, "", 0, badPasskey(err)
 	}
-	return p.Name, counter, nil
+	return p.Name, p.Passkeys[i].ID, counter, nil
 }
 
 func credentialOf(s *signer) ledger.Credential {
@@ -237,7 +237,7 @@ func (e *Engine) verifyByPasskey(ctx context.Context, c Caller, in api.PasskeyAn
 	if err != nil {
 		return err
 	}
-	_, err = e.answered(ctx, c.Scope, id, question{passkey.Verify, c.Session.ID.String()}, in, from)
+	_, _, err = e.answered(ctx, c.Scope, id, question{passkey.Verify, c.Session.ID.String()}, in, from)
 	if fault.CodeOf(err) == "unauthenticated" { // which does not sign them out
 		err = fault.New(fault.Denied, "this is no passkey of %s", c.Principal).WithCode("wrong_passkey").WithCause(err)
 	}

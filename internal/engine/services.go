@@ -25,7 +25,7 @@ type Issuers interface {
 	AccessToken(ctx context.Context, i identity.Issuer, token string) (identity.Claims, error)
 	// Begin begins to sign a person in at an issuer, which sends the browser to redirect in
 	// the end, and returns the address to send it to.
-	Begin(ctx context.Context, i identity.Issuer, redirect string) (a identity.Attempt, address string, err error)
+	Begin(ctx context.Context, i identity.Issuer, redirect string, again bool) (a identity.Attempt, address string, err error)
 	// Finish takes the answer that a browser brings from an issuer to an attempt.
 	Finish(ctx context.Context, i identity.Issuer, a identity.Attempt, answer url.Values) (identity.Claims, error)
 	// Logout checks a logout token, which counts once.

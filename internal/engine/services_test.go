@@ -43,7 +43,7 @@ func (w words) AccessToken(_ context.Context, i identity.Issuer, token string) (
 }
 
 // Words sign nobody in.
-func (words) Begin(context.Context, identity.Issuer, string) (identity.Attempt, string, error) {
+func (words) Begin(context.Context, identity.Issuer, string, bool) (identity.Attempt, string, error) {
 	return identity.Attempt{}, "", fault.New(fault.Unavailable, "%s signs nobody in", idp)
 }
 

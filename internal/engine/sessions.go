@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -48,9 +50,12 @@ type signIn struct {
 	from      From
 	instead   *identity.Session // which this one takes the place of, with its end; nil: none
 
+	link string // as a Session has it: of who signed in by passkey or by an issuer's word
+
 	// Of who signed in by an issuer's word:
-	link, there string   // as a Session has them
-	entry       store.ID // of the log's entry of the beginning, which there is once
+	there  string    // as a Session has it
+	proved time.Time // to the issuer, who they are; zero: nobody has asked them anew
+	entry  store.ID  // of the log's entry of the beginning, which there is once
 }
 
 // beginSession makes a session of a person who proved who they are, however they did; nobody may
@@ -90,8 +95,8 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 		return api.NewSession{}, err
 	}
 	// It is not known here yet: between the row and that, somebody could have ended it.
-	if err := e.endFormer(ctx, a); err != nil {
-		return api.NewSession{}, err
+	if err := e.endFormer(ctx, a); err != nil { // then nobody has two
+		return api.NewSession{}, errors.Join(err, e.endSession(ctx, a.scope, s, Caller{Principal: "engine"}))
 	}
 	return api.NewSession{Session: wireSession(&s, nil), Text: text}, nil
 }
@@ -103,6 +108,9 @@ func (e *Engine) newSession(ctx context.Context, a signIn, known *identity.Known
 	s = identity.Session{
 		ID: newID(), Principal: a.principal, Ended: known.Ended(), How: a.how, Host: a.from.Host, Address: a.from.Address,
 		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, There: a.there,
+	}
+	if a.instead == nil && strings.HasPrefix(a.how, identity.ByIssuer) { // who may know them from a sign-in of hours ago
+		s.Verified = a.proved
 	}
 	if a.instead != nil { // it ends when that one would have, also by the issuer
 		s.Expires, s.Link, s.There = a.instead.Expires, a.instead.Link, a.instead.There
@@ -248,6 +256,16 @@ func (e *Engine) openSession(ctx context.Context, scope store.Scope, row store.S
 // signedIn admits who is signed in by a session. Whatever is wrong with it, the answer is
 // the same. Host is what a cookie came to; empty: it came in the header for programs.
 func (e *Engine) signedIn(ctx context.Context, scope store.Scope, token [32]byte, address, host string) (Caller, error) {
+	c, err := e.seated(ctx, scope, token, address, host)
+	if err == nil {
+		c.Session.Used = e.moment()
+		e.people.seats.touch(scope, token, c.Session.Used)
+	}
+	return c, err
+}
+
+// seated is signedIn without using the session.
+func (e *Engine) seated(ctx context.Context, scope store.Scope, token [32]byte, address, host string) (Caller, error) {
 	if err := e.comesFrom(ctx, scope, token, address); err != nil {
 		return Caller{}, err
 	}
@@ -265,13 +283,7 @@ func (e *Engine) signedIn(ctx context.Context, scope store.Scope, token [32]byte
 	if err != nil {
 		return Caller{}, err
 	}
-	now := e.moment()
-	c, err := known.AdmitSession(&s, address, now)
-	if err == nil {
-		s.Used = now
-		e.people.seats.touch(scope, token, now)
-	}
-	return c, err
+	return known.AdmitSession(&s, address, e.moment())
 }
 
 // AuthenticateCookie admits whom a browser says to be signed in, by the host that it

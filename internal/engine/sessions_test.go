@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -267,6 +268,27 @@ func TestEverySignInHasATextOfItsOwn(t *testing.T) {
 
 // A cookie counts at the host where it was set, and nowhere else; nor does it count as a
 // program's text, or a program's as a cookie.
+// TestWhoseFormerSessionCannotBeEnded is not signed in twice.
+func TestWhoseFormerSessionCannotBeEnded(t *testing.T) {
+	env := testenv.New(t, nil)
+	personWithPassword(t, env, "zoe", "Executor")
+	former := session(t, env, "zoe", home)
+	env.Restart(nil)
+	db := openRaw(t, filepath.Join(env.Config.Data, "keys.db"))
+	if _, err := db.Exec(`UPDATE sessions SET sealed = x'00'`); err != nil {
+		t.Fatal(err)
+	}
+	from := home
+	from.Former = former.Text
+	if s, err := attempt(t, env, "main", "zoe", zoesPassword, from); !fault.Is(err, fault.Integrity) || s.Text != "" {
+		t.Errorf("signed in: %+v, %v, want Integrity", s, err)
+	}
+	var left int
+	if err := db.QueryRow(`SELECT count(*) FROM sessions`).Scan(&left); err != nil || left != 1 {
+		t.Errorf("%d sessions are left, %v, want the former alone", left, err)
+	}
+}
+
 func TestACookieIsForItsHost(t *testing.T) {
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")

@@ -148,12 +148,17 @@ func (k *Known) From(address string) bool { return k.rules.Tenant.Networks.Allow
 
 // AdmitSession admits who is signed in by a session, from an address, as Admit does.
 func (k *Known) AdmitSession(s *Session, address string, at time.Time) (Caller, error) {
-	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) || s.Link != "" && k.Linked(s.Link) == "" {
+	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) || s.Link != "" && !k.stillLets(s.Link) {
 		return Caller{}, Unauthenticated()
 	}
 	c := k.alone
 	c.Key, c.Address, c.Session, c.token = s.ID.String(), address, s, s.Token
 	return c, nil
+}
+
+// stillLets reports whether the principal has a link to an issuer, or a passkey, by its id.
+func (k *Known) stillLets(link string) bool {
+	return k.Linked(link) != "" || slices.ContainsFunc(k.passkeys, func(p Passkey) bool { return p.ID == link })
 }
 
 // SignsIn reports whether a session of the principal can begin from an address: it is a

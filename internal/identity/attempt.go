@@ -39,7 +39,7 @@ func (d *Directory) SealAttempt(ctx context.Context, scope store.Scope, i *Issue
 
 func (a *Attempt) items() []canon.Value {
 	return []canon.Value{
-		canon.String(a.State), canon.String(a.Nonce), canon.String(a.Verifier), canon.String(a.Redirect), timeItem(a.Begun), canon.String(a.To),
+		canon.String(a.State), canon.String(a.Nonce), canon.String(a.Verifier), canon.String(a.Redirect), timeItem(a.Begun), canon.String(a.To), canon.Bool(a.Again),
 	}
 }
 
@@ -64,6 +64,6 @@ func (d *Directory) OpenAttempt(ctx context.Context, scope store.Scope, i *Issue
 	}
 	return Attempt{
 		State: textOf(items[0]), Nonce: textOf(items[1]), Verifier: textOf(items[2]), Redirect: textOf(items[3]),
-		Begun: timeOf(items[4]), To: textOf(items[5]),
+		Begun: timeOf(items[4]), To: textOf(items[5]), Again: items[6] == canon.Bool(true),
 	}, nil
 }

@@ -19,6 +19,10 @@ type Claims struct {
 	// (RFC 8705 section 3.1), SHA-256 in base64url; empty: it counts without.
 	Thumbprint string
 	Scopes     []string // words of the scope claim
+
+	// Proved is when they proved to the issuer who they are (auth_time), where the attempt
+	// asked for that anew; zero: it did not, and they may have done so long ago.
+	Proved time.Time
 }
 
 // Attempt is a sign-in that was begun at an issuer. What it holds is secret, and good for
@@ -30,6 +34,7 @@ type Attempt struct {
 	Redirect string // where the issuer sends the browser
 	Begun    time.Time
 	To       string // page of this server that is shown in the end; empty: none
+	Again    bool   // whoever signs in has to prove anew to the issuer who they are
 }
 
 // AttemptAge is how long a sign-in may take.

@@ -31,13 +31,13 @@ type Session struct {
 	Ended     Generations // of when it was begun
 
 	How     string // it was begun: ByPassword, ByPasskey or ByIssuer with its id
-	Link    string // of the principal to the issuer that signed them in; empty: none did
+	Link    string // of the principal to the issuer that signed them in, or their passkey that did; empty: neither
 	There   string // the session at that issuer; empty: it has said none
 	Host    string // that the cookie is for; empty: it is no cookie
 	Address string // where it was begun
 
 	Made     time.Time
-	Verified time.Time     // when they last proved who they are
+	Verified time.Time     // when they last proved here, or anew to the issuer, who they are; zero: never
 	Used     time.Time     // last
 	Expires  time.Time     // however much it is used
 	Idle     time.Duration // that it lasts without being used

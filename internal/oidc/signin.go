@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	provider "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
@@ -22,8 +23,9 @@ import (
 )
 
 // Begin begins to sign somebody in at an issuer, which sends the browser to redirect in the
-// end, and returns the address to send it to.
-func (c *Client) Begin(ctx context.Context, i identity.Issuer, redirect string) (identity.Attempt, string, error) {
+// end, and returns the address to send it to. Again has the issuer ask anew who they are,
+// also of somebody who is signed in there.
+func (c *Client) Begin(ctx context.Context, i identity.Issuer, redirect string, again bool) (identity.Attempt, string, error) {
 	p, err := c.published(ctx, i.URL, (*published).signsIn)
 	if err != nil {
 		return identity.Attempt{}, "", err
@@ -31,8 +33,12 @@ func (c *Client) Begin(ctx context.Context, i identity.Issuer, redirect string) 
 	if !p.signsIn() {
 		return identity.Attempt{}, "", unreachable(i.URL, errors.New("it signs nobody in by the authorization code flow with PKCE (S256)"))
 	}
-	a := identity.Attempt{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Redirect: redirect, Begun: c.now()}
-	return a, c.flow(&i, p, redirect).AuthCodeURL(a.State, provider.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier)), nil
+	a := identity.Attempt{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Redirect: redirect, Begun: c.now(), Again: again}
+	options := []oauth2.AuthCodeOption{provider.Nonce(a.Nonce), oauth2.S256ChallengeOption(a.Verifier)}
+	if again {
+		options = append(options, oauth2.SetAuthURLParam("max_age", "0"))
+	}
+	return a, c.flow(&i, p, redirect).AuthCodeURL(a.State, options...), nil
 }
 
 // signsIn reports whether an issuer has what the code flow needs. Those that say nothing of
@@ -76,7 +82,24 @@ func (c *Client) Finish(ctx context.Context, i identity.Issuer, a identity.Attem
 	if err := cmp.Or(t.isOf(&i, a), t.goesWith(i.URL, access)); err != nil {
 		return identity.Claims{}, err
 	}
-	return t.person(&i)
+	claims, err := t.person(&i)
+	if err == nil && a.Again {
+		claims.Proved, err = t.proved(i.URL, a, c.now())
+	}
+	return claims, err
+}
+
+// proved returns when somebody proved who they are, which must be after they were asked to
+// (OpenID Connect Core 1.0 section 3.1.3.7): an issuer may pass over max_age.
+func (t *token) proved(issuer string, a identity.Attempt, now time.Time) (time.Time, error) {
+	at, ok := t.time("auth_time")
+	if !ok || at.Before(a.Begun.Add(-skew)) {
+		return at, refused("%s does not say that it has asked anew who they are (auth_time)", issuer)
+	}
+	if at.After(now) {
+		at = now
+	}
+	return at, nil
 }
 
 // codeIn returns the code of an answer, if it is the one to the attempt and of the issuer

@@ -41,7 +41,7 @@ func newSignIn(t *testing.T) *signIn {
 
 func (in *signIn) begin(t *testing.T) (sent url.Values) {
 	t.Helper()
-	attempt, address, err := in.c.Begin(t.Context(), in.issuer, redirect)
+	attempt, address, err := in.c.Begin(t.Context(), in.issuer, redirect, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +94,38 @@ func TestSigningIn(t *testing.T) {
 	}
 	if _, err := in.c.Finish(t.Context(), in.issuer, in.attempt, in.answer); fault.CodeOf(err) != "token_refused" {
 		t.Errorf("the same code again: %v", err)
+	}
+}
+
+// Who is to prove anew who they are must have, whatever the provider makes of being asked.
+func TestSigningInAnew(t *testing.T) {
+	in := newSignIn(t)
+	begin := func(with any) {
+		t.Helper()
+		in.begin(t)
+		attempt, address, err := in.c.Begin(t.Context(), in.issuer, redirect, true)
+		if err != nil || !strings.Contains(address, "&max_age=0&") || !attempt.Again {
+			t.Fatalf("sent to %s, %+v, %v", address, attempt, err)
+		}
+		in.attempt = attempt
+		in.answer.Set("state", attempt.State)
+		in.id = in.id.with("nonce", attempt.Nonce).with("auth_time", with)
+	}
+	for name, at := range map[string]any{"nothing": nil, "a text": "now", "an hour ago": start.Add(-time.Hour).Unix(), "just before": start.Add(-2 * time.Minute).Unix()} {
+		begin(at)
+		_, err := in.finish(t)
+		t.Run(name, func(t *testing.T) { wantRefused(t, err, "auth_time") })
+	}
+	for said, want := range map[time.Duration]time.Duration{0: 0, -30 * time.Second: -30 * time.Second, 30 * time.Second: 0} {
+		begin(start.Add(said).Unix())
+		if got, err := in.finish(t); err != nil || !got.Proved.Equal(start.Add(want)) {
+			t.Errorf("proved %v after: %v, %v", said, got.Proved, err)
+		}
+	}
+	in.begin(t)
+	in.id = in.id.with("auth_time", start.Unix())
+	if got, err := in.finish(t); err != nil || !got.Proved.IsZero() {
+		t.Errorf("proved without being asked: %v, %v", got.Proved, err)
 	}
 }
 
@@ -248,7 +280,7 @@ func TestIssuersThatSignNobodyIn(t *testing.T) {
 	} {
 		p := newProvider(t)
 		p.keys, p.meta = []jose.JSONWebKey{newSigner(t, "1", jose.ES256).public()}, meta
-		if _, _, err := p.client().Begin(t.Context(), p.people(), redirect); fault.CodeOf(err) != "issuer_unavailable" {
+		if _, _, err := p.client().Begin(t.Context(), p.people(), redirect, false); fault.CodeOf(err) != "issuer_unavailable" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

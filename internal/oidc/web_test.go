@@ -122,7 +122,7 @@ func TestAnIssuerThatWasNeverReached(t *testing.T) {
 	c := oidc.New(oidc.Config{})
 	gone := identity.Issuer{ID: "corp", Kind: identity.People, URL: "https://127.0.0.1:1", Client: client}
 	for range 2 {
-		if _, _, err := c.Begin(t.Context(), gone, redirect); fault.CodeOf(err) != "issuer_unavailable" {
+		if _, _, err := c.Begin(t.Context(), gone, redirect, false); fault.CodeOf(err) != "issuer_unavailable" {
 			t.Errorf("Begin: %v", err)
 		}
 	}

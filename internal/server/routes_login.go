@@ -47,7 +47,7 @@ func (s *Server) beginLogin(ctx context.Context, x *exchange, in api.LoginQuery)
 		return "", err
 	}
 	begun, err := s.engine.BeginLogin(ctx, engine.Login{
-		At: x.loginAt(), From: x.from(true), To: in.To,
+		At: x.loginAt(), From: x.from(true), To: in.To, Again: in.Again,
 		Redirect: own + "/v1/login/" + url.PathEscape(x.id) + "/" + url.PathEscape(x.innerID) + "/done",
 	})
 	if err != nil {
