@@ -96,7 +96,8 @@ func (e *Effective) matching(right Right, on *Resource, in *Circumstances) *Gran
 	if len(e.grants) == 0 {
 		return nil
 	}
-	for _, at := range e.places(right, on) {
+	var few [8]place // mostly enough
+	for _, at := range e.places(few[:0], right, on) {
 		for _, g := range e.grants[at] {
 			if len(g.unmet(on, in)) == 0 {
 				return g
@@ -106,13 +107,12 @@ func (e *Effective) matching(right Right, on *Resource, in *Circumstances) *Gran
 	return nil
 }
 
-// places returns where grants of a right that may match are.
-func (e *Effective) places(right Right, on *Resource) []place {
+// places appends where grants of a right that may match are.
+func (e *Effective) places(places []place, right Right, on *Resource) []place {
 	if right == ToUse {
 		at := place{right: right}
-		return []place{at.of(byName, on.Name, ""), at.of(byName, All, "")}
+		return append(places, at.of(byName, on.Name, ""), at.of(byName, All, ""))
 	}
-	places := make([]place, 0, 8) // mostly enough
 	for _, process := range [...]string{on.Process, All} {
 		at := place{right: right, process: process}
 		switch {
