@@ -1,6 +1,6 @@
 // Command big measures what takes a large database: that a million finished
 // instances slow nothing down, how much memory ten thousand live ones take, how
-// fast the server starts with both, and what wrapping very many keys takes. It
+// fast the server starts with both, and what very many keys and a long log take. It
 // prints one table with the floors, and fails when one of them is missed.
 // docs/performance.md explains the figures.
 package main
@@ -119,7 +119,36 @@ func (b *bench) run(ctx context.Context) error {
 	if err := b.manyStates(ctx); err != nil {
 		return err
 	}
-	return b.manyKeys(ctx)
+	if err := b.manyKeys(ctx); err != nil {
+		return err
+	}
+	return b.manyLeaves(ctx)
+}
+
+// manyLeaves measures what reads very much of a log.
+func (b *bench) manyLeaves(ctx context.Context) error {
+	b.say("checking a log of 100,000 leaves")
+	check, err := micro.Run(ctx, 1, time.Second, "./internal/engine", "FsckLog")
+	if err != nil {
+		return err
+	}
+	b.say("searching an audit of 1,000,000 entries, which are made first")
+	all, err := micro.RunOnAllCores(ctx, 1, time.Second, "./internal/engine", "AuditSearch")
+	if err != nil {
+		return err
+	}
+	b.table.Section("the log, on SQLite")
+	b.table.AtLeast("fsck, one core: leaves with their tree and checkpoints", check["FsckLog"]["leaves/s"], 50_000, "/s")
+	b.table.Show("fsck, one core: leaves of no object, opened and committed to again", check["FsckLog"]["objects/s"], "/s")
+	search := all["AuditSearch"]
+	b.table.Section("a page of 50 of 1,000,000 entries of the audit, newest first")
+	b.table.Show("of everything", search["ms/newest"], "ms")
+	b.table.Show("of one of 1,000 people", search["ms/person"], "ms")
+	b.table.Show("what was refused to them", search["ms/person-and-kind"], "ms")
+	b.table.Show("of one of 10,000 instances", search["ms/instance"], "ms")
+	b.table.Show("all 20 entries of somebody", search["ms/rare-person"], "ms")
+	b.table.Show("none, of nobody", search["ms/nobody"], "ms")
+	return nil
 }
 
 // manyKeys measures what touches very many keys at once.

@@ -20,7 +20,7 @@ type Comparison struct {
 }
 
 // UsualComparison is what the floors are about.
-var UsualComparison = Comparison{Shape: Usual, WarmUp: 10 * time.Second, Measure: 30 * time.Second, Half: 20 * time.Second, Rounds: 6}
+var UsualComparison = Comparison{Shape: Usual, WarmUp: 10 * time.Second, Measure: 30 * time.Second, Half: 15 * time.Second, Rounds: 6}
 
 // Report is what a comparison found.
 type Report struct {

@@ -32,7 +32,7 @@ func RunOnAllCores(ctx context.Context, runs int, each time.Duration, pkg string
 
 func run(ctx context.Context, cores, runs int, each time.Duration, pkg string, names []string) (Figures, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark("+strings.Join(names, "|")+")$",
-		"-benchtime", each.String(), "-cpu", strconv.Itoa(cores), "-count", strconv.Itoa(runs), pkg)
+		"-timeout", "40m", "-benchtime", each.String(), "-cpu", strconv.Itoa(cores), "-count", strconv.Itoa(runs), pkg)
 	// As much between two collections as the server allows itself (16 MiB of its 20);
 	// a test binary's heap is too small for the collector's default to say anything.
 	cmd.Env = append(os.Environ(), "GOGC=400")

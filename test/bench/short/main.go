@@ -93,8 +93,7 @@ func (o options) onSQLite(ctx context.Context, t *table.Table, progress io.Write
 	if err := o.oneTask(ctx, t, progress, "SQLite", "", oneTaskFloors{rate: 1000, p99: 100}); err != nil {
 		return err
 	}
-	return o.costs(ctx, t, progress, "SQLite", []string{"", "", ""},
-		part{load.TheLog, "trees, checkpoints, leaves of what is shown, checks", 0.15}, part{load.Access, "decisions and leaves of what is shown", 0.10})
+	return o.costs(ctx, t, progress, "SQLite", []string{"", "", ""}, 0.15)
 }
 
 // part is what one_task is measured without, and what it may take at most.
@@ -104,16 +103,21 @@ type part struct {
 	most float64
 }
 
-// costs measures what parts take of one_task.
-func (o options) costs(ctx context.Context, t *table.Table, progress io.Writer, name string, databases []string, parts ...part) error {
+// costs measures what the log, of which most is a bound, and access take of one_task, on as
+// many databases as there are servers.
+func (o options) costs(ctx context.Context, t *table.Table, progress io.Writer, name string, databases []string, most float64) error {
+	parts := []part{
+		{load.TheLog, "trees, checkpoints, leaves of what is shown, checks", most},
+		{load.Access, "decisions and leaves of what is shown", 0.10},
+	}
 	fmt.Fprintln(progress, "one_task with and without parts on", name)
-	half := o.comparison // of the time: what is asked for are ratios, far from their floors
-	half.Measure /= 2
+	shorter := o.comparison // what is asked for are ratios of what is measured in turn
+	shorter.WarmUp, shorter.Measure = o.comparison.WarmUp*3/5, o.comparison.Measure*2/5
 	var without []load.Part
 	for _, p := range parts {
 		without = append(without, p.Part)
 	}
-	cost, err := half.MeasureWithout(ctx, o.binary, o.dir, databases, progress, without...)
+	cost, err := shorter.MeasureWithout(ctx, o.binary, o.dir, databases, progress, without...)
 	if err != nil {
 		return err
 	}
@@ -138,10 +142,11 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 		{"./internal/process", []string{"StepJobGatewayJob"}},
 		{"./internal/feel", []string{"Condition"}},
 		{"./internal/keyring", []string{"NewKey", "KeyFromTheCache"}},
-		{"./internal/access", []string{"Decide"}},
+		{"./internal/access", []string{"Decide", "DecideAgain"}},
+		{"./internal/engine", []string{"Authenticate"}},
 	} {
 		fmt.Fprintln(progress, "benchmarks of", part.pkg)
-		got, err := micro.Run(ctx, o.runs, time.Second/2, part.pkg, part.names...)
+		got, err := micro.Run(ctx, o.runs, 300*time.Millisecond, part.pkg, part.names...)
 		if err != nil {
 			return err
 		}
@@ -161,6 +166,8 @@ func (o options) parts(ctx context.Context, t *table.Table, progress io.Writer) 
 	t.Show("commit to a value of 128 bytes", all.Micros("CommitValue"), "us")
 	t.Below("verify evidence offline: everything that a bundle can hold", all.Micros("VerifyBundle")/1000, 50, "ms")
 	t.Below("decide whether a caller may, who has 1,000 grants", all.Micros("Decide"), 10, "us")
+	t.Show("the same once more", all.Micros("DecideAgain"), "us")
+	t.Below("find out whose an API key is, and what counts for them", all.Micros("Authenticate"), 50, "us")
 	t.Show("a new data key, of those made ahead", all.Micros("NewKey"), "us")
 	t.Show("a data key from the cache", all.Micros("KeyFromTheCache"), "us")
 	return nil
@@ -186,18 +193,11 @@ func (o options) log(ctx context.Context, t *table.Table, progress io.Writer) er
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(progress, "checking a log of 100,000 leaves")
-	check, err := micro.Run(ctx, 1, time.Second, "./internal/engine", "FsckLog")
-	if err != nil {
-		return err
-	}
 	t.Section("the log, on SQLite")
 	t.AtLeast("leaves that get a place", got["Leaves"]["leaves/s"], 5000, "/s")
 	t.AtLeast("leaves committed while the next was measured", got["UnderACheckpoint"]["leaves/s"], 950, "/s")
 	t.Below("a leaf under a checkpoint, p99", got["UnderACheckpoint"]["p99-ms"], 2000, "ms")
 	t.Below("proof of a leaf in a log of 10 million", got["ProofIn10M"]["ms/proof"], 20, "ms")
-	t.AtLeast("fsck, one core: leaves with their tree and checkpoints", check["FsckLog"]["leaves/s"], 50_000, "/s")
-	t.Show("fsck, one core: leaves of no object, opened and committed to again", check["FsckLog"]["objects/s"], "/s")
 	return nil
 }
 
@@ -208,7 +208,7 @@ func (o options) onPostgres(ctx context.Context, t *table.Table, progress io.Wri
 		return err
 	}
 	defer func() { err = errors.Join(err, cluster.Stop()) }()
-	var references [3]string
+	var references [4]string
 	for i := range references {
 		dsn, err := cluster.CreateDatabase(ctx)
 		if err != nil {
@@ -224,7 +224,7 @@ func (o options) onPostgres(ctx context.Context, t *table.Table, progress io.Wri
 	if err := o.oneTask(ctx, t, progress, "Postgres", references[0], oneTaskFloors{rate: 700}); err != nil {
 		return err
 	}
-	return o.costs(ctx, t, progress, "Postgres", references[1:], part{load.TheLog, "trees, checkpoints, leaves of what is shown, checks", 0.25})
+	return o.costs(ctx, t, progress, "Postgres", references[1:], 0.25)
 }
 
 // oneTaskFloors are what one database must reach.
