@@ -111,7 +111,8 @@ type Explanation struct {
 	ID         string     `json:"id,omitempty"`
 	Who        Explained  `json:"who" doc:"what the principal has"`
 	On         Concerned  `json:"on" doc:"what the record says of the resource, that decisions look at"`
-	Allowed    bool       `json:"allowed"`
+	Allowed    bool       `json:"allowed" doc:"by what does not depend on values that are not shown to who asks"`
+	Depends    bool       `json:"depends,omitempty" doc:"not so, but a grant on such a value may permit it: a near miss of the condition unseen"`
 	Reasons    []Reason   `json:"reasons" doc:"the policies that decided; none: nothing permits it"`
 	Grants     []Grant    `json:"grants" doc:"that match"`
 	NearMisses []NearMiss `json:"near_misses" doc:"of a denial: what would permit it but for one thing"`

@@ -245,7 +245,11 @@ func writeExplanation(w io.Writer, x api.Explanation) {
 	if x.ID != "" {
 		on += " " + x.ID
 	}
-	fmt.Fprintf(w, "%s: %s %s on %s\n", allowedText(x.Allowed), printable(x.Principal), printable(x.Action), printable(on))
+	answer := allowedText(x.Allowed)
+	if x.Depends {
+		answer = "it depends"
+	}
+	fmt.Fprintf(w, "%s: %s %s on %s\n", answer, printable(x.Principal), printable(x.Action), printable(on))
 	fmt.Fprintf(w, "  who: %s\n", printable(whoText(x.Who)))
 	if text := concernedText(x); text != "" {
 		fmt.Fprintf(w, "  on: %s\n", printable(text))

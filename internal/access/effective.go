@@ -175,6 +175,7 @@ const (
 	OtherField    Unmet = "fields"
 	OtherName     Unmet = "name"
 	NoPurpose     Unmet = "purpose"
+	UnseenValue   Unmet = "unseen" // which is not said: it is on a value that who asks does not see
 )
 
 // unmet returns the conditions of the grant that are not met: what a match is.

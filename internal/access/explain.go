@@ -2,13 +2,15 @@ package access
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
 
 // Explanation says why a decision is as it is. Its texts are for people.
 type Explanation struct {
-	Allowed    bool
+	Allowed    bool       // by what does not depend on values that who asks does not see
+	Depends    bool       // on such a value, whether it is allowed
 	Reasons    []Reason   // the policies that decided
 	Grants     []Grant    // that match and give a right to it
 	NearMisses []NearMiss // of a denial: what would be permitted but for one thing
@@ -29,15 +31,21 @@ type NearMiss struct {
 	Text   string
 }
 
-// Explain answers as Decide does, and says why.
-func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circumstances) Explanation {
+// Explain answers as Decide does, and says why. Unseen are paths of values that who asks
+// does not see: no grant on one of these matches, and nothing of the answer says whether it
+// does.
+func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circumstances, unseen ...string) Explanation {
+	on.Values = maps.Clone(on.Values)
+	for _, path := range unseen {
+		delete(on.Values, path)
+	}
 	q := p.question(who, action, &on, in)
 	decision := q.decide(all)
 	x := Explanation{Allowed: decision.Allowed}
 	for _, id := range slices.Concat(decision.Policies, decision.Failed) {
 		x.Reasons = append(x.Reasons, Reason{id, p.reason(id, decision)})
 	}
-	missed := p.grants(who, action, &on, &in, &x)
+	missed := p.grants(who, action, &on, &in, &x, unseen)
 	if decision.Allowed {
 		return x
 	}
@@ -53,6 +61,7 @@ func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circum
 	}
 	if len(x.Reasons) == 0 {
 		x.NearMisses = missed
+		x.Depends = slices.ContainsFunc(missed, func(m NearMiss) bool { return m.Unmet == UnseenValue })
 	}
 	return x
 }
@@ -69,7 +78,7 @@ func (p *Policies) reason(id string, d Decision) string {
 }
 
 // grants adds the grants that match, and returns those that do not for one condition.
-func (p *Policies) grants(who *Effective, action Action, on *Resource, in *Circumstances, x *Explanation) []NearMiss {
+func (p *Policies) grants(who *Effective, action Action, on *Resource, in *Circumstances, x *Explanation, unseen []string) []NearMiss {
 	var missed []NearMiss
 	for _, g := range who.principal.Grants {
 		if !slices.Contains(p.rights[action], g.Right) {
@@ -79,6 +88,9 @@ func (p *Policies) grants(who *Effective, action Action, on *Resource, in *Circu
 		case 0:
 			x.Grants = append(x.Grants, g)
 		case 1:
+			if unmet[0] == OtherValue && slices.Contains(unseen, g.Where.Path) {
+				unmet[0] = UnseenValue
+			}
 			missed = append(missed, NearMiss{Grant: g.ID, Unmet: unmet[0], Text: g.misses(unmet[0], on)})
 		}
 	}
@@ -100,6 +112,8 @@ func (g *Grant) misses(what Unmet, on *Resource) string {
 		return text + fmt.Sprintf("is for task %s, not %s", g.Task, orNone(on.Element))
 	case OtherValue:
 		return text + fmt.Sprintf("is for instances whose %s is %q", g.Where.Path, g.Where.Value)
+	case UnseenValue:
+		return text + fmt.Sprintf("is for instances by their %s, which is not shown to you: whether this is one of them is not said", g.Where.Path)
 	case OtherField:
 		return text + fmt.Sprintf("is for %s, not %s", listed(g.Fields), on.Field)
 	case OtherName:

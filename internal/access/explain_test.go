@@ -52,6 +52,8 @@ func TestExplain(t *testing.T) {
 		{"by break-glass", anns(glass), access.ReadTask, on, usual, true, "break-glass", "b", "", ""},
 		{"break-glass for another instance", anns(change(glass, func(g *access.Grant) { g.Instance = "2" })), access.ReadTask, on, usual, false, "", "", "b instance", "is for instance 2, not 1"},
 		{"another value", anns(change(view, func(g *access.Grant) { g.Where = &access.Where{Path: "company", Value: "B"} })), access.ReadTask, on, usual, false, "", "", "v where", `whose company is "B"`},
+		{"a value that is not shown", anns(change(view, func(g *access.Grant) { g.Where = &access.Where{Path: "company", Value: "A"} })), access.ReadTask, on, usual, false, "", "", "v unseen", "is not said"},
+		{"another value that is not shown", anns(change(view, func(g *access.Grant) { g.Where = &access.Where{Path: "company", Value: "B"} })), access.ReadTask, on, usual, false, "", "", "v unseen", "is not said"},
 		{"another field", anns(change(reveal, func(g *access.Grant) { g.Fields, g.Purpose = []string{"name"}, "audit" })), access.RevealValue, field, usual, false, "", "", "r fields", "is for name, not card.number"},
 		{"no purpose", anns(reveal), access.RevealValue, field, usual, false, "", "", "r purpose", "needs a purpose"},
 		{"another secret", anns(access.Grant{ID: "u", Right: access.ToUse, Name: "mail"}), access.UseSecret, access.Resource{Kind: access.Secret, Tenant: "main", Name: "bank"}, usual, false, "", "", "u name", "is for mail, not bank"},
@@ -59,7 +61,14 @@ func TestExplain(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			x := builtin(t).Explain(test.who.Effective(), test.action, test.on, test.in)
+			var unseen []string
+			if strings.HasSuffix(test.name, "not shown") {
+				unseen = []string{"company"}
+			}
+			x := builtin(t).Explain(test.who.Effective(), test.action, test.on, test.in, unseen...)
+			if x.Depends != (len(unseen) > 0) {
+				t.Errorf("that it depends: %t", x.Depends)
+			}
 			var reasons, grants, misses []string
 			text := ""
 			for _, r := range x.Reasons {

@@ -25,20 +25,50 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	on, err := e.explained(ctx, c.Scope, action, q)
+	who := known.Who()
+	a := asking{Caller: c, who: who}
+	on, err := e.explained(ctx, &a, action, q)
+	if err == nil {
+		err = e.tellShown(ctx, c, dataShown, "user", a.shown)
+	}
 	if err != nil {
 		return api.Explanation{}, err
 	}
 	in := e.circumstances(c)
 	in.Purpose, in.Network = q.Purpose, q.Address == "" || known.From(q.Address)
-	who := known.Who()
-	x := c.Rules.Policies.Explain(who.Effective(), action, on, in)
+	x := c.Rules.Policies.Explain(who.Effective(), action, on, in, a.unseen...)
 	return wireExplanation(q, who, on, x), nil
+}
+
+// asking is somebody who asks what a principal may, and what of the values that the
+// principal's grants are on they see.
+type asking struct {
+	Caller
+	who    access.Principal
+	unseen []string // paths of sensitive ones that they do not see in clear
+	shown  shown
+}
+
+// look looks at the values of an instance that the principal's grants are on: whether one
+// matches says something of the value. That of what is not sensitive is for everybody who
+// may ask.
+func (a *asking) look(e *Engine, l *Live) {
+	v := e.lens(a.Caller, l, l.resource())
+	for _, g := range a.who.Grants {
+		if g.Where == nil || g.Process != l.head.process {
+			continue
+		}
+		path := g.Where.Path
+		if (l.state.Label(path).Sensitive() || l.def.compiled.Policy.Sensitive(path)) && !v.look(path, true) {
+			a.unseen = append(a.unseen, path)
+		}
+	}
+	a.shown = v.told("")
 }
 
 func wireExplanation(q api.ExplainQuery, who access.Principal, on access.Resource, x access.Explanation) api.Explanation {
 	out := api.Explanation{
-		Principal: q.Principal, Action: q.Action, Kind: string(on.Kind), ID: on.ID, Allowed: x.Allowed,
+		Principal: q.Principal, Action: q.Action, Kind: string(on.Kind), ID: on.ID, Allowed: x.Allowed, Depends: x.Depends,
 		Who: api.Explained{
 			Kind: who.Kind, Active: !who.Disabled && !who.TenantDisabled, Roles: plain(who.Roles), Groups: plain(who.Groups), Grants: len(who.Grants),
 		},
@@ -60,12 +90,12 @@ func wireReasons(reasons []access.Reason) []api.Reason {
 }
 
 // explained returns what a question is about, with what its record says.
-func (e *Engine) explained(ctx context.Context, scope store.Scope, action access.Action, q api.ExplainQuery) (access.Resource, error) {
+func (e *Engine) explained(ctx context.Context, a *asking, action access.Action, q api.ExplainQuery) (access.Resource, error) {
 	kind, err := access.ParseKind(cmp.Or(q.Kind, string(action.Kind())))
 	if err != nil {
 		return access.Resource{}, err
 	}
-	on := access.Resource{Kind: kind, ID: q.ID, Tenant: scope.Tenant(), Field: q.Field}
+	on := access.Resource{Kind: kind, ID: q.ID, Tenant: a.Scope.Tenant(), Field: q.Field}
 	if q.Field != "" && kind != access.Field {
 		return on, fault.New(fault.Invalid, "a %s has no field %q", kind, q.Field).WithCode("invalid_resource").WithHint("ask for value:read or value:reveal")
 	}
@@ -74,11 +104,11 @@ func (e *Engine) explained(ctx context.Context, scope store.Scope, action access
 	}
 	switch kind {
 	case access.Process:
-		return e.explainedProcess(ctx, scope, q.ID)
+		return e.explainedProcess(ctx, a.Scope, q.ID)
 	case access.Instance, access.Field:
-		return e.explainedInstance(ctx, scope, on)
+		return e.explainedInstance(ctx, a, on)
 	case access.Task, access.Job, access.Incident:
-		return e.explainedPart(ctx, scope, on)
+		return e.explainedPart(ctx, a, on)
 	case access.Someone:
 		on.Owner = q.ID
 	case access.Tenant, access.Secret, access.Connector:
@@ -114,21 +144,21 @@ func isConfidential(d *process.Definition) bool {
 }
 
 // explainedInstance reads an instance, or one whose field is asked for.
-func (e *Engine) explainedInstance(ctx context.Context, scope store.Scope, on access.Resource) (access.Resource, error) {
+func (e *Engine) explainedInstance(ctx context.Context, a *asking, on access.Resource) (access.Resource, error) {
 	id, err := store.ParseID(on.ID)
 	if err != nil {
 		return on, noSuch("instance", on.ID)
 	}
-	return e.explainedLive(ctx, scope, id, on, func(l *Live) (access.Resource, bool) { return l.resource(), true })
+	return e.explainedLive(ctx, a, id, on, func(l *Live) (access.Resource, bool) { return l.resource(), true })
 }
 
 // explainedPart reads an open task, a job or an incident.
-func (e *Engine) explainedPart(ctx context.Context, scope store.Scope, on access.Resource) (access.Resource, error) {
+func (e *Engine) explainedPart(ctx context.Context, a *asking, on access.Resource) (access.Resource, error) {
 	ref, err := parseRef(string(on.Kind), on.ID)
 	if err != nil {
 		return on, err
 	}
-	return e.explainedLive(ctx, scope, ref.Instance, on, func(l *Live) (access.Resource, bool) {
+	return e.explainedLive(ctx, a, ref.Instance, on, func(l *Live) (access.Resource, bool) {
 		switch on.Kind {
 		case access.Task:
 			_, open := l.state.Task(ref.Job)
@@ -146,20 +176,21 @@ func (e *Engine) explainedPart(ctx context.Context, scope store.Scope, on access
 
 // explainedLive asks an instance for a resource. Of one that was erased its process is
 // all that is known.
-func (e *Engine) explainedLive(ctx context.Context, scope store.Scope, id store.ID, on access.Resource, ask func(*Live) (access.Resource, bool)) (access.Resource, error) {
+func (e *Engine) explainedLive(ctx context.Context, a *asking, id store.ID, on access.Resource, ask func(*Live) (access.Resource, bool)) (access.Resource, error) {
 	missing := noSuch(string(on.Kind), on.ID)
 	found := on
-	err := e.runner.Use(ctx, scope, id, func(l *Live) error {
+	err := e.runner.Use(ctx, a.Scope, id, func(l *Live) error {
 		r, open := ask(l)
 		if !open {
 			return missing
 		}
 		found = r
+		a.look(e, l)
 		return nil
 	})
 	switch {
 	case fault.Is(err, fault.Sealed):
-		last, err := e.lastState(ctx, &object{scope: scope, id: id, kind: store.Instance})
+		last, err := e.lastState(ctx, &object{scope: a.Scope, id: id, kind: store.Instance})
 		if err == nil {
 			found.Process = last.Process
 		}
