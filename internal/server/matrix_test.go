@@ -65,7 +65,7 @@ func missing(name string) string {
 		return "00000000-0000-7000-8000-000000000000.1"
 	case "file":
 		return strings.Repeat("0", 32)
-	case "process", "user", "group", "signer", "tenant":
+	case "process", "user", "group", "signer", "tenant", "issuer", "subject", "businesskey":
 		return "none"
 	}
 	return "00000000-0000-7000-8000-000000000000"
@@ -78,23 +78,44 @@ type matrix struct {
 	server http.Handler
 	ids    map[string]string
 	keys   map[string]string // by role
+
+	company string
+	prefix  string // of all names that this company gives, so that no other has one of them
 }
 
-var matrixRoles = []string{"none", "Viewer", "Auditor", "Executor", "Designer", "Operator", "Admin"}
+var matrixRoles = []string{"none", "Viewer", "Auditor", "Executor", "Designer", "Operator", "Admin", signedIn}
 
 func newMatrix(t *testing.T, edit func(*node.Config)) *matrix {
 	env := testenv.New(t, edit)
-	m := &matrix{t, env, newServer(t, env.Engine), map[string]string{}, map[string]string{}}
+	m := &matrix{T: t, env: env, server: newServer(t, env.Engine), company: "main"}
+	m.fill()
+	return m
+}
+
+// beside returns another company on the same server, with one of everything, too, by other
+// names.
+func (m *matrix) beside(company string) *matrix {
+	other := &matrix{T: m.T, env: m.env.Tenant(company), server: m.server, company: company, prefix: company + "-"}
+	must[api.User](m, "auditor")(other.env.Engine.GiveUserRole(m.Context(), other.env.Ann, "ann", api.RoleRequest{Role: "Auditor"}, ""))
+	other.env.Ann = other.env.SignIn(other.env.Key())
+	other.fill()
+	return other
+}
+
+func (m *matrix) fill() {
+	env, t := m.env, m.T
+	m.ids, m.keys = map[string]string{}, map[string]string{}
 	for _, role := range matrixRoles {
-		name := "the." + strings.ToLower(role)
-		if m.keys[role] = env.PersonsKey(name); role != "none" {
-			must[api.User](m, "give "+role)(env.Engine.GiveUserRole(t.Context(), env.Ann, name, api.RoleRequest{Role: role}, ""))
+		if role == "Operator" && m.company != "main" || role == signedIn {
+			continue
+		}
+		if m.keys[role] = env.PersonsKey(roleName(role)); role != "none" {
+			must[api.User](m, "give "+role)(env.Engine.GiveUserRole(t.Context(), env.Ann, roleName(role), api.RoleRequest{Role: role}, ""))
 		}
 	}
 	m.people()
 	m.work()
 	m.rest()
-	return m
 }
 
 func must[V any](m *matrix, what string) func(V, error) V {
@@ -110,34 +131,76 @@ func must[V any](m *matrix, what string) func(V, error) V {
 
 func (m *matrix) people() {
 	ctx, e, ann := m.Context(), m.env.Engine, m.env.Ann
-	victim := m.env.Person("victim")
-	m.ids["user"], m.ids["group"], m.ids["key"], m.ids["tenant"] = "victim", "clerks", victim.Key, "spare"
-	must[api.Group](m, "group")(e.CreateGroup(ctx, ann, api.GroupRequest{Name: "clerks"}, ""))
-	for _, name := range []string{"victim", "the.executor"} {
-		must[api.User](m, "join")(e.JoinGroup(ctx, ann, name, api.MemberRequest{Group: "clerks"}, ""))
+	name, group := m.prefix+"victim", m.prefix+"clerks"
+	victim := m.env.Person(name)
+	m.ids["user"], m.ids["group"], m.ids["key"], m.ids["tenant"] = name, group, victim.Key, m.company
+	must[api.Group](m, "group")(e.CreateGroup(ctx, ann, api.GroupRequest{Name: group}, ""))
+	for _, name := range []string{name, roleName("Executor")} {
+		must[api.User](m, "join")(e.JoinGroup(ctx, ann, name, api.MemberRequest{Group: group}, ""))
 	}
-	m.ids["grant"] = must[api.Grant](m, "grant")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "victim", Right: "view", Process: "claim"}, "")).ID
-	from, words := engine.From{Address: "192.0.2.1"}, "four words of no list"
-	reset := must[api.Invited](m, "link")(e.ResetPassword(ctx, ann, "victim", api.ReasonRequest{}, ""))
-	must[api.SetupDone](m, "password")(e.Setup(ctx, api.SetupRequest{Link: reset.Link, Password: words}, from.Address))
-	session := must[api.NewSession](m, "session")(e.SignIn(ctx, api.SignInRequest{Tenant: "main", Name: "victim", Password: words}, from))
+	m.ids["grant"] = must[api.Grant](m, "grant")(e.GiveGrant(ctx, ann, api.GrantRequest{User: name, Right: "view", Process: m.prefix + "claim"}, "")).ID
+	session := m.signIn(name)
 	m.ids["session"] = session.ID
-	victim = must[engine.Caller](m, "signed in")(e.Authenticate(ctx, session.Text, from.Address))
+	victim = must[engine.Caller](m, "signed in")(e.Authenticate(ctx, session.Text, fromHome.Address))
 	question := must[api.PasskeyCeremony](m, "begin")(e.BeginPasskey(ctx, victim))
 	made := testenv.NewAuthenticator(m.T, true).Create("x", question)
 	m.ids["passkey"] = must[api.Passkey](m, "passkey")(e.RegisterPasskey(ctx, victim, made)).ID
-	m.ids["issuer"] = "the-robots-of-the-company"
+	m.ids["issuer"] = m.prefix + "the-robots-of-the-company"
 	robots := api.IssuerRequest{Kind: "services", URL: "https://login.example.org", Audiences: []string{"seal"}}
 	must[api.Issuers](m, "issuer")(e.SetIssuer(ctx, ann, m.ids["issuer"], robots, ""))
-	must[api.NewTenant](m, "tenant")(e.CreateTenant(ctx, ann, api.TenantRequest{Name: "spare"}, ""))
+	must[api.Invited](m, "service")(e.InviteUser(ctx, ann, api.UserRequest{Name: "robot", Kind: "service"}, ""))
+	linked := must[api.User](m, "link")(e.LinkUser(ctx, ann, "robot", api.LinkRequest{Issuer: m.ids["issuer"], Subject: m.prefix + "7"}, ""))
+	m.ids["link"] = linked.Identities[0].ID
+	if m.company == "main" {
+		m.ids["tenant"] = "spare"
+		must[api.NewTenant](m, "tenant")(e.CreateTenant(ctx, ann, api.TenantRequest{Name: "spare"}, ""))
+	}
+	m.env.PersonsKey("seated", "Admin", "Designer", "Executor", "Viewer", "Auditor")
+	if m.company != "main" { // where they would end what the next are to ask for
+		must[api.Grant](m, "manage")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "manage", Process: "*"}, ""))
+	}
+	m.keys[signedIn] = m.signIn("seated").Text
+}
+
+// signedIn is the column of somebody with all roles of a company who is signed in by a
+// session.
+const signedIn = "session"
+
+var fromHome = engine.From{Address: "192.0.2.1"}
+
+// signIn signs somebody in, with a password of their own from the first time on.
+func (m *matrix) signIn(name string) api.NewSession {
+	ctx, e := m.Context(), m.env.Engine
+	const words = "four words of no list"
+	in := api.SignInRequest{Tenant: m.company, Name: name, Password: words}
+	if s, err := e.SignIn(ctx, in, fromHome); err == nil {
+		return s
+	}
+	reset := must[api.Invited](m, "link")(e.ResetPassword(ctx, m.env.Ann, name, api.ReasonRequest{}, ""))
+	must[api.SetupDone](m, "password")(e.Setup(ctx, api.SetupRequest{Link: reset.Link, Password: words}, fromHome.Address))
+	return must[api.NewSession](m, "session")(e.SignIn(ctx, in, fromHome))
+}
+
+// key returns the credential of somebody of a role, and signs them in again if what was
+// tried before has ended their session.
+func (m *matrix) key(role string) string {
+	if role == signedIn {
+		if _, err := m.env.Engine.Authenticate(m.Context(), m.keys[role], fromHome.Address); err != nil {
+			m.keys[role] = m.signIn("seated").Text
+		}
+	}
+	return m.keys[role]
 }
 
 func (m *matrix) work() {
 	ctx, e, ann := m.Context(), m.env.Engine, m.env.Ann
-	m.env.Deploy("claim.bpmn", matrixModel)
+	process, model := m.prefix+"claim", m.model()
+	m.env.Deploy("claim.bpmn", model)
 	file := must[api.Upload](m, "file")(e.PutFile(ctx, ann, engine.Incoming{Name: "a.txt", Body: strings.NewReader("a"), Size: 1})).File
-	m.ids["process"], m.ids["file"] = "claim", file
-	m.ids["instance"], m.ids["spare"] = m.env.Start("claim", `{"doc": {"$file": "`+file+`"}}`), m.env.Start("claim", `{}`)
+	m.ids["process"], m.ids["file"] = process, file
+	m.ids["instance"], m.ids["spare"] = m.env.Start(process, `{"doc": {"$file": "`+file+`"}}`), m.env.Start(process, `{}`)
+	m.ids["businesskey"] = m.prefix + "order-of-the-company"
+	must[api.Receipt](m, "business key")(e.Start(ctx, ann, api.StartRequest{Process: process, BusinessKey: m.ids["businesskey"]}, ""))
 	jobs := must[api.Jobs](m, "jobs")(e.ActivateJobs(ctx, ann, api.ActivateRequest{Type: "work", Worker: "w", Max: 2, LeaseMS: 3_600_000}))
 	zero := 0
 	for _, j := range jobs.Items {
@@ -153,27 +216,32 @@ func (m *matrix) work() {
 
 func (m *matrix) rest() {
 	ctx, e, ann := m.Context(), m.env.Engine, m.env.Ann
-	m.ids["hold"] = must[api.Hold](m, "hold")(e.PlaceHold(ctx, ann, api.HoldRequest{Kind: "subject", ID: "p-1"}, "")).ID
+	m.ids["subject"] = m.prefix + "person-of-the-company"
+	m.ids["hold"] = must[api.Hold](m, "hold")(e.PlaceHold(ctx, ann, api.HoldRequest{Kind: "subject", ID: m.ids["subject"]}, "")).ID
 	hour := 3_600_000
-	m.ids["erasure"] = must[api.Erasure](m, "erasure")(e.OrderErasure(ctx, ann, api.ErasureRequest{Kind: "instance", ID: m.env.Start("claim", `{}`), DelayMS: &hour}, "")).ID
+	m.ids["erasure"] = must[api.Erasure](m, "erasure")(e.OrderErasure(ctx, ann, api.ErasureRequest{Kind: "instance", ID: m.env.Start(m.prefix+"claim", `{}`), DelayMS: &hour}, "")).ID
 	m.ids["reader"] = must[api.NewLogReader](m, "reader")(e.CreateLogReader(ctx, ann, api.LogReaderRequest{Name: "r"})).ID
 	public := base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey))
-	m.ids["signer"] = must[api.Signer](m, "signer")(e.RegisterSigner(ctx, ann, api.SignerRequest{Name: "ocr", Principal: "victim", Alg: "ed25519", Public: public}, "")).Name
-	asked := must[api.BreakGlass](m, "break-glass")(e.RequestBreakGlass(ctx, ann, api.BreakGlassRequest{Process: "claim", Reason: "fire", LastsMS: 1}, ""))
+	m.ids["signer"] = must[api.Signer](m, "signer")(e.RegisterSigner(ctx, ann, api.SignerRequest{Name: m.prefix + "ocr-of-the-company", Principal: m.ids["user"], Alg: "ed25519", Public: public}, "")).Name
+	asked := must[api.BreakGlass](m, "break-glass")(e.RequestBreakGlass(ctx, ann, api.BreakGlassRequest{Process: m.prefix + "claim", Reason: "fire", LastsMS: 1}, ""))
 	m.ids["breakglass"] = asked.ID
 	must[api.Settings](m, "four eyes")(e.SetFourEyes(ctx, ann, api.FourEyesRequest{Required: true}, ""))
 	m.env.Ann = m.env.SignIn(m.env.Key())
-	confidential := strings.Replace(matrixModel, `default="internal"`, `default="confidential"`, 1)
+	confidential := strings.Replace(m.model(), `default="internal"`, `default="confidential"`, 1)
 	m.ids["deployment"] = m.env.Deploy("claim.bpmn", confidential).Pending.ID
 	must[[]byte](m, "evidence")(testenv.Proven(func() ([]byte, error) { // all that came before has its place in the log then
 		return e.Evidence(ctx, ann, api.EvidenceRequest{Instance: m.ids["instance"]})
 	}))
 }
 
+// model is matrixModel by the company's names.
+func (m *matrix) model() string {
+	return strings.NewReplacer(`id="claim"`, `id="`+m.prefix+`claim"`, `"clerks"`, `"`+m.prefix+`clerks"`).Replace(matrixModel)
+}
+
 // ask makes a call with names in braces replaced.
-func (m *matrix) ask(key, method, path, id string, named func(string) string) *httptest.ResponseRecorder {
+func (m *matrix) ask(key, method, path, id, input string, named func(string) string) *httptest.ResponseRecorder {
 	m.Helper()
-	input := matrixInput[id]
 	if query, ok := strings.CutPrefix(input, "?"); ok {
 		path, input = path+"?"+query, ""
 	}
@@ -223,25 +291,24 @@ func (m *matrix) said(w *httptest.ResponseRecorder) string {
 }
 
 // TestEveryEndpointForEveryRole asks every endpoint of the API's description as somebody
-// of each role, and as somebody of another company who has all roles there. The expected
-// statuses stand in a table: a new endpoint has no row. What is another company's is
-// answered as what is not there.
+// of each role, with an API key, and of all roles, signed in by a session, and as the same
+// people of another company. The expected statuses stand in a table: a new endpoint has no
+// row. What is another company's is answered as what is not there, to each of them.
 func TestEveryEndpointForEveryRole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds: left out by -short")
 	}
 	const golden = "testdata/matrix.txt"
 	m := newMatrix(t, nil)
-	acme := m.env.Tenant("acme")
-	must[api.User](m, "auditor")(acme.Engine.GiveUserRole(t.Context(), acme.Ann, "ann", api.RoleRequest{Role: "Auditor"}, ""))
+	acme := m.beside("acme")
 	var table bytes.Buffer
-	fmt.Fprintf(&table, "# Status of each endpoint by role; foreign: for ids of another company, asked with all roles.\n%-24s %s foreign\n", "", strings.Join(matrixRoles, " "))
+	fmt.Fprintf(&table, "# Status of each endpoint by role; then, for ids of another company, by each role but Operator.\n%-24s %s\n", "", strings.Join(matrixRoles, " "))
 	spec := readSpec(t)
 	for _, method := range []string{"get", "post", "put", "patch", "delete"} { // what changes nothing comes first
 		for _, path := range slices.Sorted(maps.Keys(spec.Paths)) {
 			if o, ok := spec.Paths[path][method]; ok {
 				fmt.Fprintf(&table, "%-24s", o.OperationID)
-				m.row(&table, method, path, o.OperationID, acme.Key())
+				m.row(&table, method, path, o.OperationID, acme)
 			}
 		}
 	}
@@ -268,21 +335,29 @@ func TestEveryEndpointForEveryRole(t *testing.T) {
 // proves are the endpoints whose input is to prove who somebody is.
 var proves = map[string]bool{"setup": true, "signIn": true, "verify": true, "finishLogin": true}
 
-// row asks one endpoint.
-func (m *matrix) row(table *bytes.Buffer, method, path, id, foreign string) {
+// row asks one endpoint: as somebody of each role, by ids of the own company and by those
+// of another.
+func (m *matrix) row(table *bytes.Buffer, method, path, id string, other *matrix) {
 	m.Helper()
-	theirs := "-"
-	if m.names(path + matrixInput[id]) {
-		theirs = m.foreign(method, path, id, foreign)
+	theirs := ""
+	for _, role := range matrixRoles {
+		if other.keys[role] == "" {
+			continue
+		}
+		status := "-"
+		if m.names(path + matrixInput[id]) {
+			status = m.foreign(other.key(role), method, path, id)
+		}
+		theirs += " " + status
 	}
 	for _, role := range matrixRoles {
-		w := m.ask(m.keys[role], method, path, id, func(name string) string { return m.ids[name] })
+		w := m.ask(m.key(role), method, path, id, matrixInput[id], func(name string) string { return m.ids[name] })
 		fmt.Fprintf(table, " %d", w.Code)
 		if w.Code == http.StatusInternalServerError || w.Code == http.StatusUnauthorized && !proves[id] {
 			m.Errorf("%s as %s: %d %s", id, role, w.Code, w.Body)
 		}
 	}
-	fmt.Fprintf(table, " %s\n", theirs)
+	fmt.Fprintf(table, " |%s\n", theirs)
 }
 
 // names reports whether a text has an id of the world.
@@ -296,12 +371,15 @@ func (m *matrix) names(text string) bool {
 }
 
 // foreign asks an endpoint that names something as somebody of another company.
-func (m *matrix) foreign(method, path, id, key string) string {
+func (m *matrix) foreign(key, method, path, id string) string {
 	m.Helper()
-	theirs := m.ask(key, method, path, id, func(name string) string { return m.ids[name] })
-	gone := m.ask(key, method, path, id, missing)
+	theirs := m.ask(key, method, path, id, matrixInput[id], func(name string) string { return m.ids[name] })
+	gone := m.ask(key, method, path, id, matrixInput[id], missing)
 	if a, b := m.said(theirs), m.said(gone); theirs.Code != gone.Code || a != b || theirs.Code < 400 {
 		m.Errorf("%s of another company's: %d %s\nof what is not there: %d %s", id, theirs.Code, a, gone.Code, b)
 	}
 	return fmt.Sprint(theirs.Code)
 }
+
+// roleName is what somebody is called who has a role.
+func roleName(role string) string { return "with-" + strings.ToLower(role) }

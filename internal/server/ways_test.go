@@ -60,8 +60,8 @@ func TestAnothersIDTakesTheWayOfAMissingOne(t *testing.T) {
 			if !m.names(path + matrixInput[id]) {
 				continue
 			}
-			theirs := func() { m.ask(key, method, path, id, func(name string) string { return m.ids[name] }) }
-			gone := func() { m.ask(key, method, path, id, missing) }
+			theirs := func() { m.ask(key, method, path, id, matrixInput[id], func(name string) string { return m.ids[name] }) }
+			gone := func() { m.ask(key, method, path, id, matrixInput[id], missing) }
 			theirs() // what is remembered is remembered of both
 			gone()
 			a, b := q.during(theirs), q.during(gone)
