@@ -66,7 +66,7 @@ func missing(name string) string {
 	case "file":
 		return strings.Repeat("0", 32)
 	case "process", "user", "group", "signer", "tenant", "issuer", "subject", "businesskey":
-		return "none"
+		return "nobody-or-nothing"
 	}
 	return "00000000-0000-7000-8000-000000000000"
 }
@@ -156,10 +156,15 @@ func (m *matrix) people() {
 		must[api.NewTenant](m, "tenant")(e.CreateTenant(ctx, ann, api.TenantRequest{Name: "spare"}, ""))
 	}
 	m.env.PersonsKey("seated", "Admin", "Designer", "Executor", "Viewer", "Auditor")
+	must[api.User](m, "join")(e.JoinGroup(ctx, ann, "seated", api.MemberRequest{Group: group}, ""))
 	if m.company != "main" { // where they would end what the next are to ask for
 		must[api.Grant](m, "manage")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "manage", Process: "*"}, ""))
+		must[api.Grant](m, "reveal")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "reveal", Process: m.prefix + "claim", Fields: []string{"$business_key"}}, ""))
 	}
 	m.keys[signedIn] = m.signIn("seated").Text
+	seated := must[engine.Caller](m, "signed in")(e.Authenticate(ctx, m.keys[signedIn], fromHome.Address))
+	question = must[api.PasskeyCeremony](m, "begin")(e.BeginPasskey(ctx, seated))
+	must[api.Passkey](m, "passkey")(e.RegisterPasskey(ctx, seated, testenv.NewAuthenticator(m.T, true).Create("x", question)))
 }
 
 // signedIn is the column of somebody with all roles of a company who is signed in by a
@@ -205,7 +210,7 @@ func (m *matrix) work() {
 	zero := 0
 	for _, j := range jobs.Items {
 		if j.Instance == m.ids["instance"] {
-			m.ids["job"] = j.ID
+			m.ids["job"], m.ids["lease"] = j.ID, j.Lease
 			continue
 		}
 		must[api.Receipt](m, "fail")(e.FailJob(ctx, ann, j.ID, api.FailJobRequest{Lease: j.Lease, Retries: &zero}, ""))
@@ -253,6 +258,7 @@ func (m *matrix) ask(key, method, path, id, input string, named func(string) str
 	}
 	r := httptest.NewRequestWithContext(context.WithValue(m.Context(), lookedAt{}, true), strings.ToUpper(method), path, strings.NewReader(input))
 	r.Header.Set("Authorization", "Bearer "+key)
+	r.Header.Set(api.Purpose, "to try it")
 	switch {
 	case id == "endLogins":
 		r.Header.Set("Content-Type", formType)
