@@ -75,7 +75,7 @@ var namesNothing = []string{
 	"files.name", "files.content", "files", "text", "mode", "required", "limits.key", "limits.tenant", "limits.user", "networks.all", "networks.roles.from", "networks.roles.role",
 	"roles", "role", "right", "action", "result", "oldest_first", "from", "to", "address", "step", "version", "all_fields", "anchored", "no_model", "dry_run", "unassigned",
 	"type", "worker", "alg", "public", "shard", "service", "key", "of", "setIssuer.url", "client", "secret", "audiences", "authority", "creates", "group_claim", "name_claim",
-	"given.group", "given.roles", "subject",
+	"given.group", "given.roles", "subject", "again",
 	// a place in a list of the own
 	"after",
 	// secrets and proofs, of which one of another company is one that is wrong
