@@ -31,6 +31,9 @@ func (e *Engine) welcome(ctx context.Context, scope store.Scope, i identity.Issu
 	// Who is nobody here keeps nobody of the tenant waiting.
 	_, err = e.store.Credential(ctx, scope, token)
 	if fault.Is(err, fault.NotFound) && i.Creates {
+		if err := e.learnLinks(ctx, scope); err != nil {
+			return guest{}, err
+		}
 		err = nil
 	}
 	if err != nil {

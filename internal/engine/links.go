@@ -22,6 +22,12 @@ const maxFederated = 20
 // LinkUser says who a principal is elsewhere, which is another way in: it is given by who
 // may give an API key.
 func (e *Engine) LinkUser(ctx context.Context, c Caller, name string, r api.LinkRequest, idem string) (api.User, error) {
+	if err := e.may(ctx, c, access.CreateAPIKey, "apikey", name); err != nil {
+		return api.User{}, err
+	}
+	if err := e.learnLinks(ctx, c.Scope); err != nil {
+		return api.User{}, err
+	}
 	return e.changeLinks(ctx, c, access.CreateAPIKey, change{name, "link-user " + name, idem, r, r.Reason, false}, identityLinked, func(c Caller, p *principal, a *amendment) error {
 		if err := notMightier(c, identity.APIKey{}); err != nil {
 			return err
@@ -72,6 +78,13 @@ func (e *Engine) link(ctx context.Context, p *principal, issuer, subject string,
 			WithHint("`underseal users unlink` ends that; users that are linked show it")
 	case !fault.Is(err, fault.NotFound):
 		return err
+	}
+	switch taken, err := e.people.linked.has(p.scope, token); {
+	case err != nil:
+		return err
+	case taken:
+		return fault.New(fault.Integrity, "somebody is linked to %s of %s by what is sealed of them, and the row of the table credentials that leads there is gone", subject, issuer).
+			WithCode("tampered").WithHint("underseal fsck names the user")
 	}
 	if len(p.Federated) >= maxFederated {
 		return fault.New(fault.Invalid, "user %q is linked %d times; more are not possible", p.Name, len(p.Federated)).WithCode("too_many_links")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -420,6 +421,47 @@ func TestWhoWasRevokedIsNobodyToTheIssuer(t *testing.T) {
 	}
 	if u, err := env.Engine.User(t.Context(), env.Ann, "zoe"); err != nil || slices.Contains(u.Groups, "clerks") {
 		t.Errorf("zoe is %+v, %v", u, err)
+	}
+}
+
+// Who was revoked does not come back as somebody else where SQL has taken away what leads to
+// them: what is sealed says whom the issuer means.
+func TestASubjectWhoseRowIsGoneIsNobodyElse(t *testing.T) {
+	s := newStaff()
+	creates := corp
+	creates.Creates = true
+	env := newCompany(t, s, creates)
+	s.in["zoe"] = identity.Claims{Subject: "2", Name: "zoe"}
+	s.in["bob"], s.in["new"] = identity.Claims{Subject: "3", Name: "bob"}, identity.Claims{Subject: "4", Name: "new"}
+	loggedIn(t, env, "zoe")
+	if _, err := env.Engine.RevokeUser(t.Context(), env.Ann, "zoe", api.ReasonRequest{Reason: "left"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))
+	zoe, err := env.Engine.User(t.Context(), env.Ann, "zoe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`DELETE FROM credentials WHERE object = x'` + strings.ReplaceAll(zoe.Object, "-", "") + `'`); err != nil {
+		t.Fatal(err)
+	}
+	s.in["zoe"] = identity.Claims{Subject: "2", Name: "eoz"}
+	for code, restart := range map[string]bool{"bob": false, "new": true} {
+		if restart {
+			env.Restart(nil)
+		}
+		if in, err := logIn(t, env, "zoe"); !fault.Is(err, fault.Integrity) {
+			t.Errorf("over a restart %v: %+v, %v, want Integrity", restart, in, err)
+		}
+		if _, err := env.Engine.LinkUser(t.Context(), env.Ann, "ann", api.LinkRequest{Issuer: "corp", Subject: "2"}, ""); !fault.Is(err, fault.Integrity) {
+			t.Errorf("over a restart %v, linked to somebody else: %v, want Integrity", restart, err)
+		}
+		if _, c := loggedIn(t, env, code); c.Principal != code {
+			t.Errorf("somebody else is %s", c.Principal)
+		}
+	}
+	if _, err := env.Engine.User(t.Context(), env.Ann, "eoz"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the one that they could have become: %v, want NotFound", err)
 	}
 }
 

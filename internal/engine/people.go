@@ -56,8 +56,9 @@ type people struct {
 	tenant map[string]*acquaintances
 	rules  map[string]*identity.Rules // by tenant
 
-	used  uses
-	seats seats
+	used   uses
+	seats  seats
+	linked linked
 }
 
 // acquaintances are the principals of a tenant that are known, and the credentials that
@@ -472,7 +473,9 @@ func (e *Engine) amend(ctx context.Context, scope store.Scope, by amender, all .
 	if err := e.durable("commit " + all[0].kind); err != nil {
 		return err
 	}
-	return e.commitPinned(ctx, scope, sets...)
+	err = e.commitPinned(ctx, scope, sets...)
+	e.people.linked.note(scope, all, err)
+	return err
 }
 
 func (e *Engine) amended(ctx context.Context, by amender, a amendment, shard string, at time.Time) (*store.WriteSet, error) {
