@@ -42,6 +42,7 @@ const (
 	CodeInvalidIdempotencyKey = "invalid_idempotency_key" // the header is malformed or there twice
 	CodeInvalidPurpose        = "invalid_purpose"         // the header is malformed or there twice
 	CodeUnauthenticated       = "unauthenticated"         // 401: no credential, or none that is accepted
+	CodePasskeyRequired       = "passkey_required"        // 403: register a passkey, or POST /v1/me/verify by it
 	CodeStepUp                = "step_up_required"        // 403: POST /v1/me/verify, and try again
 	CodeMisdirected           = "misdirected_request"     // 421: the server is not reached by this name
 	CodeCrossOrigin           = "cross_origin"            // a browser sends this from the page of another site

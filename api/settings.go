@@ -6,6 +6,9 @@ type Settings struct {
 	Networks Networks `json:"networks"`
 	Limits   Limits   `json:"limits"`
 	FourEyes bool     `json:"four_eyes" doc:"confidential processes are deployed by two people"`
+
+	RequirePasskey string `json:"require_passkey" enum:"none,administrators,everyone" doc:"whose password alone is not enough"`
+
 	Policies []string `json:"policies" doc:"ids of the tenant's own policies"`
 	Object   string   `json:"object" doc:"object id"`
 	Leaf     string   `json:"leaf" doc:"hash of the newest leaf in the tenant's chain, hex"`
@@ -47,6 +50,12 @@ type LimitsRequest struct {
 type FourEyesRequest struct {
 	Required bool   `json:"required"`
 	Reason   string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
+}
+
+// RequirePasskeyRequest sets whose password alone is not enough to sign in.
+type RequirePasskeyRequest struct {
+	Of     string `json:"of" enum:"none,administrators,everyone" doc:"administrators: who has the role Admin or Operator, by a group, too"`
+	Reason string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
 }
 
 // Policies are a tenant's own policies.

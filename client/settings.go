@@ -26,6 +26,11 @@ func (c *Client) SetFourEyes(ctx context.Context, in api.FourEyesRequest) (api.S
 	return call[api.Settings](ctx, c, send("PUT", "/v1/settings/four-eyes", in))
 }
 
+// RequirePasskeys sets whose password alone is not enough to sign in.
+func (c *Client) RequirePasskeys(ctx context.Context, in api.RequirePasskeyRequest) (api.Settings, error) {
+	return call[api.Settings](ctx, c, send("PUT", "/v1/settings/passkeys", in))
+}
+
 // Policies shows the tenant's own policies.
 func (c *Client) Policies(ctx context.Context) (api.Policies, error) {
 	return call[api.Policies](ctx, c, get("/v1/policies"))

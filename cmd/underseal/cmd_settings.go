@@ -30,7 +30,7 @@ func writeTenantSettings(w io.Writer, s api.Settings) {
 	}
 	pairs(w, append(rows,
 		"calls of each user", orElse(s.Limits.User, "as the server has it"), "calls of each key", orElse(s.Limits.Key, "as the server has it"),
-		"calls of all", orElse(s.Limits.Tenant, "as the server has it"), "four eyes", fourEyes,
+		"calls of all", orElse(s.Limits.Tenant, "as the server has it"), "passkeys demanded of", s.RequirePasskey, "four eyes", fourEyes,
 		"policies", orElse(strings.Join(s.Policies, " "), "none"), "leaf", s.Leaf)...)
 }
 
@@ -100,6 +100,21 @@ func (c *tenantsLimitsCmd) Run(ctx context.Context, e *env) error {
 		set(&in.Limits.Key, c.Key)
 		set(&in.Limits.Tenant, c.Tenant)
 		return cl.SetLimits(ctx, in)
+	}, writeTenantSettings)
+}
+
+type tenantsPasskeysCmd struct {
+	Of string `arg:"" enum:"none,administrators,everyone" help:"none, administrators or everyone."`
+	reasonFlags
+}
+
+func (tenantsPasskeysCmd) Help() string {
+	return talksToServer + " Who signs in by a password alone can only register a first passkey, then, or go on by the one that there is. API keys stay as they are, and so do sign-ins at your OpenID provider. It takes a passkey of your own."
+}
+
+func (c *tenantsPasskeysCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Settings, error) {
+		return cl.RequirePasskeys(ctx, api.RequirePasskeyRequest{Of: c.Of, Reason: c.Reason})
 	}, writeTenantSettings)
 }
 

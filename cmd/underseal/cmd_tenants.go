@@ -18,6 +18,7 @@ type tenantsCmd struct {
 	Settings tenantsSettingsCmd `cmd:"" help:"Show what is set for everybody of your company."`
 	Networks tenantsNetworksCmd `cmd:"" help:"Set where people of your company may come from."`
 	Limits   tenantsLimitsCmd   `cmd:"" help:"Set how often people of your company may call."`
+	Passkeys tenantsPasskeysCmd `cmd:"" help:"Set whose password alone is not enough to sign in."`
 	FourEyes tenantsFourEyesCmd `cmd:"" name:"four-eyes" help:"Set whether two people deploy a confidential process in your company."`
 }
 

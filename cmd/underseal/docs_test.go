@@ -1,9 +1,13 @@
 package main
 
 import (
+	"encoding/base32"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 )
 
 func TestTheExitCodesPageIsTheFaultTable(t *testing.T) {
@@ -37,6 +42,29 @@ func TestTheExitCodesPageIsTheFaultTable(t *testing.T) {
 	}
 	if want, got := len(fault.Kinds())+len(verdicts)+len(fsckVerdicts)+3, strings.Count(string(page), "\n| ")-7; got != want {
 		t.Errorf("docs/exit-codes.md has %d exit codes, want %d", got, want)
+	}
+}
+
+// Secret scanners find the keys that there are by what the manual says.
+func TestScannersFindKeysByTheManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := regexp.MustCompile("`(\\\\busk_[^`]*)`").FindSubmatch(page)
+	if said == nil {
+		t.Fatal("docs/operations.md does not say what keys match")
+	}
+	pattern := regexp.MustCompile(string(said[1]))
+	for _, tenant := range []string{"main", "a", "7-acme-7", strings.Repeat("x", 40)} {
+		key := identity.APIKeyText.Generate(tenant)
+		if found := pattern.FindString("key = \"" + key + "\";"); found != key {
+			t.Errorf("of a key of %s scanners find %q", tenant, found)
+		}
+		sum := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(key[:len(key)-7])))
+		if text := strings.ToLower(strings.TrimRight(base32.StdEncoding.EncodeToString(sum), "=")); text != key[len(key)-7:] {
+			t.Errorf("the checksum of a key of %s is %s by the manual", tenant, text)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func wireKey(user string, k *identity.APIKey) api.APIKey {
 func (e *Engine) CreateAPIKey(ctx context.Context, c Caller, r api.APIKeyRequest, idem string) (api.NewAPIKey, error) {
 	var key identity.APIKey
 	may := func(c Caller) (err error) {
-		if err = e.may(ctx, c, access.CreateAPIKey, "apikey", r.User); err != nil {
+		if err = cmp.Or(e.may(ctx, c, access.CreateAPIKey, "apikey", r.User), e.freshPerson(c)); err != nil {
 			return err
 		}
 		if key, err = e.keyOf(r); err != nil {
@@ -169,7 +169,9 @@ func (e *Engine) addKey(ctx context.Context, p *principal, k identity.APIKey, a 
 // RotateAPIKey puts another key in a key's place, with the same scopes and networks and
 // as long a life. The old one counts for a while, so that whoever has it can change over.
 func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.RotateAPIKeyRequest, idem string) (api.NewAPIKey, error) {
-	may := func(c Caller) error { return e.may(ctx, c, access.RotateAPIKey, "apikey", id) }
+	may := func(c Caller) error {
+		return cmp.Or(e.may(ctx, c, access.RotateAPIKey, "apikey", id), e.freshPerson(c))
+	}
 	overlap := rotationOverlap
 	if r.OverlapMS != nil {
 		overlap = time.Duration(*r.OverlapMS) * time.Millisecond

@@ -680,6 +680,9 @@ func auditedActs(key, key2 string) []audited {
 		{name: "SetLimits", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.SetLimits(ctx, a.Ann, api.LimitsRequest{Limits: api.Limits{User: "5/s"}}, "")
 		}},
+		{name: "RequirePasskeys", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RequirePasskeys(ctx, a.Ann, api.RequirePasskeyRequest{Of: "none"}, "")
+		}},
 		{name: "SetFourEyes", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.SetFourEyes(ctx, a.Ann, api.FourEyesRequest{Required: true}, "")
 		}},

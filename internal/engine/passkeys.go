@@ -51,6 +51,15 @@ func (e *Engine) mayRegister(c Caller) error {
 	return e.fresh(c)
 }
 
+// mayAdd refuses another passkey to who has one and signed in without, where a password
+// alone is not enough: else whoever knows it would make one of their own.
+func mayAdd(c Caller, p *principal) error {
+	if len(p.Passkeys) == 0 {
+		return nil
+	}
+	return c.RequireProof()
+}
+
 // requireAddress refuses ceremonies on a server that does not know its address.
 func (e *Engine) requireAddress() error {
 	if e.relying.Configured() {
@@ -67,6 +76,9 @@ func (e *Engine) BeginPasskey(ctx context.Context, c Caller) (api.PasskeyCeremon
 	}
 	p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 	if err != nil {
+		return api.PasskeyCeremony{}, err
+	}
+	if err := mayAdd(c, p); err != nil {
 		return api.PasskeyCeremony{}, err
 	}
 	challenge := e.challenges.New(passkey.Register, c.Session.ID.String(), e.moment())
@@ -104,6 +116,9 @@ func (e *Engine) RegisterPasskey(ctx context.Context, c Caller, in api.PasskeyRe
 	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "register-passkey"}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 		if err != nil {
+			return nil, amendment{}, err
+		}
+		if err := mayAdd(c, p); err != nil {
 			return nil, amendment{}, err
 		}
 		change, err := e.addPasskey(ctx, p, in.Name, made)

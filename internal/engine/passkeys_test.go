@@ -426,3 +426,158 @@ func TestPasskeysAreForOneAddress(t *testing.T) {
 		t.Errorf("by a passkey of another address: %v", err)
 	}
 }
+
+// Whoever finds somebody signed in makes no API key there; a key is asked for nothing more.
+func TestAnAPIKeyAsksForAFreshProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		personWithPassword(t, env, "zoe", "Admin")
+		s, err := attempt(t, env, env.Ann.Scope.Tenant(), "zoe", zoesPassword, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zoe := by(t, env, s)
+		made, err := env.Engine.CreateAPIKey(t.Context(), zoe, api.APIKeyRequest{User: "zoe"}, "")
+		if err != nil {
+			t.Fatalf("just signed in: %v", err)
+		}
+		if _, err := env.Engine.RotateAPIKey(t.Context(), zoe, made.ID, api.RotateAPIKeyRequest{}, ""); err != nil {
+			t.Fatalf("just signed in: %v", err)
+		}
+		time.Sleep(5*time.Minute + time.Second)
+		_, create := env.Engine.CreateAPIKey(t.Context(), zoe, api.APIKeyRequest{User: "zoe"}, "")
+		_, rotate := env.Engine.RotateAPIKey(t.Context(), zoe, made.ID, api.RotateAPIKeyRequest{}, "")
+		for name, err := range map[string]error{"create": create, "rotate": rotate} {
+			if fault.CodeOf(err) != api.CodeStepUp {
+				t.Errorf("%s: %v, want %s", name, err, api.CodeStepUp)
+			}
+		}
+		if s, err = env.Engine.Verify(t.Context(), zoe, api.VerifyRequest{Password: zoesPassword}, home); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := env.Engine.RotateAPIKey(t.Context(), by(t, env, s), made.ID, api.RotateAPIKeyRequest{}, ""); err != nil {
+			t.Errorf("proved again: %v", err)
+		}
+		if _, err := env.Engine.CreateAPIKey(t.Context(), env.Ann, api.APIKeyRequest{User: "zoe"}, ""); err != nil {
+			t.Errorf("by an API key: %v", err)
+		}
+	})
+}
+
+func requirePasskeys(t *testing.T, env *testenv.Env, c engine.Caller, of string) error {
+	t.Helper()
+	_, err := env.Engine.RequirePasskeys(t.Context(), c, api.RequirePasskeyRequest{Of: of, Reason: "audit"}, "")
+	return err
+}
+
+// Where a passkey is demanded, who signs in by a password alone can make their first one,
+// and is whole by that; one who has one goes on by that one, and makes no other.
+func TestAPasswordAloneIsNotEnough(t *testing.T) {
+	env := testenv.New(t, nil)
+	boss, clerk, other := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true), testenv.NewAuthenticator(t, false)
+	zoe, _ := personWithPasskey(t, env, "zoe", boss, "Admin")
+	personWithPassword(t, env, "bob", "Viewer")
+	begin := func(name string) api.NewSession {
+		t.Helper()
+		s, err := attempt(t, env, env.Ann.Scope.Tenant(), name, zoesPassword, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	in := func(name string) engine.Caller { return by(t, env, begin(name)) }
+	before := begin("bob")
+	if err := requirePasskeys(t, env, zoe, "administrators"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.Sessions(t.Context(), in("bob"), "bob", engine.Page{}); err != nil {
+		t.Errorf("a Viewer, where administrators need one: %v", err)
+	}
+	bare := in("zoe")
+	refused := func(c engine.Caller, what string) {
+		t.Helper()
+		_, list := env.Engine.Sessions(t.Context(), c, c.Principal, engine.Page{})
+		_, settings := env.Engine.Settings(t.Context(), c)
+		_, key := env.Engine.CreateAPIKey(t.Context(), c, api.APIKeyRequest{User: c.Principal}, "")
+		for name, err := range map[string]error{"sessions": list, "settings": settings, "API key": key, "back": requirePasskeys(t, env, c, "none")} {
+			if !fault.Is(err, fault.Denied) {
+				t.Errorf("%s, %s: %v, want denied", what, name, err)
+			}
+		}
+		_, password := env.Engine.SetPassword(t.Context(), c, api.PasswordRequest{Old: zoesPassword, New: otherWords}, home)
+		if code := fault.CodeOf(password); code != api.CodePasskeyRequired || fault.CodeOf(c.RequireProof()) != code {
+			t.Errorf("%s, another password: %v, want %s", what, password, api.CodePasskeyRequired)
+		}
+	}
+	refused(bare, "an Admin by a password alone")
+	if _, err := env.Engine.BeginPasskey(t.Context(), bare); fault.CodeOf(err) != api.CodePasskeyRequired {
+		t.Errorf("a second passkey by a password alone: %v", err)
+	}
+	if _, err := env.Engine.Settings(t.Context(), env.Ann); err != nil || env.Ann.Session != nil {
+		t.Errorf("an Admin's API key: %v", err)
+	}
+	proven := func(c engine.Caller, a *testenv.Authenticator) engine.Caller {
+		t.Helper()
+		q, err := env.Engine.BeginVerify(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := a.Get(q.PublicKey)
+		s, err := env.Engine.Verify(t.Context(), c, api.VerifyRequest{Passkey: &answer}, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return by(t, env, s)
+	}
+	zoe = proven(bare, boss)
+	if err := requirePasskeys(t, env, zoe, "everyone"); err != nil {
+		t.Fatalf("by the passkey: %v", err)
+	}
+	again, err := env.Engine.Authenticate(t.Context(), env.Key(), home.Address)
+	if err != nil || again.RequireProof() != nil {
+		t.Errorf("an API key: %v", err)
+	}
+	refused(in("bob"), "somebody without a passkey")
+	refused(by(t, env, before), "somebody who was signed in before")
+	bob := in("bob")
+	// Two questions at once make one passkey.
+	first, err := env.Engine.BeginPasskey(t.Context(), bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := env.Engine.BeginPasskey(t.Context(), bob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RegisterPasskey(t.Context(), bob, clerk.Create("laptop", first)); err != nil {
+		t.Fatalf("the first passkey: %v", err)
+	}
+	if _, err := env.Engine.RegisterPasskey(t.Context(), bob, other.Create("phone", second)); fault.CodeOf(err) != api.CodePasskeyRequired {
+		t.Errorf("a second passkey by a password alone: %v", err)
+	}
+	refused(in("bob"), "somebody who has a passkey and did not use it")
+	registerPasskey(t, env, proven(bob, clerk), other)
+	if s, err := env.Engine.SignInByPasskey(t.Context(), other.SignIn(askToSignIn(t, env)), home); err != nil || by(t, env, s).RequireProof() != nil {
+		t.Errorf("signed in by passkey: %v", err)
+	}
+	checkedWhole(t, env)
+}
+
+// Passkeys are demanded by who has one: else nobody might be left who can take it back.
+func TestWhoDemandsPasskeysHasOne(t *testing.T) {
+	env := testenv.New(t, nil)
+	for _, of := range []string{"administrators", "everyone"} {
+		if err := requirePasskeys(t, env, env.Ann, of); fault.CodeOf(err) != "locked_out" {
+			t.Errorf("of %s, by who has none: %v", of, err)
+		}
+	}
+	if err := requirePasskeys(t, env, env.Ann, "some"); fault.CodeOf(err) != "invalid_rule" {
+		t.Errorf("of some: %v", err)
+	}
+	if err := requirePasskeys(t, env, env.Ann, "none"); err != nil {
+		t.Errorf("of none: %v", err)
+	}
+	if s, err := env.Engine.Settings(t.Context(), env.Ann); err != nil || s.RequirePasskey != "none" {
+		t.Errorf("then: %+v, %v", s, err)
+	}
+}

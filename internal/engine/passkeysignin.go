@@ -30,6 +30,15 @@ func (e *Engine) fresh(c Caller) error {
 		WithCode(api.CodeStepUp).WithHint("prove it again, by password or passkey (POST /v1/me/verify), or where your company signs you in (GET /v1/login/TENANT/ISSUER?again=true), and repeat the request")
 }
 
+// freshPerson is fresh for what an API key may do, too: who finds somebody signed in makes
+// nothing there that outlives the session.
+func (e *Engine) freshPerson(c Caller) error {
+	if c.Session == nil {
+		return nil
+	}
+	return e.fresh(c)
+}
+
 // BeginPasskeySignIn says what a browser is to ask a passkey, anybody's, to sign in.
 func (e *Engine) BeginPasskeySignIn(context.Context) (api.PasskeyQuestion, error) {
 	if err := e.requireAddress(); err != nil {

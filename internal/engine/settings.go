@@ -41,10 +41,13 @@ func (e *Engine) wireSettings(t *tenant) (api.Settings, error) {
 	out := api.Settings{
 		Tenant: t.Name, Networks: api.Networks{All: t.Networks.All.Strings(), Roles: []api.RoleNetworks{}},
 		Limits:   api.Limits{User: rateText(t.Limits.User), Key: rateText(t.Limits.Key), Tenant: rateText(t.Limits.Tenant)},
-		FourEyes: t.FourEyes, Policies: []string{}, Object: textID(t.id), Leaf: t.head.leaf.String(),
+		FourEyes: t.FourEyes, RequirePasskey: "none", Policies: []string{}, Object: textID(t.id), Leaf: t.head.leaf.String(),
 	}
 	for _, r := range t.Networks.Roles {
 		out.Networks.Roles = append(out.Networks.Roles, api.RoleNetworks{Role: string(r.Role), From: r.From.Strings()})
+	}
+	if t.RequirePasskey != identity.PasskeyNone {
+		out.RequirePasskey = string(t.RequirePasskey)
 	}
 	items, err := e.wirePolicies(t)
 	for _, p := range items {
@@ -143,6 +146,34 @@ func (e *Engine) SetFourEyes(ctx context.Context, c Caller, r api.FourEyesReques
 	return e.changeSettings(ctx, c, "four_eyes", change{"", "set-four-eyes", idem, r, r.Reason, false}, func(_ Caller, s *identity.Settings) error {
 		s.FourEyes = r.Required
 		return nil
+	})
+}
+
+// RequirePasskeys sets whose password alone is not enough to sign in. Whoever demands
+// passkeys has one, so that nobody is shut out who could take it back.
+func (e *Engine) RequirePasskeys(ctx context.Context, c Caller, r api.RequirePasskeyRequest, idem string) (api.Settings, error) {
+	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
+		return api.Settings{}, err
+	}
+	rule := identity.PasskeyRule(r.Of)
+	switch rule {
+	case "none":
+		rule = identity.PasskeyNone
+	case identity.PasskeyAdministrators, identity.PasskeyEveryone:
+		if err := e.requireAddress(); err != nil {
+			return api.Settings{}, err
+		}
+	default:
+		return api.Settings{}, fault.New(fault.Invalid, "passkeys are demanded of none, administrators or everyone").WithCode("invalid_rule")
+	}
+	return e.changeSettings(ctx, c, "require_passkey", change{"", "require-passkeys", idem, r, r.Reason, false}, func(c Caller, s *identity.Settings) error {
+		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
+		if err == nil && rule != identity.PasskeyNone && len(p.Passkeys) == 0 {
+			err = fault.New(fault.Conflict, "this would shut you out: you have no passkey").WithCode("locked_out").
+				WithHint("register one first, with a browser")
+		}
+		s.RequirePasskey = rule
+		return err
 	})
 }
 

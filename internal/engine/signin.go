@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/underseal/underseal/api"
@@ -145,7 +146,8 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if c.Who.Principal().Kind != access.User {
 		return api.PasswordSet{}, fault.New(fault.Conflict, "a program has no password").WithCode("no_person").WithHint("it has API keys")
 	}
-	if err := notMightier(c, identity.APIKey{}); err != nil {
+	may := func(c Caller) error { return cmp.Or(c.RequireProof(), notMightier(c, identity.APIKey{})) }
+	if err := may(c); err != nil {
 		return api.PasswordSet{}, err
 	}
 	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
@@ -167,7 +169,6 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if err != nil {
 		return api.PasswordSet{}, err
 	}
-	may := func(c Caller) error { return notMightier(c, identity.APIKey{}) }
 	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "set-password"}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 		if err != nil {

@@ -24,6 +24,7 @@ type Caller struct {
 	Purpose   string   // that the request gives for seeing values, may be empty
 	Rules     *Rules   // of the tenant
 	Session   *Session // that they are signed in by; nil: they used an API key
+	Unproven  bool     // they signed in by a password alone, and the tenant demands a passkey
 
 	known  *Known   // what they were admitted by
 	token  [32]byte // of the credential
@@ -74,6 +75,7 @@ type Known struct {
 	password  string // as it is kept
 	passkeys  []Passkey
 	alone     Caller // without a credential
+	unproven  Caller // whose password alone is not enough, signed in by that
 }
 
 // knownKey is a key and whom it admits.
@@ -97,6 +99,10 @@ func NewKnown(scope store.Scope, r *Rules, p Principal, groups []Group) *Known {
 	k.who = broken("")
 	who := k.who
 	k.alone = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r, known: k}
+	if r.Tenant.RequirePasskey.demands(who.Roles) {
+		who.Scopes = []access.Scope{""} // no action is in it
+		k.unproven = Caller{Scope: scope, Principal: p.Name, Who: who.Effective(), Rules: r, known: k, Unproven: true}
+	}
 	for _, key := range p.Keys {
 		who := broken(key.ID)
 		who.Scopes = key.Scopes
@@ -152,6 +158,9 @@ func (k *Known) AdmitSession(s *Session, address string, at time.Time) (Caller, 
 		return Caller{}, Unauthenticated()
 	}
 	c := k.alone
+	if s.How == ByPassword && k.unproven.Unproven {
+		c = k.unproven
+	}
 	c.Key, c.Address, c.Session, c.token = s.ID.String(), address, s, s.Token
 	return c, nil
 }
@@ -176,6 +185,16 @@ func (k *Known) Ended() Generations { return k.ended }
 // Admitted reports whether it was this that admitted a caller, not what was known before or
 // since.
 func (k *Known) Admitted(c Caller) bool { return c.known == k }
+
+// RequireProof refuses who signed in by a password alone where that is not enough: they may
+// register their first passkey, prove who they are by one, and sign out.
+func (c Caller) RequireProof() error {
+	if !c.Unproven {
+		return nil
+	}
+	return fault.New(fault.Denied, "your company demands a passkey: a password alone is not enough").WithCode("passkey_required").
+		WithHint("prove who you are by your passkey (POST /v1/me/verify); if you have none yet, register one first (POST /v1/me/passkeys/begin), with a browser")
+}
 
 // Again admits a caller who was admitted before, by what is known now.
 func (k *Known) Again(c Caller, at time.Time) (Caller, error) {

@@ -16,6 +16,23 @@ type Settings struct {
 	Limits   limit.Own
 	FourEyes bool   // confidential processes are deployed by two people
 	Policies string // the tenant's own, in Cedar; empty: none
+
+	RequirePasskey PasskeyRule
+}
+
+// PasskeyRule says whose password alone is not enough.
+type PasskeyRule string
+
+// The rules there are. The zero rule is PasskeyNone.
+const (
+	PasskeyNone           PasskeyRule = ""
+	PasskeyAdministrators PasskeyRule = "administrators" // who has the role Admin or Operator
+	PasskeyEveryone       PasskeyRule = "everyone"
+)
+
+// demands reports whether the rule is for somebody with roles.
+func (r PasskeyRule) demands(roles []access.Role) bool {
+	return r != PasskeyNone && (r != PasskeyAdministrators || slices.Contains(roles, access.Admin) || slices.Contains(roles, access.Operator))
 }
 
 // Networks say where a tenant's people may come from. The zero Networks is anywhere.
@@ -57,6 +74,7 @@ func (s *Settings) fields() []Field {
 		{"limits", contextOf(rateItem("user", s.Limits.User), rateItem("key", s.Limits.Key), rateItem("tenant", s.Limits.Tenant))},
 		{"four_eyes", canon.Bool(s.FourEyes)},
 		{"policies", canon.String(s.Policies)},
+		{"require_passkey", canon.String(string(s.RequirePasskey))},
 	}
 }
 
@@ -69,7 +87,7 @@ func settingsOf(values map[string]canon.Value) Settings {
 			Roles: listOf(entryOf(values["networks"], "roles"), roleNetworksOf),
 		},
 		Limits:   limit.Own{User: rateOf(entryOf(limits, "user")), Key: rateOf(entryOf(limits, "key")), Tenant: rateOf(entryOf(limits, "tenant"))},
-		FourEyes: bool(fourEyes), Policies: textOf(values["policies"]),
+		FourEyes: bool(fourEyes), Policies: textOf(values["policies"]), RequirePasskey: PasskeyRule(textOf(values["require_passkey"])),
 	}
 }
 

@@ -203,6 +203,7 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["Settings"] = c.Settings(ctx)
 	_, errs["SetNetworks"] = c.SetNetworks(ctx, api.NetworksRequest{Networks: api.Networks{All: []string{"10.0.0.0/8"}, Roles: []api.RoleNetworks{{Role: "Admin", From: []string{"10.0.0.1"}}}}})
 	_, errs["SetLimits"] = c.SetLimits(ctx, api.LimitsRequest{Limits: api.Limits{User: "5/s"}})
+	_, errs["RequirePasskeys"] = c.RequirePasskeys(ctx, api.RequirePasskeyRequest{Of: "everyone"})
 	_, errs["SetFourEyes"] = c.SetFourEyes(ctx, api.FourEyesRequest{Required: true})
 	_, errs["Policies"] = c.Policies(ctx)
 	_, errs["SetPolicies"] = c.SetPolicies(ctx, api.PoliciesRequest{})

@@ -40,7 +40,10 @@ func (x *exchange) enter(ctx context.Context) error {
 	case x.op.public:
 		return x.unknown(address)
 	}
-	return x.authenticate(ctx, address)
+	if err := x.authenticate(ctx, address); err != nil || x.op.proves {
+		return err
+	}
+	return x.caller.RequireProof()
 }
 
 // names reports whether one of hosts is what a Host header (RFC 9110 section 7.2) asks

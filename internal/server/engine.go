@@ -163,6 +163,7 @@ type Engine interface {
 	Settings(ctx context.Context, c identity.Caller) (api.Settings, error)
 	SetNetworks(ctx context.Context, c identity.Caller, in api.NetworksRequest, idem string) (api.Settings, error)
 	SetLimits(ctx context.Context, c identity.Caller, in api.LimitsRequest, idem string) (api.Settings, error)
+	RequirePasskeys(ctx context.Context, c identity.Caller, in api.RequirePasskeyRequest, idem string) (api.Settings, error)
 	SetFourEyes(ctx context.Context, c identity.Caller, in api.FourEyesRequest, idem string) (api.Settings, error)
 	Policies(ctx context.Context, c identity.Caller) (api.Policies, error)
 	SetPolicies(ctx context.Context, c identity.Caller, in api.PoliciesRequest, idem string) (api.Policies, error)

@@ -27,6 +27,11 @@ func (e *fakeEngine) SetFourEyes(_ context.Context, c identity.Caller, in api.Fo
 	return api.Settings{}, err
 }
 
+func (e *fakeEngine) RequirePasskeys(_ context.Context, c identity.Caller, in api.RequirePasskeyRequest, idem string) (api.Settings, error) {
+	_, err := e.note("RequirePasskeys", c, "", idem, in)
+	return api.Settings{RequirePasskey: "none"}, err
+}
+
 func (e *fakeEngine) Policies(_ context.Context, c identity.Caller) (api.Policies, error) {
 	_, err := e.note("Policies", c, "", "", nil)
 	return api.Policies{}, err

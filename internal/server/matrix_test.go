@@ -48,7 +48,7 @@ var matrixInput = map[string]string{
 	"extendJob": `{"lease":"x","lease_ms":1000}`, "failJob": `{"lease":"x"}`, "renewKeys": `{"of":"subjects","after":"x"}`,
 	"retireKey": `{"key":"root","version":"99","dry_run":true}`, "rotateKey": `{"key":"root","service":"none"}`, "rewrapKeys": `{"rate":5}`,
 	"getLogConsistency": `?shard=1999&from=1&to=2`, "getLogProof": `?instance={instance}&step=1`, "createLogReader": `{"name":"x"}`,
-	"setPolicies": `{"text":"x"}`, "testPolicies": `{"text":"x"}`, "setMode": `{"mode":"model"}`, "setFourEyes": `{"required":true}`, "requestBreakGlass": `{"instance":"{instance}","reason":"fire","lasts_ms":86400000}`,
+	"setPolicies": `{"text":"x"}`, "testPolicies": `{"text":"x"}`, "setMode": `{"mode":"model"}`, "setFourEyes": `{"required":true}`, "requirePasskeys": `{"of":"none"}`, "requestBreakGlass": `{"instance":"{instance}","reason":"fire","lasts_ms":86400000}`,
 	"setLimits": `{"limits":{"user":"x"}}`, "setNetworks": `{"networks":{"all":["x"],"roles":[]}}`, "setup": `{"link":"usi_x"}`,
 	"registerSigner": `{"name":"x","principal":"p","alg":"p256","public":"AA=="}`, "claimTask": `{}`, "completeTask": `{}`, "saveTask": `{"draft":{}}`,
 	"createTenant": `{"name":"NO NAME"}`, "inviteUser": `{"name":"NO NAME"}`, "giveUserRole": `{"role":"King"}`, "takeUserRole": `{"role":"King"}`,

@@ -18,6 +18,7 @@ type operation struct {
 	serve        func(ctx context.Context, x *exchange) error
 
 	public  bool  // answers without credentials
+	proves  bool  // is for who signed in by a password that is not enough, too
 	free    bool  // public, and not counted as a call of a stranger
 	unkeyed bool  // takes no idempotency key though it is no GET
 	purpose bool  // takes a purpose though it shows no values

@@ -35,6 +35,7 @@ func (s *Server) passkeyRoutes() []*operation {
 		func(ctx context.Context, x *exchange, in api.ReasonRequest) (api.Passkey, error) {
 			return e.RemovePasskey(ctx, x.caller, x.id, in, x.idem)
 		})
+	beginVerify.proves, begin.proves, register.proves = true, true, true
 	for _, o := range []*operation{beginSignIn, signIn, beginVerify, begin, register} {
 		o.unkeyed = true // each question is another, and is answered once
 	}

@@ -55,6 +55,7 @@ func (s *Server) sessionRoutes() []*operation {
 		func(ctx context.Context, x *exchange, _ none) (api.Session, error) {
 			return e.RevokeSession(ctx, x.caller, x.id)
 		})
+	signOut.proves, verify.proves = true, true
 	for _, o := range []*operation{signOut, verify, password, revoke} {
 		o.unkeyed = true // what has ended does not end again; a new session or password is one for each request
 	}

@@ -31,6 +31,10 @@ func (s *Server) settingsRoutes() []*operation {
 			func(ctx context.Context, x *exchange, in api.FourEyesRequest) (api.Settings, error) {
 				return e.SetFourEyes(ctx, x.caller, in, x.idem)
 			}),
+		newOperation("PUT", "/v1/settings/passkeys", "requirePasskeys", tag, "Set whose password alone is not enough to sign in",
+			func(ctx context.Context, x *exchange, in api.RequirePasskeyRequest) (api.Settings, error) {
+				return e.RequirePasskeys(ctx, x.caller, in, x.idem)
+			}),
 		newOperation("GET", "/v1/policies", "getPolicies", "policies", "Show the tenant's own policies",
 			func(ctx context.Context, x *exchange, _ none) (api.Policies, error) { return e.Policies(ctx, x.caller) }),
 		newOperation("PUT", "/v1/policies", "setPolicies", "policies", "Set the tenant's own policies",

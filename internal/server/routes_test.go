@@ -151,6 +151,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/break-glass", `{"process":"loan","reason":"fire","lasts_ms":1}`, "RequestBreakGlass", "", api.BreakGlassRequest{Process: "loan", Reason: "fire", LastsMS: 1}},
 		{"POST", "/v1/break-glass/1.2/approve", `{"reason":"seen"}`, "ApproveBreakGlass", "1.2", api.ReasonRequest{Reason: "seen"}},
 		{"POST", "/v1/break-glass/1.2/end", `{}`, "EndBreakGlass", "1.2", api.ReasonRequest{}},
+		{"PUT", "/v1/settings/passkeys", `{"of":"administrators"}`, "RequirePasskeys", "", api.RequirePasskeyRequest{Of: "administrators"}},
 		{"PUT", "/v1/settings/four-eyes", `{"required":true}`, "SetFourEyes", "", api.FourEyesRequest{Required: true}},
 		{"GET", "/v1/policies", "", "Policies", "", nil},
 		{"PUT", "/v1/policies", `{"text":"x","reason":"r"}`, "SetPolicies", "", api.PoliciesRequest{Text: "x", Reason: "r"}},
@@ -272,6 +273,31 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 				t.Errorf("%s %s = %d without credentials, security %v; want 401, that of all", method, path, w.Code, o.Security)
 			}
 		}
+	}
+}
+
+// Who signed in by a password that is not enough gets to what makes it enough, and out, and
+// to nothing else.
+func TestAPasswordThatIsNotEnough(t *testing.T) {
+	enough := map[string]bool{"POST /v1/me/passkeys/begin": true, "POST /v1/me/passkeys": true, "POST /v1/me/verify/begin": true, "POST /v1/me/verify": true, "POST /v1/me/sign-out": true}
+	s, asked := newServer(t, &fakeEngine{}), 0
+	for path, item := range readSpec(t).Paths {
+		for method, o := range item {
+			if o.Security != nil { // asks for no credentials
+				continue
+			}
+			name := strings.ToUpper(method) + " " + path
+			r := request(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path), "")
+			r.Header.Set("Authorization", "Bearer "+bareSession)
+			w := serve(s, r)
+			if refused := w.Code == 403 && strings.Contains(w.Body.String(), api.CodePasskeyRequired); refused == enough[name] {
+				t.Errorf("%s: %d %s", name, w.Code, w.Body)
+			}
+			asked++
+		}
+	}
+	if asked < 100 {
+		t.Errorf("only %d routes were asked", asked)
 	}
 }
 
