@@ -35,7 +35,7 @@ func TestExplainDoesNotTellASensitiveValue(t *testing.T) {
 					t.Fatal(err)
 				}
 				if x.Allowed || !x.Depends || len(x.NearMisses) != 1 || x.NearMisses[0].Condition != "unseen" {
-					t.Errorf("%s asks about %s for %s: %+v", who, of.Action, name, x)
+					t.Fatalf("%s asks about %s for %s: %+v", who, of.Action, name, x)
 				}
 				data, err := json.Marshal(x)
 				if err != nil {

@@ -96,6 +96,7 @@ func (k *keeper) keep(value canon.Value) (canon.Value, bool) {
 	for _, p := range split(k.d.Policy.tree.roots[k.name], k.scope, k.name, value) {
 		named[p.suffix] = true
 	}
+	sent := value
 	value, ok := k.keepOwn(value)
 	for i := range k.fields[1:] {
 		f := &k.fields[i+1]
@@ -103,6 +104,10 @@ func (k *keeper) keep(value canon.Value) (canon.Value, bool) {
 		switch list, _, inList := strings.Cut(suffix, "["); {
 		case !ok:
 			return nil, false
+		case inList && !k.hidden[f.path]: // the rest of its items may be what is left of the variable
+			if k.hidden[k.fields[0].path] && given(sent, list) {
+				value, ok = k.keepList(value, list)
+			}
 		case !k.hidden[f.path]:
 		case inList:
 			value, ok = k.keepList(value, list)
@@ -113,6 +118,13 @@ func (k *keeper) keep(value canon.Value) (canon.Value, bool) {
 		}
 	}
 	return value, ok
+}
+
+// given reports whether something is written at a suffix.
+func given(value canon.Value, suffix string) bool {
+	steps, _ := splitSuffix(suffix)
+	_, there := valueAt(value, steps)
+	return there
 }
 
 // keepOwn keeps what is left of the variable without its declared parts, if only some of

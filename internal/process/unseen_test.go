@@ -37,6 +37,33 @@ func TestWhatIsUnseenStays(t *testing.T) {
 	}
 }
 
+// What is left of a variable stays in the items of its lists, too, whose parts are seen.
+func TestWhatIsUnseenStaysInItems(t *testing.T) {
+	const all = `{"box":{"n":1,"people":[{"name":"P","phone":"2"}]}}`
+	for _, test := range []struct{ name, written, want string }{
+		{"the list as it was shown", `{"box":{"people":[{"phone":"2"}]}}`, all},
+		{"another list", `{"box":{"people":[{"phone":"3"}]}}`, ""},
+		{"without the list", `{"box":{"n":2}}`, `{"box":{"n":2,"people":[{"name":"P"}]}}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := play(t, define(t, `
+				field box.people[].phone confidential
+				start s
+				user ask
+				end e
+				s -> ask
+				ask -> e
+			`), all)
+			event := process.VariablesSet{Variables: vars(t, test.written), Unseen: []string{"box"}}
+			if test.want == "" {
+				p.reject(event, fault.Denied)
+				return
+			}
+			p.step(event).wantVariables(test.want)
+		})
+	}
+}
+
 // What stays keeps the label that it had, also where the policy would give a lower one.
 func TestWhatIsUnseenKeepsItsLabel(t *testing.T) {
 	p := play(t, define(t, `
