@@ -66,9 +66,13 @@ func TestTheAuditFindsWhatItsEntriesSay(t *testing.T) {
 }
 
 func theAuditFindsWhatItsEntriesSay(t *testing.T, env *testenv.Env) {
-	bob := env.Ann
-	bob.Principal, bob.Address = "bob", "192.0.2.7"
+	key := env.PersonsKey("bob", "Viewer")
 	env.Deploy("all.bpmn", everything)
+	if _, err := env.Engine.GiveGrant(t.Context(), env.Ann, api.GrantRequest{User: "bob", Right: "manage", Process: "everything"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	bob := env.SignIn(key)
+	bob.Address = "192.0.2.7"
 	loan := env.Start("everything", `{"note": "a", "other": 1}`)
 	auditable(t, env)
 	newIndexKey(t, env)
