@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -120,13 +121,9 @@ func (w *claims) as(who access.Principal) engine.Caller {
 // may returns the ids of those that the policies let somebody do an action on, sorted.
 func may(t fataler, c engine.Caller, action access.Action, on []access.Resource) []string {
 	t.Helper()
-	policies, err := access.Builtin()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ids := []string{}
 	for _, r := range on {
-		if policies.Decide(c.Who, action, r, access.Circumstances{Now: time.Now(), Network: true}).Allowed {
+		if c.Rules.Policies.Decide(c.Who, action, r, access.Circumstances{Now: time.Now(), Network: true}).Allowed {
 			ids = append(ids, r.ID)
 		}
 	}
@@ -225,8 +222,51 @@ func TestListsAreWhatMayBeSeen(t *testing.T) {
 			{ID: "w", Right: access.ToWork, Process: "home", Task: "check"},
 		}}))
 		w.checkLists(ctx, t, w.as(access.Principal{Name: "sam", Grants: []access.Grant{{ID: "s", Right: access.ToStart, Process: "car"}}}))
-		rapid.Check(t, func(t *rapid.T) { w.checkLists(ctx, t, w.as(aClaimant().Draw(t, "who"))) })
+		for _, list := range [][]access.Resource{w.instances, w.tasks, w.incidents} {
+			for i := range list {
+				list[i].Instance, _, _ = strings.Cut(list[i].ID, ".")
+			}
+		}
+		rapid.Check(t, func(t *rapid.T) { w.checkLists(ctx, t, w.drawn(t)) })
 	})
+}
+
+// ownForbids are policies that a company may have.
+var ownForbids = []string{
+	"", "",
+	`@id("x") forbid (principal, action, resource) when { resource.process == "home" };`,
+	`@id("x") forbid (principal, action == Action::"task:read", resource) when { resource.assignee == "" };`,
+	`@id("x") forbid (principal, action in [Action::"instance:read", Action::"incident:read"], resource) unless { principal.name == "zoe" };`,
+}
+
+// drawn returns somebody, who may be disabled, have a credential for some things only, a
+// break-glass and grants that are over, in a company with policies of its own.
+func (w *claims) drawn(t *rapid.T) engine.Caller {
+	who := aClaimant().Draw(t, "who")
+	who.Disabled = rapid.IntRange(0, 9).Draw(t, "disabled") == 0
+	who.Scopes = rapid.SampledFrom([][]access.Scope{nil, nil, nil, {"task:*"}, {"instance:*", "process:read"}}).Draw(t, "scopes")
+	for i := range who.Grants {
+		if rapid.IntRange(0, 3).Draw(t, "ends") == 0 {
+			who.Grants[i].Expires = time.Now().Add(time.Duration(rapid.SampledFrom([]int{-1, 1}).Draw(t, "hours")) * time.Hour)
+		}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "break-glass") == 0 {
+		on := rapid.SampledFrom(w.instances).Draw(t, "broken")
+		g := access.Grant{ID: "glass", Right: access.ByBreakGlass, Process: on.Process, Purpose: "fire", Expires: time.Now().Add(time.Hour)}
+		if rapid.Bool().Draw(t, "one") {
+			g.Instance = on.ID
+		}
+		who.Grants = append(who.Grants, g)
+	}
+	c := w.as(who)
+	own, err := c.Rules.Policies.ParseTenantPolicies(rapid.SampledFrom(ownForbids).Draw(t, "own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own.Text() != "" {
+		c.Rules = &identity.Rules{Tenant: c.Rules.Tenant, Policies: c.Rules.Policies.With(own)}
+	}
+	return c
 }
 
 // checkLists requires that lists hold what the policies let a caller see, and nothing else.
