@@ -35,7 +35,7 @@ func FuzzCheck(f *testing.F) {
 
 // An address that there are passkeys for is one that a browser shows.
 func FuzzParseAddress(f *testing.F) {
-	for _, text := range []string{"https://seal.example.org:8443/", "http://localhost:80", "https://[::1]", "https://ann@x?y#z", "https://x:0"} {
+	for _, text := range []string{"https://seal.example.org:8443/", "http://localhost:80", "https://[::1]", "https://ann@x?y#z", "https://x:0", "https://:"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -28,7 +28,7 @@ func ParseAddress(text string) (RelyingParty, error) {
 	u, err := url.Parse(text)
 	bad := fault.New(fault.Invalid, "%q is no address for which there can be passkeys", text).WithCode("config_invalid").
 		WithHint("write the server's address as browsers show it: https://seal.example.org, or http://localhost:8700 for development")
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
 		return RelyingParty{}, bad
 	}
 	host := strings.ToLower(u.Hostname())

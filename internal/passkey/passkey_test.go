@@ -28,6 +28,7 @@ func TestForWhichAddressesThereArePasskeys(t *testing.T) {
 		{"https://seal.example.org?x=1", "", ""},
 		{"https://ann@seal.example.org", "", ""},
 		{"https://", "", ""},
+		{"https://:443", "", ""},
 		{"ftp://seal.example.org", "", ""},
 	} {
 		rp, err := passkey.ParseAddress(c.text)
