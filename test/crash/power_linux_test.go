@@ -259,6 +259,11 @@ func (c *crashes) check(dir string, lines []string) error {
 	if err != nil {
 		return err
 	}
+	if p.key != "" {
+		if err := c.honest(dir); err != nil {
+			return err
+		}
+	}
 	n, err := node.Open(c.ctx, node.Config{Data: filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "root.key"), Create: true})
 	if err != nil && len(lines) == 0 && c.unmade(err) {
 		c.mu.Lock()
@@ -279,6 +284,17 @@ func (c *crashes) check(dir string, lines []string) error {
 	defer db.close()
 	_, _, err = db.check(c.ctx)
 	return err
+}
+
+// honest requires that a check of what a crash left names nothing: nobody has changed it.
+func (c *crashes) honest(dir string) error {
+	config := node.Config{Data: filepath.Join(dir, "data"), KeyFile: filepath.Join(dir, "keys", "root.key")}
+	return node.Check(c.ctx, config, node.CheckConfig{Part: func(_ string, _ engine.CheckState, found []engine.Finding) error {
+		if len(found) > 0 {
+			return fmt.Errorf("a check finds %+v", found)
+		}
+		return nil
+	}})
 }
 
 func (c *crashes) checkNode(n *node.Node, p promised) error {
