@@ -15,6 +15,21 @@ type Me struct {
 	Address string   `json:"address" doc:"where the call came from"`
 }
 
+// Notice is something that happened to the caller's account.
+type Notice struct {
+	Kind    string    `json:"kind" doc:"of the log's entry: password.set, api_key.created, sign_in.failed .."`
+	At      time.Time `json:"at"`
+	By      string    `json:"by,omitempty" doc:"who did it; of what failed, who they said to be"`
+	Address string    `json:"address,omitempty" doc:"network address that it came from, if it was done in the caller's name"`
+	Count   int       `json:"count,omitempty" doc:"how often it happened"`
+}
+
+// Notices are what a principal is told about their account.
+type Notices struct {
+	Items  []Notice `json:"items" doc:"of the last 30 days, the newest first; 100 at most"`
+	Ending []APIKey `json:"ending" doc:"own API keys that end within two weeks: rotate them"`
+}
+
 // User is a principal: a person or a program.
 type User struct {
 	Name    string     `json:"name" doc:"never changes; tasks are assigned to it"`

@@ -9,6 +9,11 @@ import (
 // Me says who the client's key is of, and what they have.
 func (c *Client) Me(ctx context.Context) (api.Me, error) { return call[api.Me](ctx, c, get("/v1/me")) }
 
+// Notices says what happened lately to the account of whom the client's key is of.
+func (c *Client) Notices(ctx context.Context) (api.Notices, error) {
+	return call[api.Notices](ctx, c, get("/v1/me/notices"))
+}
+
 // Users lists people and programs.
 func (c *Client) Users(ctx context.Context, p api.Page) (api.Users, error) {
 	return call[api.Users](ctx, c, get("/v1/users").with("after", p.After, "limit", number(p.Limit)))

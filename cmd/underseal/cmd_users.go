@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/underseal/underseal/api"
@@ -24,6 +25,7 @@ type usersCmd struct {
 	Link    usersLinkCmd    `cmd:"" help:"Say who somebody is elsewhere, who is let in as them."`
 	Unlink  usersUnlinkCmd  `cmd:"" help:"End that somebody is somebody elsewhere, at once."`
 	Me      usersMeCmd      `cmd:"" help:"Say who you are, and what you have."`
+	Notices usersNoticesCmd `cmd:"" help:"Show what happened to your account lately, and which of your keys end soon."`
 }
 
 func (usersCmd) Help() string {
@@ -241,4 +243,33 @@ func (c *usersMeCmd) Run(ctx context.Context, e *env) error {
 			"key", me.Key, "scopes", strings.Join(me.Scopes, " "), "address", me.Address)
 		writeGrants(w, me.Grants)
 	})
+}
+
+type usersNoticesCmd struct{ clientFlags }
+
+func (usersNoticesCmd) Help() string {
+	return talksToServer + ` Shows, of the last 30 days and the newest first, who tried in vain to sign in as you, and what was done to what lets you in: password, passkeys, API keys, links, roles.
+
+If something was not you, end your sessions (underseal sessions revoke --user YOU), set another password, and tell your administrator. A key that ends soon is replaced with underseal apikeys rotate.`
+}
+
+func (c *usersNoticesCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (api.Notices, error) { return cl.Notices(ctx) }, func(w io.Writer, out api.Notices) {
+		var rows [][]string
+		for _, n := range out.Items {
+			rows = append(rows, []string{stamp(n.At), n.Kind, n.By, n.Address, count(n.Count)})
+		}
+		table(w, []string{"AT", "WHAT", "BY", "FROM", "TIMES"}, rows)
+		for _, k := range out.Ending {
+			pairs(w, "key ends", k.ID+" "+stampOf(k.Expires))
+		}
+	})
+}
+
+// count is empty for what happened once, as nothing counts it.
+func count(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }

@@ -19,7 +19,7 @@ func withoutRoles(c engine.Caller) engine.Caller {
 
 // ofOneself is what everybody may do: know who they are, and what is about their own
 // session, password and passkeys.
-var ofOneself = []string{"Me", "SetPassword", "SignOut", "Verify", "BeginVerify", "BeginPasskey", "RegisterPasskey"}
+var ofOneself = []string{"Me", "Notices", "SetPassword", "SignOut", "Verify", "BeginVerify", "BeginPasskey", "RegisterPasskey"}
 
 // TestEveryUseCaseAsks calls every method that takes a caller, with a caller who
 // has no role: the decision comes before anything else is looked at.

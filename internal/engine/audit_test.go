@@ -444,6 +444,7 @@ func auditedActs(key, key2 string) []audited {
 			return a.Engine.Setup(ctx, api.SetupRequest{Link: a.link, Name: "carol"}, "192.0.2.3")
 		}},
 		{name: "Me", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Me(ctx, a.Ann) }},
+		{name: "Notices", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Notices(ctx, a.Ann) }},
 		{name: "InviteUser: a service", leaves: []string{"principal.activated"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.InviteUser(ctx, a.Ann, api.UserRequest{Name: "ocr", Kind: "service"}, "")
 		}},

@@ -158,6 +158,7 @@ func callAll(ctx context.Context, c *client.Client) map[string]error {
 	_, errs["RotateSigner"] = c.RotateSigner(ctx, "ocr", api.RotateSignerRequest{Alg: "p256", Public: "AA=="})
 	_, errs["RevokeSigner"] = c.RevokeSigner(ctx, "platform", api.RevokeSignerRequest{Reason: "stolen"})
 	_, errs["Me"] = c.Me(ctx)
+	_, errs["Notices"] = c.Notices(ctx)
 	_, errs["Users"] = c.Users(ctx, page)
 	_, errs["User"] = c.User(ctx, "zoe")
 	_, errs["InviteUser"] = c.InviteUser(ctx, api.UserRequest{Name: "zoe", Roles: []string{"Viewer"}})

@@ -126,6 +126,7 @@ type Engine interface {
 	// Setup uses a link of somebody who has no other credential.
 	Setup(ctx context.Context, in api.SetupRequest, address string) (api.SetupDone, error)
 	Me(ctx context.Context, c identity.Caller) (api.Me, error)
+	Notices(ctx context.Context, c identity.Caller) (api.Notices, error)
 	Users(ctx context.Context, c identity.Caller, p engine.Page) (api.Users, error)
 	User(ctx context.Context, c identity.Caller, name string) (api.User, error)
 	InviteUser(ctx context.Context, c identity.Caller, in api.UserRequest, idem string) (api.Invited, error)

@@ -92,6 +92,11 @@ func (e *fakeEngine) Me(_ context.Context, c identity.Caller) (api.Me, error) {
 	return api.Me{}, err
 }
 
+func (e *fakeEngine) Notices(_ context.Context, c identity.Caller) (api.Notices, error) {
+	_, err := e.note("Notices", c, "", "", nil)
+	return api.Notices{}, err
+}
+
 func (e *fakeEngine) Users(_ context.Context, c identity.Caller, p engine.Page) (api.Users, error) {
 	_, err := e.note("Users", c, "", "", api.Page(p))
 	return api.Users{}, err

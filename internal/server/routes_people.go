@@ -22,6 +22,12 @@ func (s *Server) userRoutes() []*operation {
 				out.Roles, out.Groups, out.Grants = list(out.Roles), list(out.Groups), list(out.Grants)
 				return out, err
 			}),
+		newOperation("GET", "/v1/me/notices", "listNotices", tag, "Say what happened to the caller's account lately, and which of their keys end soon",
+			func(ctx context.Context, x *exchange, _ none) (api.Notices, error) {
+				out, err := e.Notices(ctx, x.caller)
+				out.Items, out.Ending = list(out.Items), list(out.Ending)
+				return out, err
+			}),
 		newOperation("GET", "/v1/users", "listUsers", tag, "List people and programs",
 			func(ctx context.Context, x *exchange, in api.Page) (api.Users, error) {
 				out, err := e.Users(ctx, x.caller, engine.Page(in))

@@ -96,6 +96,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 		{"POST", "/v1/signers/platform/rotate", `{}`, "RotateSigner", "platform", api.RotateSignerRequest{}},
 		{"POST", "/v1/signers/ocr/revoke", `{"reason":"stolen"}`, "RevokeSigner", "ocr", api.RevokeSignerRequest{Reason: "stolen"}},
 		{"GET", "/v1/me", "", "Me", "", nil},
+		{"GET", "/v1/me/notices", "", "Notices", "", nil},
 		{"GET", "/v1/users?limit=3", "", "Users", "", api.Page{Limit: 3}},
 		{"GET", "/v1/users/zoe", "", "User", "zoe", nil},
 		{"POST", "/v1/users", `{"name":"zoe","kind":"service","display":"Zoe","mail":"z@example.org","roles":["Viewer"],"groups":["g"],"reason":"r"}`, "InviteUser", "",
