@@ -37,11 +37,11 @@ func (l *lines) count(text string) int {
 // before a forbid. Neither counts, and who is refused first raises the alarm, while no check
 // runs; once, however often it is tried.
 func TestARefusedReadRaisesTheAlarm(t *testing.T) {
-	for name, dsn := range map[string]func() string{"SQLite": func() string { return "" }, "Postgres": func() string { return pgtest.Database(t) }} {
+	for name, dsn := range map[string]func(t *testing.T) string{"SQLite": func(*testing.T) string { return "" }, "Postgres": func(t *testing.T) string { return pgtest.Database(t) }} {
 		t.Run(name, func(t *testing.T) {
 			var log lines
 			env := testenv.New(t, func(c *node.Config) {
-				c.DSN, c.CheckRate, c.Log = dsn(), 0, slog.New(slog.NewTextHandler(&log, nil))
+				c.DSN, c.CheckRate, c.Log = dsn(t), 0, slog.New(slog.NewTextHandler(&log, nil))
 			})
 			ctx, e := t.Context(), env.Engine
 			key := env.PersonsKey("bob", "Viewer")
