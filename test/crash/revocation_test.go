@@ -62,16 +62,22 @@ func killAfterRevocations(t *testing.T, s *server) {
 	s.stop()
 }
 
+// patience is longer than an entry takes to get its place, however busy the machine.
+const patience = time.Minute
+
 // awaitEntry waits until the log has an entry of a kind: it gets its place soon after.
 func (s *server) awaitEntry(kind string) {
 	s.t.Helper()
-	for {
+	for end := time.Now().Add(patience); ; {
 		found, err := s.client().Audit(s.ctx, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: kind}, Page: api.Page{Limit: 10}})
 		if err != nil {
 			s.t.Fatalf("waiting for an entry that says %s: %v", kind, err)
 		}
 		if len(found.Items) > 0 {
 			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("after %v no entry says %s", patience, kind)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
