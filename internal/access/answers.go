@@ -18,9 +18,13 @@ type answers struct {
 	known map[string]Decision
 }
 
-// maxAnswers bounds what is kept for one principal, who mostly asks a few things again and
-// again; of more, all are forgotten.
-const maxAnswers = 64
+// maxAnswers and maxAnswerKey, in bytes, bound what is kept for one principal, who mostly
+// asks a few short things again and again; of more, all are forgotten, and what is longer
+// is decided each time.
+const (
+	maxAnswers   = 64
+	maxAnswerKey = 256
+)
 
 // of returns the answer that was given under a key, and decides if none was.
 func (a *answers) of(key []byte, decide func() Decision) Decision {
@@ -30,7 +34,9 @@ func (a *answers) of(key []byte, decide func() Decision) Decision {
 	if known {
 		return d
 	}
-	d = decide()
+	if d = decide(); len(key) > maxAnswerKey {
+		return d
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.known == nil || len(a.known) >= maxAnswers {

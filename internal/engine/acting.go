@@ -63,6 +63,6 @@ func (p *people) admitted(c Caller) bool {
 // of who is concerned has changed already.
 func (p *people) settle(scope store.Scope) {
 	lock := p.acting.of(scope)
-	lock.Lock()
-	lock.Unlock() //nolint:staticcheck // those who held it are through
+	lock.Lock() // those who held it are through
+	defer lock.Unlock()
 }

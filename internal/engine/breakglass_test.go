@@ -387,7 +387,7 @@ func TestBreakGlassBySession(t *testing.T) {
 	w := newEmergency(t, nil)
 	a := testenv.NewAuthenticator(t, false)
 	a.Counter = 1
-	eve, _ := personWithPasskey(t, w.Env, "eve", a, "Viewer")
+	personWithPasskey(t, w.Env, "eve", a, "Viewer")
 	key, err := w.Engine.CreateAPIKey(t.Context(), w.Ann, api.APIKeyRequest{User: "eve"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -402,7 +402,7 @@ func TestBreakGlassBySession(t *testing.T) {
 		return s
 	}
 	s := signIn() // which is a step of hers, and nothing that lets somebody else in
-	eve = by(t, w.Env, s)
+	eve := by(t, w.Env, s)
 	b, err := w.Engine.RequestBreakGlass(t.Context(), eve, api.BreakGlassRequest{Instance: w.first, Reason: "alarm 8", LastsMS: 3_600_000}, "")
 	if err != nil {
 		t.Fatal(err)

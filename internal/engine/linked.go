@@ -15,6 +15,8 @@ import (
 // principal. What is known is all of a tenant, or what was read of it so far: reading goes
 // on where it ended.
 type linked struct {
+	reading locks // of a tenant one reads at a time
+
 	mu     sync.Mutex // guards what follows and what is in it
 	tenant map[store.Scope]*linksRead
 }
@@ -45,8 +47,8 @@ func (l *linked) progress(scope store.Scope) (after store.ID, all bool) {
 	return r.after, r.all
 }
 
-// learn takes in what was read of the principals after one, up to another. Where somebody
-// else has read them, too, that is the same.
+// learn takes in what was read of the principals after one, up to another, unless all is
+// read anew by now.
 func (l *linked) learn(scope store.Scope, from, to store.ID, found []identity.Federated, all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,11 +93,18 @@ func (l *linked) has(scope store.Scope, token [32]byte) (bool, error) {
 	return r.tokens[token], nil
 }
 
-// linksBatch is how many principals are read at a time, while none of the tenant changes.
-const linksBatch = 100
+// linksBatch is how many principals are read at a time, while none of the tenant changes:
+// whoever waits to change one waits for these, and with them who is not known here yet.
+const linksBatch = 8
 
 // learnLinks reads whom the principals of a tenant are elsewhere, if that is not known.
 func (e *Engine) learnLinks(ctx context.Context, scope store.Scope) error {
+	if _, all := e.people.linked.progress(scope); all {
+		return nil
+	}
+	lock := e.people.linked.reading.of(scope)
+	lock.Lock()
+	defer lock.Unlock()
 	for {
 		if done, err := e.learnSomeLinks(ctx, scope); done || err != nil {
 			return err

@@ -574,7 +574,7 @@ func TestASignInDisplacesNobodyElse(t *testing.T) {
 		linked(t, env, name, subject)
 		s.in[name] = identity.Claims{Subject: subject}
 	}
-	first, c := loggedIn(t, env, "zoe")
+	first, _ := loggedIn(t, env, "zoe")
 	in := func(code string) (engine.LoggedIn, error) {
 		a := begin(t, env, code)
 		a.From.Former = first.Text
@@ -594,7 +594,8 @@ func TestASignInDisplacesNobodyElse(t *testing.T) {
 		t.Fatalf("as the same: %v", err)
 	}
 	first = second.Session
-	if c, err = env.Engine.AuthenticateCookie(t.Context(), first.Text, browser.Host, browser.Address); err != nil {
+	c, err := env.Engine.AuthenticateCookie(t.Context(), first.Text, browser.Host, browser.Address)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := env.Engine.SignOut(t.Context(), c); err != nil {

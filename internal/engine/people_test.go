@@ -586,7 +586,7 @@ func TestASetupLinkForSomebodyWhoIsThere(t *testing.T) {
 	env := newCompany(t, s, creates)
 	ctx, e := t.Context(), env.Engine
 	s.in["squatter"] = identity.Claims{Subject: "66", Name: "zoe"}
-	squatted, c := loggedIn(t, env, "squatter")
+	_, c := loggedIn(t, env, "squatter")
 	key, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "zoe"}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -598,7 +598,7 @@ func TestASetupLinkForSomebodyWhoIsThere(t *testing.T) {
 	if done, err := e.Setup(ctx, api.SetupRequest{Link: reset.Link, Password: zoesPassword}, home.Address); err != nil || done.Ended {
 		t.Fatalf("the link of a person: %+v, %v", done, err)
 	}
-	squatted, c = loggedIn(t, env, "squatter")
+	squatted, _ := loggedIn(t, env, "squatter")
 	own := session(t, env, "zoe", home)
 	a := testenv.NewAuthenticator(t, false)
 	registerPasskey(t, env, by(t, env, own), a)
