@@ -11,6 +11,7 @@ import (
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/passkey"
 	"github.com/underseal/underseal/internal/testenv"
@@ -365,8 +366,7 @@ func TestRemovingPasskeys(t *testing.T) {
 	}
 }
 
-// A server that does not know its address has no passkeys.
-// TestASessionEndsWithItsPasskey and no other does.
+// A session by a passkey, or proved by one, ends with the passkey, and no other does.
 func TestASessionEndsWithItsPasskey(t *testing.T) {
 	env := testenv.New(t, nil)
 	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
@@ -396,6 +396,81 @@ func TestASessionEndsWithItsPasskey(t *testing.T) {
 	}
 	if _, err := env.Engine.BeginPasskey(t.Context(), c); err != nil {
 		t.Errorf("by the password: %v", err)
+	}
+}
+
+// provedBy verifies who somebody is by a passkey.
+func provedBy(t *testing.T, env *testenv.Env, c engine.Caller, a *testenv.Authenticator, from engine.From) api.NewSession {
+	t.Helper()
+	q, err := env.Engine.BeginVerify(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := a.Get(q.PublicKey)
+	s, err := env.Engine.Verify(t.Context(), c, api.VerifyRequest{Passkey: &answer}, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A session that was proved by a passkey, however it began, ends with the passkey, and so
+// does what has taken its place since.
+func TestAProvedSessionEndsWithThePasskey(t *testing.T) {
+	env := testenv.New(t, nil)
+	stolen, kept := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
+	zoe, k := personWithPasskey(t, env, "zoe", stolen)
+	registerPasskey(t, env, zoe, kept)
+	proved := func(a *testenv.Authenticator) api.NewSession {
+		t.Helper()
+		return provedBy(t, env, by(t, env, session(t, env, "zoe", home)), a, home)
+	}
+	// The password is changed to the same and ends all sessions but the one in its place.
+	carried, err := env.Engine.SetPassword(t.Context(), by(t, env, proved(stolen)), api.PasswordRequest{Old: zoesPassword, New: zoesPassword}, home)
+	if err != nil || !admits(t, env, *carried.Session) {
+		t.Fatalf("after another password: %v", err)
+	}
+	stepped, own := proved(stolen), proved(kept)
+	if _, err := env.Engine.RemovePasskey(t.Context(), by(t, env, own), k.ID, api.ReasonRequest{Reason: "stolen"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	for what, s := range map[string]api.NewSession{"a session that was proved by it": stepped, "one carried on by another password": *carried.Session} {
+		if admits(t, env, s) {
+			t.Errorf("%s outlives the passkey", what)
+		}
+	}
+	if !admits(t, env, own) {
+		t.Error("a session that was proved by the other passkey has ended")
+	}
+}
+
+// A session by the word of an issuer that was proved by a passkey ends with either.
+func TestAProvedSessionEndsWithItsIssuerToo(t *testing.T) {
+	s := newStaff()
+	env := newCompany(t, s, corp)
+	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
+	zoe, k := personWithPasskey(t, env, "zoe", a)
+	registerPasskey(t, env, zoe, b)
+	u := linked(t, env, "zoe", "7")
+	s.in["zoe"] = identity.Claims{Subject: "7"}
+	_, first := loggedIn(t, env, "zoe")
+	byA := provedBy(t, env, first, a, browser)
+	_, second := loggedIn(t, env, "zoe")
+	byB := provedBy(t, env, second, b, browser)
+	if !isIn(t, env, byA) || !isIn(t, env, byB) {
+		t.Fatal("what was proved does not admit")
+	}
+	if _, err := env.Engine.RemovePasskey(t.Context(), env.Ann, k.ID, api.ReasonRequest{}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if isIn(t, env, byA) || !isIn(t, env, byB) {
+		t.Errorf("without the passkey: %v, by the other one: %v; want this one alone", isIn(t, env, byA), isIn(t, env, byB))
+	}
+	if _, err := env.Engine.UnlinkUser(t.Context(), env.Ann, "zoe", api.UnlinkRequest{ID: u.Identities[0].ID}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if isIn(t, env, byB) {
+		t.Error("without the link, a session by the issuer goes on")
 	}
 }
 
@@ -518,16 +593,7 @@ func TestAPasswordAloneIsNotEnough(t *testing.T) {
 	}
 	proven := func(c engine.Caller, a *testenv.Authenticator) engine.Caller {
 		t.Helper()
-		q, err := env.Engine.BeginVerify(t.Context(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer := a.Get(q.PublicKey)
-		s, err := env.Engine.Verify(t.Context(), c, api.VerifyRequest{Passkey: &answer}, home)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return by(t, env, s)
+		return by(t, env, provedBy(t, env, c, a, home))
 	}
 	zoe = proven(bare, boss)
 	if err := requirePasskeys(t, env, zoe, "everyone"); err != nil {

@@ -65,7 +65,7 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in api.PasskeySignInReques
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: scope, principal: name, how: identity.ByPasskey, from: from, link: used})
+	return e.beginSession(ctx, signIn{scope: scope, principal: name, how: identity.ByPasskey, from: from, passkey: used})
 }
 
 // badPasskey is the answer to whatever is wrong with a passkey by which somebody signs
@@ -237,18 +237,18 @@ func (e *Engine) ownPasskeys(ctx context.Context, c Caller) ([]identity.Passkey,
 	return known.Passkeys(), nil
 }
 
-// verifyByPasskey requires that a passkey of the caller has answered.
-func (e *Engine) verifyByPasskey(ctx context.Context, c Caller, in api.PasskeyAnswer, from From) error {
+// verifyByPasskey requires that a passkey of the caller has answered, and returns its id.
+func (e *Engine) verifyByPasskey(ctx context.Context, c Caller, in api.PasskeyAnswer, from From) (used string, err error) {
 	if err := e.requireAddress(); err != nil {
-		return err
+		return "", err
 	}
 	id, err := e.dossierID(ctx, c.Scope, store.Principal, c.Principal)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, _, err = e.answered(ctx, c.Scope, id, question{passkey.Verify, c.Session.ID.String()}, in, from)
+	_, used, err = e.answered(ctx, c.Scope, id, question{passkey.Verify, c.Session.ID.String()}, in, from)
 	if fault.CodeOf(err) == "unauthenticated" { // which does not sign them out
 		err = fault.New(fault.Denied, "this is no passkey of %s", c.Principal).WithCode("wrong_passkey").WithCause(err)
 	}
-	return err
+	return used, err
 }

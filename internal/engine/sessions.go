@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -50,9 +51,10 @@ type signIn struct {
 	from      From
 	instead   *identity.Session // which this one takes the place of, with its end; nil: none
 
-	link string // as a Session has it: of who signed in by passkey or by an issuer's word
+	passkey string // as a Session has it: by which they proved it; empty: by another way
 
 	// Of who signed in by an issuer's word:
+	link   string    // as a Session has it
 	there  string    // as a Session has it
 	proved time.Time // to the issuer, who they are; zero: nobody has asked them anew
 	entry  store.ID  // of the log's entry of the beginning, which there is once
@@ -107,13 +109,14 @@ func (e *Engine) newSession(ctx context.Context, a signIn, known *identity.Known
 	now := e.moment()
 	s = identity.Session{
 		ID: newID(), Principal: a.principal, Ended: known.Ended(), How: a.how, Host: a.from.Host, Address: a.from.Address,
-		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, There: a.there,
+		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, Passkey: a.passkey, There: a.there,
 	}
 	if a.instead == nil && strings.HasPrefix(a.how, identity.ByIssuer) { // who may know them from a sign-in of hours ago
 		s.Verified = a.proved
 	}
-	if a.instead != nil { // it ends when that one would have, also by the issuer
+	if a.instead != nil { // it ends when that one would have, also by the issuer or with the passkey
 		s.Expires, s.Link, s.There = a.instead.Expires, a.instead.Link, a.instead.There
+		s.Passkey = cmp.Or(a.passkey, a.instead.Passkey)
 	}
 	if s.Object, err = e.dossierID(ctx, a.scope, store.Principal, a.principal); err != nil {
 		return s, "", err

@@ -100,21 +100,21 @@ func (e *Engine) Verify(ctx context.Context, c Caller, in api.VerifyRequest, fro
 	if err := signedInBySession(c); err != nil {
 		return api.NewSession{}, err
 	}
-	how := identity.ByPassword
+	how, used := identity.ByPassword, ""
 	var err error
 	switch {
 	case (in.Passkey == nil) == (in.Password == ""):
 		err = fault.New(fault.Invalid, "one of the password and the answer of a passkey proves who you are").WithCode("no_proof")
 	case in.Passkey != nil:
 		how = identity.ByPasskey
-		err = e.verifyByPasskey(ctx, c, *in.Passkey, from)
+		used, err = e.verifyByPasskey(ctx, c, *in.Passkey, from)
 	default:
 		err = e.verifyByPassword(ctx, c, in.Password, from)
 	}
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: how, from: from, instead: c.Session})
+	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: how, from: from, instead: c.Session, passkey: used})
 }
 
 func (e *Engine) verifyByPassword(ctx context.Context, c Caller, text string, from From) error {

@@ -154,7 +154,7 @@ func (k *Known) From(address string) bool { return k.rules.Tenant.Networks.Allow
 
 // AdmitSession admits who is signed in by a session, from an address, as Admit does.
 func (k *Known) AdmitSession(s *Session, address string, at time.Time) (Caller, error) {
-	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) || s.Link != "" && !k.stillLets(s.Link) {
+	if s.Principal != k.who.Name || s.Ended != k.ended || !s.Live(at) || !k.SignsIn(address) || !k.stillLets(s) {
 		return Caller{}, Unauthenticated()
 	}
 	c := k.alone
@@ -165,9 +165,13 @@ func (k *Known) AdmitSession(s *Session, address string, at time.Time) (Caller, 
 	return c, nil
 }
 
-// stillLets reports whether the principal has a link to an issuer, or a passkey, by its id.
-func (k *Known) stillLets(link string) bool {
-	return k.Linked(link) != "" || slices.ContainsFunc(k.passkeys, func(p Passkey) bool { return p.ID == link })
+// stillLets reports whether the principal has what proved a session to be theirs: the link
+// to the issuer that signed them in, and the passkey.
+func (k *Known) stillLets(s *Session) bool {
+	if s.Link != "" && k.Linked(s.Link) == "" {
+		return false
+	}
+	return s.Passkey == "" || slices.ContainsFunc(k.passkeys, func(p Passkey) bool { return p.ID == s.Passkey })
 }
 
 // SignsIn reports whether a session of the principal can begin from an address: it is a
