@@ -165,18 +165,41 @@ func (e *Engine) dossierID(ctx context.Context, scope store.Scope, kind store.Ki
 }
 
 // openDossier reads a dossier and checks every row of it. One that is refused raises the
-// alarm, as it does when the check of everything comes to it; as there, it is looked at
-// twice before that.
+// alarm, as it does when the check of everything comes to it. As there, it is looked at
+// twice before that, and what a step that came in between makes of it does not count: it
+// is read by many statements, and not everybody who reads it keeps others from changing
+// it. One that never stands still is refused all the same, and left to the check.
 func (e *Engine) openDossier(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (dossier, error) {
 	d, err := e.readDossier(ctx, scope, id, kind)
-	if fault.Is(err, fault.Integrity) && e.integrity != nil && !e.restoring && !e.checksOnly {
-		if d, err = e.readDossier(ctx, scope, id, kind); fault.Is(err, fault.Integrity) {
-			e.integrity.Refused(foundObject(scope, "heads", id, err))
-		}
+	if !fault.Is(err, fault.Integrity) || e.integrity == nil || e.restoring || e.checksOnly {
+		return d, err
 	}
-	return d, err
+	before, outage := e.stepOf(ctx, scope, id)
+	for look := 1; outage == nil && look < looksAtOnce; look++ {
+		if d, err = e.readDossier(ctx, scope, id, kind); !fault.Is(err, fault.Integrity) {
+			return d, err
+		}
+		var now uint64
+		if now, outage = e.stepOf(ctx, scope, id); outage == nil && now == before {
+			e.integrity.Refused(foundObject(scope, "heads", id, err))
+			return d, err
+		}
+		before = now
+	}
+	return d, cmp.Or(outage, err)
 }
 
+// stepOf returns the step that an object's head is said to be of; 0: there is none, or none
+// that can be read.
+func (e *Engine) stepOf(ctx context.Context, scope store.Scope, id store.ID) (uint64, error) {
+	row, err := e.store.Load(ctx, scope, id)
+	if malformed(err) || fault.Is(err, fault.NotFound) {
+		return 0, nil
+	}
+	return row.Seq, err
+}
+
+// readDossier is openDossier for who tells of what is refused by other means.
 func (e *Engine) readDossier(ctx context.Context, scope store.Scope, id store.ID, kind store.Kind) (dossier, error) {
 	o, err := e.load(ctx, scope, id, kind)
 	if err != nil {
@@ -219,6 +242,10 @@ func (e *Engine) openPrincipal(ctx context.Context, scope store.Scope, id store.
 	if err != nil {
 		return nil, err
 	}
+	return e.parsedPrincipal(ctx, d)
+}
+
+func (e *Engine) parsedPrincipal(ctx context.Context, d dossier) (*principal, error) {
 	said, err := identity.ParsePrincipal(d.values)
 	return &principal{d, said}, e.isNamed(ctx, &d, said.Name, err)
 }
@@ -228,6 +255,10 @@ func (e *Engine) openGroup(ctx context.Context, scope store.Scope, id store.ID) 
 	if err != nil {
 		return nil, err
 	}
+	return e.parsedGroup(ctx, d)
+}
+
+func (e *Engine) parsedGroup(ctx context.Context, d dossier) (*group, error) {
 	said, err := identity.ParseGroup(d.values)
 	return &group{d, said}, e.isNamed(ctx, &d, said.Name, err)
 }
@@ -242,6 +273,10 @@ func (e *Engine) openTenant(ctx context.Context, scope store.Scope) (*tenant, er
 	if err != nil {
 		return nil, err
 	}
+	return e.parsedTenant(ctx, d)
+}
+
+func (e *Engine) parsedTenant(ctx context.Context, d dossier) (*tenant, error) {
 	said, err := identity.ParseTenant(d.values)
 	return &tenant{d, said}, e.isNamed(ctx, &d, said.Name, err)
 }

@@ -1,14 +1,18 @@
 package engine_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/pgtest"
 	"github.com/underseal/underseal/internal/store"
@@ -85,6 +89,72 @@ func TestARefusedReadRaisesTheAlarm(t *testing.T) {
 				testenv.Until(t, "the company's log has the alarm", func() bool { return alarms(t, env) == want })
 			}
 		})
+	}
+}
+
+// duringReads is the context of reads that a test does something amid.
+type duringReads struct{}
+
+// TestAStepDuringAReadRaisesNoAlarm gives and takes a role of somebody who is being read,
+// each time between their head and the rest of their rows.
+func TestAStepDuringAReadRaisesNoAlarm(t *testing.T) {
+	between := func() {}
+	env := testenv.New(t, func(c *node.Config) {
+		c.CheckRate = 0
+		c.Observe = func(ctx context.Context, _, query string, _ int) {
+			if ctx.Value(duringReads{}) != nil && strings.Contains(query, "FROM heads h") {
+				between()
+			}
+		}
+	})
+	e := env.Engine
+	env.Person("bob", "Viewer")
+	steps, designs := 0, false
+	between = func() {
+		if steps++; steps > 5 {
+			return
+		}
+		amend := e.GiveUserRole
+		if designs {
+			amend = e.TakeUserRole
+		}
+		if _, err := amend(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Designer"}, ""); err != nil {
+			t.Error(err)
+		}
+		designs = !designs
+	}
+	bob, err := e.User(context.WithValue(t.Context(), duringReads{}, true), env.Ann, "bob")
+	if err != nil || slices.Contains(bob.Roles, "Designer") != designs || steps < 6 {
+		t.Errorf("after %d steps: %+v, %v, want the roles of the last", steps, bob, err)
+	}
+	if n, told, ready := findings(t, env), alarms(t, env), e.Ready(t.Context())["integrity"]; n != 0 || told != 0 || ready != nil {
+		t.Errorf("%v findings, %d alarms, readiness %v", n, told, ready)
+	}
+}
+
+// TestTheCheckTellsByItself changes what a check reads: it returns that, and no read of it
+// raises the alarm meanwhile, as what is found once only does not count.
+func TestTheCheckTellsByItself(t *testing.T) {
+	env := testenv.New(t, func(c *node.Config) { c.CheckRate = 0 })
+	env.Person("bob", "Viewer")
+	bob, err := env.Engine.User(t.Context(), env.Ann, "bob")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execRaw(t, env, `UPDATE steps SET body = x'00' WHERE seq = 1 AND object = (SELECT object FROM heads WHERE kind = 'principal' AND hex(object) = '`+fmt.Sprintf("%X", idBytes(t, bob.Object))+`')`)
+	var found []engine.Finding
+	for check := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{}); !check.Done(); {
+		some, err := check.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, some...)
+	}
+	if !slices.ContainsFunc(found, func(f engine.Finding) bool { return f.Object == bob.Object }) {
+		t.Errorf("found %+v, want Bob", found)
+	}
+	if n := findings(t, env); n != 0 {
+		t.Errorf("the reads of the check told of %v findings", n)
 	}
 }
 
