@@ -71,6 +71,7 @@ type shardEnd struct {
 	Size   uint64 `json:"size"`
 	Root   string `json:"root"`   // hex
 	Closed bool   `json:"closed"` // by its own last leaf
+	Last   bool   `json:"last"`   // there was none behind it
 }
 
 // Phases of a check.

@@ -53,10 +53,11 @@ func (c *Check) logPart(ctx context.Context) error {
 
 // outgrown reports whether the log that was checked last has grown since. Then the next one
 // was opened since, too, or is about to be, and says so of an end that nobody looked at: it
-// is left to the next check.
+// is left to the next check. A log that is closed, or had another behind it when it was
+// looked at, does not grow: a size that says otherwise keeps no later log from being checked.
 func (c *Check) outgrown(shards []store.Shard) bool {
 	prev := c.State.Prev
-	return prev != nil && slices.ContainsFunc(shards, func(s store.Shard) bool { return s.Origin == prev.Origin && s.Size > prev.Size })
+	return prev != nil && prev.Last && !prev.Closed && slices.ContainsFunc(shards, func(s store.Shard) bool { return s.Origin == prev.Origin && s.Size > prev.Size })
 }
 
 // growPart takes the next entries of a log; more is false after the last.
@@ -526,7 +527,7 @@ func (c *Check) checkBounds(ctx context.Context, shard store.Shard, last bool) e
 		}
 	}
 	root := c.State.Tree.root()
-	c.State.Prev = &shardEnd{Origin: shard.Origin, Size: c.State.Tree.Size, Root: root.String(), Closed: end.Kind == logClosed}
+	c.State.Prev = &shardEnd{Origin: shard.Origin, Size: c.State.Tree.Size, Root: root.String(), Closed: end.Kind == logClosed, Last: last}
 	return nil
 }
 

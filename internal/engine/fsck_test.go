@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
@@ -382,6 +383,44 @@ func TestWhatIsDoneToTheTreeIsNamed(t *testing.T) {
 			}
 			if !slices.ContainsFunc(found, func(f engine.Finding) bool { return f.Kind == test.kind }) {
 				t.Errorf("found %v, want one of kind %s", found, test.kind)
+			}
+		})
+	}
+}
+
+// TestALogThatSeemsToGrowHidesNoLaterOne makes the size of a log that is closed look as if
+// the log had grown amid the check, and changes an entry of the log behind it.
+func TestALogThatSeemsToGrowHidesNoLaterOne(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, sql string }{
+		{"its size raised", `UPDATE log_shards SET size = size + 1 WHERE open = 0`},
+		{"its closing entry gone", `DELETE FROM log_entries WHERE (shard, idx) IN (SELECT number, size - 1 FROM log_shards WHERE open = 0)`},
+		{"a gap in it", `DELETE FROM log_entries WHERE idx = 2 AND shard IN (SELECT number FROM log_shards WHERE open = 0)`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			clock := newClock(time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC))
+			env := testenv.New(t, func(c *node.Config) { c.Now, c.CheckRate = clock.now, 0 })
+			deployLoan(t, env)
+			clock.set(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
+			env.Start("loan", example(t, "application.json"))
+			sequenced(t, env)
+			execRaw(t, env, test.sql)
+			execRaw(t, env, `UPDATE log_entries SET hash = zeroblob(32) WHERE idx = 1 AND shard IN (SELECT number FROM log_shards WHERE open = 1)`)
+			logs := map[string]bool{}
+			for check := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{}); check.State.Phase != "objects"; {
+				found, err := check.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range found {
+					if f.Kind == engine.FoundTree || f.Kind == engine.FoundLeaf {
+						logs[f.Shard] = true
+					}
+				}
+			}
+			if len(logs) != 2 {
+				t.Errorf("places are named of the logs %v, want of both", logs)
 			}
 		})
 	}
