@@ -76,6 +76,9 @@ func (s *settings) connection() (client.Config, error) {
 
 // credential is what a command shows the server; empty with a client certificate.
 func (e *env) credential() (string, error) {
+	if err := e.settings.checkClientCert(); err != nil { // half of one is not to be taken for none
+		return "", err
+	}
 	if e.settings.ClientCert != "" {
 		return "", nil
 	}
@@ -112,8 +115,8 @@ func (s *settings) transport() (*http.Transport, error) {
 		}
 		transport.TLSClientConfig.RootCAs = pool
 	}
-	if given := s.ClientCert != ""; given != (s.ClientKey != "") || given != (s.Tenant != "") {
-		return nil, fault.New(fault.Invalid, "client_cert, client_key and tenant go together").WithCode("config_invalid")
+	if err := s.checkClientCert(); err != nil {
+		return nil, err
 	}
 	if s.ClientCert != "" {
 		pair, err := tls.LoadX509KeyPair(s.ClientCert, s.ClientKey)
@@ -123,6 +126,13 @@ func (s *settings) transport() (*http.Transport, error) {
 		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
 	return transport, nil
+}
+
+func (s *settings) checkClientCert() error {
+	if given := s.ClientCert != ""; given != (s.ClientKey != "") || given != (s.Tenant != "") {
+		return fault.New(fault.Invalid, "client_cert, client_key and tenant go together").WithCode("config_invalid")
+	}
+	return nil
 }
 
 // readAPIKey reads the key file that setup wrote. One that others can read is
