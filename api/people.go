@@ -26,8 +26,9 @@ type Notice struct {
 
 // Notices are what a principal is told about their account.
 type Notices struct {
-	Items  []Notice `json:"items" doc:"of the last 30 days, the newest first; 100 at most"`
-	Ending []APIKey `json:"ending" doc:"own API keys that end within two weeks: rotate them"`
+	Items  []Notice `json:"items" doc:"of the last 30 days, the newest first; 100 steps at most, and 50 each of failed sign-ins and copied passkeys"`
+	More   bool     `json:"more,omitempty" doc:"there may be more than these"`
+	Ending []APIKey `json:"ending" doc:"own API keys that end within two weeks: rotate them; empty for a credential that does not see API keys"`
 }
 
 // User is a principal: a person or a program.

@@ -260,6 +260,9 @@ func (c *usersNoticesCmd) Run(ctx context.Context, e *env) error {
 			rows = append(rows, []string{stamp(n.At), n.Kind, n.By, n.Address, count(n.Count)})
 		}
 		table(w, []string{"AT", "WHAT", "BY", "FROM", "TIMES"}, rows)
+		if out.More {
+			pairs(w, "more", "there is more than these: an Auditor finds it in the log")
+		}
 		for _, k := range out.Ending {
 			pairs(w, "key ends", k.ID+" "+stampOf(k.Expires))
 		}

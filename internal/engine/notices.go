@@ -7,14 +7,17 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/store"
+	"github.com/underseal/underseal/ledger"
 )
 
-// For how long a principal is told of what happened to their account, how much of it at
-// most, and how long before a key ends.
+// For how long a principal is told of what happened to their account, how many steps of it
+// and how many tries of each kind at most, and how long before a key ends.
 const (
 	noticeAge  = 30 * 24 * time.Hour
 	maxNotices = 100
+	maxTries   = 50
 	endsSoon   = 14 * 24 * time.Hour
 )
 
@@ -23,7 +26,7 @@ const (
 // log has it, so that who got in cannot hide how. Of who is somebody else, no address.
 func (e *Engine) Notices(ctx context.Context, c Caller) (api.Notices, error) {
 	out := api.Notices{Items: []api.Notice{}, Ending: []api.APIKey{}}
-	if err := e.admitted(c.Scope); err != nil {
+	if err := e.mayOwn(ctx, c, access.ReadPrincipal, "principal", c.Principal, c.Principal); err != nil {
 		return out, err
 	}
 	p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
@@ -31,8 +34,9 @@ func (e *Engine) Notices(ctx context.Context, c Caller) (api.Notices, error) {
 		return out, err
 	}
 	now := e.moment()
+	keys := e.sees(c, access.ReadAPIKey, access.Resource{Kind: "apikey", Tenant: c.Scope.Tenant(), Owner: c.Principal})
 	for i := range p.Keys {
-		if k := &p.Keys[i]; !k.Expires.IsZero() && now.Before(k.Expires) && k.Expires.Sub(now) <= endsSoon {
+		if k := &p.Keys[i]; keys && !k.Expires.IsZero() && now.Before(k.Expires) && k.Expires.Sub(now) <= endsSoon {
 			out.Ending = append(out.Ending, wireKey(p.Name, k))
 		}
 	}
@@ -40,15 +44,13 @@ func (e *Engine) Notices(ctx context.Context, c Caller) (api.Notices, error) {
 	for _, f := range []api.AuditFilter{
 		{Object: p.id.String(), From: since}, {Kind: signInFailed, Principal: p.Name, From: since}, {Kind: passkeyCopied, Principal: p.Name, From: since},
 	} {
-		found, err := e.noticed(ctx, c.Scope, f)
+		found, more, err := e.noticed(ctx, c.Scope, f)
 		if err != nil {
 			return out, err
 		}
+		out.More = out.More || more
 		for i := range found {
 			x := &found[i]
-			if f.Object != "" && (x.Object != f.Object || x.Kind == passkeyUsed) { // shown or refused, or a use
-				continue
-			}
 			n := api.Notice{Kind: x.Kind, At: x.At, By: x.Principal, Count: x.Count}
 			if x.Principal == p.Name && x.Tenant == "" {
 				n.Address = x.Address
@@ -57,19 +59,30 @@ func (e *Engine) Notices(ctx context.Context, c Caller) (api.Notices, error) {
 		}
 	}
 	slices.SortStableFunc(out.Items, func(a, b api.Notice) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Kind, b.Kind)) })
-	out.Items = out.Items[:min(len(out.Items), maxNotices)]
 	return out, nil
 }
 
-// noticed finds the newest entries that a filter names.
-func (e *Engine) noticed(ctx context.Context, scope store.Scope, f api.AuditFilter) ([]api.AuditEntry, error) {
+// noticed finds the newest entries that a filter names, and whether there may be more. Of an
+// object these are its steps, not that it was shown or refused, nor that a passkey was used:
+// whoever repeats these, or tries in vain to be somebody, pushes no step out.
+func (e *Engine) noticed(ctx context.Context, scope store.Scope, f api.AuditFilter) (found []api.AuditEntry, more bool, err error) {
 	question, err := readAuditFilter(f)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	s, err := e.newAuditSearch(ctx, scope, &question, direction(-1), "")
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return s.take(ctx, maxNotices)
+	limit := maxTries
+	if f.Object != "" {
+		limit = maxNotices
+		s.walk.criteria[0].holds = func(_ *store.LogEntry, leaf *ledger.Leaf) bool {
+			return leaf.Object == f.Object && leaf.Kind != passkeyUsed
+		}
+	}
+	if found, err = s.take(ctx, limit+1); err != nil {
+		return nil, false, err
+	}
+	return found[:min(len(found), limit)], len(found) > limit || !s.done, nil
 }
