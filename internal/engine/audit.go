@@ -148,34 +148,52 @@ func (s *auditSearch) goOn(cursor string) error {
 // take returns the next entries, up to a number.
 func (s *auditSearch) take(ctx context.Context, limit int) ([]api.AuditEntry, error) {
 	items := []api.AuditEntry{}
-	for !s.done {
-		block, mask, ok, err := s.walk.block(ctx)
+	for entry, err := range s.each(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			s.end(block)
+		if len(items) == limit {
+			s.pass(entry.place)
 			break
 		}
-		entries, err := s.reader.read(ctx, block, mask)
-		if err != nil {
-			return nil, err
-		}
-		for _, bit := range s.dir.ordered(mask) {
-			if len(items) == limit {
-				s.pass(store.LogPlace{Shard: block.Shard, Index: block.Block*store.BlockSize + bit})
-				return items, nil
+		items = append(items, entry.AuditEntry)
+	}
+	return items, nil
+}
+
+// placedEntry is an entry and where it stands.
+type placedEntry struct {
+	api.AuditEntry
+	place store.LogPlace
+}
+
+// each gives what is left, up to the first error or until as many blocks as may be were
+// looked at. Who breaks off cannot go on here: the walk is past the block.
+func (s *auditSearch) each(ctx context.Context) iter.Seq2[placedEntry, error] {
+	return func(yield func(placedEntry, error) bool) {
+		for !s.done {
+			block, mask, ok, err := s.walk.block(ctx)
+			if err == nil && !ok {
+				s.end(block)
+				return
 			}
-			item, ok, err := s.entry(ctx, block.Shard, entries[bit])
+			var entries [store.BlockSize]*store.LogEntry
+			if err == nil {
+				entries, err = s.reader.read(ctx, block, mask)
+			}
 			if err != nil {
-				return nil, err
+				yield(placedEntry{}, err)
+				return
 			}
-			if ok {
-				items = append(items, item)
+			for _, bit := range s.dir.ordered(mask) {
+				item, ok, err := s.entry(ctx, block.Shard, entries[bit])
+				found := placedEntry{item, store.LogPlace{Shard: block.Shard, Index: block.Block*store.BlockSize + bit}}
+				if (ok || err != nil) && (!yield(found, err) || err != nil) {
+					return
+				}
 			}
 		}
 	}
-	return items, nil
 }
 
 // end is called when the walk gives no more blocks: nothing is left, or the page has
@@ -223,9 +241,6 @@ func (s *auditSearch) entry(ctx context.Context, shard int, entry *store.LogEntr
 	return item, err == nil && (s.question.Process == "" || item.Process == s.question.Process), err
 }
 
-// auditExportBatch is how many entries of an export are in memory at once.
-const auditExportBatch = 256
-
 // ExportAudit reads the audit, oldest first, up to where it ends now. The log is told
 // before the first entry is read.
 func (e *Engine) ExportAudit(ctx context.Context, c Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error) {
@@ -267,15 +282,10 @@ func (s *auditSearch) all(ctx context.Context) iter.Seq2[api.AuditEntry, error] 
 	return func(yield func(api.AuditEntry, error) bool) {
 		for !s.done {
 			s.walk.steps = auditBlocks
-			items, err := s.take(ctx, auditExportBatch)
-			for _, item := range items {
-				if !yield(item, nil) {
+			for entry, err := range s.each(ctx) {
+				if !yield(entry.AuditEntry, err) || err != nil {
 					return
 				}
-			}
-			if err != nil {
-				yield(api.AuditEntry{}, err)
-				return
 			}
 		}
 	}

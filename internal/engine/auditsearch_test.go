@@ -430,3 +430,35 @@ func FuzzAudit(f *testing.F) {
 		}
 	})
 }
+
+// TestAnExportWithAFilterLosesNothing asks for entries of one kind, of which there are many,
+// and which stand among others.
+func TestAnExportWithAFilterLosesNothing(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	env.Deploy("timed.bpmn", withTimer)
+	want := map[string]bool{}
+	for i := range 150 {
+		want[env.Start("timed", `{}`)] = true
+		want[env.Start("timed", `{}`)] = true
+		if i%3 == 0 {
+			if _, err := env.Engine.GiveGrant(t.Context(), env.Ann, api.GrantRequest{User: env.Ann.Principal, Right: "view", Process: "timed"}, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	env.Restart(nil) // all of them have their places
+	entries, err := env.Engine.ExportAudit(t.Context(), env.Ann, api.AuditExportQuery{AuditFilter: api.AuditFilter{Kind: "instance.started"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for entry, err := range entries {
+		if err != nil || !want[entry.Object] {
+			t.Fatalf("an entry of %q, %v", entry.Object, err)
+		}
+		delete(want, entry.Object)
+	}
+	if len(want) > 0 {
+		t.Errorf("%d of 300 instances that were started are not in the export", len(want))
+	}
+}
