@@ -36,6 +36,7 @@ type watched struct {
 	config  node.Config
 	log     lines
 	key     string // of the anchor log
+	ann     string // the API key that the newest setup link gave, the only one that admits her
 	witness *witness.Witness
 	there   atomic.Bool // the witness answers
 }
@@ -131,14 +132,14 @@ func (w *watched) seen(entries uint64) {
 	})
 }
 
-// written leaves a leaf, and returns what comes with it.
-func (w *watched) written(n *node.Node) (key string) {
+// written leaves a leaf: Ann is let in anew.
+func (w *watched) written(n *node.Node) {
 	w.t.Helper()
 	key, err := testenv.SetUp(w.t.Context(), n.Engine)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return key
+	w.ann = key
 }
 
 // exec changes a database of a node that is closed.
@@ -161,21 +162,21 @@ func (w *watched) database(file string) *sql.DB {
 }
 
 // signsNothing requires that a node which is halted, or waits, signs no more.
-func (w *watched) signsNothing(n *node.Node, key string, halted bool) {
+func (w *watched) signsNothing(n *node.Node, halted bool) {
 	w.t.Helper()
-	before := signedSize(w.t, n, key)
+	before := signedSize(w.t, n, w.ann)
 	w.written(n)
 	stops := func() bool { return figure(w.t, n, "underseal_log_stopped_tenants") == 1 }
 	if !halted {
 		stops = func() bool { return strings.Contains(w.log.taken(), "a tenant's log waits") }
 	}
 	testenv.Until(w.t, "the tenant's log stops or waits", func() bool {
-		if size := signedSize(w.t, n, key); size != before {
+		if size := signedSize(w.t, n, w.ann); size != before {
 			w.t.Fatalf("the tenant's log signs on, at size %d after %d", size, before)
 		}
 		return stops()
 	})
-	if size := signedSize(w.t, n, key); size != before {
+	if size := signedSize(w.t, n, w.ann); size != before {
 		w.t.Fatalf("the tenant's log has signed on, at size %d after %d", size, before)
 	}
 	if err := n.Engine.Ready(w.t.Context())["log"]; fault.CodeOf(err) != api.CodeDegraded || fault.Is(err, fault.Integrity) != halted {
@@ -190,7 +191,7 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 		t.Skip("a server that is started again and again")
 	}
 	w, n := newWatched(t)
-	annsKey := w.written(n)
+	w.written(n)
 	w.seen(0)
 	if err := n.Engine.Ready(t.Context())["log"]; err != nil {
 		t.Errorf("not ready: %v", err)
@@ -198,14 +199,14 @@ func TestATenantsLogIsAnchoredAndAHaltStopsIt(t *testing.T) {
 	w.close(n)
 	w.exec("data.db", `DELETE FROM anchor_hashes`)
 	n = w.open()
-	w.signsNothing(n, annsKey, true)
+	w.signsNothing(n, true)
 	w.close(n)
 
 	// It stays so when nobody is asked any more.
 	seen := w.config.Anchor
 	w.config.Anchor = anchor.Config{}
 	n = w.open()
-	w.signsNothing(n, annsKey, true)
+	w.signsNothing(n, true)
 	w.close(n)
 
 	// Neither is one begun anew when everything of it is gone.
@@ -247,10 +248,10 @@ func TestNothingIsSignedBeforeWitnessesConfirm(t *testing.T) {
 		t.Skip("a database that is set back again and again")
 	}
 	w, n := newWatched(t)
-	annsKey := w.written(n)
+	w.written(n)
 	w.seen(0)
 	w.close(n)
-	old := filepath.Join(t.TempDir(), "data")
+	old, ann := filepath.Join(t.TempDir(), "data"), w.ann
 	if err := os.CopyFS(old, os.DirFS(w.config.Data)); err != nil {
 		t.Fatal(err)
 	}
@@ -263,24 +264,24 @@ func TestNothingIsSignedBeforeWitnessesConfirm(t *testing.T) {
 	w.there.Store(false)
 	w.log.taken()
 	n = w.open()
-	w.signsNothing(n, annsKey, false)
-	before := signedSize(t, n, annsKey)
+	w.signsNothing(n, false)
+	before := signedSize(t, n, w.ann)
 	w.there.Store(true)
-	testenv.Until(t, "the witness has confirmed", func() bool { return signedSize(t, n, annsKey) > before })
+	testenv.Until(t, "the witness has confirmed", func() bool { return signedSize(t, n, w.ann) > before })
 	w.seen(entries)
 	w.close(n)
 
 	w.there.Store(false)
-	w.config.Data = old
+	w.config.Data, w.ann = old, ann
 	w.log.taken()
 	n = w.open()
 	defer w.close(n)
-	w.signsNothing(n, annsKey, false)
+	w.signsNothing(n, false)
 	w.there.Store(true)
 	testenv.Until(t, "the witness has contradicted", func() bool {
 		return fault.Is(n.Engine.Ready(t.Context())["log"], fault.Integrity)
 	})
-	w.signsNothing(n, annsKey, true)
+	w.signsNothing(n, true)
 }
 
 // signedSize is the size of the newest checkpoint of the tenant's log.
