@@ -159,7 +159,7 @@ func (c *Check) tokens(ctx context.Context, l *Live) error {
 		}
 	}
 	for _, p := range l.head.persons {
-		w := foundBy{kind: store.SubjectToken, tokens: [][32]byte{p.token}, keys: []store.ID{store.ID(l.head.keys[p.key])}}
+		w := foundBy{kind: store.SubjectToken, tokens: [][32]byte{p.token}, key: store.ID(l.head.keys[p.key])}
 		if p.token != [32]byte{} && !slices.ContainsFunc(rows, w.finds) {
 			c.tampered(FoundToken, "tokens", l.id, 0, "an index token is gone: a search for the person of %s does not find the instance", p.path)
 		}

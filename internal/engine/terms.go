@@ -67,13 +67,12 @@ type foundBy struct {
 	kind   store.TokenKind
 	tokens [][32]byte // one of these
 	seq    uint64     // of the step that wrote it; 0: any
-	keys   []store.ID // one of these, of the person it is about; none: of nobody
+	key    store.ID   // of the person it is about; zero: nobody
 	what   string
 }
 
 func (w foundBy) finds(r store.PlacedToken) bool {
-	of := len(w.keys) == 0 && r.Key == (store.ID{}) || slices.Contains(w.keys, r.Key)
-	return r.Kind == w.kind && slices.Contains(w.tokens, r.Token) && of && (w.seq == 0 || r.Seq == w.seq)
+	return r.Kind == w.kind && slices.Contains(w.tokens, r.Token) && r.Key == w.key && (w.seq == 0 || r.Seq == w.seq)
 }
 
 // terms returns what an instance is to be found by: its business key, and its searchable
@@ -98,16 +97,11 @@ func (e *Engine) terms(ctx context.Context, l *Live, keys []envelope.Key) (terms
 		w := foundBy{
 			kind: store.SearchToken, tokens: blindindex.Tokens(keys, "field", fieldTerm(l.head.process, path, value)), seq: f.seq, what: "field " + path,
 		}
-		switch {
-		case len(l.state.Label(path).Subjects) == 0:
+		if len(f.keys) == 0 {
 			terms = append(terms, w)
-		case f.sealed: // under the keys that the persons had when it was written
-			for _, key := range f.keys {
-				w.keys = []store.ID{store.ID(l.head.keys[key])}
-				terms = append(terms, w)
-			}
-		default: // nothing says which of their keys those were
-			w.keys = storeIDs(l.head.keys)
+		}
+		for _, key := range f.keys { // that the persons it is about had when it was written
+			w.key = store.ID(l.head.keys[key])
 			terms = append(terms, w)
 		}
 	}
