@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.StringVar(&o.binary, "binary", "bin/underseal", "the server's binary")
 	f.StringVar(&o.dir, "dir", "", "where the temporary data directory is made; must be a real disk")
 	f.StringVar(&o.only, "only", "", "parts, lists, log, sqlite or postgres: just this part of the table")
-	f.IntVar(&o.runs, "runs", 5, "runs of each benchmark of a package; the best counts")
+	f.IntVar(&o.runs, "runs", 4, "runs of each benchmark of a package; the best counts")
 	f.DurationVar(&o.comparison.WarmUp, "warmup", o.comparison.WarmUp, "load before the first measurement")
 	f.DurationVar(&o.comparison.Measure, "measure", o.comparison.Measure, "time measured for each mode")
 	f.DurationVar(&o.comparison.Half, "half", o.comparison.Half, "time measured at half the rate")
