@@ -238,7 +238,7 @@ type Task struct {
 	Form      json.RawMessage `json:"form,omitempty" doc:"JSON Schema; not in lists"`
 	Variables json.RawMessage `json:"variables,omitempty"`
 	Draft     json.RawMessage `json:"draft,omitempty"`
-	Erased    []string        `json:"erased,omitempty" doc:"paths of the instance's fields that were erased; not in lists"`
+	Erased    []string        `json:"erased,omitempty" doc:"paths of what was erased of what the task shows; not in lists"`
 	Masked    []string        `json:"masked,omitempty" doc:"paths of fields that were left out, for the caller may not see them in clear; not in lists"`
 }
 

@@ -133,6 +133,19 @@ func (v *lens) named(paths []string) []string {
 	return slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return !v.names(path) })
 }
 
+// erasedOf returns the paths of what was erased of what a task is shown, with its draft.
+// Those of other scopes and of others' drafts are not for who does the task.
+func (v *lens) erasedOf(task uint64) []string {
+	var paths []string
+	v.live.state.TaskFields(task, func(f process.Field) bool {
+		if v.live.isErased(f.Path) {
+			paths = append(paths, f.Path)
+		}
+		return false
+	})
+	return v.named(sorted(paths))
+}
+
 // look decides about a value that is about to be shown, and remembers it.
 func (v *lens) look(path string, sensitive bool) bool {
 	return v.note(path, v.decide(path, sensitive))

@@ -114,7 +114,7 @@ func (e *Engine) fillTask(ctx context.Context, c Caller, l *Live, t process.Open
 	if err != nil {
 		return shown{}, err
 	}
-	item.Variables, item.Erased = canon.EncodeJSON(variables), v.named(l.head.erased())
+	item.Variables, item.Erased = canon.EncodeJSON(variables), v.erasedOf(t.ID)
 	path := process.DraftPath(t.ID)
 	if draft, ok := l.state.TaskDraft(t.ID); ok && v.look(path, l.state.Label(path).Sensitive()) {
 		item.Draft = canon.EncodeJSON(draft)

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,5 +70,40 @@ func TestADoerSeesNoFileOfAnotherTask(t *testing.T) {
 				t.Errorf("who does the task inside: %v, want the file", err)
 			}
 		})
+	}
+}
+
+// Who does a task is told which of what it shows was erased, and of no path of a scope
+// inside, nor of the draft of another task.
+func TestATaskNamesOfWhatWasErasedWhatItShows(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("rooms.bpmn", strings.NewReplacer(
+		`</seal:policy>`, `<seal:field path="person.id" class="internal"/><seal:field path="person.diagnosis" class="regulated" subject="person.id"/></seal:policy>`,
+		`<zeebe:input source="=null" target="note"/>`, `<zeebe:input source="=person.diagnosis" target="note"/>`,
+	).Replace(roomsModel), "rooms.schema.json", roomsForm)
+	id := env.Start("rooms", `{"person": {"id": "p-1", "diagnosis": "flu"}}`)
+	env.Work("fill", `{}`)
+	tasks, err := env.Engine.Tasks(t.Context(), env.Ann, engine.TaskFilter{}, pageOf(10))
+	if err != nil || len(tasks.Items) != 2 {
+		t.Fatalf("%d tasks, %v", len(tasks.Items), err)
+	}
+	for _, task := range tasks.Items {
+		if _, err := env.Engine.SaveTask(t.Context(), env.Ann, task.ID, []byte(`{"note": "looks ill"}`), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	erase(t, env, "subject", "p-1")
+	if all := erasedPaths(env.Instance(id)); len(strings.Fields(all)) != 5 {
+		t.Fatalf("of the instance were erased %s, want the person, what the room has of them, and both drafts", all)
+	}
+	for _, task := range tasks.Items {
+		seen, err := env.Engine.Task(t.Context(), env.Ann, task.ID)
+		want := []string{"@" + task.ID[strings.Index(task.ID, ".")+1:] + "/$draft", "person.diagnosis", "person.id"}
+		if task.Element == "inside" {
+			want = append([]string{"@4/note"}, want...)
+		}
+		if err != nil || !slices.Equal(seen.Erased, want) {
+			t.Errorf("the task %s names %v, %v; want %v", task.Element, seen.Erased, err, want)
+		}
 	}
 }
