@@ -3,8 +3,11 @@ package engine_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +76,115 @@ func TestNetworksComeFirst(t *testing.T) {
 		}
 	}
 	checkedWhole(t, env)
+}
+
+// Nor does who comes from outside see by the time that there is the tenant: whoever names
+// none has the same asked of the databases and of who reads tokens.
+func TestFromOutsideATenantIsLikeNone(t *testing.T) {
+	q := &asked{Issuers: newStaff()}
+	env := testenv.New(t, func(c *node.Config) { c.Issuers, c.Observe = q, q.note })
+	acme := env.Tenant("acme")
+	setIssuer(t, acme, "robots", robots)
+	setIssuer(t, acme, "corp", api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal"})
+	setNetworks(t, acme, api.Networks{All: []string{"192.0.2.0/24"}})
+	ctx, e, a := context.WithValue(t.Context(), lookedAt{}, true), env.Engine, testenv.NewAuthenticator(t, true)
+	lone, _ := (authority{}).issue(t, holder("lone"))
+	outside := engine.From{Address: "198.51.100.1", Host: browser.Host}
+	service := func(p engine.Presented) error {
+		p.Address = outside.Address
+		_, err := e.AuthenticateService(ctx, p)
+		return err
+	}
+	for name, way := range map[string]struct {
+		try  func(tenant string) error
+		asks int // at least
+	}{
+		"an API key": {func(tenant string) error {
+			_, err := e.Authenticate(ctx, identity.APIKeyText.Generate(tenant), outside.Address)
+			return err
+		}, 1},
+		"a session's text": {func(tenant string) error {
+			_, err := e.Authenticate(ctx, identity.SessionText.Generate(tenant), outside.Address)
+			return err
+		}, 1},
+		"a cookie": {func(tenant string) error {
+			_, err := e.AuthenticateCookie(ctx, identity.SessionText.Generate(tenant), browser.Host, outside.Address)
+			return err
+		}, 1},
+		"a link": {func(tenant string) error {
+			_, err := e.Setup(ctx, api.SetupRequest{Link: identity.LinkText.Generate(tenant)}, outside.Address)
+			return err
+		}, 1},
+		"a password": {func(tenant string) error {
+			_, err := e.SignIn(ctx, api.SignInRequest{Tenant: tenant, Name: "zoe", Password: zoesPassword}, outside)
+			return err
+		}, 0},
+		"a passkey": {func(tenant string) error {
+			in := a.SignIn(askToSignIn(t, env))
+			in.User = base64.RawURLEncoding.EncodeToString([]byte(tenant + "/0123456789abcdef"))
+			_, err := e.SignInByPasskey(ctx, in, outside)
+			return err
+		}, 1},
+		"a service's token": {func(tenant string) error { return service(engine.Presented{Tenant: tenant, Token: "robot"}) }, 1},
+		"a client certificate": {func(tenant string) error {
+			return service(engine.Presented{Tenant: tenant, Chain: []*x509.Certificate{lone}})
+		}, 1},
+		"an issuer's sign-in": {func(tenant string) error {
+			_, err := e.BeginLogin(ctx, engine.Login{At: engine.At{Tenant: tenant, Issuer: "corp"}, From: outside, Redirect: backHere})
+			return err
+		}, 0},
+		"an issuer's answer": {func(tenant string) error {
+			_, err := e.FinishLogin(ctx, engine.LoginAnswer{At: engine.At{Tenant: tenant, Issuer: "corp"}, From: outside, Answer: url.Values{"code": {"zoe"}}})
+			return err
+		}, 0},
+	} {
+		during := func(tenant string) []string {
+			q.take()
+			if err := way.try(tenant); !unauthenticated(err) && fault.CodeOf(err) != "no_login" {
+				t.Errorf("%s of %s: %v", name, tenant, err)
+			}
+			return q.take()
+		}
+		for _, tenant := range []string{"acme", "none"} { // what is remembered is remembered of both
+			during(tenant)
+		}
+		there, none := during("acme"), during("none")
+		if !slices.Equal(there, none) || len(there) < way.asks {
+			t.Errorf("%s: from outside of a tenant is asked\n%q\nand for none\n%q\nwant the same, and %d at least", name, there, none, way.asks)
+		}
+	}
+}
+
+// asked is what is asked in calls that are looked at, of databases and of who reads tokens.
+type asked struct {
+	engine.Issuers
+	mu   sync.Mutex
+	what []string
+}
+
+func (q *asked) note(ctx context.Context, _, query string, rows int) {
+	if ctx.Value(lookedAt{}) != nil {
+		q.add(fmt.Sprintf("%d rows of %s", rows, strings.Join(strings.Fields(query), " ")))
+	}
+}
+
+func (q *asked) IssuerOf(token string) (string, bool) {
+	q.add("whose token it is")
+	return q.Issuers.IssuerOf(token)
+}
+
+func (q *asked) add(what string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.what = append(q.what, what)
+}
+
+// take returns, in no order, what was asked since it was taken before.
+func (q *asked) take() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer func() { q.what = nil }()
+	return slices.Sorted(slices.Values(q.what))
 }
 
 // A password that is right says nothing to who comes from elsewhere, nor does a passkey's

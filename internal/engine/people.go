@@ -396,7 +396,7 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 	if !found {
 		return Caller{}, identity.Unauthenticated()
 	}
-	if err := e.comesFrom(ctx, scope, token, address); err != nil {
+	if err := e.comesFrom(ctx, scope, identity.APIKeyText, token, address); err != nil {
 		return Caller{}, err
 	}
 	known, err := e.knownBearer(ctx, scope, token)

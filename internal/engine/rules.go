@@ -78,12 +78,16 @@ func (e *Engine) fromTenant(ctx context.Context, scope store.Scope, address stri
 // comesFrom requires that a tenant's people may come from an address, before it is looked
 // for whose a credential is. One from elsewhere is looked for where nobody has it, as one of
 // no tenant is: the time does not say which tenants there are.
-func (e *Engine) comesFrom(ctx context.Context, scope store.Scope, token [32]byte, address string) error {
+func (e *Engine) comesFrom(ctx context.Context, scope store.Scope, kind identity.Credential, token [32]byte, address string) error {
 	from, err := e.fromTenant(ctx, scope, address)
 	if err != nil || from {
 		return err
 	}
-	_, err = e.store.Credential(ctx, e.TenantScope(identity.MainTenant), token)
+	if nowhere := e.TenantScope(identity.MainTenant); kind == identity.SessionText {
+		_, err = e.store.Session(ctx, nowhere, token)
+	} else {
+		_, err = e.store.Credential(ctx, nowhere, token)
+	}
 	if err == nil || fault.Is(err, fault.NotFound) {
 		err = identity.Unauthenticated()
 	}

@@ -64,7 +64,7 @@ func (e *Engine) recognizeService(ctx context.Context, p Presented) (Caller, err
 		return Caller{}, err
 	}
 	if !found {
-		return Caller{}, identity.Unauthenticated()
+		return Caller{}, e.recognizeNobody(ctx, p)
 	}
 	rules, err := e.knownRules(ctx, scope)
 	if err != nil {
@@ -83,8 +83,9 @@ func (e *Engine) recognizeService(ctx context.Context, p Presented) (Caller, err
 	return e.admitVouched(ctx, scope, all, p.Address)
 }
 
-// recognizeNobody answers who names no tenant. It takes as long as in a tenant that trusts
-// nobody, so that the time does not say which tenants there are.
+// recognizeNobody answers who names no tenant, or comes from outside of its networks. It
+// takes as long as in a tenant that trusts nobody, so that the time does not say which
+// tenants there are.
 func (e *Engine) recognizeNobody(ctx context.Context, p Presented) error {
 	if p.Token != "" {
 		_, err := e.byToken(ctx, nil, p)

@@ -269,7 +269,7 @@ func (e *Engine) signedIn(ctx context.Context, scope store.Scope, token [32]byte
 
 // seated is signedIn without using the session.
 func (e *Engine) seated(ctx context.Context, scope store.Scope, token [32]byte, address, host string) (Caller, error) {
-	if err := e.comesFrom(ctx, scope, token, address); err != nil {
+	if err := e.comesFrom(ctx, scope, identity.SessionText, token, address); err != nil {
 		return Caller{}, err
 	}
 	s, err := e.session(ctx, scope, token)
