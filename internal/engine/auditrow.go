@@ -117,7 +117,7 @@ func (r *auditReader) tellStep(ctx context.Context, item *api.AuditEntry, entry 
 		if err != nil {
 			return o.tampered("has a field %q of step %d that does not open", f.Path, f.Seq).WithCause(err)
 		}
-		value, err := decodeTyped(plain)
+		value, _, err := decodeTyped(plain, f.Sealed)
 		if err != nil {
 			return err
 		}

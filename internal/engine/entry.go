@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/envelope"
-	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/keyring"
 	"github.com/underseal/underseal/internal/store"
@@ -96,7 +95,7 @@ func (a act) written() []fieldWrite {
 func (e *Engine) entryField(o *object, f fieldWrite, shard string) (store.Field, ledger.Hash, error) {
 	keys := []envelope.Key{o.owner}
 	row := store.Field{Path: f.path, Sealed: true}
-	plain := canon.EncodeItems(canon.String(canon.TypeName(f.value)), f.value)
+	plain := encodeTyped(f.value, false)
 	var err error
 	if row.Value, err = e.sealField(o, keys, shard, f.path, 0, plain); err != nil {
 		return row, ledger.Hash{}, err
@@ -166,7 +165,7 @@ func (e *Engine) openEntryField(ctx context.Context, o *object, shard string, f 
 	if err != nil {
 		return d, err
 	}
-	if d.value, err = decodeTyped(plain); err != nil {
+	if d.value, _, err = decodeTyped(plain, true); err != nil {
 		return d, err
 	}
 	return d.committed(o, keys, shard, 0)

@@ -104,7 +104,8 @@ func (e *Engine) instanceEvidence(ctx context.Context, c Caller, in api.Evidence
 // stepEvidence is of the step that is asked for, of an instance with what a lens shows;
 // nil: everything.
 func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceRequest, v *lens) (exhibit, error) {
-	steps, err := e.history(ctx, o)
+	open := openness{}
+	steps, err := e.pastSteps(ctx, o, open.note)
 	if err != nil {
 		return exhibit{}, err
 	}
@@ -116,6 +117,7 @@ func (e *Engine) stepEvidence(ctx context.Context, o *object, in api.EvidenceReq
 	if err != nil {
 		return exhibit{}, err
 	}
+	p.open = open
 	return e.exhibitOf(ctx, p, in, v)
 }
 
@@ -148,7 +150,7 @@ func (e *Engine) exhibitOf(ctx context.Context, p *pastFields, in api.EvidenceRe
 	told := shown{object: p.object.id, element: p.leaf.Elem}
 	if v != nil {
 		for _, d := range b.Fields {
-			v.look(d.Path, p.sensitive[d.Path])
+			v.look(d.Path, p.open.sensitive(d.Path, p.row.Seq))
 		}
 		told = v.told(p.leaf.Elem)
 	}
@@ -182,11 +184,9 @@ func (e *Engine) veil(ctx context.Context, p *pastFields, wanted []string, v *le
 	if v == nil {
 		return nil
 	}
-	p.sensitive = map[string]bool{}
 	for i := range p.fields {
 		d := &p.fields[i]
-		p.sensitive[d.path] = v.live.wasSensitive(d.path, p.row.Seq, d.sealed)
-		sight := v.decide(d.path, p.sensitive[d.path]).sight
+		sight := v.decide(d.path, p.open.sensitive(d.path, p.row.Seq)).sight
 		if sight == isMasked && !d.erased && slices.Contains(wanted, d.path) {
 			return e.refuseMasked(ctx, v.caller, textID(v.live.id), d.path)
 		}
@@ -248,11 +248,11 @@ func stepThat(o *object, steps []api.Step, kind, id string, events ...string) (u
 
 // pastFields are a step with its values, each with what discloses it.
 type pastFields struct {
-	object    *object
-	row       store.StepRow
-	leaf      ledger.Leaf
-	fields    []disclosable
-	sensitive map[string]bool // paths, of an instance that somebody looks at
+	object *object
+	row    store.StepRow
+	leaf   ledger.Leaf
+	fields []disclosable
+	open   openness // of an instance that somebody looks at
 }
 
 // disclosable is a value of a step. Of an erased one only the commitment is left.
@@ -262,7 +262,6 @@ type disclosable struct {
 	key        ledger.Hash
 	commitment ledger.Hash
 	erased     bool
-	sealed     bool
 	veiled     bool // not to be shown
 }
 
@@ -294,7 +293,7 @@ func (e *Engine) openStep(ctx context.Context, o *object, seq uint64) (*pastFiel
 }
 
 func (e *Engine) openDisclosable(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (disclosable, error) {
-	d := disclosable{path: f.Path, sealed: f.Sealed}
+	d := disclosable{path: f.Path}
 	keys, plain, err := e.openPast(ctx, o, leaf, f)
 	if fault.Is(err, fault.Sealed) && f.Commitment != nil {
 		d.commitment, d.erased = *f.Commitment, true
@@ -303,7 +302,7 @@ func (e *Engine) openDisclosable(ctx context.Context, o *object, leaf ledger.Lea
 	if err != nil {
 		return d, err
 	}
-	if d.value, err = decodeTyped(plain); err != nil {
+	if d.value, _, err = decodeTyped(plain, f.Sealed); err != nil {
 		return d, err
 	}
 	return d.committed(o, keys, leaf.Log, f.Seq)

@@ -67,9 +67,9 @@ func PastStep(ctx context.Context, e *Engine, c Caller, id string, seq uint64) (
 		}
 		fields, err := e.store.StepFields(ctx, c.Scope, l.id, seq)
 		for _, f := range fields {
-			value, _, opening := e.checkPast(ctx, &l.object, leaf, f)
+			p, _, opening := e.checkPast(ctx, &l.object, leaf, f)
 			if err = errors.Join(err, opening); opening == nil {
-				values[f.Path] = value
+				values[f.Path] = p.value
 			}
 		}
 		return err

@@ -92,15 +92,23 @@ func exported(path string) bool { return !strings.HasPrefix(path, heldPrefix) &&
 
 // historyWithValues is history, and what a lens shows of what each step wrote.
 func (e *Engine) historyWithValues(ctx context.Context, l *Live, v *lens) ([]api.Step, error) {
-	written, masked := map[uint64][]canon.Entry{}, map[uint64][]string{}
-	steps, err := e.pastSteps(ctx, &l.object, func(f store.StoredField, value canon.Value) {
-		if exported(f.Path) && v.look(f.Path, l.wasSensitive(f.Path, f.Seq, f.Sealed)) {
-			written[f.Seq] = append(written[f.Seq], canon.Entry{Name: f.Path, Value: value})
+	var all []past
+	open := openness{}
+	steps, err := e.pastSteps(ctx, &l.object, func(p past) {
+		if open.note(p); p.value != nil && exported(p.Path) {
+			p.StoredField.Value = nil // its bytes, which are not needed any more
+			all = append(all, p)
 		}
-		masked[f.Seq] = append(masked[f.Seq], v.mask()...)
 	})
 	if err != nil {
 		return nil, err
+	}
+	written, masked := map[uint64][]canon.Entry{}, map[uint64][]string{}
+	for _, p := range all {
+		if v.look(p.Path, open.sensitive(p.Path, p.Seq)) {
+			written[p.Seq] = append(written[p.Seq], canon.Entry{Name: p.Path, Value: p.value})
+		}
+		masked[p.Seq] = append(masked[p.Seq], v.mask()...)
 	}
 	for i := range steps {
 		steps[i].Values = canon.EncodeJSON(newContext(written[steps[i].Seq]...))
@@ -110,16 +118,34 @@ func (e *Engine) historyWithValues(ctx context.Context, l *Live, v *lens) ([]api
 	return steps, nil
 }
 
-// wasSensitive reports whether a value that a step wrote is to be masked. Which class a
-// former value had is not kept: if it was sealed it counts as sensitive, unless it is
-// about the step itself.
-func (l *Live) wasSensitive(path string, seq uint64, sealed bool) bool {
-	if f, ok := l.head.field(path); ok && f.seq == seq {
-		if _, live := l.state.Field(path); live {
-			return l.state.Label(path).Sensitive()
-		}
+// past is what a step wrote to a field.
+type past struct {
+	store.StoredField
+	value canon.Value // nil: it was erased
+	open  bool        // it was not sensitive when it was written, and was not erased
+}
+
+// openness knows of each field of an instance the step since which nothing was written to
+// it that was sensitive, or that was erased. What was written before is masked, whatever
+// it was then: the present value of the field would be, and that the field has ended since
+// shows nothing more. What is not known here is masked.
+type openness map[string]uint64
+
+// note is to be given all that was written, in the order of the steps.
+func (o openness) note(p past) {
+	switch {
+	case !p.open:
+		delete(o, p.Path)
+	case o[p.Path] == 0:
+		o[p.Path] = p.Seq
 	}
-	return sealed && !slices.Contains(stepPaths, path)
+}
+
+// sensitive reports whether what a step wrote to a field is to be masked. What is about
+// the step itself never is.
+func (o openness) sensitive(path string, seq uint64) bool {
+	since, open := o[path]
+	return (!open || seq < since) && !slices.Contains(stepPaths, path)
 }
 
 // stepPaths are the fields that say how a step was made, not what the instance holds.
@@ -143,11 +169,11 @@ const historyBatch = 256
 // one before, commits to exactly the rows that are there, and the last one is
 // the head's.
 func (e *Engine) history(ctx context.Context, o *object) ([]api.Step, error) {
-	return e.pastSteps(ctx, o, func(store.StoredField, canon.Value) {})
+	return e.pastSteps(ctx, o, func(past) {})
 }
 
-// pastSteps is history; read is given each value that was not erased.
-func (e *Engine) pastSteps(ctx context.Context, o *object, read func(store.StoredField, canon.Value)) ([]api.Step, error) {
+// pastSteps is history; read is given all that was written, in the order of the steps.
+func (e *Engine) pastSteps(ctx context.Context, o *object, read func(past)) ([]api.Step, error) {
 	var steps []api.Step
 	var prev ledger.Hash
 	for {
@@ -176,7 +202,7 @@ func (e *Engine) pastSteps(ctx context.Context, o *object, read func(store.Store
 }
 
 // pastStep checks one step's rows against its leaf.
-func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash, read func(store.StoredField, canon.Value)) (api.Step, error) {
+func (e *Engine) pastStep(ctx context.Context, o *object, row store.StepRow, prev ledger.Hash, read func(past)) (api.Step, error) {
 	leaf, err := o.chained(row, prev)
 	if err != nil {
 		return api.Step{}, err
@@ -215,7 +241,7 @@ func (o *object) chained(row store.StepRow, prev ledger.Hash) (ledger.Leaf, erro
 // returns who acted and which fields were erased. The commitment to an erased value
 // cannot be made again and is the stored one. It is Sealed when a value is gone that
 // goes only with the whole object.
-func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField, read func(store.StoredField, canon.Value)) (actor string, erased []string, err error) {
+func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRow, leaf ledger.Leaf, fields []store.StoredField, read func(past)) (actor string, erased []string, err error) {
 	changed := func(table string, cause error) error {
 		return o.tampered("has changed rows of step %d", row.Seq).WithCause(rowsOf{table, cause})
 	}
@@ -223,20 +249,21 @@ func (e *Engine) checkCommitted(ctx context.Context, o *object, row store.StepRo
 	var commitments []ledger.Hash
 	for _, f := range fields {
 		sealed = appendHashed(sealed, f.Sealed, f.Value, f.Commitment)
-		value, commitment, err := e.checkPast(ctx, o, leaf, f)
+		p, commitment, err := e.checkPast(ctx, o, leaf, f)
 		switch {
 		case fault.Is(err, fault.Sealed) && f.Commitment != nil:
 			erased, commitment = append(erased, f.Path), *f.Commitment
+			read(past{StoredField: f})
 		case fault.Is(err, fault.Integrity) || fault.Is(err, fault.Sealed) && aboutPersons(f):
 			return "", nil, changed("fields", err)
 		case err != nil:
 			return "", nil, err
 		default:
-			read(f, value)
+			read(p)
 		}
 		commitments = append(commitments, commitment)
 		if f.Path == "$actor" {
-			actor = principalOf(value)
+			actor = principalOf(p.value)
 		}
 	}
 	switch {
@@ -256,17 +283,17 @@ func aboutPersons(f store.StoredField) bool {
 }
 
 // checkPast opens a field version and commits to it again.
-func (e *Engine) checkPast(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (canon.Value, ledger.Hash, error) {
+func (e *Engine) checkPast(ctx context.Context, o *object, leaf ledger.Leaf, f store.StoredField) (past, ledger.Hash, error) {
 	keys, plain, err := e.openPast(ctx, o, leaf, f)
 	if err != nil {
-		return nil, ledger.Hash{}, err
+		return past{}, ledger.Hash{}, err
 	}
-	value, err := decodeTyped(plain)
-	if err != nil {
-		return nil, ledger.Hash{}, err
+	p := past{StoredField: f}
+	if p.value, p.open, err = decodeTyped(plain, f.Sealed); err != nil {
+		return past{}, ledger.Hash{}, err
 	}
-	commitment, err := e.commitment(o, keys, f.Path, leaf.Log, f.Seq, value)
-	return value, commitment, err
+	commitment, err := e.commitment(o, keys, f.Path, leaf.Log, f.Seq, p.value)
+	return p, commitment, err
 }
 
 // openPast opens a field version by the keys that its own envelopes name: the

@@ -148,7 +148,7 @@ func (e *Engine) writeField(ctx context.Context, o *object, f fieldWrite, shard 
 			return store.Field{}, stored{}, ledger.Hash{}, err
 		}
 	}
-	plain := canon.EncodeItems(canon.String(canon.TypeName(f.value)), f.value)
+	plain := encodeTyped(f.value, entry.sealed && !f.label.Sensitive())
 	row := store.Field{Path: f.path, Sealed: entry.sealed, Value: plain}
 	if most := maxField - layerSize*len(entry.keys)/personsPerLayer; len(plain) > most {
 		return row, entry, ledger.Hash{}, fault.New(fault.Invalid, "field %q takes %d bytes; at most %d fit", f.path, len(plain), most).
@@ -341,7 +341,8 @@ func (e *Engine) openField(ctx context.Context, o *object, f *stored, row store.
 			return nil, err
 		}
 	}
-	return decodeTyped(plain)
+	value, _, err := decodeTyped(plain, f.sealed)
+	return value, err
 }
 
 // otherKind returns why an id does not name an object of this kind. Whoever takes
@@ -358,13 +359,27 @@ func (e *Engine) otherKind(ctx context.Context, o *object, found store.Kind) err
 	return err
 }
 
-// decodeTyped reads [type, value] and requires that the two agree.
-func decodeTyped(plain []byte) (canon.Value, error) {
-	items, err := canon.DecodeItems(plain)
-	if err != nil || len(items) != 2 || !canon.Equal(items[0], canon.String(canon.TypeName(items[1]))) {
-		return nil, fault.New(fault.Integrity, "a stored value is malformed")
+// encodeTyped returns [type, value] of a field, and of one that is sealed though it is not
+// sensitive [type, value, true]: what it was when it was written is told by nothing else,
+// once it is former, and whatever does not say so is sensitive.
+func encodeTyped(v canon.Value, open bool) []byte {
+	if open {
+		return canon.EncodeItems(canon.String(canon.TypeName(v)), v, canon.Bool(true))
 	}
-	return items[1], nil
+	return canon.EncodeItems(canon.String(canon.TypeName(v)), v)
+}
+
+// decodeTyped reads what encodeTyped wrote, and requires that type and value agree. Open
+// is what is not sensitive; what is not sealed is so without saying it.
+func decodeTyped(plain []byte, sealed bool) (v canon.Value, open bool, err error) {
+	items, err := canon.DecodeItems(plain)
+	if open = !sealed; sealed && len(items) == 3 && items[2] == canon.Value(canon.Bool(true)) {
+		items, open = items[:2], true
+	}
+	if err != nil || len(items) != 2 || !canon.Equal(items[0], canon.String(canon.TypeName(items[1]))) {
+		return nil, false, fault.New(fault.Integrity, "a stored value is malformed")
+	}
+	return items[1], open, nil
 }
 
 // tampered returns an Integrity fault that names the object.

@@ -199,11 +199,11 @@ func (e *Engine) keyStep(ctx context.Context, s *signer, row store.StepRow, prev
 		if f.Path != ledger.SignerKeyPath {
 			continue
 		}
-		value, _, err := e.checkPast(ctx, &s.object, leaf, f)
+		p, _, err := e.checkPast(ctx, &s.object, leaf, f)
 		if err != nil {
 			return keyStep{}, err
 		}
-		key, err := ledger.ParseSignerKey(value)
+		key, err := ledger.ParseSignerKey(p.value)
 		return keyStep{row.Seq, leaf, row.Leaf.Body, key}, err
 	}
 	return keyStep{}, s.tampered("lacks what step %d says of its key", row.Seq)

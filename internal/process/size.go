@@ -11,7 +11,7 @@ import (
 // loading an instance stays quick.
 const (
 	// MaxFieldBytes bounds a field's encoding, [type,value]. A sealed field takes
-	// 64 KiB at most; the difference is for what sealing it for many persons takes.
+	// 64 KiB at most; the difference is for what is sealed with it, and what sealing it for many persons takes.
 	MaxFieldBytes = 60_000
 	// MaxFields bounds the live fields of an instance, its incidents' texts apart.
 	MaxFields = 5_000
