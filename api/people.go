@@ -58,7 +58,7 @@ type Users struct {
 // UserRequest makes a principal. A user is invited and gets a link, a service is active
 // at once and gets API keys.
 type UserRequest struct {
-	Name    string   `json:"name" minLength:"1" maxLength:"64" doc:"of a-z, 0-9 and ._@-"`
+	Name    string   `json:"name" minLength:"1" maxLength:"64" doc:"of a-z, 0-9 and ._@-; neither . nor .."`
 	Kind    string   `json:"kind,omitempty" enum:"user,service" doc:"user if it is left out"`
 	Display string   `json:"display,omitempty" maxLength:"255"`
 	Mail    string   `json:"mail,omitempty" maxLength:"255"`
@@ -114,7 +114,7 @@ type Groups struct {
 
 // GroupRequest makes a group.
 type GroupRequest struct {
-	Name    string   `json:"name" minLength:"1" maxLength:"64" doc:"of a-z, 0-9 and ._@-"`
+	Name    string   `json:"name" minLength:"1" maxLength:"64" doc:"of a-z, 0-9 and ._@-; neither . nor .."`
 	Display string   `json:"display,omitempty" maxLength:"255"`
 	Roles   []string `json:"roles,omitempty" maxItems:"10"`
 	Reason  string   `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`

@@ -1,7 +1,10 @@
 package bpmn
 
 import (
+	"io/fs"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/underseal/underseal/internal/process"
 )
@@ -15,6 +18,9 @@ type graph struct {
 	index map[*Node]int // of both
 }
 
+// maxProcessID bounds the id of a process, which requests name in their path.
+const maxProcessID = 255
+
 // process compiles one process. The definition is only whole if nothing was
 // reported: elements that are not executed have kind 0 in it.
 func (c *compiler) process(p *Node) *process.Definition {
@@ -22,6 +28,8 @@ func (c *compiler) process(p *Node) *process.Definition {
 	g := &graph{compiler: c, def: d, index: map[*Node]int{}}
 	if d.ID == "" {
 		c.add(p, "process has no id")
+	} else if !fs.ValidPath(d.ID) || d.ID == "." || len(d.ID) > maxProcessID || strings.ContainsFunc(d.ID, unicode.IsControl) {
+		c.add(p, "process id %q can be no part of an address: it has at most %d bytes, no control characters, no / at an end or beside another one, and between them neither . nor ..", d.ID, maxProcessID)
 	}
 	d.Policy = c.policy(p)
 	g.scope(p, -1)

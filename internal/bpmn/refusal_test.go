@@ -36,6 +36,7 @@ func TestRefusals(t *testing.T) {
 
 	tests := []struct{ name, model, place, reason string }{
 		// the graph
+		{"a process that no path leads to", model(`<process id=".." isExecutable="true"><startEvent id="s"/></process>`), "t.bpmn:2 ..", "can be no part of an address"},
 		{"no start", model("<process id=\"p\" isExecutable=\"true\">\n</process>"), "t.bpmn:2 p", "process has no start event"},
 		{"two starts", inProcess(`<startEvent id="start2"/>`), "t.bpmn:3 start2", "second start event"},
 		{"a subprocess without start", between(`<subProcess id="x"></subProcess>`), "t.bpmn:3 x", "subProcess has no start event"},

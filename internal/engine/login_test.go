@@ -367,6 +367,7 @@ func TestWhoComesForTheFirstTime(t *testing.T) {
 	s.in["new"] = identity.Claims{Subject: "2", Name: "Zoe.New", Display: "Zoe New", Mail: "zoe@example.org", Groups: []string{"leads"}}
 	s.in["taken"] = identity.Claims{Subject: "3", Name: "ANN"}
 	s.in["nameless"] = identity.Claims{Subject: "4", Name: "Zoë"}
+	s.in["unreachable"] = identity.Claims{Subject: "5", Name: ".."}
 
 	if _, c := loggedIn(t, env, "bob"); c.Principal != "bob" {
 		t.Errorf("signed in is %s", c.Principal)
@@ -385,7 +386,7 @@ func TestWhoComesForTheFirstTime(t *testing.T) {
 	if _, c := loggedIn(t, env, "new"); c.Principal != "zoe.new" {
 		t.Errorf("signed in again is %s", c.Principal)
 	}
-	for _, code := range []string{"taken", "nameless"} {
+	for _, code := range []string{"taken", "nameless", "unreachable"} {
 		if _, err := logIn(t, env, code); !unauthenticated(err) {
 			t.Errorf("%s: %v", code, err)
 		}

@@ -3,8 +3,10 @@ package engine
 import (
 	"cmp"
 	"context"
+	"io/fs"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -43,6 +45,10 @@ func (e *Engine) RegisterSigner(ctx context.Context, c Caller, r api.SignerReque
 	if r.Name == platformName || strings.HasPrefix(r.Name, passkeyPrefix) {
 		return api.Signer{}, fault.New(fault.Invalid, "a worker cannot be named %q: that is the server itself, or a person's passkey", r.Name)
 	}
+	if !isReached(r.Name) {
+		return api.Signer{}, fault.New(fault.Invalid, "a signer cannot be named %q, which can be no part of an address", r.Name).WithCode("invalid_name").
+			WithHint("it has no control characters, no / at an end or beside another one, and between them neither . nor ..")
+	}
 	return e.changeSigner(ctx, c, r.Name, "register-signer", idem, r, func() (*signer, signerStep, error) {
 		s, err := e.unregistered(ctx, c.Scope, r.Name)
 		if err != nil {
@@ -51,6 +57,12 @@ func (e *Engine) RegisterSigner(ctx context.Context, c Caller, r api.SignerReque
 		s.key.Signer, s.key.Name, s.key.Principal = ledger.WorkerSigner, r.Name, r.Principal
 		return s, signerStep{kind: ledger.KeyRegistered, key: key}, nil
 	})
+}
+
+// isReached reports whether a name can be part of a path. What is called otherwise could be
+// made by a request, and never be asked for or revoked by another.
+func isReached(name string) bool {
+	return fs.ValidPath(name) && name != "." && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // unregistered returns the signer of a name, which must have no key that counts.

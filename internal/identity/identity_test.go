@@ -233,12 +233,12 @@ func TestMalformedFieldsAreRefused(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for _, name := range []string{"a", "ann", "ann.b_c-d@example.org", "7", strings.Repeat("a", 64)} {
+	for _, name := range []string{"a", "...", ".a", "ann.b_c-d@example.org", "7", strings.Repeat("a", 64)} {
 		if err := identity.CheckName(name); err != nil {
 			t.Errorf("CheckName(%q): %v", name, err)
 		}
 	}
-	for _, name := range []string{"", "Ann", "a b", "é", "a/b", "a\x00", strings.Repeat("a", 65)} {
+	for _, name := range []string{"", ".", "..", "Ann", "a b", "é", "a/b", "a\x00", strings.Repeat("a", 65)} {
 		if err := identity.CheckName(name); !fault.Is(err, fault.Invalid) {
 			t.Errorf("CheckName(%q): %v, want Invalid", name, err)
 		}

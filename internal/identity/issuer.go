@@ -133,7 +133,7 @@ func rearranged[T comparable](has, could, given []T) []T {
 // mistakes says what is wrong with an issuer, each with its place in it.
 func (i *Issuer) mistakes() []fault.Detail {
 	var w mistakes
-	w.refuse(CheckName(i.ID) != nil, "/id", "it has 1 to 64 of the characters a-z, 0-9 and ._@-")
+	w.refuse(CheckName(i.ID) != nil, "/id", "it has 1 to 64 of the characters a-z, 0-9 and ._@-, and is neither . nor ..")
 	w.refuse(i.Kind != Certificates && !isIssuerURL(i.URL), "/url", "it is an https address without query, exactly as its tokens name it")
 	switch i.Kind {
 	case People:

@@ -110,11 +110,13 @@ func CheckPrincipalName(name string) error {
 func CheckTenantName(name string) error { return checkName(name, nameLetters+"-", maxTenantName) }
 
 func checkName(name, letters string, limit int) error {
-	if name != "" && len(name) <= limit && strings.Trim(name, letters) == "" {
+	// Names stand in paths, where "." and ".." lead elsewhere: nobody could be reached, nor
+	// revoked, who is called so.
+	if name != "." && name != ".." && name != "" && len(name) <= limit && strings.Trim(name, letters) == "" {
 		return nil
 	}
 	return fault.New(fault.Invalid, "%q is no name", name).WithCode("invalid_name").
-		WithHint("a name has 1 to %d of the characters a-z, 0-9 and %s", limit, strings.TrimPrefix(letters, nameLetters))
+		WithHint("a name has 1 to %d of the characters a-z, 0-9 and %s, and is neither . nor ..", limit, strings.TrimPrefix(letters, nameLetters))
 }
 
 // Fields returns what is sealed of a principal.
