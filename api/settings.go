@@ -107,7 +107,7 @@ type ExplainQuery struct {
 	Action    string `query:"action" maxLength:"64" doc:"such as task:complete"`
 	Kind      string `query:"kind" maxLength:"64" doc:"of resource; left out: that of the action"`
 	ID        string `query:"id" maxLength:"255" doc:"of the resource; left out: nothing in particular"`
-	Field     string `query:"field" maxLength:"255" doc:"path of a field of an instance"`
+	Field     string `query:"field" maxLength:"255" doc:"path of a field of an instance, or of what a task or job shows"`
 	Address   string `query:"address" maxLength:"64" doc:"where the request would come from; left out: from an allowed network"`
 	Purpose   string `query:"purpose" maxLength:"255"`
 }

@@ -229,7 +229,7 @@ type explainCmd struct {
 	Action    string `arg:"" help:"Such as task:complete."`
 	Resource  string `arg:"" optional:"" help:"Id of what it is done on: a process, an instance, a task, ..; left out: nothing in particular."`
 	Kind      string `help:"Kind of the resource (default: that of the action)." placeholder:"KIND"`
-	Field     string `help:"Path of a field of an instance, with value:read and value:reveal." placeholder:"PATH"`
+	Field     string `help:"Path of a field, with value:read and value:reveal and the id of an instance, or of the task or job that shows it." placeholder:"PATH"`
 	Address   string `help:"Where the request would come from (default: an allowed network)." placeholder:"IP"`
 	Purpose   string `help:"Purpose that the request would give." placeholder:"TEXT"`
 	clientFlags
@@ -241,6 +241,7 @@ func (explainCmd) Help() string {
     underseal explain zoe instance:read ID                               # why could she see it?
     underseal explain bob task:complete ID                               # why can't he do it?
     underseal explain zoe value:reveal ID --field applicant.ssn --purpose x
+    underseal explain bob instance:start loan                            # a process, before there is an instance
     underseal audit --object ID --principal zoe                          # when she did`
 }
 

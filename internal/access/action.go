@@ -137,6 +137,9 @@ var familyKinds = map[string]Kind{
 
 // Kind returns the kind of resources that the action is on.
 func (a Action) Kind() Kind {
+	if a == Start {
+		return Process // the instance is not there yet
+	}
 	if k, other := familyKinds[a.family()]; other {
 		return k
 	}
@@ -148,8 +151,22 @@ func ParseAction(name string) (Action, error) {
 	if slices.Contains(actions, Action(name)) {
 		return Action(name), nil
 	}
-	return "", fault.New(fault.Invalid, "there is no action %q", name).WithCode("unknown_action").
-		WithHint("actions of this family are %s", listed(ofFamily(Action(name).family())))
+	unknown := fault.New(fault.Invalid, "there is no action %q", name).WithCode("unknown_action")
+	if near := ofFamily(Action(name).family()); len(near) > 0 {
+		return "", unknown.WithHint("actions of this family are %s", listed(near))
+	}
+	return "", unknown.WithHint("an action is a family, a colon and what is done, such as task:complete; families are %s", listed(families()))
+}
+
+// families returns the families of actions, each once.
+func families() []string {
+	var found []string
+	for _, a := range actions {
+		if !slices.Contains(found, a.family()) {
+			found = append(found, a.family())
+		}
+	}
+	return found
 }
 
 func ofFamily(family string) []Action {

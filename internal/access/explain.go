@@ -105,7 +105,7 @@ func (g *Grant) misses(what Unmet, on *Resource) string {
 	case Expired:
 		return text + "expired at " + g.Expires.UTC().Format(time.RFC3339)
 	case OtherProcess:
-		return text + fmt.Sprintf("is for process %s, not %s", g.Process, on.Process)
+		return text + fmt.Sprintf("is for process %s, not %s", g.Process, orNone(on.Process))
 	case OtherInstance:
 		return text + fmt.Sprintf("is for instance %s, not %s", g.Instance, orNone(on.Instance))
 	case OtherTask:
@@ -115,9 +115,9 @@ func (g *Grant) misses(what Unmet, on *Resource) string {
 	case UnseenValue:
 		return text + fmt.Sprintf("is for instances by their %s, which is not shown to you: whether this is one of them is not said", g.Where.Path)
 	case OtherField:
-		return text + fmt.Sprintf("is for %s, not %s", listed(g.Fields), on.Field)
+		return text + fmt.Sprintf("is for %s, not %s", listed(g.Fields), orNone(on.Field))
 	case OtherName:
-		return text + fmt.Sprintf("is for %s, not %s", g.Name, on.Name)
+		return text + fmt.Sprintf("is for %s, not %s", g.Name, orNone(on.Name))
 	case NoPurpose:
 		return text + "needs a purpose, which the request does not give"
 	}

@@ -202,7 +202,7 @@ func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.Ro
 // call that waits.
 func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.ReasonRequest, idem string) (api.APIKey, error) {
 	may := func(c Caller) error {
-		owner, err := e.ownerOfKey(ctx, c, id)
+		owner, err := e.ownerOfPart(ctx, c, id)
 		if err != nil {
 			return err
 		}
@@ -218,8 +218,8 @@ func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.Re
 	return revoked, err
 }
 
-// ownerOfKey returns the caller's name if a key is theirs, else "".
-func (e *Engine) ownerOfKey(ctx context.Context, c Caller, id string) (string, error) {
+// ownerOfPart returns the caller's name if a key, passkey or grant is theirs, else "".
+func (e *Engine) ownerOfPart(ctx context.Context, c Caller, id string) (string, error) {
 	own, err := e.dossierID(ctx, c.Scope, store.Principal, c.Principal)
 	if object, _, _ := strings.Cut(id, "."); err != nil || object != textID(own) {
 		return "", err

@@ -3,6 +3,8 @@ package engine
 import (
 	"cmp"
 	"context"
+	"net/netip"
+	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -20,6 +22,10 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 	action, err := access.ParseAction(q.Action)
 	if err != nil {
 		return api.Explanation{}, err
+	}
+	if _, err := netip.ParseAddr(q.Address); err != nil && q.Address != "" {
+		return api.Explanation{}, fault.New(fault.Invalid, "%q is no IP address", q.Address).WithCode("invalid_address").
+			WithHint("such as 192.0.2.7; left out, the request comes from an allowed network")
 	}
 	known, err := e.knownPrincipal(ctx, c.Scope, q.Principal)
 	if err != nil {
@@ -50,8 +56,7 @@ type asking struct {
 }
 
 // look looks at the values of an instance that the principal's grants are on: whether one
-// matches says something of the value. That of what is not sensitive is for everybody who
-// may ask.
+// matches says something of the value, which who asks need not see; an Auditor sees none.
 func (a *asking) look(e *Engine, l *Live) {
 	v := e.lens(a.Caller, l, l.resource())
 	for _, g := range a.who.Grants {
@@ -59,7 +64,7 @@ func (a *asking) look(e *Engine, l *Live) {
 			continue
 		}
 		path := g.Where.Path
-		if (l.state.Label(path).Sensitive() || l.def.compiled.Policy.Sensitive(path)) && !v.look(path, true) {
+		if sensitive := l.state.Label(path).Sensitive() || l.def.compiled.Policy.Sensitive(path); !v.look(path, sensitive) {
 			a.unseen = append(a.unseen, path)
 		}
 	}
@@ -105,16 +110,57 @@ func (e *Engine) explained(ctx context.Context, a *asking, action access.Action,
 	switch kind {
 	case access.Process:
 		return e.explainedProcess(ctx, a.Scope, q.ID)
-	case access.Instance, access.Field:
+	case access.Field:
+		if strings.Contains(q.ID, ".") {
+			return e.explainedValue(ctx, a, on)
+		}
+		return e.explainedInstance(ctx, a, on)
+	case access.Instance:
 		return e.explainedInstance(ctx, a, on)
 	case access.Task, access.Job, access.Incident:
 		return e.explainedPart(ctx, a, on)
+	case access.APIKey, access.Given, access.Session, access.Breach:
+		on.Owner, err = e.explainedOwner(ctx, a, on)
 	case access.Someone:
 		on.Owner = q.ID
 	case access.Tenant, access.Secret, access.Connector:
 		on.Name = q.ID
 	}
-	return on, nil
+	return on, err
+}
+
+// explainedOwner returns whose a key, grant, session or break-glass is: the principal's
+// name, or else nobody's who is asked about.
+func (e *Engine) explainedOwner(ctx context.Context, a *asking, on access.Resource) (string, error) {
+	asked := a.Caller
+	asked.Principal = a.who.Name
+	switch on.Kind {
+	case access.Session:
+		id, err := store.ParseID(on.ID)
+		if err != nil {
+			return "", noSuch("session", on.ID)
+		}
+		row, err := e.store.SessionByID(ctx, a.Scope, id)
+		if fault.Is(err, fault.NotFound) {
+			return "", noSuch("session", on.ID)
+		}
+		if err != nil {
+			return "", err
+		}
+		s, err := e.openSession(ctx, a.Scope, row)
+		return s.Principal, err
+	case access.Breach:
+		t, err := e.openTenant(ctx, a.Scope)
+		if err != nil {
+			return "", err
+		}
+		b, err := t.glass(on.ID)
+		if err != nil {
+			return "", err
+		}
+		return glassResource(asked, b).Owner, nil
+	}
+	return e.ownerOfPart(ctx, asked, on.ID)
 }
 
 func (e *Engine) explainedProcess(ctx context.Context, scope store.Scope, id string) (access.Resource, error) {
@@ -150,6 +196,33 @@ func (e *Engine) explainedInstance(ctx context.Context, a *asking, on access.Res
 		return on, noSuch("instance", on.ID)
 	}
 	return e.explainedLive(ctx, a, id, on, func(l *Live) (access.Resource, bool) { return l.resource(), true })
+}
+
+// explainedValue reads a field as who does a task, or works a job, is shown it.
+func (e *Engine) explainedValue(ctx context.Context, a *asking, on access.Resource) (access.Resource, error) {
+	ref, err := parseRef("task or job", on.ID)
+	if err != nil {
+		return on, err
+	}
+	var failed error
+	found, err := e.explainedLive(ctx, a, ref.Instance, on, func(l *Live) (access.Resource, bool) {
+		if t, open := l.state.Task(ref.Job); open {
+			v, _, err := e.taskLens(ctx, a.Caller, l, t)
+			failed = err
+			r := v.on
+			r.InForm = err == nil && v.form(process.PolicyPath(on.Field))
+			return r, true
+		}
+		j, open := l.state.Job(ref.Job)
+		r := l.resource()
+		r.Element = j.Element
+		_, _ = l.state.JobVariables(ref.Job, func(f process.Field) bool {
+			r.Given = r.Given || f.Path == on.Field || isBelow(on.Field, map[string]bool{f.Path: true})
+			return false
+		})
+		return r, open
+	})
+	return found, cmp.Or(err, failed)
 }
 
 // explainedPart reads an open task, a job or an incident.

@@ -2,11 +2,13 @@ package engine_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 // Whether a grant on a sensitive value matches says what the value is: who does not see it
@@ -58,5 +60,70 @@ func TestExplainDoesNotTellASensitiveValue(t *testing.T) {
 	entries := entriesOf(t, w.Env, "data.revealed")
 	if n := len(entries); n != 2 || !strings.Contains(string(canon.EncodeJSON(entries[0].Fields["$revealed"])), `"iban"`) {
 		t.Errorf("%d entries tell that a value was shown, want 2", n)
+	}
+}
+
+// TestExplainTellsAnAuditorNoValue asks about grants on a value that whoever sees the
+// instance sees: an Auditor, who sees no data, is not told whether it matches.
+func TestExplainTellsAnAuditorNoValue(t *testing.T) {
+	w := newCare(t)
+	for name, company := range map[string]string{"zed": "A", "yul": "B"} {
+		w.person(t, name, "", api.GrantRequest{Right: "view", Process: "care", Where: &api.Where{Path: "company", Value: company}})
+	}
+	aud, ada := w.person(t, "aud", "Auditor"), w.person(t, "ada", "Admin")
+	for _, name := range []string{"zed", "yul"} {
+		q := api.ExplainQuery{Principal: name, Action: "instance:read", ID: w.instance}
+		if x, err := w.Engine.Explain(t.Context(), aud, q); err != nil || x.Allowed || !x.Depends {
+			t.Errorf("an Auditor asks about %s: %+v, %v", name, x, err)
+		}
+		if x, err := w.Engine.Explain(t.Context(), ada, q); err != nil || x.Allowed != (name == "zed") || x.Depends {
+			t.Errorf("an Admin, who sees the value, asks about %s: %+v, %v", name, x, err)
+		}
+	}
+}
+
+// TestExplainSaysWhatIsSo asks about values of a task and a job, about what is somebody's
+// own, and about what is not there yet, and compares with what is so.
+func TestExplainSaysWhatIsSo(t *testing.T) {
+	w := newCare(t)
+	w.group(t, "clerks")
+	bob := w.clerk(t, "bob", "Executor")
+	w.person(t, "zoe", "Viewer")
+	personWithPassword(t, w.Env, "eve", "Viewer")
+	signedIn := session(t, w.Env, "eve", home).ID
+	for _, x := range []struct {
+		who, action, kind, id, field string
+		allowed                      bool
+		policy                       string
+	}{
+		{"bob", "value:reveal", "", w.pay, "iban", true, "reveal-form"},
+		{"bob", "value:reveal", "", w.pay, "scan", false, ""},
+		{"bob", "value:reveal", "", w.look, "iban", false, ""},
+		{"bob", "value:reveal", "", w.work.ID, "iban", true, "reveal-job"},
+		{"bob", "value:reveal", "", w.work.ID, "other", false, ""},
+		{"zoe", "value:reveal", "", w.pay, "iban", false, ""},
+		{"bob", "value:reveal", "", w.instance, "iban", false, ""},
+		{"bob", "apikey:revoke", "", bob.Key, "", true, "own"},
+		{"zoe", "apikey:revoke", "", bob.Key, "", false, ""},
+		{"eve", "session:revoke", "", signedIn, "", true, "own"},
+		{"zoe", "session:revoke", "", signedIn, "", false, ""},
+		{"bob", "instance:start", "", "care", "", true, "role-executor"},
+		{"zoe", "instance:start", "", "care", "", false, ""},
+	} {
+		got, err := w.Engine.Explain(t.Context(), w.Ann, api.ExplainQuery{Principal: x.who, Action: x.action, Kind: x.kind, ID: x.id, Field: x.field})
+		if err != nil || got.Allowed != x.allowed || x.allowed && (len(got.Reasons) != 1 || got.Reasons[0].Policy != x.policy) {
+			t.Errorf("%s %s on %s %s: %+v, %v", x.who, x.action, x.id, x.field, got, err)
+		}
+	}
+	for name, q := range map[string]api.ExplainQuery{
+		"invalid_address": {Principal: "bob", Action: "task:read", Address: "here"},
+		"unknown_action":  {Principal: "bob", Action: "tasks:read"},
+		"not_found":       {Principal: "bob", Action: "session:read", ID: w.instance},
+	} {
+		_, err := w.Engine.Explain(t.Context(), w.Ann, q)
+		var refused *fault.Error
+		if !errors.As(err, &refused) || fault.CodeOf(err) != name || refused.Hint == "" {
+			t.Errorf("%+v: %v", q, err)
+		}
 	}
 }

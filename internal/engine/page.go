@@ -134,6 +134,17 @@ func parseRef(kind, text string) (JobRef, error) {
 	return JobRef{id, n}, nil
 }
 
+// listedBy are the commands that list what can be named.
+var listedBy = map[string]string{
+	"user": "users", "group": "groups", "issuer": "issuers", "grant": "grants", "API key": "apikeys", "session": "sessions", "signer": "signers",
+	"tenant": "tenants", "hold": "holds", "break-glass": "breakglass", "instance": "instances", "task": "tasks", "incident": "incidents",
+}
+
+// noSuch is the same answer for what is not there and for what the caller may not see.
 func noSuch(kind, id string) error {
-	return fault.New(fault.NotFound, "no %s %q", kind, id)
+	err := fault.New(fault.NotFound, "no %s %q", kind, id)
+	if command, ok := listedBy[kind]; ok {
+		return err.WithHint("`underseal %s` lists those that you may see", command)
+	}
+	return err
 }

@@ -220,7 +220,7 @@ func (e *Engine) RemovePasskey(ctx context.Context, c Caller, id string, r api.R
 // mayRemove is may for taking a passkey away. Whose own it is must have proved just now who
 // they are.
 func (e *Engine) mayRemove(ctx context.Context, c Caller, id string) error {
-	owner, err := e.ownerOfKey(ctx, c, id)
+	owner, err := e.ownerOfPart(ctx, c, id)
 	if err == nil {
 		err = e.mayOwn(ctx, c, access.RevokeAPIKey, "apikey", id, owner)
 	}
