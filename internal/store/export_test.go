@@ -19,6 +19,22 @@ func (db *DB) SetFault(fault func(point string) error) {
 	db.data.(*sqliteDB).writer.testingOnlyFault.Store(&fault)
 }
 
+// AfterRead has f called when the next query for many keys was answered.
+func (db *DB) AfterRead(f func()) { db.data = interposed{db.data, db, f} }
+
+type interposed struct {
+	backend
+	in *DB
+	f  func()
+}
+
+func (i interposed) eachOf(ctx context.Context, tenant, text string, args [][]any, fn func(int, row) error) error {
+	err := i.backend.eachOf(ctx, tenant, text, args, fn)
+	i.in.data = i.backend
+	i.f()
+	return err
+}
+
 // AwaitQueued returns when n units wait for the writer.
 func (db *DB) AwaitQueued(n int) {
 	for len(db.data.(*sqliteDB).writer.queue) < n {

@@ -73,15 +73,9 @@ func (db *DB) reachedIncidents(ctx context.Context, s Scope, f IncidentFilter) (
 			of.having(q, "incidents.instance")
 		})
 	}
-	places, err := db.firstPlaces(ctx, s, branches, f.After, f.Limit)
-	if err != nil {
-		return nil, err
-	}
-	args := make([][]any, len(places))
-	for i, p := range places {
-		args[i] = []any{s.tenant, p.Instance, p.ID}
-	}
-	return db.incidents(ctx, s, `SELECT instance, `+incidentColumns+` FROM incidents WHERE tenant = $1 AND instance = $2 AND id = $3`, args)
+	return reached(ctx, db, s, branches, f.After, f.Limit, func(args [][]any) ([]ListedIncident, error) {
+		return db.incidents(ctx, s, `SELECT instance, `+incidentColumns+` FROM incidents WHERE tenant = $1 AND instance = $2 AND id = $3`, args)
+	})
 }
 
 const deleteIncident = `DELETE FROM incidents WHERE tenant = $1 AND instance = $2 AND id = $3`

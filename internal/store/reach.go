@@ -88,6 +88,32 @@ func (c QueueCursor) compare(d QueueCursor) int {
 	return cmp.Or(bytes.Compare(c.Instance[:], d.Instance[:]), cmp.Compare(c.ID, d.ID))
 }
 
+// reached returns the first rows of a list: it finds their places, and then reads them. A
+// row can go between the two, and whoever asks takes a list that is short for its end: so
+// it goes on until there are as many, or there is nothing more.
+func reached[R any](ctx context.Context, db *DB, s Scope, branches []branch, after QueueCursor, limit int, read func(places [][]any) ([]R, error)) ([]R, error) {
+	var list []R
+	for len(list) < limit {
+		places, err := db.firstPlaces(ctx, s, branches, after, limit-len(list))
+		if err != nil {
+			return nil, err
+		}
+		args := make([][]any, len(places))
+		for i, p := range places {
+			args[i], after = []any{s.tenant, p.Instance, p.ID}, p
+		}
+		rows, err := read(args)
+		if err != nil {
+			return nil, err
+		}
+		ended := len(places) < limit-len(list)
+		if list = append(list, rows...); ended {
+			break
+		}
+	}
+	return list, nil
+}
+
 // firstPlaces returns the first rows of a list, in order. Of many branches few have more
 // than their part of them: so a few rows of each are read at first, and then, of those
 // that may have more, what comes before the last of what was found.

@@ -139,3 +139,34 @@ func TestFiltersNarrowTheReach(t *testing.T) {
 		same(t, "status", text, " 11 9 5 3 2")
 	})
 }
+
+// What is done or closed between the finding of a page's places and the reading of its rows
+// makes the page no shorter: a short one is taken for the last.
+func TestARowThatGoesMakesNoPageShorter(t *testing.T) {
+	reach := &store.Reach{Processes: []string{"p0", "p1"}}
+	gone := func(t *testing.T, db *store.DB) func() {
+		return func() {
+			set := minimal(store.ID{2}, 2)
+			set.ClosedTasks, set.ClosedIncidents = []uint64{1, 2}, []uint64{5}
+			ok(t, db.Commit(t.Context(), main, set))
+		}
+	}
+	eachDialect(t, func(t *testing.T, d dialect) {
+		t.Run("tasks", func(t *testing.T) {
+			db, text := searched(t, d), ""
+			db.AfterRead(gone(t, db))
+			for _, r := range must[[]store.ListedTask](t)(db.Tasks(t.Context(), main, store.TaskFilter{Reach: reach, Limit: 5})) {
+				text += fmt.Sprintf(" %d.%d", r.Instance[0], r.ID)
+			}
+			same(t, "tasks", text, " 1.1 1.2 3.1 3.2 4.1")
+		})
+		t.Run("incidents", func(t *testing.T) {
+			db, text := searched(t, d), ""
+			db.AfterRead(gone(t, db))
+			for _, r := range must[[]store.ListedIncident](t)(db.Incidents(t.Context(), main, store.IncidentFilter{Reach: reach, Limit: 3})) {
+				text += fmt.Sprintf(" %d", r.Instance[0])
+			}
+			same(t, "incidents", text, " 1 3 4")
+		})
+	})
+}

@@ -55,15 +55,9 @@ func (f TaskFilter) narrow(q *query) {
 
 // reachedTasks finds the tasks in reach, part by part, and then reads them.
 func (db *DB) reachedTasks(ctx context.Context, s Scope, f TaskFilter) ([]ListedTask, error) {
-	places, err := db.firstPlaces(ctx, s, f.branches(s), f.After, f.Limit)
-	if err != nil {
-		return nil, err
-	}
-	args := make([][]any, len(places))
-	for i, p := range places {
-		args[i] = []any{s.tenant, p.Instance, p.ID}
-	}
-	return db.tasks(ctx, s, `SELECT t.* FROM tasks t WHERE t.tenant = $1 AND t.instance = $2 AND t.id = $3`, args)
+	return reached(ctx, db, s, f.branches(s), f.After, f.Limit, func(args [][]any) ([]ListedTask, error) {
+		return db.tasks(ctx, s, `SELECT t.* FROM tasks t WHERE t.tenant = $1 AND t.instance = $2 AND t.id = $3`, args)
+	})
 }
 
 func (f TaskFilter) branches(s Scope) []branch {
