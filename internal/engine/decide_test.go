@@ -1,20 +1,15 @@
 package engine_test
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
-	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -35,15 +30,12 @@ const claimModel = `<?xml version="1.0"?>
 type claims struct {
 	env                         *testenv.Env
 	instances, tasks, incidents []access.Resource
-	processes                   []access.Resource
 }
 
 func newClaims(t *testing.T, env *testenv.Env) *claims {
 	t.Helper()
 	w := &claims{env: env}
-	for _, process := range deployClaims(t, env) {
-		w.processes = append(w.processes, access.Resource{Kind: access.Process, ID: process, Tenant: "main", Process: process})
-	}
+	deployClaims(t, env)
 	for _, s := range []struct{ process, company, assignee string }{
 		{"car", "A", ""}, {"car", "B", "eve"}, {"car", "A", "zoe"}, {"home", "A", ""}, {"home", "B", "eve"},
 	} {
@@ -54,16 +46,14 @@ func newClaims(t *testing.T, env *testenv.Env) *claims {
 }
 
 // deployClaims deploys two processes with claims.
-func deployClaims(t *testing.T, env *testenv.Env) []string {
+func deployClaims(t *testing.T, env *testenv.Env) {
 	t.Helper()
-	processes := []string{"car", "home"}
-	for i, group := range []string{"clerks", "night"} {
-		model := strings.NewReplacer("PROCESS", processes[i], "GROUP", group).Replace(claimModel)
-		if _, err := env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: processes[i] + ".bpmn", Content: []byte(model)}}, ""); err != nil {
+	for process, group := range map[string]string{"car": "clerks", "home": "night"} {
+		model := strings.NewReplacer("PROCESS", process, "GROUP", group).Replace(claimModel)
+		if _, err := env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: process + ".bpmn", Content: []byte(model)}}, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return processes
 }
 
 // start starts a claim; its task ask is claimed by the assignee, if there is one.
@@ -118,173 +108,10 @@ func (w *claims) as(who access.Principal) engine.Caller {
 	return engine.AdmitMadeUp(w.env.Engine, w.env.Ann, who)
 }
 
-// may returns the ids of those that the policies let somebody do an action on, sorted.
-func may(t fataler, c engine.Caller, action access.Action, on []access.Resource) []string {
-	t.Helper()
-	ids := []string{}
-	for _, r := range on {
-		if c.Rules.Policies.Decide(c.Who, action, r, access.Circumstances{Now: time.Now(), Network: true}).Allowed {
-			ids = append(ids, r.ID)
-		}
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 type fataler interface {
 	Helper()
 	Fatal(...any)
 	Fatalf(string, ...any)
-}
-
-// listed walks through the pages of a list and returns the ids, sorted. Who may see
-// nothing of it at all may be Denied.
-func listed[T any](t fataler, what string, list func(engine.Page) ([]T, string, error), id func(T) string) []string {
-	t.Helper()
-	ids := []string{}
-	for page := pageOf(2); ; {
-		items, next, err := list(page)
-		if fault.Is(err, fault.Denied) && len(ids) == 0 {
-			return ids
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		for _, item := range items {
-			ids = append(ids, id(item))
-		}
-		if page.After = next; next == "" {
-			slices.Sort(ids)
-			return ids
-		}
-	}
-}
-
-func (w *claims) lists(ctx context.Context, t fataler, c engine.Caller) (processes, instances, tasks, incidents []string) {
-	t.Helper()
-	e := w.env.Engine
-	processes = listed(t, "processes", func(p engine.Page) ([]api.Process, string, error) {
-		l, err := e.Processes(ctx, c, p)
-		return l.Items, l.Next, err
-	}, func(p api.Process) string { return p.ID })
-	instances = listed(t, "instances", func(p engine.Page) ([]api.Instance, string, error) {
-		l, err := e.Instances(ctx, c, engine.InstanceFilter{}, p)
-		return l.Items, l.Next, err
-	}, func(i api.Instance) string { return i.ID })
-	tasks = listed(t, "tasks", func(p engine.Page) ([]api.Task, string, error) {
-		l, err := e.Tasks(ctx, c, engine.TaskFilter{}, p)
-		return l.Items, l.Next, err
-	}, func(i api.Task) string { return i.ID })
-	incidents = listed(t, "incidents", func(p engine.Page) ([]api.Incident, string, error) {
-		l, err := e.Incidents(ctx, c, "", p)
-		return l.Items, l.Next, err
-	}, func(i api.Incident) string { return i.ID })
-	return processes, instances, tasks, incidents
-}
-
-func aClaimant() *rapid.Generator[access.Principal] {
-	grant := rapid.Custom(func(t *rapid.T) access.Grant {
-		g := access.Grant{
-			ID:      rapid.StringMatching("[a-z]{4}").Draw(t, "id"),
-			Right:   rapid.SampledFrom([]access.Right{access.ToView, access.ToWork, access.ToManage, access.ToStart, access.ToRead}).Draw(t, "right"),
-			Process: rapid.SampledFrom([]string{"car", "home", "boat", access.All}).Draw(t, "process"),
-		}
-		switch some := g.Process != access.All && rapid.Bool().Draw(t, "some of it"); {
-		case g.Right == access.ToRead:
-			g.Fields = []string{"company"}
-		case some && g.Right == access.ToWork:
-			g.Task = rapid.SampledFrom([]string{"ask", "check"}).Draw(t, "task")
-		case some && g.Right != access.ToStart:
-			g.Where = &access.Where{Path: "company", Value: rapid.SampledFrom([]string{"A", "B", "C"}).Draw(t, "company")}
-		}
-		return g
-	})
-	return rapid.Custom(func(t *rapid.T) access.Principal {
-		return access.Principal{
-			Name:   rapid.SampledFrom([]string{"zoe", "eve", "dan"}).Draw(t, "name"),
-			Roles:  rapid.SliceOfNDistinct(rapid.SampledFrom([]access.Role{access.Executor, access.Executor, access.Designer, access.Viewer}), 0, 1, rapid.ID).Draw(t, "roles"),
-			Groups: rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"clerks", "night"}), 0, 2, rapid.ID).Draw(t, "groups"),
-			Grants: rapid.SliceOfN(grant, 0, 3).Draw(t, "grants"),
-		}
-	})
-}
-
-func TestListsAreWhatMayBeSeen(t *testing.T) {
-	onBoth(t, func(t *testing.T, env *testenv.Env) {
-		w := newClaims(t, env)
-		if p, i, ts, in := w.lists(t.Context(), t, env.Ann); len(p) != 2 || len(i) != 5 || len(ts) != 10 || len(in) != 5 {
-			t.Fatalf("Ann sees %v, %v, %v, %v", p, i, ts, in)
-		}
-		ctx := t.Context()
-		w.checkLists(ctx, t, w.as(access.Principal{Name: "zoe", Roles: []access.Role{access.Executor}}))
-		w.checkLists(ctx, t, w.as(access.Principal{Name: "vic", Grants: []access.Grant{
-			{ID: "v", Right: access.ToView, Process: "car", Where: &access.Where{Path: "company", Value: "A"}},
-			{ID: "w", Right: access.ToWork, Process: "home", Task: "check"},
-		}}))
-		w.checkLists(ctx, t, w.as(access.Principal{Name: "sam", Grants: []access.Grant{{ID: "s", Right: access.ToStart, Process: "car"}}}))
-		for _, list := range [][]access.Resource{w.instances, w.tasks, w.incidents} {
-			for i := range list {
-				list[i].Instance, _, _ = strings.Cut(list[i].ID, ".")
-			}
-		}
-		rapid.Check(t, func(t *rapid.T) { w.checkLists(ctx, t, w.drawn(t)) })
-	})
-}
-
-// ownForbids are policies that a company may have.
-var ownForbids = []string{
-	"", "",
-	`@id("x") forbid (principal, action, resource) when { resource.process == "home" };`,
-	`@id("x") forbid (principal, action == Action::"task:read", resource) when { resource.assignee == "" };`,
-	`@id("x") forbid (principal, action in [Action::"instance:read", Action::"incident:read"], resource) unless { principal.name == "zoe" };`,
-}
-
-// drawn returns somebody, who may be disabled, have a credential for some things only, a
-// break-glass and grants that are over, in a company with policies of its own.
-func (w *claims) drawn(t *rapid.T) engine.Caller {
-	who := aClaimant().Draw(t, "who")
-	who.Disabled = rapid.IntRange(0, 9).Draw(t, "disabled") == 0
-	who.Scopes = rapid.SampledFrom([][]access.Scope{nil, nil, nil, {"task:*"}, {"instance:*", "process:read"}}).Draw(t, "scopes")
-	for i := range who.Grants {
-		if rapid.IntRange(0, 3).Draw(t, "ends") == 0 {
-			who.Grants[i].Expires = time.Now().Add(time.Duration(rapid.SampledFrom([]int{-1, 1}).Draw(t, "hours")) * time.Hour)
-		}
-	}
-	if rapid.IntRange(0, 3).Draw(t, "break-glass") == 0 {
-		on := rapid.SampledFrom(w.instances).Draw(t, "broken")
-		g := access.Grant{ID: "glass", Right: access.ByBreakGlass, Process: on.Process, Purpose: "fire", Expires: time.Now().Add(time.Hour)}
-		if rapid.Bool().Draw(t, "one") {
-			g.Instance = on.ID
-		}
-		who.Grants = append(who.Grants, g)
-	}
-	c := w.as(who)
-	own, err := c.Rules.Policies.ParseTenantPolicies(rapid.SampledFrom(ownForbids).Draw(t, "own"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if own.Text() != "" {
-		c.Rules = &identity.Rules{Tenant: c.Rules.Tenant, Policies: c.Rules.Policies.With(own)}
-	}
-	return c
-}
-
-// checkLists requires that lists hold what the policies let a caller see, and nothing else.
-func (w *claims) checkLists(ctx context.Context, t fataler, c engine.Caller) {
-	t.Helper()
-	processes, instances, tasks, incidents := w.lists(ctx, t, c)
-	for _, list := range []struct {
-		action access.Action
-		on     []access.Resource
-		got    []string
-	}{
-		{access.ReadProcess, w.processes, processes}, {access.ReadInstance, w.instances, instances},
-		{access.ReadTask, w.tasks, tasks}, {access.ReadIncident, w.incidents, incidents},
-	} {
-		if want := may(t, c, list.action, list.on); !slices.Equal(list.got, want) {
-			t.Fatalf("%s: listed are %v, want %v", list.action, list.got, want)
-		}
-	}
 }
 
 // TestWhatMayNotBeSeenIsNotThere compares the answer about a record that may not be seen
