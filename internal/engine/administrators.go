@@ -32,8 +32,10 @@ func (v *electorate) administers(ctx context.Context, p *identity.Principal) (bo
 	if v.changed != nil && v.changed.Name == p.Name {
 		p = v.changed
 	}
-	if !p.SignsIn(v.now) {
-		return false, nil
+	here := *p
+	var err error
+	if here.Passkeys, err = v.engine.usablePasskeys(ctx, v.scope, p.Name, p.Passkeys); err != nil || !here.SignsIn(v.now) {
+		return false, err
 	}
 	groups := make([]identity.Group, len(p.Groups))
 	for i, name := range p.Groups {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -52,12 +53,21 @@ func (e *Engine) mayRegister(c Caller) error {
 }
 
 // mayAdd refuses another passkey to who has one and signed in without, where a password
-// alone is not enough: else whoever knows it would make one of their own.
-func mayAdd(c Caller, p *principal) error {
-	if len(p.Passkeys) == 0 {
+// alone is not enough: else whoever knows it would make one of their own. One that signs
+// nobody in any more, as after another public_url, is one here, as a session by a password
+// alone is good for nothing then, too: else that would be the day for which whoever knows
+// a password waits. Somebody else says that its person begins anew by their password,
+// and takes it from them; or they come in otherwise.
+func (e *Engine) mayAdd(ctx context.Context, c Caller, p *principal) error {
+	if len(p.Passkeys) == 0 || !c.Unproven {
 		return nil
 	}
-	return c.RequireProof()
+	usable, err := e.usablePasskeys(ctx, c.Scope, p.Name, p.Passkeys)
+	if err == nil && len(usable) == 0 {
+		err = fault.New(fault.Denied, "your company demands a passkey, and none of yours counts here any more").WithCode(api.CodePasskeyRequired).
+			WithHint("sign in at your company's issuer, or have an administrator take the former ones from you (underseal passkeys remove, with an API key); then you register another")
+	}
+	return cmp.Or(err, c.RequireProof())
 }
 
 // requireAddress refuses ceremonies on a server that does not know its address.
@@ -78,7 +88,11 @@ func (e *Engine) BeginPasskey(ctx context.Context, c Caller) (api.PasskeyCeremon
 	if err != nil {
 		return api.PasskeyCeremony{}, err
 	}
-	if err := mayAdd(c, p); err != nil {
+	if err := e.mayAdd(ctx, c, p); err != nil {
+		return api.PasskeyCeremony{}, err
+	}
+	known, err := e.usablePasskeys(ctx, c.Scope, p.Name, p.Passkeys) // another in the place of one that counts no more may be where that was
+	if err != nil {
 		return api.PasskeyCeremony{}, err
 	}
 	challenge := e.challenges.New(passkey.Register, c.Session.ID.String(), e.moment())
@@ -86,7 +100,7 @@ func (e *Engine) BeginPasskey(ctx context.Context, c Caller) (api.PasskeyCeremon
 	if person.Display == "" {
 		person.Display = p.Name
 	}
-	return api.PasskeyCeremony{PublicKey: e.relying.Creation(challenge, person, credentialsOf(p.Passkeys))}, nil
+	return api.PasskeyCeremony{PublicKey: e.relying.Creation(challenge, person, credentialsOf(known))}, nil
 }
 
 func credentialsOf(keys []identity.Passkey) (ids [][]byte) {
@@ -118,7 +132,7 @@ func (e *Engine) RegisterPasskey(ctx context.Context, c Caller, in api.PasskeyRe
 		if err != nil {
 			return nil, amendment{}, err
 		}
-		if err := mayAdd(c, p); err != nil {
+		if err := e.mayAdd(ctx, c, p); err != nil {
 			return nil, amendment{}, err
 		}
 		change, err := e.addPasskey(ctx, p, in.Name, made)

@@ -502,6 +502,78 @@ func TestPasskeysAreForOneAddress(t *testing.T) {
 	}
 }
 
+// moved has browsers reach the server at another port, and authenticators there.
+func moved(env *testenv.Env, port string, all ...*testenv.Authenticator) {
+	at := testenv.PasskeyOrigin + port
+	env.Config.Passkeys = passkey.RelyingParty{ID: testenv.PasskeyHost, Origins: []string{at}}
+	for _, a := range all {
+		a.Origin = at
+	}
+	env.Restart(nil)
+}
+
+// One that is for a former address is none by which somebody may demand passkeys, and is one
+// in whose place a password alone makes no other.
+func TestAPasskeyOfAFormerAddressIsOfNoUse(t *testing.T) {
+	env := testenv.New(t, nil)
+	old, mine, next := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true), testenv.NewAuthenticator(t, false)
+	personWithPasskey(t, env, "zoe", old, "Admin")
+	in := func() engine.Caller { return by(t, env, session(t, env, "zoe", home)) }
+	moved(env, ":8443", mine)
+	zoe := in()
+	if err := requirePasskeys(t, env, zoe, "administrators"); fault.CodeOf(err) != "locked_out" {
+		t.Errorf("demanded by who has one of a former address: %v", err)
+	}
+	if _, err := env.Engine.BeginVerify(t.Context(), zoe); fault.CodeOf(err) != "no_passkey" {
+		t.Errorf("asked for one of a former address: %v", err)
+	}
+	registerPasskey(t, env, zoe, mine)
+	if err := requirePasskeys(t, env, zoe, "everyone"); err != nil {
+		t.Fatalf("demanded by who has another: %v", err)
+	}
+
+	moved(env, ":9443", next)
+	_, add := env.Engine.BeginPasskey(t.Context(), in())
+	_, verify := env.Engine.BeginVerify(t.Context(), in())
+	if fault.CodeOf(add) != api.CodePasskeyRequired || fault.CodeOf(verify) != "no_passkey" {
+		t.Errorf("by a password alone, when none counts any more: %v; proven by one: %v", add, verify)
+	}
+	zoes, err := env.Engine.User(t.Context(), env.Ann, "zoe")
+	if err != nil || len(zoes.Passkeys) != 2 {
+		t.Fatalf("zoe is %+v, %v", zoes, err)
+	}
+	for _, k := range zoes.Passkeys {
+		if _, err := env.Engine.RemovePasskey(t.Context(), env.Ann, k.ID, api.ReasonRequest{Reason: "moved"}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	registerPasskey(t, env, in(), next)
+	if s, err := env.Engine.SignInByPasskey(t.Context(), next.SignIn(askToSignIn(t, env)), home); err != nil || by(t, env, s).RequireProof() != nil {
+		t.Errorf("signed in by the next one: %v", err)
+	}
+	checkedWhole(t, env)
+}
+
+// Nor is one who has no other way in an administrator.
+func TestAnAdministratorHasAPasskeyThatCounts(t *testing.T) {
+	s := newStaff()
+	env := newCompany(t, s, corp)
+	a := testenv.NewAuthenticator(t, false)
+	if _, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "zoe", Kind: "user", Roles: []string{"Admin"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	linked(t, env, "zoe", "7")
+	s.in["zoe"] = identity.Claims{Subject: "7", Proved: time.Now()}
+	_, zoe := loggedIn(t, env, "zoe")
+	registerPasskey(t, env, zoe, a)
+	for _, step := range []struct{ port, want string }{{":8443", "last_administrator"}, {"", ""}} {
+		moved(env, step.port)
+		if _, err := env.Engine.RevokeAPIKey(t.Context(), env.Ann, env.Ann.Key, api.ReasonRequest{}, ""); fault.CodeOf(err) != step.want {
+			t.Errorf("with zoe's passkey, at port %q: %v, want %q", step.port, err, step.want)
+		}
+	}
+}
+
 // Whoever finds somebody signed in makes no API key there; a key is asked for nothing more.
 func TestAnAPIKeyAsksForAFreshProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

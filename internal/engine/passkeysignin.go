@@ -158,14 +158,39 @@ func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID
 	if err != nil {
 		return p.Name, "", 0, err
 	}
-	s := r.byKey[p.Passkeys[i].Key]
-	if s == nil || s.key.Signer != ledger.PersonSigner || s.key.Principal != p.Name || !e.relying.Owns(credentialOf(s)) {
+	s := e.passkeySigner(r, p.Name, p.Passkeys[i])
+	if s == nil {
 		return p.Name, "", 0, badPasskey(fault.New(fault.Denied, "the key of the passkey was revoked, or is for another address than %s", e.relying.ID))
 	}
 	if counter, err = ledger.VerifyAssertion(challenge, answer, credentialOf(s)); err != nil {
 		return p.Name, "", 0, badPasskey(err)
 	}
 	return p.Name, p.Passkeys[i].ID, counter, nil
+}
+
+// passkeySigner returns the signer that somebody's passkey is; nil: it signs nobody in here,
+// since its key was revoked, or it is for another address.
+func (e *Engine) passkeySigner(r *registry, owner string, k identity.Passkey) *signer {
+	s := r.byKey[k.Key]
+	if s == nil || s.key.Signer != ledger.PersonSigner || s.key.Principal != owner || !e.relying.Owns(credentialOf(s)) {
+		return nil
+	}
+	return s
+}
+
+// usablePasskeys are those of somebody's passkeys by which they are signed in here. The
+// others are theirs still, until they are removed.
+func (e *Engine) usablePasskeys(ctx context.Context, scope store.Scope, owner string, keys []identity.Passkey) (usable []identity.Passkey, err error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	r, err := e.registry(ctx, scope)
+	for _, k := range keys {
+		if err == nil && e.passkeySigner(r, owner, k) != nil {
+			usable = append(usable, k)
+		}
+	}
+	return usable, err
 }
 
 func credentialOf(s *signer) ledger.Credential {
@@ -225,16 +250,17 @@ func (e *Engine) BeginVerify(ctx context.Context, c Caller) (api.PasskeyQuestion
 	return api.PasskeyQuestion{PublicKey: e.relying.Request(challenge, credentialsOf(keys))}, nil
 }
 
-// ownPasskeys are the caller's. Conflict: they have none.
+// ownPasskeys are the caller's that count here. Conflict: they have none.
 func (e *Engine) ownPasskeys(ctx context.Context, c Caller) ([]identity.Passkey, error) {
 	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
 	if err != nil {
 		return nil, err
 	}
-	if len(known.Passkeys()) == 0 {
-		return nil, fault.New(fault.Conflict, "%s has no passkey", c.Principal).WithCode("no_passkey").WithHint("register one first, with a browser")
+	keys, err := e.usablePasskeys(ctx, c.Scope, c.Principal, known.Passkeys())
+	if err == nil && len(keys) == 0 {
+		err = fault.New(fault.Conflict, "%s has no passkey that counts here", c.Principal).WithCode("no_passkey").WithHint("register one first, with a browser")
 	}
-	return known.Passkeys(), nil
+	return keys, err
 }
 
 // verifyByPasskey requires that a passkey of the caller has answered, and returns its id.

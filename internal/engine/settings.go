@@ -150,7 +150,7 @@ func (e *Engine) SetFourEyes(ctx context.Context, c Caller, r api.FourEyesReques
 }
 
 // RequirePasskeys sets whose password alone is not enough to sign in. Whoever demands
-// passkeys has one, so that nobody is shut out who could take it back.
+// passkeys has one that counts, so that nobody is shut out who could take it back.
 func (e *Engine) RequirePasskeys(ctx context.Context, c Caller, r api.RequirePasskeyRequest, idem string) (api.Settings, error) {
 	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
 		return api.Settings{}, err
@@ -168,8 +168,12 @@ func (e *Engine) RequirePasskeys(ctx context.Context, c Caller, r api.RequirePas
 	}
 	return e.changeSettings(ctx, c, "require_passkey", change{"", "require-passkeys", idem, r, r.Reason, false}, func(c Caller, s *identity.Settings) error {
 		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
-		if err == nil && rule != identity.PasskeyNone && len(p.Passkeys) == 0 {
-			err = fault.New(fault.Conflict, "this would shut you out: you have no passkey").WithCode("locked_out").
+		if err != nil {
+			return err
+		}
+		own, err := e.usablePasskeys(ctx, c.Scope, p.Name, p.Passkeys)
+		if err == nil && rule != identity.PasskeyNone && len(own) == 0 {
+			err = fault.New(fault.Conflict, "this would shut you out: you have no passkey that counts here").WithCode("locked_out").
 				WithHint("register one first, with a browser")
 		}
 		s.RequirePasskey = rule
