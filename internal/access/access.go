@@ -38,6 +38,7 @@ type Policies struct {
 	rights  map[Action][]Right    // that permit an action
 	byAct   map[Action]policyList // those of list that can apply to an action
 	reads   map[Action]*reads     // by these
+	kept    *kept
 }
 
 // Builtin returns the built-in policies.
@@ -54,11 +55,11 @@ func Builtin() (*Policies, error) {
 		}
 		list = append(list, policy{cedar.PolicyID(id), p, false})
 	}
-	return newPolicies(list), nil
+	return newPolicies(list, &kept{most: maxKept}), nil
 }
 
-func newPolicies(list policyList) *Policies {
-	p := &Policies{list: list, reasons: map[string]string{}, rights: map[Action][]Right{}, byAct: map[Action]policyList{}, reads: map[Action]*reads{}}
+func newPolicies(list policyList, k *kept) *Policies {
+	p := &Policies{list: list, kept: k, reasons: map[string]string{}, rights: map[Action][]Right{}, byAct: map[Action]policyList{}, reads: map[Action]*reads{}}
 	for _, one := range list {
 		notes := one.body.Annotations()
 		p.reasons[string(one.id)] = string(notes["reason"])
@@ -194,7 +195,7 @@ func (q *question) decide(which part) Decision {
 	if q.policies.Own(q.action) {
 		return q.evaluate(which) // it may look at who or what it is
 	}
-	return q.who.answers.of(q.key(which), func() Decision { return q.evaluate(which) })
+	return q.who.answers.of(q.policies.kept, q.key(which), func() Decision { return q.evaluate(which) })
 }
 
 func (q *question) evaluate(which part) Decision {

@@ -26,8 +26,38 @@ const (
 	maxAnswerKey = 256
 )
 
+// maxKept bounds what is kept for all principals of a server together, so that many people
+// who ask for many things take no more of its memory; of more, all are forgotten.
+const maxKept = 100_000
+
+// kept counts the answers that are kept, and knows where they are.
+type kept struct {
+	most int
+
+	mu    sync.Mutex // guards what follows, and is locked before that of answers
+	total int
+	by    map[*answers]struct{}
+}
+
+// put keeps one more answer.
+func (k *kept) put(a *answers, key string, d Decision) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.total >= k.most {
+		for one := range k.by {
+			one.forget()
+		}
+		k.by, k.total = nil, 0
+	}
+	if k.by == nil {
+		k.by = map[*answers]struct{}{}
+	}
+	k.by[a] = struct{}{}
+	k.total += a.put(key, d)
+}
+
 // of returns the answer that was given under a key, and decides if none was.
-func (a *answers) of(key []byte, decide func() Decision) Decision {
+func (a *answers) of(k *kept, key []byte, decide func() Decision) Decision {
 	a.mu.RLock()
 	d, known := a.known[string(key)]
 	a.mu.RUnlock()
@@ -37,13 +67,26 @@ func (a *answers) of(key []byte, decide func() Decision) Decision {
 	if d = decide(); len(key) > maxAnswerKey {
 		return d
 	}
+	k.put(a, string(key), d)
+	return d
+}
+
+// put returns how many more are known by it; fewer, where the others are forgotten.
+func (a *answers) put(key string, d Decision) (more int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.known == nil || len(a.known) >= maxAnswers {
+	before := len(a.known)
+	if a.known == nil || before >= maxAnswers {
 		a.known = map[string]Decision{}
 	}
-	a.known[string(key)] = d
-	return d
+	a.known[key] = d
+	return len(a.known) - before
+}
+
+func (a *answers) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known = nil
 }
 
 // key returns all that built-in policies see of a question besides the principal.

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -84,5 +85,37 @@ func TestWhatWasDecidedIsDecidedAlike(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWhatIsKeptOfDecisionsIsBounded has many people ask many questions, with a company's
+// own policies and without.
+func TestWhatIsKeptOfDecisionsIsBounded(t *testing.T) {
+	builtin := builtin(t)
+	own, err := builtin.ParseTenantPolicies(`@id("x") forbid (principal, action == Action::"value:read", resource == field::"7");`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	builtin.KeepAtMost(100)
+	most := 0
+	for person := range 20 {
+		who := access.Principal{Name: fmt.Sprint("p", person), Tenant: "main", Roles: []access.Role{access.Executor}}.Effective()
+		for task := range 70 {
+			on := access.Resource{Kind: access.Task, ID: "1", Tenant: "main", Process: "loan", Assignee: fmt.Sprint("p", task)}
+			want := task == person
+			for _, p := range []*access.Policies{builtin, builtin.With(own)} {
+				if got := p.Decide(who, access.CompleteTask, on, access.Circumstances{Now: noon, Network: true}); got.Allowed != want {
+					t.Fatalf("p%d completes the task of p%d: %+v", person, task, got)
+				}
+			}
+			counted, there := builtin.Kept()
+			if counted != there {
+				t.Fatalf("%d decisions are counted, %d are kept", counted, there)
+			}
+			most = max(most, there)
+		}
+	}
+	if most != 100 {
+		t.Errorf("%d decisions were kept at once, want 100", most)
 	}
 }

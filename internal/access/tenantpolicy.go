@@ -59,7 +59,7 @@ func (p *Policies) With(t *TenantPolicies) *Policies {
 	if t == nil || len(t.list) == 0 {
 		return p
 	}
-	return newPolicies(slices.Concat(p.list, t.list))
+	return newPolicies(slices.Concat(p.list, t.list), p.kept)
 }
 
 // LocksOut reports whether none of these could read and set the tenant's policies any
