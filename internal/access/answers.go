@@ -16,6 +16,8 @@ import (
 type answers struct {
 	mu    sync.RWMutex // guards known
 	known map[string]Decision
+
+	listed bool // in kept, whose mutex guards it
 }
 
 // maxAnswers and maxAnswerKey, in bytes, bound what is kept for one principal, who mostly
@@ -36,7 +38,7 @@ type kept struct {
 
 	mu    sync.Mutex // guards what follows, and is locked before that of answers
 	total int
-	by    map[*answers]struct{}
+	where []*answers
 }
 
 // put keeps one more answer.
@@ -44,15 +46,15 @@ func (k *kept) put(a *answers, key string, d Decision) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.total >= k.most {
-		for one := range k.by {
+		for _, one := range k.where {
 			one.forget()
+			one.listed = false
 		}
-		k.by, k.total = nil, 0
+		k.where, k.total = nil, 0
 	}
-	if k.by == nil {
-		k.by = map[*answers]struct{}{}
+	if !a.listed {
+		k.where, a.listed = append(k.where, a), true
 	}
-	k.by[a] = struct{}{}
 	k.total += a.put(key, d)
 }
 

@@ -5,7 +5,7 @@ func (p *Policies) KeepAtMost(most int) { p.kept.most = most }
 
 // Kept returns how many decisions are kept, as they are counted and as they are there.
 func (p *Policies) Kept() (counted, there int) {
-	for a := range p.kept.by {
+	for _, a := range p.kept.where {
 		there += len(a.known)
 	}
 	return p.kept.total, there
