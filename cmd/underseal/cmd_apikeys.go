@@ -48,9 +48,9 @@ func (c *apiKeysListCmd) Run(ctx context.Context, e *env) error {
 	})
 }
 
-func writeAPIKey(w io.Writer, k api.APIKey) {
-	pairs(w, "key", k.ID, "user", k.User, "for", oneLine(k.Name), "scopes", strings.Join(k.Scopes, " "), "networks", strings.Join(k.Networks, " "),
-		"made", stamp(k.Made), "expires", stampOf(k.Expires))
+func writeAPIKey(w io.Writer, k api.APIKey, more ...string) {
+	pairs(w, append([]string{"key", k.ID, "user", k.User, "for", oneLine(k.Name), "scopes", strings.Join(k.Scopes, " "), "networks", strings.Join(k.Networks, " "),
+		"made", stamp(k.Made), "expires", stampOf(k.Expires)}, more...)...)
 }
 
 type apiKeysCreateCmd struct {
@@ -59,12 +59,14 @@ type apiKeysCreateCmd struct {
 	For     string   `help:"What it is for." placeholder:"TEXT"`
 	Scope   []string `help:"Action (job:work) or family (task:*) that it is for; can be repeated. None: everything." placeholder:"SCOPE"`
 	Network []string `help:"CIDR where it may be used from; can be repeated. None: anywhere." placeholder:"CIDR"`
-	Expires string   `help:"When it ends (RFC 3339)." placeholder:"TIME"`
+	Expires string   `help:"When it ends: 2031-01-31T12:00:00Z, a day (UTC), or a span from now on, 90d." placeholder:"TIME"`
 	reasonFlags
 }
 
 func (apiKeysCreateCmd) Help() string {
-	return talksToServer + " Writes the key's text to the file and prints the rest."
+	return talksToServer + ` Writes the key's text to the file and prints the rest. A program that works jobs needs the role Executor, or a grant to work; a scope that is none names those there are.
+
+    underseal apikeys create ocr ocr.key --scope 'job:*' --network 192.0.2.0/24 --expires 90d --for "scanner in the basement"`
 }
 
 func (c *apiKeysCreateCmd) Run(ctx context.Context, e *env) error {
@@ -90,16 +92,13 @@ func (e *env) newAPIKey(out string, call func(*client.Client) (api.NewAPIKey, er
 	if err != nil {
 		return err
 	}
-	return e.result(made.APIKey, func(w io.Writer) {
-		writeAPIKey(w, made.APIKey)
-		pairs(w, "file", out)
-	})
+	return e.result(made.APIKey, func(w io.Writer) { writeAPIKey(w, made.APIKey, "file", out) })
 }
 
 type apiKeysRotateCmd struct {
 	Key     string        `arg:"" help:"Id of the key."`
 	Out     string        `arg:"" help:"File for the new key's text, for its owner alone; it must not exist."`
-	Overlap time.Duration `help:"How long the old key still counts." default:"24h" placeholder:"SPAN"`
+	Overlap time.Duration `help:"How long the old key still counts (default: ${default})." default:"24h" placeholder:"SPAN"`
 	reasonFlags
 }
 
@@ -124,5 +123,7 @@ func (apiKeysRevokeCmd) Help() string {
 }
 
 func (c *apiKeysRevokeCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.APIKey, error) { return cl.RevokeAPIKey(ctx, c.Key, c.Reason) }, writeAPIKey)
+	return ask(e, func(cl *client.Client) (api.APIKey, error) { return cl.RevokeAPIKey(ctx, c.Key, c.Reason) }, func(w io.Writer, k api.APIKey) {
+		writeAPIKey(w, k, "state", "revoked")
+	})
 }

@@ -3,11 +3,16 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"io"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 type auditCmd struct {
@@ -16,12 +21,21 @@ type auditCmd struct {
 	Report auditReportCmd `cmd:"" help:"Tell what somebody saw and did."`
 }
 
-func (auditCmd) Help() string { return withoutCommand("audit") }
+func (auditCmd) Help() string {
+	return withoutCommand("audit") + `
+
+    underseal audit --principal ann --from 2026-11-01 --to 2026-12-01    # what ann did
+    underseal audit --object INSTANCE --kind data.                       # who was shown this instance
+    underseal audit --result denied --from 24h                           # what was refused since yesterday
+    underseal audit export --format ocsf --from 2026-11-01 > november.ndjson
+    underseal audit report ann                                           # what ann saw, did and was refused
+    underseal evidence --entry LOG/NUMBER                                # a file that proves an entry`
+}
 
 // periodFlags bound a time.
 type periodFlags struct {
-	From string `help:"From this time on: 2026-11-21T12:30:00Z, or a day, 2026-11-21 (UTC)." placeholder:"TIME"`
-	To   string `help:"Before this time." placeholder:"TIME"`
+	From string `help:"From this time on: 2026-11-21T12:30:00Z, a day, 2026-11-21 (UTC), or a span before now, 24h or 7d." placeholder:"TIME"`
+	To   string `help:"Before this time, alike." placeholder:"TIME"`
 }
 
 // moment returns a time as the API takes it: a day is its first moment.
@@ -30,6 +44,14 @@ func moment(text string) string {
 		return text + "T00:00:00Z"
 	}
 	return text
+}
+
+// bound is moment for a time that is over: a span is that long before now.
+func bound(text string) string {
+	if span, err := parseSpan(text); err == nil && span > 0 {
+		return time.Now().Add(-span).UTC().Format(time.RFC3339)
+	}
+	return moment(text)
 }
 
 // auditFlags narrow what is read.
@@ -43,9 +65,22 @@ type auditFlags struct {
 	Result    string `help:"How it ended: done, denied or failed." enum:"done,denied,failed," default:"" placeholder:"RESULT"`
 }
 
+// check refuses what nothing in the log can be, so that it is not taken for an answer.
+func (f auditFlags) check() error {
+	if strings.HasSuffix(f.Kind, "*") || f.Kind != "" && !strings.Contains(f.Kind, ".") {
+		return fault.New(fault.Invalid, "--kind %q is neither a kind, such as data.shown, nor a family with a point at the end, such as data.", f.Kind)
+	}
+	if f.Address != "" {
+		if _, err := netip.ParseAddr(f.Address); err != nil {
+			return fault.New(fault.Invalid, "--address %q is no network address, such as 192.0.2.9", f.Address)
+		}
+	}
+	return nil
+}
+
 func (f auditFlags) filter() api.AuditFilter {
 	return api.AuditFilter{
-		From: moment(f.From), To: moment(f.To), Kind: f.Kind, Principal: f.Principal, Address: f.Address, Object: f.Object, Process: f.Process, Result: f.Result,
+		From: bound(f.From), To: bound(f.To), Kind: f.Kind, Principal: f.Principal, Address: f.Address, Object: f.Object, Process: f.Process, Result: f.Result,
 	}
 }
 
@@ -62,6 +97,9 @@ func (auditListCmd) Help() string {
 }
 
 func (c *auditListCmd) Run(ctx context.Context, e *env) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	cl, err := e.connect()
 	if err != nil {
 		return err
@@ -70,10 +108,13 @@ func (c *auditListCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if filter := c.filter(); len(list.Items) == 0 && list.Next == "" && filter != (api.AuditFilter{}) {
+		e.note("nothing in the log fits; names, ids and kinds are not looked up, so see that they are spelled right")
+	}
 	return e.result(list, func(w io.Writer) {
 		var rows [][]string
 		for _, x := range list.Items {
-			rows = append(rows, []string{x.Entry, stamp(x.At), x.Kind, whoActed(x), x.Address, x.Element, aboutText(x)})
+			rows = append(rows, []string{x.Entry, stamp(x.At), x.Kind, whoActed(x), x.Address, x.Element, oneLine(auditText(x))})
 		}
 		table(w, []string{"ENTRY", "AT", "KIND", "BY", "FROM", "ELEMENT", "ABOUT"}, rows)
 		more(w, list.Next)
@@ -98,12 +139,71 @@ func aboutText(x api.AuditEntry) string {
 		parts = append(parts, s.Object+": "+strings.Join(s.Paths, ", "))
 	}
 	if x.Count > 0 {
-		parts = append(parts, strconv.Itoa(x.Count)+" times")
+		parts = append(parts, counted(x.Count, "time"))
 	}
 	if x.Erased {
 		parts = append(parts, "(erased)")
 	}
 	return strings.Join(parts, "; ")
+}
+
+// auditText is aboutText with the details, the purpose and the reason.
+func auditText(x api.AuditEntry) string {
+	parts := []string{aboutText(x), detailsText(x.Details)}
+	for _, why := range []string{x.Purpose, x.Reason} {
+		if why != "" {
+			parts = append(parts, strconv.Quote(why))
+		}
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
+}
+
+// detailsText says what is known of the details of an entry, and the rest as JSON.
+func detailsText(raw json.RawMessage) string {
+	var details map[string]json.RawMessage
+	if len(raw) == 0 || json.Unmarshal(raw, &details) != nil {
+		return string(raw)
+	}
+	var parts []string
+	var actions []string
+	var resource string
+	if took(details, "actions", &actions) {
+		parts = append(parts, "may not "+strings.Join(actions, ", "))
+	}
+	if took(details, "resource", &resource) {
+		parts = append(parts, "on "+resource)
+	}
+	for _, shown := range []struct{ key, name string }{{"revealed", "in clear"}, {"withheld", "masked"}} {
+		var list []api.AuditShown
+		if took(details, shown.key, &list) {
+			for _, s := range list {
+				parts = append(parts, shown.name+" "+strings.Join(s.Paths, ", "))
+			}
+		}
+	}
+	var glasses []string
+	if took(details, "break_glass", &glasses) {
+		parts = append(parts, "by break-glass "+strings.Join(glasses, ", "))
+	}
+	delete(details, "since")
+	if len(details) > 0 {
+		rest, err := json.Marshal(details)
+		if err != nil {
+			return string(raw)
+		}
+		parts = append(parts, string(rest))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// took takes one of the details, if it is of the type that is known.
+func took[T any](details map[string]json.RawMessage, key string, to *T) bool {
+	raw, ok := details[key]
+	if !ok || json.Unmarshal(raw, to) != nil {
+		return false
+	}
+	delete(details, key)
+	return true
 }
 
 type auditExportCmd struct {
@@ -117,6 +217,9 @@ func (auditExportCmd) Help() string {
 }
 
 func (c *auditExportCmd) Run(ctx context.Context, e *env) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	cl, err := e.connect()
 	if err != nil {
 		return err

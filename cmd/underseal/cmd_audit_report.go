@@ -60,10 +60,10 @@ func (c *auditReportCmd) Run(ctx context.Context, e *env) error {
 	fetched := make(chan struct{})
 	go func() {
 		defer close(fetched)
-		q := api.AuditExportQuery{AuditFilter: api.AuditFilter{Principal: c.Principal, From: moment(c.From), To: moment(c.To)}}
+		q := api.AuditExportQuery{AuditFilter: api.AuditFilter{Principal: c.Principal, From: bound(c.From), To: bound(c.To)}}
 		to.CloseWithError(cl.ExportAudit(ctx, q, to))
 	}()
-	r := report{out: bufio.NewWriterSize(e.stdout, 64<<10), json: e.json, totals: map[string]int{}}
+	r := report{name: c.Principal, out: bufio.NewWriterSize(e.stdout, 64<<10), json: e.json, totals: map[string]int{}}
 	err = r.read(lines)
 	lines.CloseWithError(err)
 	cancel()
@@ -76,6 +76,7 @@ func (c *auditReportCmd) Run(ctx context.Context, e *env) error {
 
 // report writes what entries say, as they come.
 type report struct {
+	name   string
 	out    *bufio.Writer
 	json   bool
 	totals map[string]int
@@ -115,7 +116,7 @@ func (r *report) entry(x api.AuditEntry) error {
 		}{topic, x}, "")
 	}
 	line := fmt.Sprintf("%s  %-9s  %s", stamp(x.At), topic, x.Kind)
-	for _, more := range []string{x.Element, aboutText(x), x.Purpose, x.Reason, string(x.Details)} {
+	for _, more := range []string{x.Element, auditText(x)} {
 		if more != "" {
 			line += "  " + more
 		}
@@ -131,6 +132,9 @@ func (r *report) end() error {
 			return err
 		}
 		return r.out.Flush()
+	}
+	if len(r.totals) == 0 {
+		fmt.Fprintf(r.out, "the log has nothing that %s did: is the name spelled right?\n", printable(r.name))
 	}
 	fmt.Fprintln(r.out)
 	for _, t := range reportTopics {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -17,12 +18,22 @@ type glassCmd struct {
 	End     glassEndCmd     `cmd:"" help:"End one at once, or refuse one that waits."`
 }
 
-func (glassCmd) Help() string { return withoutCommand("breakglass") }
+func (glassCmd) Help() string {
+	return withoutCommand("breakglass") + `
+
+When values must be seen and nobody has the grant for it. One person asks, for themselves; an administrator who is somebody else approves. Both must have been who they are for a day (break_glass_settled), so make two administrators before you need them.
+
+    underseal breakglass request --instance ID --for 1h "patient unconscious, ticket 7"    # whoever needs it
+    underseal breakglass                                                                   # an administrator looks
+    underseal breakglass approve ID --reason "called back"                                 # the hour begins
+    underseal breakglass end ID                                                            # either of them
+    underseal audit --kind data.revealed                                                   # what was seen by it`
+}
 
 type glassListCmd struct{ clientFlags }
 
 func (glassListCmd) Help() string {
-	return talksToServer + " Administrators and auditors see all, others their own. What was shown by one: underseal audit search --kind data.revealed."
+	return talksToServer + " Administrators and auditors see all, others their own. What was shown by one: underseal audit --kind data.revealed."
 }
 
 func (c *glassListCmd) Run(ctx context.Context, e *env) error {
@@ -41,7 +52,7 @@ func writeBreakGlasses(w io.Writer, items []api.BreakGlass) {
 			on = "instance " + b.Instance
 		}
 		lasts := time.Duration(b.LastsMS) * time.Millisecond
-		rows = append(rows, []string{b.ID, b.State, b.By, on, lasts.String(), cmp.Or(b.Ender, b.Approver), stamp(b.Expires), oneLine(b.Reason)})
+		rows = append(rows, []string{b.ID, b.State, b.By, on, spanText(lasts), cmp.Or(b.Ender, b.Approver), stamp(b.Expires), oneLine(b.Reason)})
 	}
 	table(w, []string{"BREAK-GLASS", "STATE", "FOR", "ON", "LASTS", "LAST BY", "UNTIL", "REASON"}, rows)
 }
@@ -49,7 +60,7 @@ func writeBreakGlasses(w io.Writer, items []api.BreakGlass) {
 type glassRequestCmd struct {
 	Instance string `help:"Id of the instance." placeholder:"ID" xor:"on" required:""`
 	Process  string `help:"Id of the process: all of its instances." placeholder:"ID" xor:"on" required:""`
-	For      string `help:"How long, from the approval on: 30m, 4h." default:"1h" placeholder:"SPAN"`
+	For      string `help:"How long, from the approval on: 30m, 4h (default: ${default})." default:"1h" placeholder:"SPAN"`
 	Reason   string `arg:"" help:"What has happened, in one line. It is in the log for good, with all that you are shown."`
 	clientFlags
 }
@@ -64,7 +75,10 @@ func (c *glassRequestCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	in := api.BreakGlassRequest{Instance: c.Instance, Process: c.Process, Reason: c.Reason, LastsMS: int(lasts / time.Millisecond)}
-	return ask(e, func(cl *client.Client) (api.BreakGlass, error) { return cl.RequestBreakGlass(ctx, in) }, writeBreakGlass)
+	return ask(e, func(cl *client.Client) (api.BreakGlass, error) { return cl.RequestBreakGlass(ctx, in) }, func(w io.Writer, b api.BreakGlass) {
+		writeBreakGlass(w, b)
+		fmt.Fprintf(w, "nothing is shown by it yet: an administrator who is somebody else approves it\n  underseal breakglass approve %s\n", printable(b.ID))
+	})
 }
 
 type glassApproveCmd struct {

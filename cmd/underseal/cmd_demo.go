@@ -8,7 +8,7 @@ type demoCmd struct {
 }
 
 func (demoCmd) Help() string {
-	return talksToServer + " Starts one of its own, in a temporary directory on a free port, and reads its database file from outside to show what is in there. Then it exports evidence of a decision, verifies it as an auditor would, changes copies of the database as its administrator could, and shows that each change is named."
+	return standsAlone + " Starts a server of its own, in a temporary directory on a free port, and reads its database file from outside to show what is in there. Then it exports evidence of a decision, verifies it as an auditor would, changes copies of the database as its administrator could, and shows that each change is named."
 }
 
 func (c *demoCmd) Run(ctx context.Context, e *env) error { return demonstrate(ctx, e, c.Once, c.Out) }

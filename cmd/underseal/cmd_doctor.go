@@ -49,22 +49,30 @@ func (doctorCmd) Run(ctx context.Context, e *env) error {
 		from = loginFile()
 	}
 	var first error
+	var unreachable bool
 	var all []diagnosis
+	const needsServer, needsKey = 1, 2
 	for _, check := range []struct {
-		name string
-		run  func() (string, error)
+		name  string
+		needs int
+		run   func() (string, error)
 	}{
-		{"configuration", func() (string, error) { return "every setting can work", s.check() }},
-		{"data directory", func() (string, error) { return s.Data, privateMode(s.Data, s.Database == "") }},
-		{"root key file", func() (string, error) { return s.RootKeyFile, privateMode(s.RootKeyFile, true) }},
-		{"API key or login", func() (string, error) { return from, badKey }},
-		{"server", func() (string, error) { return s.Server, probe(ctx, s, "/healthz") }},
-		{"server is ready", func() (string, error) { return "keys and database answer", probe(ctx, s, "/readyz") }},
-		{"credential", func() (string, error) { return "is accepted", tryKey(ctx, e) }},
-		{"key services", func() (string, error) { return tryKeyServices(ctx, e) }},
-		{"integrity", func() (string, error) { return tryIntegrity(ctx, e) }},
+		{"configuration", 0, func() (string, error) { return "every setting can work", s.check() }},
+		{"data directory", 0, func() (string, error) { return s.Data, privateMode(s.Data, s.Database == "") }},
+		{"root key file", 0, func() (string, error) { return s.RootKeyFile, privateMode(s.RootKeyFile, true) }},
+		{"API key or login", 0, func() (string, error) { return from, badKey }},
+		{"server", 0, func() (string, error) { return s.Server, probe(ctx, s, "/healthz") }},
+		{"server is ready", needsServer, func() (string, error) { return "keys and database answer", probe(ctx, s, "/readyz") }},
+		{"credential", needsKey, func() (string, error) { return "is accepted", tryKey(ctx, e) }},
+		{"key services", needsKey, func() (string, error) { return tryKeyServices(ctx, e) }},
+		{"integrity", needsKey, func() (string, error) { return tryIntegrity(ctx, e) }},
 	} {
+		if check.needs == needsServer && unreachable || check.needs == needsKey && (unreachable || badKey != nil) {
+			all = append(all, diagnosis{Check: check.name, Status: "absent", Detail: "not tried: see above"})
+			continue
+		}
 		detail, err := check.run()
+		unreachable = unreachable || check.name == "server" && err != nil
 		d := diagnose(ctx, check.name, detail, err)
 		if d.Status == "failed" && first == nil {
 			first = err

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +25,8 @@ func (grantsCmd) Help() string {
 
 A grant gives one right on something, to somebody or to the members of a group: view, start, work, manage or design a process; read or reveal fields of it; use a secret or connector. Nobody sees sensitive values by a role: reveal shows them, for a purpose that is in the log.
 
-    underseal grants give view loan --group clerks --where company=A     # instances of one company
+    underseal grants give view loan --group clerks                       # all instances, values masked
+    underseal grants give view loan --group clerks --where branch=B1     # those whose searchable field branch is B1
     underseal grants give work loan --user zoe --task decide             # one task
     underseal grants give reveal loan --user zoe --field applicant.ssn   # underseal instances show ID --purpose TEXT
     underseal explain zoe instance:read ID                               # what it comes to`
@@ -76,11 +79,17 @@ type grantsGiveCmd struct {
 	Task    string   `help:"With work: id of the task's element." placeholder:"ELEMENT"`
 	Field   []string `help:"With read and reveal: path of a field, or * for all; can be repeated." placeholder:"PATH"`
 	Purpose string   `help:"With reveal: counts as the purpose of each request." placeholder:"TEXT"`
-	Expires string   `help:"When it ends (RFC 3339)." placeholder:"TIME"`
+	Expires string   `help:"When it ends: 2031-01-31T12:00:00Z, a day (UTC), or a span from now on, 90d." placeholder:"TIME"`
 	reasonFlags
 }
 
-func (grantsGiveCmd) Help() string { return talksToServer }
+func (grantsGiveCmd) Help() string {
+	return talksToServer + ` Gives one of these rights; the role Executor or Viewer gives some of them on all processes.
+
+view: see instances and tasks, sensitive values masked. start: start it. work: do its tasks without being a candidate, work its jobs. manage: cancel, change variables, retry incidents. design: deploy new versions, set the mode. read: see these fields alone. reveal: see these fields in clear, saying what for. use: a secret or connector.
+
+Field, task and process are not looked up: a misspelled one gives nothing. underseal explain says what it came to.`
+}
 
 func (c *grantsGiveCmd) Run(ctx context.Context, e *env) error {
 	in := api.GrantRequest{
@@ -100,19 +109,35 @@ func (c *grantsGiveCmd) Run(ctx context.Context, e *env) error {
 	if in.Expires, err = timeFlag("--expires", c.Expires); err != nil {
 		return err
 	}
-	return ask(e, func(cl *client.Client) (api.Grant, error) { return cl.GiveGrant(ctx, in) }, writeGrant)
+	return ask(e, func(cl *client.Client) (api.Grant, error) {
+		g, err := cl.GiveGrant(ctx, in)
+		if err == nil && in.Process != "" && in.Process != "*" && !deployed(ctx, cl, in.Process) {
+			e.note("no process %q is deployed that you see; underseal processes lists those", in.Process)
+		}
+		return g, err
+	}, writeGrant)
+}
+
+// deployed reports whether a process is among those that the caller sees, if that can be told.
+func deployed(ctx context.Context, cl *client.Client, id string) bool {
+	list, err := cl.Processes(ctx, api.Page{Limit: 1000})
+	return err != nil || list.Next != "" || slices.ContainsFunc(list.Items, func(p api.Process) bool { return p.ID == id })
 }
 
 func writeGrant(w io.Writer, g api.Grant) { writeGrants(w, []api.Grant{g}) }
 
-// timeFlag reads a time that an option gives; "" is none.
+// timeFlag reads a time to come that an option gives; "" is none.
 func timeFlag(option, text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
+	if span, err := parseSpan(text); err == nil && span > 0 {
+		at := time.Now().Add(span)
+		return &at, nil
+	}
+	at, err := time.Parse(time.RFC3339, moment(text))
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "%s %q is no time such as 2031-01-31T12:00:00Z", option, text)
+		return nil, fault.New(fault.Invalid, "%s %q is no time such as 2031-01-31T12:00:00Z, 2031-01-31 or 90d", option, text)
 	}
 	return &at, nil
 }
@@ -125,5 +150,8 @@ type grantsRevokeCmd struct {
 func (grantsRevokeCmd) Help() string { return talksToServer }
 
 func (c *grantsRevokeCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Grant, error) { return cl.RevokeGrant(ctx, c.Grant, c.Reason) }, writeGrant)
+	return ask(e, func(cl *client.Client) (api.Grant, error) { return cl.RevokeGrant(ctx, c.Grant, c.Reason) }, func(w io.Writer, g api.Grant) {
+		fmt.Fprintln(w, "revoked:")
+		writeGrant(w, g)
+	})
 }

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 type groupsCmd struct {
 	List   groupsListCmd   `cmd:"" default:"withargs" help:"List groups."`
+	Show   groupsShowCmd   `cmd:"" help:"Show a group and who is in it."`
 	Create groupsCreateCmd `cmd:"" help:"Make a group."`
 	Delete groupsDeleteCmd `cmd:"" help:"Delete a group that nobody is in."`
 	Give   groupsGiveCmd   `cmd:"" help:"Give the members of a group a role."`
@@ -24,6 +27,7 @@ Whoever is in a group has its roles and grants, and does the tasks that name it 
 
     underseal groups create clerks --role Executor
     underseal users join zoe clerks
+    underseal groups show clerks                  # who is in it
     underseal grants give view loan --group clerks`
 }
 
@@ -45,13 +49,64 @@ func (c *groupsListCmd) Run(ctx context.Context, e *env) error {
 	})
 }
 
+type groupsShowCmd struct {
+	Name string `arg:"" help:"Name of the group."`
+	clientFlags
+}
+
+func (groupsShowCmd) Help() string { return talksToServer + " Asks for all groups and all people." }
+
+// groupMembers is what --json prints.
+type groupMembers struct {
+	api.Group
+	Members []string `json:"members"`
+}
+
+func (c *groupsShowCmd) Run(ctx context.Context, e *env) error {
+	return ask(e, func(cl *client.Client) (groupMembers, error) { return c.members(ctx, cl) }, func(w io.Writer, g groupMembers) {
+		writeGroup(w, g.Group)
+		pairs(w, "members", orElse(strings.Join(g.Members, " "), "none"))
+	})
+}
+
+func (c *groupsShowCmd) members(ctx context.Context, cl *client.Client) (out groupMembers, err error) {
+	out.Members = []string{}
+	for page := (api.Page{Limit: 1000}); ; {
+		list, err := cl.Groups(ctx, page)
+		if err != nil {
+			return out, err
+		}
+		if i := slices.IndexFunc(list.Items, func(g api.Group) bool { return g.Name == c.Name }); i >= 0 {
+			out.Group = list.Items[i]
+			break
+		}
+		if page.After = list.Next; list.Next == "" {
+			return out, fault.New(fault.NotFound, "no group %q", c.Name).WithHint("`underseal groups` lists what you may see")
+		}
+	}
+	for page := (api.Page{Limit: 1000}); ; {
+		list, err := cl.Users(ctx, page)
+		if err != nil {
+			return out, err
+		}
+		for _, u := range list.Items {
+			if slices.Contains(u.Groups, c.Name) {
+				out.Members = append(out.Members, u.Name)
+			}
+		}
+		if page.After = list.Next; list.Next == "" {
+			return out, nil
+		}
+	}
+}
+
 func writeGroup(w io.Writer, g api.Group) {
 	pairs(w, "name", g.Name, "roles", strings.Join(g.Roles, " "), "display", oneLine(g.Display))
 }
 
 type groupsCreateCmd struct {
 	Name    string   `arg:"" help:"Name, of a-z, 0-9 and ._@-."`
-	Role    []string `help:"Role that its members have; can be repeated." placeholder:"ROLE"`
+	Role    []string `help:"Role that its members have: Admin, Designer, Executor, Viewer, Auditor or Operator; can be repeated." placeholder:"ROLE"`
 	Display string   `help:"How people know it." placeholder:"TEXT"`
 	reasonFlags
 }

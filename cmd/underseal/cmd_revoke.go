@@ -14,7 +14,12 @@ type revokeCmd struct {
 }
 
 func (revokeCmd) Help() string {
-	return talksToServer + " It counts for the next request, and for calls that wait."
+	return `It counts for the next request, and for calls that wait.
+
+    underseal revoke principal zoe --reason "laptop stolen"    # disabled; keys, passkeys, password, sessions and link are gone
+    underseal revoke key ID                                    # this key alone; underseal apikeys --user zoe
+    underseal sessions revoke --user zoe                       # signed out; the keys stay
+    underseal audit report zoe                                 # what was seen and done`
 }
 
 type revokePrincipalCmd struct {

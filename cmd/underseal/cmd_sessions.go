@@ -6,6 +6,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
+	"github.com/underseal/underseal/internal/fault"
 )
 
 type sessionsCmd struct {
@@ -72,13 +73,42 @@ func (c *sessionsRevokeCmd) Run(ctx context.Context, e *env) error {
 }
 
 type passwordCmd struct {
-	Old string `help:"The one that there is: file:PATH or env:NAME." placeholder:"REFERENCE"`
-	New string `required:"" help:"The new one: file:PATH or env:NAME; 15 characters or more." placeholder:"REFERENCE"`
+	Old string `help:"The one that there is: file:PATH or env:NAME. You are asked for it if it is left out." placeholder:"REFERENCE"`
+	New string `help:"The new one: file:PATH or env:NAME; 15 characters or more. You are asked for it, twice, if it is left out." placeholder:"REFERENCE"`
 	clientFlags
 }
 
 func (passwordCmd) Help() string {
 	return talksToServer + " Ends all your sessions; if you are signed in by underseal login, you stay signed in, by another."
+}
+
+// passwords returns the password that there is and the next one. A person is asked for
+// those that no option names.
+func (c *passwordCmd) passwords(ctx context.Context, e *env) (before, next string, err error) {
+	asks := e.asksPerson()
+	if c.New == "" && !asks {
+		return "", "", &usage{text: "missing flags: --new=REFERENCE"}
+	}
+	if c.Old == "" && asks {
+		before, err = e.askedSecret(ctx, "your password: ")
+	} else {
+		before, err = optionalSecret("--old", c.Old) // none: who has no password yet is told how to get one
+	}
+	if err != nil {
+		return "", "", err
+	}
+	if c.New != "" {
+		next, err = secretText("--new", c.New)
+		return before, next, err
+	}
+	if next, err = e.askedSecret(ctx, "the new one, 15 characters or more: "); err != nil {
+		return "", "", err
+	}
+	again, err := e.askedSecret(ctx, "the new one again: ")
+	if err == nil && again != next {
+		err = fault.New(fault.Invalid, "what you typed is not twice the same; the password is as it was")
+	}
+	return before, next, err
 }
 
 // passwordSet says what came of a new password.
@@ -87,11 +117,7 @@ type passwordSet struct {
 }
 
 func (c *passwordCmd) Run(ctx context.Context, e *env) error {
-	before, err := optionalSecret("--old", c.Old)
-	if err != nil {
-		return err
-	}
-	next, err := secretText("--new", c.New)
+	before, next, err := c.passwords(ctx, e)
 	if err != nil {
 		return err
 	}

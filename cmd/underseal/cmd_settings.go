@@ -154,10 +154,17 @@ Policies in Cedar forbid what roles and grants would permit; they cannot permit.
 
 type policiesListCmd struct{ clientFlags }
 
-func (policiesListCmd) Help() string { return talksToServer + " --json has their text." }
+func (policiesListCmd) Help() string {
+	return talksToServer + " With their text, as it was set."
+}
 
 func (c *policiesListCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Policies, error) { return cl.Policies(ctx) }, writePolicies)
+	return ask(e, func(cl *client.Client) (api.Policies, error) { return cl.Policies(ctx) }, func(w io.Writer, p api.Policies) {
+		writePolicies(w, p)
+		if p.Text != "" {
+			fmt.Fprintf(w, "\n%s\n", printable(strings.TrimRight(p.Text, "\n")))
+		}
+	})
 }
 
 func writePolicies(w io.Writer, p api.Policies) {
@@ -214,7 +221,7 @@ func writePoliciesTest(w io.Writer, t api.PoliciesTest) {
 		}
 		table(w, []string{"WHO", "ACTION", "PROCESS", "WOULD BE", "BY"}, rows)
 	}
-	fmt.Fprintf(w, "%d of %d decisions would be others\n", t.Changed, t.Tried)
+	fmt.Fprintf(w, "%d of %d decisions would change\n", t.Changed, t.Tried)
 }
 
 func allowedText(allowed bool) string {
@@ -226,7 +233,7 @@ func allowedText(allowed bool) string {
 
 type explainCmd struct {
 	Principal string `arg:"" help:"Name of the person or program."`
-	Action    string `arg:"" help:"Such as task:complete."`
+	Action    string `arg:"" help:"Such as task:complete; one that there is not names those there are."`
 	Resource  string `arg:"" optional:"" help:"Id of what it is done on: a process, an instance, a task, ..; left out: nothing in particular."`
 	Kind      string `help:"Kind of the resource (default: that of the action)." placeholder:"KIND"`
 	Field     string `help:"Path of a field, with value:read and value:reveal and the id of an instance, or of the task or job that shows it." placeholder:"PATH"`
@@ -240,6 +247,7 @@ func (explainCmd) Help() string {
 
     underseal explain zoe instance:read ID                               # why could she see it?
     underseal explain bob task:complete ID                               # why can't he do it?
+    underseal explain bob instance:start loan                            # may he start it?
     underseal explain zoe value:reveal ID --field applicant.ssn --purpose x
     underseal explain bob instance:start loan                            # a process, before there is an instance
     underseal audit --object ID --principal zoe                          # when she did`
@@ -294,7 +302,7 @@ func writeExplanation(w io.Writer, x api.Explanation) {
 func whoText(who api.Explained) string {
 	text := who.Kind
 	if !who.Active {
-		text += ", disabled"
+		text += ", not let in (disabled, or the link is not used yet)"
 	}
 	text += ", roles " + orElse(strings.Join(who.Roles, " "), "none") + ", groups " + orElse(strings.Join(who.Groups, " "), "none")
 	return text + ", " + counted(who.Grants, "grant")

@@ -76,8 +76,12 @@ func (c *setupCmd) Run(ctx context.Context, e *env) error {
 	if in.Password == "" {
 		out.APIKeyFile = path
 	}
+	signIn := ""
+	if in.Password != "" {
+		signIn = "underseal login --tenant " + out.Tenant + " --name " + out.User
+	}
 	return e.result(out, func(w io.Writer) {
-		pairs(w, "tenant", out.Tenant, "name", out.User, "API key file", out.APIKeyFile, "note", note)
+		pairs(w, "tenant", out.Tenant, "name", out.User, "API key file", out.APIKeyFile, "sign in with", signIn, "note", note)
 	})
 }
 
@@ -191,5 +195,9 @@ func (e *env) asksPerson() bool {
 		return false
 	}
 	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull) // where services have their input from, and no person is
+	return err != nil || !os.SameFile(info, null)
 }

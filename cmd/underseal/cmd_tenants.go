@@ -52,7 +52,8 @@ func writeTenant(w io.Writer, t api.Tenant) {
 
 func writeNewTenant(w io.Writer, t api.NewTenant) {
 	writeTenant(w, t.Tenant)
-	pairs(w, "link", t.Link, "until", stampOf(t.Tenant.SetUp))
+	pairs(w, "until", stampOf(t.Tenant.SetUp))
+	writeLink(w, t.Link, "underseal setup --server URL --name NAME")
 }
 
 type tenantsCreateCmd struct {

@@ -101,7 +101,7 @@ func (c *usersShowCmd) Run(ctx context.Context, e *env) error {
 type usersInviteCmd struct {
 	Name    string   `arg:"" help:"Name, of a-z, 0-9 and ._@-; it never changes."`
 	Kind    string   `help:"user or service." enum:"user,service" default:"user" placeholder:"KIND"`
-	Role    []string `help:"Role to give; can be repeated." placeholder:"ROLE"`
+	Role    []string `help:"Role to give: Admin, Designer, Executor, Viewer, Auditor or Operator; can be repeated." placeholder:"ROLE"`
 	Group   []string `help:"Group to be in; can be repeated." placeholder:"GROUP"`
 	Display string   `help:"How people know them." placeholder:"TEXT"`
 	Mail    string   `help:"Address for mail." placeholder:"ADDRESS"`
@@ -110,7 +110,11 @@ type usersInviteCmd struct {
 }
 
 func (usersInviteCmd) Help() string {
-	return talksToServer + " Prints the link that lets a person in, which counts once and for 24 hours. A program gets none, but API keys."
+	return talksToServer + ` Prints the link that lets a person in, which counts once and for 24 hours. A program gets none, but API keys.
+
+    underseal users invite zoe --role Executor --group clerks    # send Zoe the link; she says: underseal setup --server URL
+    underseal users invite zoe --again                           # the link was lost
+    underseal users invite ocr --kind service --role Executor    # then: underseal apikeys create ocr ocr.key --scope 'job:*'`
 }
 
 func (c *usersInviteCmd) Run(ctx context.Context, e *env) error {
@@ -120,24 +124,49 @@ func (c *usersInviteCmd) Run(ctx context.Context, e *env) error {
 			return cl.InviteAgain(ctx, c.Name, c.Reason)
 		}
 		return cl.InviteUser(ctx, in)
-	}, func(w io.Writer, out api.Invited) {
-		writeUser(w, out.User)
-		pairs(w, "link", out.Link)
-	})
+	}, writeInvited)
+}
+
+func writeInvited(w io.Writer, out api.Invited) {
+	writeUser(w, out.User)
+	if out.Link != "" {
+		writeLink(w, out.Link, "underseal setup --server URL")
+	}
+}
+
+// writeLink shows a link, and what whoever gets it does with it.
+func writeLink(w io.Writer, link, use string) {
+	pairs(w, "link", link, "use it with", use+", which asks for it; with --password file:PATH to sign in instead of getting a key")
 }
 
 type usersChangeCmd struct {
-	Name    string `arg:"" help:"Name of the person or program."`
-	Display string `help:"How people know them." placeholder:"TEXT"`
-	Mail    string `help:"Address for mail." placeholder:"ADDRESS"`
+	Name    string  `arg:"" help:"Name of the person or program."`
+	Display *string `help:"How people know them." placeholder:"TEXT"`
+	Mail    *string `help:"Address for mail." placeholder:"ADDRESS"`
 	reasonFlags
 }
 
-func (usersChangeCmd) Help() string { return talksToServer + " What is left out becomes empty." }
+func (usersChangeCmd) Help() string {
+	return talksToServer + " What is left out stays as it is; an empty text takes it away."
+}
 
 func (c *usersChangeCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.User, error) {
-		return cl.ChangeUser(ctx, c.Name, api.ProfileRequest{Display: c.Display, Mail: c.Mail, Reason: c.Reason})
+		in := api.ProfileRequest{Reason: c.Reason}
+		if c.Display == nil || c.Mail == nil {
+			now, err := cl.User(ctx, c.Name)
+			if err != nil {
+				return api.User{}, err
+			}
+			in.Display, in.Mail = now.Display, now.Mail
+		}
+		if c.Display != nil {
+			in.Display = *c.Display
+		}
+		if c.Mail != nil {
+			in.Mail = *c.Mail
+		}
+		return cl.ChangeUser(ctx, c.Name, in)
 	}, writeUser)
 }
 
@@ -227,10 +256,7 @@ func (usersResetCmd) Help() string {
 }
 
 func (c *usersResetCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Invited, error) { return cl.ResetPassword(ctx, c.Name, c.Reason) }, func(w io.Writer, out api.Invited) {
-		writeUser(w, out.User)
-		pairs(w, "link", out.Link)
-	})
+	return ask(e, func(cl *client.Client) (api.Invited, error) { return cl.ResetPassword(ctx, c.Name, c.Reason) }, writeInvited)
 }
 
 type usersMeCmd struct{ clientFlags }
@@ -240,9 +266,19 @@ func (usersMeCmd) Help() string { return talksToServer }
 func (c *usersMeCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.Me, error) { return cl.Me(ctx) }, func(w io.Writer, me api.Me) {
 		pairs(w, "tenant", me.Tenant, "name", me.User, "kind", me.Kind, "roles", strings.Join(me.Roles, " "), "groups", strings.Join(me.Groups, " "),
-			"key", me.Key, "scopes", strings.Join(me.Scopes, " "), "address", me.Address)
-		writeGrants(w, me.Grants)
+			credentialName(e), me.Key, "scopes", strings.Join(me.Scopes, " "), "address", me.Address)
+		if len(me.Grants) > 0 {
+			writeGrants(w, me.Grants)
+		}
 	})
+}
+
+// credentialName says what the id is of that admits who asks.
+func credentialName(e *env) string {
+	if e.login != nil {
+		return "session"
+	}
+	return "key"
 }
 
 type usersNoticesCmd struct{ clientFlags }

@@ -201,7 +201,7 @@ func (e *env) explain(err error) error {
 		told.Hint = "sign in again: " + e.login.again() + "; or --key-file names an API key"
 	default:
 		told.Detail = fmt.Sprintf("the server at %s does not know the key in %s", e.settings.Server, e.settings.APIKeyFile)
-		told.Hint = "--server and --key-file name others; if nobody has a key, underseal init --new-link lets somebody in, on the server's machine"
+		told.Hint = "it is of another server, revoked, ended, or not for the address that you call from (underseal apikeys shows that); --server and --key-file name others; if nobody has a key, underseal init --new-link lets somebody in, on the server's machine"
 	}
 	return &told
 }

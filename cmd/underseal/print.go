@@ -22,6 +22,13 @@ func (e *env) result(v any, human func(w io.Writer)) error {
 	return err
 }
 
+// note says on stderr what is no error and may still not be what was meant.
+func (e *env) note(format string, args ...any) {
+	if !e.json {
+		fmt.Fprintf(e.stderr, "note: %s\n", printable(fmt.Sprintf(format, args...)))
+	}
+}
+
 // table writes aligned columns under a header.
 func table(w io.Writer, header []string, rows [][]string) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -98,6 +105,17 @@ func stampOf(t *time.Time) string {
 		return ""
 	}
 	return stamp(*t)
+}
+
+// spanText is a span as one is written: 1h, 90m.
+func spanText(span time.Duration) string {
+	text := span.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // more says how to see the rest of a list that was cut into pages.

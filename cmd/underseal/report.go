@@ -79,7 +79,7 @@ func describe(ctx context.Context, err error) problem {
 		return describeRefusal(refused)
 	case errors.Is(err, client.ErrUnreachable):
 		return describeFault(fault.New(fault.Unavailable, "%w", err).
-			WithHint("is the server running? --server or UNDERSEAL_SERVER names another"))
+			WithHint("is the server running (underseal serve)? --server or UNDERSEAL_SERVER names another"))
 	}
 	return problem{Error: err.Error(), Kind: fault.Internal.String(), Code: fault.Internal.String(), Exit: fault.Internal.ExitCode()}
 }

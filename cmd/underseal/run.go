@@ -100,7 +100,7 @@ type env struct {
 
 // run is the program. It returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	args = versionCommand(args)
+	args = helpAsked(versionCommand(args))
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, json: wantsJSON(args)}
 	if err := e.run(ctx, args); err != nil {
 		return e.report(ctx, err)
@@ -119,6 +119,17 @@ func versionCommand(args []string) []string {
 			return slices.Replace(slices.Clone(args), i, i+1, "version")
 		}
 		break
+	}
+	return args
+}
+
+// helpAsked takes no arguments at all, and "help COMMAND", for --help.
+func helpAsked(args []string) []string {
+	if len(args) == 0 {
+		return []string{"--help"}
+	}
+	if args[0] == "help" {
+		return append(slices.Clone(args[1:]), "--help")
 	}
 	return args
 }
@@ -268,7 +279,11 @@ func wantsJSON(args []string) bool {
 func usageError(err error) error {
 	var parse *kong.ParseError
 	if errors.As(err, &parse) {
-		return &usage{text: err.Error() + likelyCommand(parse), command: commandOf(parse.Context)}
+		text := err.Error()
+		if flag, _, missing := strings.Cut(text, `: expected string value but got "EOL"`); missing {
+			text = flag + " needs a value"
+		}
+		return &usage{text: text + likelyCommand(parse), command: commandOf(parse.Context)}
 	}
 	return &usage{text: err.Error()}
 }
@@ -281,6 +296,9 @@ func likelyCommand(parse *kong.ParseError) string {
 	if !unexpected || node == nil || node.Parent == nil || node.Parent.DefaultCmd != node {
 		return ""
 	}
+	if other := knownElsewhere[node.Parent.Name+" "+word]; other != "" {
+		return fmt.Sprintf(", did you mean %q?", other)
+	}
 	var names []string
 	for _, child := range node.Parent.Children {
 		if n := min(len(word), len(child.Name), 3); n > 1 && word[:n] == child.Name[:n] {
@@ -289,6 +307,17 @@ func likelyCommand(parse *kong.ParseError) string {
 		names = append(names, child.Name)
 	}
 	return fmt.Sprintf("; %s has %s", node.Parent.Name, strings.Join(names, ", "))
+}
+
+// knownElsewhere are the commands for what other programs have elsewhere, or call otherwise.
+var knownElsewhere = map[string]string{
+	"tasks complete": "complete", "instances start": "start", "processes start": "start", "processes deploy": "deploy",
+	"instances get": "instances show", "tasks get": "tasks show", "users get": "users show", "audit search": "audit list",
+	"users create": "users invite", "users add": "users invite", "users delete": "revoke principal", "users remove": "revoke principal",
+	"users revoke": "revoke principal", "groups add": "users join", "groups join": "users join", "groups members": "groups show",
+	"grants add": "grants give", "grants create": "grants give", "grants delete": "grants revoke", "grants remove": "grants revoke",
+	"apikeys add": "apikeys create", "apikeys delete": "apikeys revoke", "issuers add": "issuers set", "issuers create": "issuers set",
+	"policies show": "policies list", "tenants show": "tenants settings", "keys create": "keys rotate",
 }
 
 func commandOf(parsed *kong.Context) string {

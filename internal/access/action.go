@@ -151,14 +151,19 @@ func ParseAction(name string) (Action, error) {
 	if slices.Contains(actions, Action(name)) {
 		return Action(name), nil
 	}
-	unknown := fault.New(fault.Invalid, "there is no action %q", name).WithCode("unknown_action")
-	if near := ofFamily(Action(name).family()); len(near) > 0 {
-		return "", unknown.WithHint("actions of this family are %s", listed(near))
-	}
-	return "", unknown.WithHint("an action is a family, a colon and what is done, such as task:complete; families are %s", listed(families()))
+	return "", fault.New(fault.Invalid, "there is no action %q", name).WithCode("unknown_action").
+		WithHint("%s", likelyActions(Action(name).family()))
 }
 
-// families returns the families of actions, each once.
+// likelyActions says which actions there are, of a family if there is one of that name.
+func likelyActions(family string) string {
+	if found := ofFamily(family); len(found) > 0 {
+		return "actions of this family are " + listed(found)
+	}
+	return "an action is a family and what is done, such as task:complete; families are " + listed(families())
+}
+
+// families returns what actions begin with, in their order.
 func families() []string {
 	var found []string
 	for _, a := range actions {
@@ -190,7 +195,7 @@ func ParseScope(text string) (Scope, error) {
 		}
 	}
 	return "", fault.New(fault.Invalid, "scope %q covers no action", text).WithCode("unknown_scope").
-		WithHint("a scope is an action, such as job:work, or a family of actions, such as task:*")
+		WithHint("a scope is an action, such as job:work, or a family of actions, such as task:*; %s", likelyActions(Action(text).family()))
 }
 
 // Covers reports whether a is in the scope.

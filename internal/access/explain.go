@@ -66,6 +66,18 @@ func (p *Policies) Explain(who *Effective, action Action, on Resource, in Circum
 	return x
 }
 
+// Ways returns the texts of the policies that can permit an action to somebody, but for
+// what is everybody's own.
+func (p *Policies) Ways(action Action) []string {
+	var texts []string
+	for _, one := range p.of(permits, action) {
+		if text := p.reasons[string(one.id)]; text != "" && one.id != "own" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
 func (p *Policies) reason(id string, d Decision) string {
 	text := p.reasons[id]
 	if text == "" {

@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/blindindex"
@@ -62,8 +65,23 @@ func (e *Engine) decide(c Caller, action access.Action, on access.Resource) acce
 // refuse tells the log that a caller may not do something, and returns the answer.
 func (e *Engine) refuse(ctx context.Context, c Caller, action access.Action, kind, id string) error {
 	e.denied(ctx, c, action, kind, id)
-	return fault.New(fault.Denied, "%s may not %s", c.Principal, action).
-		WithHint("ask an administrator for a role or grant that permits it")
+	return fault.New(fault.Denied, "%s may not %s", c.Principal, action).WithHint("%s", wayIn(c, action, kind))
+}
+
+// wayIn says what permits an action to others. It is the same whatever the record is, so
+// that nothing of one is told.
+func wayIn(c Caller, action access.Action, kind string) string {
+	if scopes := c.Who.Principal().Scopes; len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s access.Scope) bool { return s.Covers(action) }) {
+		return fmt.Sprintf("the credential that was used is for %s alone", strings.Join(plain(scopes), ", "))
+	}
+	text := fmt.Sprintf("ask an administrator: `underseal explain %s %s` tells them why", c.Principal, action)
+	if ways := c.Rules.Policies.Ways(action); len(ways) > 0 {
+		text = "what permits it: " + strings.Join(ways, "; ") + ". " + strings.ToUpper(text[:1]) + text[1:]
+	}
+	if kind == string(access.Task) {
+		text += ". A task that is done is nobody's any more"
+	}
+	return text
 }
 
 // still decides again about what takes long, each time that it is called: what was taken

@@ -372,7 +372,11 @@ func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 	}
 	d, ok := p.find(path)
 	if !ok || d.veiled && !d.erased {
-		return ledger.Disclosed{}, fault.New(fault.NotFound, "%s did not write %q, but %s", p.what(), path, strings.Join(p.ordinary(), ", ")).
+		text := fmt.Sprintf("%s did not write %q", p.what(), path)
+		if wrote := p.ordinary(); len(wrote) > 0 {
+			text += ", but " + strings.Join(wrote, ", ")
+		}
+		return ledger.Disclosed{}, fault.New(fault.NotFound, "%s", text).
 			WithCode("no_such_field").WithHint("a value is proven by the step that wrote it: underseal instances steps lists what each one wrote")
 	}
 	if d.erased {

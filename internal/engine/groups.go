@@ -85,7 +85,7 @@ func (e *Engine) newGroup(ctx context.Context, scope store.Scope, name string) (
 		d, err := e.newDossier(ctx, scope, store.Group, name)
 		return &group{dossier: d}, err
 	case err == nil && g.State != identity.Deleted:
-		return nil, fault.New(fault.Conflict, "there is a group %q already", name).WithCode("group_exists")
+		return nil, fault.New(fault.Conflict, "there is a group %q already", name).WithCode("group_exists").WithHint("`underseal groups give` gives it another role, `underseal users join` a member")
 	}
 	return g, err
 }

@@ -165,7 +165,8 @@ func (e *Engine) mayInvite(ctx context.Context, c Caller, r api.UserRequest) ([]
 func (e *Engine) newPrincipal(ctx context.Context, scope store.Scope, name string) (*principal, error) {
 	switch _, err := e.namedPrincipal(ctx, scope, name); {
 	case err == nil:
-		return nil, fault.New(fault.Conflict, "there is a user %q already", name).WithCode("user_exists").WithHint("names are never given twice")
+		return nil, fault.New(fault.Conflict, "there is a user %q already", name).WithCode("user_exists").
+			WithHint("names are never given twice; `underseal users invite --again` makes another link for who is invited")
 	case !fault.Is(err, fault.NotFound):
 		return nil, err
 	}
@@ -310,7 +311,7 @@ func (e *Engine) LeaveGroup(ctx context.Context, c Caller, name string, r api.Me
 	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "leave-group " + name, idem, r, r.Reason, false}, groupLeft, func(c Caller, p *principal, _ *amendment) error {
 		i := slices.Index(p.Groups, r.Group)
 		if i < 0 {
-			return already("user", name, "not in group "+r.Group)
+			return fault.New(fault.Conflict, "user %q is not in the group %q", name, r.Group).WithCode("unchanged")
 		}
 		p.Groups = slices.Delete(slices.Clone(p.Groups), i, i+1)
 		return e.requireAdministrator(ctx, c, p)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -63,6 +64,21 @@ func rateText(r *limit.Rate) string {
 	return r.String()
 }
 
+// listsWithout says to which lists of the caller's roles their address would have to be
+// added; "": to that for everybody, or to each.
+func listsWithout(n *identity.Networks, c Caller) string {
+	if !n.Allow(nil, c.Address) {
+		return ""
+	}
+	var roles []string
+	for _, r := range c.Who.Principal().Roles {
+		if !n.Allow([]access.Role{r}, c.Address) {
+			roles = append(roles, string(r))
+		}
+	}
+	return " to the list of each role of yours (" + strings.Join(roles, ", ") + ")"
+}
+
 // SetNetworks sets where the tenant's people may come from, for requests from then on.
 func (e *Engine) SetNetworks(ctx context.Context, c Caller, r api.NetworksRequest, idem string) (api.Settings, error) {
 	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
@@ -75,7 +91,7 @@ func (e *Engine) SetNetworks(ctx context.Context, c Caller, r api.NetworksReques
 	return e.changeSettings(ctx, c, "networks", change{"", "set-networks", idem, r, r.Reason, false}, func(c Caller, s *identity.Settings) error {
 		if !networks.Allow(c.Who.Principal().Roles, c.Address) {
 			return fault.New(fault.Conflict, "these networks would shut you out: you come from %s", c.Address).WithCode("locked_out").
-				WithHint("add the network that you come from, or ask from one of these")
+				WithHint("add the network that you come from%s, or ask from one of these", listsWithout(&networks, c))
 		}
 		s.Networks = networks
 		return nil

@@ -130,7 +130,8 @@ func (e *Engine) verifyByPassword(ctx context.Context, c Caller, text string, fr
 func (e *Engine) verifyAgain(ctx context.Context, c Caller, known *identity.Known, text string, from From) error {
 	err := e.verify(ctx, c.Scope, known, text, from)
 	if fault.CodeOf(err) == "unauthenticated" {
-		err = fault.New(fault.Denied, "this is not the password of %s", c.Principal).WithCode("wrong_password")
+		err = fault.New(fault.Denied, "this is not the password of %s", c.Principal).WithCode("wrong_password").
+			WithHint("say the password that there is (--old file:PATH); who has lost it gets a link: underseal users reset-password %s", c.Principal)
 	}
 	return err
 }

@@ -171,7 +171,7 @@ func (i *Issuer) peopleMistakes(w *mistakes) {
 		w.refuse(g.Group == "" || len(g.Group) > maxIssuerText, place, "a group has a name")
 		w.refuse(len(g.Groups)+len(g.Roles) == 0, place, "it names neither groups nor roles")
 		w.refuse(!every(g.Groups, func(name string) bool { return CheckName(name) == nil }), place+"/groups", "one is no name of a group")
-		w.refuse(!every(g.Roles, func(r access.Role) bool { _, err := access.ParseRole(string(r)); return err == nil }), place+"/roles", "one is no role")
+		w.refuse(!every(g.Roles, func(r access.Role) bool { _, err := access.ParseRole(string(r)); return err == nil }), place+"/roles", "one is no role: they are Admin, Designer, Executor, Viewer and Auditor")
 		w.refuse(slices.Contains(g.Roles, access.Operator), place+"/roles", "no issuer makes somebody an Operator")
 	}
 }
