@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -114,7 +115,7 @@ func (c *auditListCmd) Run(ctx context.Context, e *env) error {
 	return e.result(list, func(w io.Writer) {
 		var rows [][]string
 		for _, x := range list.Items {
-			rows = append(rows, []string{x.Entry, stamp(x.At), x.Kind, whoActed(x), x.Address, x.Element, oneLine(auditText(x))})
+			rows = append(rows, []string{x.Entry, stamp(x.At), x.Kind, whoActed(x), x.Address, x.Element, oneLine(auditText(x, longestDetail))})
 		}
 		table(w, []string{"ENTRY", "AT", "KIND", "BY", "FROM", "ELEMENT", "ABOUT"}, rows)
 		more(w, list.Next)
@@ -147,9 +148,19 @@ func aboutText(x api.AuditEntry) string {
 	return strings.Join(parts, "; ")
 }
 
-// auditText is aboutText with the details, the purpose and the reason.
-func auditText(x api.AuditEntry) string {
-	parts := []string{aboutText(x), detailsText(x.Details)}
+// longestDetail is how much of a detail a table shows, in characters; --json has all of it.
+const longestDetail = 160
+
+// auditText is aboutText with the details, each cut to so many characters, the purpose and
+// the reason.
+func auditText(x api.AuditEntry, longest int) string {
+	parts := []string{aboutText(x)}
+	for _, detail := range detailTexts(x.Details) {
+		if letters := []rune(detail); len(letters) > longest {
+			detail = string(letters[:longest]) + " .."
+		}
+		parts = append(parts, detail)
+	}
 	for _, why := range []string{x.Purpose, x.Reason} {
 		if why != "" {
 			parts = append(parts, strconv.Quote(why))
@@ -158,13 +169,12 @@ func auditText(x api.AuditEntry) string {
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
 }
 
-// detailsText says what is known of the details of an entry, and the rest as JSON.
-func detailsText(raw json.RawMessage) string {
+// detailTexts say what is known of the details of an entry, and the rest by name.
+func detailTexts(raw json.RawMessage) (parts []string) {
 	var details map[string]json.RawMessage
 	if len(raw) == 0 || json.Unmarshal(raw, &details) != nil {
-		return string(raw)
+		return []string{string(raw)}
 	}
-	var parts []string
 	var actions []string
 	var resource string
 	if took(details, "actions", &actions) {
@@ -181,19 +191,38 @@ func detailsText(raw json.RawMessage) string {
 			}
 		}
 	}
-	var glasses []string
-	if took(details, "break_glass", &glasses) {
-		parts = append(parts, "by break-glass "+strings.Join(glasses, ", "))
-	}
 	delete(details, "since")
-	if len(details) > 0 {
-		rest, err := json.Marshal(details)
-		if err != nil {
-			return string(raw)
+	for _, key := range slices.Sorted(maps.Keys(details)) {
+		if text := plainText(details[key]); text != "" {
+			parts = append(parts, strings.ReplaceAll(key, "_", "-")+" "+text)
 		}
-		parts = append(parts, string(rest))
 	}
-	return strings.Join(parts, "; ")
+	return parts
+}
+
+// plainText is JSON as a person reads it, without what is empty; "": all of it is.
+func plainText(raw json.RawMessage) string {
+	var members map[string]json.RawMessage
+	var items []json.RawMessage
+	var text string
+	var parts []string
+	switch {
+	case json.Unmarshal(raw, &text) == nil:
+		return text
+	case json.Unmarshal(raw, &members) == nil:
+		for _, name := range slices.Sorted(maps.Keys(members)) {
+			if value := plainText(members[name]); value != "" {
+				parts = append(parts, name+"="+value)
+			}
+		}
+		return strings.Join(parts, " ")
+	case json.Unmarshal(raw, &items) == nil:
+		for _, item := range items {
+			parts = append(parts, plainText(item))
+		}
+		return strings.Join(parts, ", ")
+	}
+	return string(raw)
 }
 
 // took takes one of the details, if it is of the type that is known.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/underseal/underseal/api"
@@ -116,7 +117,7 @@ func (r *report) entry(x api.AuditEntry) error {
 		}{topic, x}, "")
 	}
 	line := fmt.Sprintf("%s  %-9s  %s", stamp(x.At), topic, x.Kind)
-	for _, more := range []string{x.Element, auditText(x)} {
+	for _, more := range []string{x.Element, auditText(x, math.MaxInt)} {
 		if more != "" {
 			line += "  " + more
 		}

@@ -72,7 +72,13 @@ func (doctorCmd) Run(ctx context.Context, e *env) error {
 			continue
 		}
 		detail, err := check.run()
-		unreachable = unreachable || check.name == "server" && err != nil
+		switch {
+		case err == nil:
+		case check.name == "server":
+			unreachable = true
+		case check.name == "credential":
+			badKey = err
+		}
 		d := diagnose(ctx, check.name, detail, err)
 		if d.Status == "failed" && first == nil {
 			first = err

@@ -64,8 +64,7 @@ type groupMembers struct {
 
 func (c *groupsShowCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (groupMembers, error) { return c.members(ctx, cl) }, func(w io.Writer, g groupMembers) {
-		writeGroup(w, g.Group)
-		pairs(w, "members", orElse(strings.Join(g.Members, " "), "none"))
+		writeGroup(w, g.Group, "members", orElse(strings.Join(g.Members, " "), "none"))
 	})
 }
 
@@ -100,9 +99,11 @@ func (c *groupsShowCmd) members(ctx context.Context, cl *client.Client) (out gro
 	}
 }
 
-func writeGroup(w io.Writer, g api.Group) {
-	pairs(w, "name", g.Name, "roles", strings.Join(g.Roles, " "), "display", oneLine(g.Display))
+func writeGroup(w io.Writer, g api.Group, more ...string) {
+	pairs(w, append([]string{"name", g.Name, "roles", strings.Join(g.Roles, " "), "display", oneLine(g.Display)}, more...)...)
 }
+
+func showGroup(w io.Writer, g api.Group) { writeGroup(w, g) }
 
 type groupsCreateCmd struct {
 	Name    string   `arg:"" help:"Name, of a-z, 0-9 and ._@-."`
@@ -116,7 +117,7 @@ func (groupsCreateCmd) Help() string { return talksToServer }
 func (c *groupsCreateCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.Group, error) {
 		return cl.CreateGroup(ctx, api.GroupRequest{Name: c.Name, Display: c.Display, Roles: c.Role, Reason: c.Reason})
-	}, writeGroup)
+	}, showGroup)
 }
 
 type groupsDeleteCmd struct {
@@ -127,7 +128,7 @@ type groupsDeleteCmd struct {
 func (groupsDeleteCmd) Help() string { return talksToServer }
 
 func (c *groupsDeleteCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.DeleteGroup(ctx, c.Name, c.Reason) }, writeGroup)
+	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.DeleteGroup(ctx, c.Name, c.Reason) }, showGroup)
 }
 
 type groupsGiveCmd struct{ roleArgs }
@@ -135,7 +136,7 @@ type groupsGiveCmd struct{ roleArgs }
 func (groupsGiveCmd) Help() string { return talksToServer }
 
 func (c *groupsGiveCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.GiveGroupRole(ctx, c.Name, c.request()) }, writeGroup)
+	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.GiveGroupRole(ctx, c.Name, c.request()) }, showGroup)
 }
 
 type groupsTakeCmd struct{ roleArgs }
@@ -143,5 +144,5 @@ type groupsTakeCmd struct{ roleArgs }
 func (groupsTakeCmd) Help() string { return talksToServer }
 
 func (c *groupsTakeCmd) Run(ctx context.Context, e *env) error {
-	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.TakeGroupRole(ctx, c.Name, c.request()) }, writeGroup)
+	return ask(e, func(cl *client.Client) (api.Group, error) { return cl.TakeGroupRole(ctx, c.Name, c.request()) }, showGroup)
 }

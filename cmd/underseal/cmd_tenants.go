@@ -51,9 +51,8 @@ func writeTenant(w io.Writer, t api.Tenant) {
 }
 
 func writeNewTenant(w io.Writer, t api.NewTenant) {
-	writeTenant(w, t.Tenant)
-	pairs(w, "until", stampOf(t.Tenant.SetUp))
-	writeLink(w, t.Link, "underseal setup --server URL --name NAME")
+	pairs(w, append([]string{"tenant", t.Tenant.Name, "state", t.Tenant.State, "display", oneLine(t.Tenant.Display), "link until", stampOf(t.Tenant.SetUp)},
+		linkPairs(t.Link, " --name NAME")...)...)
 }
 
 type tenantsCreateCmd struct {

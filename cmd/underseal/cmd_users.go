@@ -76,9 +76,11 @@ func ask[T any](e *env, call func(*client.Client) (T, error), show func(io.Write
 	return e.result(out, func(w io.Writer) { show(w, out) })
 }
 
-func writeUser(w io.Writer, u api.User) {
-	pairs(w, "name", u.Name, "kind", u.Kind, "state", u.State, "roles", strings.Join(u.Roles, " "), "groups", strings.Join(u.Groups, " "),
-		"display", oneLine(u.Display), "mail", oneLine(u.Mail), "invited until", stampOf(u.Invited))
+func writeUser(w io.Writer, u api.User) { writeUserWith(w, u) }
+
+func writeUserWith(w io.Writer, u api.User, more ...string) {
+	pairs(w, append([]string{"name", u.Name, "kind", u.Kind, "state", u.State, "roles", strings.Join(u.Roles, " "), "groups", strings.Join(u.Groups, " "),
+		"display", oneLine(u.Display), "mail", oneLine(u.Mail), "invited until", stampOf(u.Invited)}, more...)...)
 	for _, i := range u.Identities {
 		pairs(w, "link", i.ID, "issuer", i.Issuer, "subject", oneLine(i.Subject), "ended", stampOf(i.Ended))
 	}
@@ -128,15 +130,16 @@ func (c *usersInviteCmd) Run(ctx context.Context, e *env) error {
 }
 
 func writeInvited(w io.Writer, out api.Invited) {
-	writeUser(w, out.User)
-	if out.Link != "" {
-		writeLink(w, out.Link, "underseal setup --server URL")
-	}
+	writeUserWith(w, out.User, linkPairs(out.Link, "")...)
 }
 
-// writeLink shows a link, and what whoever gets it does with it.
-func writeLink(w io.Writer, link, use string) {
-	pairs(w, "link", link, "use it with", use+", which asks for it; with --password file:PATH to sign in instead of getting a key")
+// linkPairs are a link, and what whoever gets it does with it; none without a link.
+func linkPairs(link, options string) []string {
+	if link == "" {
+		return nil
+	}
+	use := "underseal setup --server URL" + options
+	return []string{"link", link, "use it with", use + " (gives an API key)", "or", use + " --password file:PATH, then underseal login"}
 }
 
 type usersChangeCmd struct {
