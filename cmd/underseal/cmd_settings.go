@@ -247,7 +247,6 @@ func (explainCmd) Help() string {
 
     underseal explain zoe instance:read ID                               # why could she see it?
     underseal explain bob task:complete ID                               # why can't he do it?
-    underseal explain bob instance:start loan                            # may he start it?
     underseal explain zoe value:reveal ID --field applicant.ssn --purpose x
     underseal explain bob instance:start loan                            # a process, before there is an instance
     underseal audit --object ID --principal zoe                          # when she did`

@@ -137,7 +137,8 @@ func parseRef(kind, text string) (JobRef, error) {
 // listedBy are the commands that list what can be named.
 var listedBy = map[string]string{
 	"user": "users", "group": "groups", "issuer": "issuers", "grant": "grants", "API key": "apikeys", "session": "sessions", "signer": "signers",
-	"link": "users show NAME", "passkey": "passkeys", "pending deployment": "processes pending", "reader": "log readers", "tenant": "tenants", "hold": "holds", "break-glass": "breakglass", "instance": "instances", "task": "tasks", "incident": "incidents",
+	"link": "users show NAME", "passkey": "passkeys", "pending deployment": "processes pending", "reader": "log readers",
+	"tenant": "tenants", "hold": "holds", "break-glass": "breakglass", "instance": "instances", "task": "tasks", "incident": "incidents",
 }
 
 // noSuch is the same answer for what is not there and for what the caller may not see.
