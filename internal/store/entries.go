@@ -17,7 +17,7 @@ type Entry struct {
 }
 
 // Append stores entries as one unit, all of them or none. It returns once they
-// are durable; its errors are those of Commit.
+// are durable; its errors are those of Commit, and Conflict for an entry that the log has.
 func (db *DB) Append(ctx context.Context, s Scope, entries ...*Entry) error {
 	unit, err := entryStatements(nil, s, entries)
 	if err != nil || len(unit) == 0 {
@@ -25,6 +25,11 @@ func (db *DB) Append(ctx context.Context, s Scope, entries ...*Entry) error {
 	}
 	if err := checkText(unit); err != nil {
 		return err
+	}
+	for i := range unit {
+		if unit[i].insert == leafRows {
+			unit[i].refused = fault.New(fault.Conflict, "the log has this entry already").WithCode("entry_exists")
+		}
 	}
 	return db.data.apply(ctx, s.tenant, unit)
 }

@@ -53,7 +53,7 @@ func TestEntriesAreStoredWithAllOfTheUnitOrNotAtAll(t *testing.T) {
 		ok(t, db.Append(ctx, main))
 		ok(t, db.Append(ctx, main, entryOf(store.ID{1})))
 
-		is(t, "an entry that exists", db.Append(ctx, main, entryOf(store.ID{2}), entryOf(store.ID{1})), fault.Internal, "")
+		is(t, "an entry that exists", db.Append(ctx, main, entryOf(store.ID{2}), entryOf(store.ID{1})), fault.Conflict, "entry_exists")
 		is(t, "an entry without a leaf", db.Append(ctx, main, entryOf(store.ID{2}), &store.Entry{ID: store.ID{4}}), fault.Internal, "")
 		is(t, "an entry without an id", db.Append(ctx, main, entryOf(store.ID{2}), &store.Entry{Leaf: entryOf(store.ID{9}).Leaf}), fault.Internal, "")
 		odd := entryOf(store.ID{4})
