@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"crypto/sha256"
+	"fmt"
+	"time"
+)
 
 // SignInRequest says who somebody is, by what they know.
 type SignInRequest struct {
@@ -60,6 +64,9 @@ type LoginQuery struct {
 	To string `query:"to" maxLength:"512" doc:"path of this server that the browser shows in the end; left out: the session"`
 	// Again is a proof for what asks for one (step_up_required).
 	Again bool `query:"again" doc:"have the provider ask anew who they are, which counts as a proof of it like a passkey"`
+	// Port and Challenge are of who signs in from the command line (RFC 8252).
+	Port      int    `query:"port" minimum:"1024" maximum:"65535" doc:"of a program at 127.0.0.1 that is signed in instead of the browser, which brings it a code"`
+	Challenge string `query:"challenge" minLength:"43" maxLength:"43" doc:"SHA-256, in base64url, of the verifier that the program redeems the code with"`
 }
 
 // LoginAnswer is what a browser brings from an OpenID provider. There may be more, which
@@ -69,6 +76,20 @@ type LoginAnswer struct {
 	State string `query:"state"`
 	Iss   string `query:"iss" doc:"RFC 9207"`
 	Error string `query:"error" doc:"the provider has signed nobody in"`
+}
+
+// LoginRedemption is what a program brings to be signed in. A code counts for a minute, and
+// once.
+type LoginRedemption struct {
+	Code     string `json:"code" minLength:"1" maxLength:"4096" doc:"that the browser brought"`
+	Verifier string `json:"verifier" minLength:"43" maxLength:"128" doc:"that the challenge is of"`
+}
+
+// CheckCode is what a page and a program both show of a challenge, so that a person sees
+// whether the sign-in on the page is the one of their program.
+func CheckCode(challenge string) string {
+	sum := sha256.Sum256([]byte(challenge))
+	return fmt.Sprintf("%X-%X", sum[:2], sum[2:4])
 }
 
 // LogoutRequest is a provider's word that somebody has signed out there.

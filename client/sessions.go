@@ -15,6 +15,14 @@ func SignIn(ctx context.Context, config Config, in api.SignInRequest) (api.NewSe
 	return stranger[api.NewSession](ctx, config, r)
 }
 
+// RedeemLogin signs in by what a browser brought from a company's OpenID provider, and
+// returns the session as SignIn does.
+func RedeemLogin(ctx context.Context, config Config, tenant, issuer string, in api.LoginRedemption) (api.NewSession, error) {
+	r := send("POST", "/v1/login/{tenant}/{issuer}/session", in, tenant, issuer)
+	r.tries = 1 // a code counts once
+	return stranger[api.NewSession](ctx, config, r)
+}
+
 // stranger makes a call without a credential.
 func stranger[T any](ctx context.Context, config Config, r request) (out T, err error) {
 	config.Key = "none" // stands in for the key that there is not yet; it is not sent

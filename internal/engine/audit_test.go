@@ -53,7 +53,7 @@ type auditor struct {
 	instance, person, file, task, hold string
 	erasure, reader                    string
 	link, grant, apiKey, proposal      string
-	identity, glass                    string
+	identity, glass, code              string
 	session                            api.NewSession
 	authenticator                      *testenv.Authenticator
 	passkey                            string
@@ -653,7 +653,20 @@ func auditedActs(key, key2 string) []audited {
 			}
 			return nil, nil
 		}},
-		{name: "EndLogins", leaves: []string{"session.ended", "session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "FinishLogin: for a program", do: func(ctx context.Context, a *auditor) (any, error) {
+			a.code = handed(a.t, a.Env, "main", "bob", challengeOf(verifier)).Code
+			return nil, nil
+		}},
+		{name: "RedeemLogin", leaves: []string{"session.started"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RedeemLogin(ctx, redemption(a.code))
+		}},
+		{name: "RedeemLogin: again", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			if _, err := a.Engine.RedeemLogin(ctx, redemption(a.code)); fault.CodeOf(err) != "unauthenticated" {
+				return nil, err
+			}
+			return nil, nil
+		}},
+		{name: "EndLogins", leaves: []string{"session.ended", "session.ended", "session.ended"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return nothing(a.Engine.EndLogins(ctx, engine.At{Tenant: "main", Issuer: "corp"}, "bob", "192.0.2.9"))
 		}},
 		{name: "RemoveIssuer", leaves: []string{"tenant.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {

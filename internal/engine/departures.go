@@ -27,8 +27,8 @@ type departure struct {
 }
 
 // departureAge is for how long an answer of an issuer may be on its way to becoming a
-// session.
-const departureAge = time.Minute
+// session, also through a program.
+const departureAge = time.Minute + identity.VoucherAge
 
 func (d *departures) note(scope store.Scope, of identity.Logout, now time.Time) {
 	d.mu.Lock()

@@ -22,6 +22,10 @@ type Login struct {
 	Redirect string // where the issuer sends the browser
 	To       string // page of this server that is shown in the end; empty: none
 	Again    bool   // the issuer asks anew who they are
+
+	// Of who signs in a program on their machine and not the browser, as a Command has them.
+	Port      int
+	Challenge string
 }
 
 // LoginBegun is a sign-in that was begun.
@@ -38,10 +42,27 @@ type LoginAnswer struct {
 	Answer  url.Values
 }
 
-// LoggedIn is a session that was begun by an issuer's word.
+// LoggedIn is what came of an issuer's word: a session of the browser, or what it is to
+// bring to the program that is signed in.
 type LoggedIn struct {
 	Session api.NewSession
 	To      string // page of this server to show; empty: none
+	Handed  *Handed
+}
+
+// Handed is a code for a program on the machine of whoever signs in. The browser gets no
+// session.
+type Handed struct {
+	Code string
+	User string
+	identity.Command
+}
+
+// Redemption is what a program brings to be signed in.
+type Redemption struct {
+	At
+	From From
+	api.LoginRedemption
 }
 
 // BeginLogin begins to sign somebody in at an issuer. NotFound where a tenant signs nobody
@@ -51,20 +72,49 @@ func (e *Engine) BeginLogin(ctx context.Context, in Login) (LoginBegun, error) {
 		return LoginBegun{}, fault.New(fault.Invalid, "the page to show in the end is none of this server").WithCode("invalid_to").
 			WithHint("it is a path, such as /tasks")
 	}
+	command, err := in.command()
+	if err != nil {
+		return LoginBegun{}, err
+	}
 	scope, i, err := e.loginFrom(ctx, in.At, in.From.Address)
 	if err != nil {
 		return LoginBegun{}, err
 	}
-	if err := e.displaces(ctx, in.From, scope, ""); err != nil {
+	if command.Port == 0 { // else what is signed in is not the browser
+		err = e.displaces(ctx, in.From, scope, "")
+	}
+	if err != nil {
 		return LoginBegun{}, err
 	}
 	a, address, err := e.issuers.Begin(ctx, i, in.Redirect, in.Again)
 	if err != nil {
 		return LoginBegun{}, err
 	}
-	a.To = in.To
+	a.To, a.Command = in.To, command
 	text, err := e.identity.SealAttempt(ctx, scope, &i, in.From.Host, &a)
 	return LoginBegun{address, text}, err
+}
+
+// command returns the program that is to be signed in; none is the zero one. Ports below
+// 1024 are for services, which a page must not be sent to.
+func (in *Login) command() (identity.Command, error) {
+	if in.Port == 0 && in.Challenge == "" {
+		return identity.Command{}, nil
+	}
+	var wrong []fault.Detail
+	refuse := func(bad bool, place, message string) {
+		if bad {
+			wrong = append(wrong, fault.Detail{Place: place, Message: message})
+		}
+	}
+	refuse(in.Port < 1024 || in.Port > 65535, "?port", "it is that of a program on the same machine, from 1024 to 65535")
+	refuse(!identity.IsChallenge(in.Challenge), "?challenge", "it is the SHA-256 of the verifier in base64url, 43 characters")
+	refuse(in.To != "", "?to", "a program that signs in is shown no page of this server")
+	if wrong != nil {
+		return identity.Command{}, fault.New(fault.Invalid, "no program can be signed in so").WithCode("invalid_command").WithDetails(wrong...).
+			WithHint("underseal login --issuer signs in from the command line")
+	}
+	return identity.Command{Port: in.Port, Challenge: in.Challenge, Address: in.From.Address}, nil
 }
 
 // maxTo bounds the path of the page that is shown in the end, in bytes.
@@ -137,16 +187,24 @@ func peopleIssuer(t identity.Tenant, id string) (identity.Issuer, bool) {
 // whom the issuer means. Whatever is wrong with the answer, or with whoever it is, the
 // error is the same; its cause, which is for the server's log, says why. What groups of the
 // issuer give is given and taken before.
-func (e *Engine) FinishLogin(ctx context.Context, in LoginAnswer) (LoggedIn, error) {
-	scope, i, err := e.loginFrom(ctx, in.At, in.From.Address)
-	if err != nil {
-		return LoggedIn{}, err
-	}
-	out, err := e.finishLogin(ctx, scope, i, in)
-	if fault.CodeOf(err) == "unauthenticated" {
-		e.strangers.note(ctx, Caller{Scope: scope, Address: in.From.Address}, prefixOf(in.From.Address), "", "")
-	}
+func (e *Engine) FinishLogin(ctx context.Context, in LoginAnswer) (out LoggedIn, err error) {
+	err = e.vouched(ctx, in.At, in.From, func(scope store.Scope, i identity.Issuer) error {
+		out, err = e.finishLogin(ctx, scope, i, in)
+		return err
+	})
 	return out, err
+}
+
+// vouched has somebody signed in by an issuer, and notes it if they are not.
+func (e *Engine) vouched(ctx context.Context, at At, from From, signIn func(store.Scope, identity.Issuer) error) error {
+	scope, i, err := e.loginFrom(ctx, at, from.Address)
+	if err != nil {
+		return err
+	}
+	if err = signIn(scope, i); fault.CodeOf(err) == "unauthenticated" {
+		e.strangers.note(ctx, Caller{Scope: scope, Address: from.Address}, prefixOf(from.Address), "", "")
+	}
+	return err
 }
 
 func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.Issuer, in LoginAnswer) (LoggedIn, error) {
@@ -154,7 +212,7 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 	if err != nil {
 		return LoggedIn{}, nobody(err)
 	}
-	begins, err := e.unfinished(ctx, scope, a)
+	begins, err := e.unfinished(ctx, scope, a.State)
 	if err != nil {
 		return LoggedIn{}, err
 	}
@@ -166,6 +224,10 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 	who, err := e.welcome(ctx, scope, i, claims, in.From.Address)
 	if err != nil {
 		return LoggedIn{}, err
+	}
+	if a.Command.Port != 0 {
+		v := identity.Voucher{Challenge: a.Command.Challenge, State: a.State, Principal: who.name, Link: who.link, Claims: claims, Asked: began}
+		return e.handOver(ctx, scope, i, v, a.Command, in.From)
 	}
 	if err := e.displaces(ctx, in.From, scope, who.name); err != nil {
 		return LoggedIn{}, err
@@ -180,7 +242,55 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 	if err := e.stayed(ctx, scope, claims, s, began); err != nil {
 		return LoggedIn{}, err
 	}
-	return LoggedIn{s, a.To}, nil
+	return LoggedIn{Session: s, To: a.To}, nil
+}
+
+// handOver makes an issuer's word a code for the program that is signed in. Nothing of it is
+// kept here, as of an attempt: the session that it becomes has its entry in the log, of
+// which there is one.
+func (e *Engine) handOver(ctx context.Context, scope store.Scope, i identity.Issuer, v identity.Voucher, to identity.Command, from From) (LoggedIn, error) {
+	known, err := e.knownPrincipal(ctx, scope, v.Principal)
+	if fault.Is(err, fault.NotFound) || err == nil && !known.SignsIn(from.Address) {
+		err = nobody(fault.New(fault.Denied, "%s may not come in", v.Principal))
+	}
+	if err != nil {
+		return LoggedIn{}, err
+	}
+	v.Ended, v.Made = known.Ended(), e.moment()
+	code, err := e.identity.SealVoucher(ctx, scope, &i, &v)
+	return LoggedIn{Handed: &Handed{code, v.Principal, to}}, err
+}
+
+// RedeemLogin begins a session of the program that a browser has brought a code, if the
+// program is the one that began. Whatever is wrong, the error is that of FinishLogin.
+func (e *Engine) RedeemLogin(ctx context.Context, in Redemption) (out api.NewSession, err error) {
+	err = e.vouched(ctx, in.At, in.From, func(scope store.Scope, i identity.Issuer) error {
+		out, err = e.redeemLogin(ctx, scope, i, in)
+		return err
+	})
+	return out, err
+}
+
+func (e *Engine) redeemLogin(ctx context.Context, scope store.Scope, i identity.Issuer, in Redemption) (api.NewSession, error) {
+	v, err := e.identity.OpenVoucher(ctx, scope, &i, in.Code, in.Verifier, e.moment())
+	if err != nil {
+		return api.NewSession{}, nobody(err)
+	}
+	begins, err := e.unfinished(ctx, scope, v.State)
+	if err != nil {
+		return api.NewSession{}, err
+	}
+	s, err := e.beginSession(ctx, signIn{
+		scope: scope, principal: v.Principal, how: identity.ByIssuer + i.ID, from: in.From,
+		link: v.Link, there: v.Claims.Session, proved: v.Claims.Proved, entry: begins, since: &v.Ended,
+	})
+	if err != nil {
+		return api.NewSession{}, err
+	}
+	if err := e.stayed(ctx, scope, v.Claims, s, v.Asked); err != nil {
+		return api.NewSession{}, err
+	}
+	return s, nil
 }
 
 // displaces refuses a sign-in that would take the place of a session of somebody else, or
@@ -219,8 +329,8 @@ func finishedBefore() error { return fault.New(fault.Denied, "the sign-in was fi
 
 // unfinished returns the id of the log's entry of the session that an attempt leads to: it
 // follows from the attempt, so that none leads to two, also where a browser keeps it.
-func (e *Engine) unfinished(ctx context.Context, scope store.Scope, a identity.Attempt) (store.ID, error) {
-	token, err := e.indexToken(ctx, scope.Tenant(), "sign-in attempt", a.State)
+func (e *Engine) unfinished(ctx context.Context, scope store.Scope, state string) (store.ID, error) {
+	token, err := e.indexToken(ctx, scope.Tenant(), "sign-in attempt", state)
 	if err != nil {
 		return store.ID{}, err
 	}

@@ -337,6 +337,8 @@ func waysIn(t *testing.T, acme *testenv.Env, s *staff) []wayIn {
 	b, err := e.BeginLogin(ctx, engine.Login{At: at, From: browser, Redirect: backHere})
 	must(err)
 	_, state, _ := strings.Cut(b.Address, "state=")
+	code := handed(t, acme, "acme", "zoe", challengeOf(verifier)).Code
+	waiting := beginFor(t, acme, "acme", "zoe", challengeOf(verifier))
 	return []wayIn{
 		{"an API key", false, func(f engine.From) error { _, err := e.Authenticate(ctx, key, f.Address); return err }},
 		{"a session's text", false, func(f engine.From) error { _, err := e.Authenticate(ctx, text.Text, f.Address); return err }},
@@ -362,6 +364,16 @@ func waysIn(t *testing.T, acme *testenv.Env, s *staff) []wayIn {
 		}},
 		{"an issuer's answer", false, func(f engine.From) error {
 			_, err := e.FinishLogin(ctx, engine.LoginAnswer{At: at, From: f, Attempt: b.Attempt, Answer: url.Values{"code": {"zoe"}, "state": {state}}})
+			return err
+		}},
+		{"a program's code", false, func(f engine.From) error {
+			_, err := e.RedeemLogin(ctx, engine.Redemption{At: at, From: f, LoginRedemption: api.LoginRedemption{Code: code, Verifier: verifier}})
+			return err
+		}},
+		{"a browser's answer for a program", false, func(f engine.From) error {
+			answer := waiting
+			answer.From = f
+			_, err := e.FinishLogin(ctx, answer)
 			return err
 		}},
 		{"a link for a key", true, setup(forKey, "")},

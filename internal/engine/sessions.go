@@ -54,10 +54,11 @@ type signIn struct {
 	passkey string // as a Session has it: by which they proved it; empty: by another way
 
 	// Of who signed in by an issuer's word:
-	link   string    // as a Session has it
-	there  string    // as a Session has it
-	proved time.Time // to the issuer, who they are; zero: nobody has asked them anew
-	entry  store.ID  // of the log's entry of the beginning, which there is once
+	link   string                // as a Session has it
+	there  string                // as a Session has it
+	proved time.Time             // to the issuer, who they are; zero: nobody has asked them anew
+	entry  store.ID              // of the log's entry of the beginning, which there is once
+	since  *identity.Generations // of when it gave its word; nil: just now
 }
 
 // beginSession makes a session of a person who proved who they are, however they did; nobody may
@@ -69,7 +70,7 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 		return api.NewSession{}, err
 	}
 	known, err := e.knownPrincipal(ctx, a.scope, a.principal)
-	if fault.Is(err, fault.NotFound) || err == nil && !known.SignsIn(a.from.Address) {
+	if fault.Is(err, fault.NotFound) || err == nil && !(known.SignsIn(a.from.Address) && a.counts(known)) {
 		err = identity.Unauthenticated()
 	}
 	if err != nil {
@@ -101,6 +102,12 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 		return api.NewSession{}, errors.Join(err, e.endSession(ctx, a.scope, s, Caller{Principal: "engine"}))
 	}
 	return api.NewSession{Session: wireSession(&s, nil), Text: text}, nil
+}
+
+// counts reports whether an issuer's word of a while ago counts still: neither were all
+// sessions of the person ended since, nor their link to the issuer.
+func (a *signIn) counts(known *identity.Known) bool {
+	return a.since == nil || *a.since == known.Ended() && known.Linked(a.link) != ""
 }
 
 // newSession returns a session that is nowhere yet, and its text.

@@ -35,10 +35,35 @@ type Attempt struct {
 	Begun    time.Time
 	To       string // page of this server that is shown in the end; empty: none
 	Again    bool   // whoever signs in has to prove anew to the issuer who they are
+	Command  Command
+}
+
+// Command is a program on the machine of whoever signs in that is signed in instead of the
+// browser (RFC 8252).
+type Command struct {
+	Port      int    // of 127.0.0.1, where it waits for a code; 0: there is none
+	Challenge string // SHA-256, in base64url, of what the program alone knows
+	Address   string // where the sign-in was begun
 }
 
 // AttemptAge is how long a sign-in may take.
 const AttemptAge = 10 * time.Minute
+
+// Voucher is an issuer's word for somebody, on its way through the browser to the program
+// that is signed in.
+type Voucher struct {
+	Challenge string // as the Command has it
+	State     string // of the attempt
+	Principal string
+	Link      string      // of the principal to the issuer
+	Ended     Generations // of when the issuer gave its word
+	Claims    Claims      // Issuer, Subject, Session and Proved alone
+	Asked     time.Time   // the issuer, for the word
+	Made      time.Time
+}
+
+// VoucherAge is for how long a voucher counts.
+const VoucherAge = time.Minute
 
 // Logout is an issuer's word that somebody has signed out there.
 type Logout struct {

@@ -105,9 +105,10 @@ type Engine interface {
 	// AuthenticateCookie is Authenticate for what a browser showed to a host.
 	AuthenticateCookie(ctx context.Context, text, host, address string) (identity.Caller, error)
 	SignIn(ctx context.Context, in api.SignInRequest, from engine.From) (api.NewSession, error)
-	// BeginLogin, FinishLogin and EndLogins are for who signs in by an issuer's word.
+	// BeginLogin, FinishLogin, RedeemLogin and EndLogins are for who signs in by an issuer's word.
 	BeginLogin(ctx context.Context, in engine.Login) (engine.LoginBegun, error)
 	FinishLogin(ctx context.Context, in engine.LoginAnswer) (engine.LoggedIn, error)
+	RedeemLogin(ctx context.Context, in engine.Redemption) (api.NewSession, error)
 	EndLogins(ctx context.Context, at engine.At, token, address string) error
 	SignOut(ctx context.Context, c identity.Caller) (api.Session, error)
 	BeginPasskeySignIn(ctx context.Context) (api.PasskeyQuestion, error)

@@ -33,7 +33,16 @@ func (e *fakeEngine) BeginLogin(_ context.Context, in engine.Login) (engine.Logi
 
 func (e *fakeEngine) FinishLogin(_ context.Context, in engine.LoginAnswer) (engine.LoggedIn, error) {
 	_, err := e.note("FinishLogin", identity.Caller{Address: in.From.Address}, in.Tenant+" "+in.Issuer, in.Attempt, in)
+	if in.Answer.Get("code") == "for-a-command" {
+		to := identity.Command{Port: 5000, Challenge: "challenge", Address: "192.0.2.7"}
+		return engine.LoggedIn{Handed: &engine.Handed{Code: "c-1", User: "zoe<", Command: to}}, err
+	}
 	return engine.LoggedIn{Session: newSession(in.From), To: in.Answer.Get("to")}, err
+}
+
+func (e *fakeEngine) RedeemLogin(_ context.Context, in engine.Redemption) (api.NewSession, error) {
+	_, err := e.note("RedeemLogin", identity.Caller{Address: in.From.Address}, in.Tenant+" "+in.Issuer, in.Code, in)
+	return newSession(in.From), err
 }
 
 func (e *fakeEngine) EndLogins(_ context.Context, at engine.At, token, address string) error {

@@ -75,12 +75,12 @@ var namesNothing = []string{
 	"files.name", "files.content", "files", "text", "mode", "required", "limits.key", "limits.tenant", "limits.user", "networks.all", "networks.roles.from", "networks.roles.role",
 	"roles", "role", "right", "action", "result", "oldest_first", "from", "to", "address", "step", "version", "all_fields", "anchored", "no_model", "dry_run", "unassigned",
 	"type", "worker", "alg", "public", "shard", "service", "key", "of", "setIssuer.url", "client", "secret", "audiences", "authority", "creates", "group_claim", "name_claim",
-	"given.group", "given.roles", "subject", "again",
+	"given.group", "given.roles", "subject", "again", "port", "challenge",
 	// a place in a list of the own
 	"after",
 	// secrets and proofs, of which one of another company is one that is wrong
 	"lease", "signed.envelope", "signed.nonce", "signed.statement", "signed.answer.id", "signed.answer.client_data", "signed.answer.authenticator_data", "signed.answer.signature",
-	"answer.id", "answer.client_data", "answer.authenticator_data", "answer.signature", "signInByPasskey.user", "cookie", "password", "old", "new", "link", "logout_token", "state", "iss", "error",
+	"answer.id", "answer.client_data", "answer.authenticator_data", "answer.signature", "signInByPasskey.user", "cookie", "password", "old", "new", "link", "logout_token", "state", "iss", "error", "verifier",
 	"passkey.id", "passkey.client_data", "passkey.authenticator_data", "passkey.signature", "client_data", "attestation",
 	// of headers; a key of an earlier request is one of the same caller's
 	"Underseal-Purpose", "Idempotency-Key", "Range", "If-Range", "If-None-Match",

@@ -112,7 +112,7 @@ func newRequestIDs() *requestIDs { return &requestIDs{prefix: strings.ToLower(ra
 
 func (i *requestIDs) next() string { return i.prefix + strconv.FormatUint(i.count.Add(1), 36) }
 
-// Headers of every answer: nothing here is a page, to be framed, sniffed or kept.
+// Headers of every answer: nothing here is to be framed, sniffed, kept or run.
 var (
 	headerNoStore  = []string{"no-store"}
 	headerNoSniff  = []string{"nosniff"}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/limit"
@@ -117,6 +118,87 @@ func TestABrowserBringsTheAnswer(t *testing.T) {
 	e := &fakeEngine{}
 	if serve(newServer(t, e), two); e.last(t).idem != "" {
 		t.Errorf("of two attempts the engine is given %q", e.last(t).idem)
+	}
+}
+
+// redeems is what a program sends to be signed in.
+const redeems = `{"code":"c-1","verifier":"vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv"}`
+
+// For a program the browser is told its port and challenge, gets no session, and shows whom
+// the link signs in, which nobody follows but the person.
+func TestABrowserBringsAProgramItsCode(t *testing.T) {
+	challenge := strings.Repeat("c", 43)
+	e := &fakeEngine{}
+	if w := serve(newServer(t, e), visit("/v1/login/acme/corp?port=5000&challenge="+challenge, "")); w.Code != http.StatusSeeOther {
+		t.Fatalf("begun: %d %s", w.Code, w.Body)
+	}
+	if in, _ := e.last(t).in.(engine.Login); in.Port != 5000 || in.Challenge != challenge {
+		t.Errorf("the engine is asked %+v", in)
+	}
+	for _, query := range []string{"port=1023", "port=65536", "port=x", "port=0x5000", "port=", "port=-5000", "port=5000.0", "port=5000&port=5001", "challenge=" + challenge + "c", "challenge=" + challenge[1:]} {
+		e := &fakeEngine{}
+		if w := serve(newServer(t, e), visit("/v1/login/acme/corp?"+query, "")); w.Code != 400 || len(e.calls) > 0 {
+			t.Errorf("%s: %d, %d calls", query, w.Code, len(e.calls))
+		}
+	}
+	w := serve(newServer(t, e), visit("/v1/login/acme/corp/done?code=for-a-command&state=s", goodAttempt))
+	set := cookies(w)
+	if w.Code != 200 || set[cookieName] != nil || set[attemptName] == nil || set[attemptName].MaxAge >= 0 || w.Header().Get("Refresh") != "" || w.Header().Get("Location") != "" {
+		t.Errorf("finished: %d, %v, %v", w.Code, w.Header(), set)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+		"Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	} {
+		if got := w.Header().Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	page := w.Body.String()
+	for _, want := range []string{
+		`href="http://127.0.0.1:5000/?challenge=challenge&amp;code=c-1"`, "<b>zoe&lt;</b>", "<b>acme</b>", "192.0.2.7", api.CheckCode("challenge"), "underseal login",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page has no %s: %s", want, page)
+		}
+	}
+	if strings.Count(page, "c-1") != 1 || strings.Contains(page, "<script") || strings.Contains(page, "http-equiv") {
+		t.Errorf("the page is %s", page)
+	}
+}
+
+// A program that is signed in gets the session's text, as by a password, and no cookie.
+func TestAProgramRedeemsACode(t *testing.T) {
+	e := &fakeEngine{}
+	r := request("POST", "/v1/login/acme/corp/session", redeems)
+	r.Header.Del("Authorization")
+	w := serve(newServer(t, e), r)
+	if w.Code != 200 || !strings.Contains(w.Body.String(), goodSession) || len(w.Result().Cookies()) > 0 {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	in, _ := e.last(t).in.(engine.Redemption)
+	if in.Tenant != "acme" || in.Issuer != "corp" || in.Code != "c-1" || len(in.Verifier) != 43 || in.From != (engine.From{Address: "192.0.2.1"}) {
+		t.Errorf("the engine is asked %+v", in)
+	}
+	for name, body := range map[string]string{
+		"no verifier": `{"code":"c-1"}`, "a short one": `{"code":"c-1","verifier":"v"}`, "no code": `{"verifier":"` + in.Verifier + `"}`, "nothing": ``,
+	} {
+		e := &fakeEngine{}
+		if w := serve(newServer(t, e), request("POST", "/v1/login/acme/corp/session", body)); w.Code != 400 || len(e.calls) > 0 {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+	for _, site := range []string{"cross-site", "same-site"} {
+		e := &fakeEngine{}
+		r := request("POST", "/v1/login/acme/corp/session", redeems)
+		r.Header.Set("Sec-Fetch-Site", site)
+		if w := serve(newServer(t, e), r); w.Code != 403 || len(e.calls) > 0 {
+			t.Errorf("a page's, %s: %d", site, w.Code)
+		}
+	}
+	refused := &fakeEngine{err: fault.New(fault.Denied, "nobody").WithCode("unauthenticated").WithCause(fault.New(fault.Denied, "the verifier is another"))}
+	if w := serve(newServer(t, refused), request("POST", "/v1/login/acme/corp/session", redeems)); w.Code != 401 || strings.Contains(w.Body.String(), "verifier") {
+		t.Errorf("refused: %d %s", w.Code, w.Body)
 	}
 }
 

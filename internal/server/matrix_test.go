@@ -53,7 +53,7 @@ var matrixInput = map[string]string{
 	"registerSigner": `{"name":"x","principal":"p","alg":"p256","public":"AA=="}`, "claimTask": `{}`, "completeTask": `{}`, "saveTask": `{"draft":{}}`,
 	"createTenant": `{"name":"NO NAME"}`, "inviteUser": `{"name":"NO NAME"}`, "giveUserRole": `{"role":"King"}`, "takeUserRole": `{"role":"King"}`,
 	"joinGroup": `{"group":"none"}`, "leaveGroup": `{"group":"none"}`, "changeUser": `{"display":"","mail":""}`,
-	"signIn": `{"tenant":"NONE","name":"none","password":"x"}`, "verify": `{"password":"x"}`, "setPassword": `{"new":"x"}`, "endLogins": "logout_token=x",
+	"signIn": `{"tenant":"NONE","name":"none","password":"x"}`, "verify": `{"password":"x"}`, "setPassword": `{"new":"x"}`, "endLogins": "logout_token=x", "redeemLogin": redeems,
 	"signInByPasskey": `{"user":"A","answer":{"id":"A","client_data":"A","authenticator_data":"A","signature":"A"}}`,
 	"registerPasskey": `{"name":"x","client_data":"A","attestation":"A"}`, "getStatement": `{}`,
 }
@@ -339,7 +339,7 @@ func TestEveryEndpointForEveryRole(t *testing.T) {
 }
 
 // proves are the endpoints whose input is to prove who somebody is.
-var proves = map[string]bool{"setup": true, "signIn": true, "verify": true, "finishLogin": true}
+var proves = map[string]bool{"setup": true, "signIn": true, "verify": true, "finishLogin": true, "redeemLogin": true}
 
 // row asks one endpoint: as somebody of each role, by ids of the own company and by those
 // of another.

@@ -141,6 +141,9 @@ func (o *operation) responses(registry huma.Registry) map[string]*huma.Response 
 	case o.out != reflect.TypeFor[document]() && o.out != reflect.TypeFor[fileBytes]():
 		answer = content("application/json", registry.Schema(o.out, true, ""))
 	}
+	if o.page {
+		answer["text/html"] = &huma.MediaType{Schema: &huma.Schema{Type: "string"}}
+	}
 	responses := map[string]*huma.Response{
 		"200": {Description: http.StatusText(http.StatusOK), Content: answer},
 		"default": {

@@ -24,6 +24,7 @@ type operation struct {
 	purpose bool  // takes a purpose though it shows no values
 	streams bool  // its body or answer may be of any size
 	form    bool  // its body is an HTML form, which it reads itself
+	page    bool  // it may answer a browser with a page
 	limit   int64 // bytes of the body; 0: the general limit
 
 	param     string // name of the variable in the path, may be empty

@@ -3,10 +3,13 @@ package server
 import (
 	"bytes"
 	"context"
+	"html/template"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/underseal/underseal/api"
@@ -20,13 +23,14 @@ import (
 type redirect string
 
 // loginRoutes are how people sign in by their company's OpenID provider: a browser is sent
-// there and comes back, and the provider says when somebody signs out.
+// there and comes back, for itself or for a program on its machine, and the provider says
+// when somebody signs out.
 func (s *Server) loginRoutes() []*operation {
 	tag := "sessions"
 	begin := newOperation("GET", "/v1/login/{tenant}/{issuer}", "beginLogin", tag, "Send a browser to sign in at a company's OpenID provider", s.beginLogin)
 	finish := &operation{
 		method: "GET", path: "/v1/login/{tenant}/{issuer}/done", id: "finishLogin", tag: tag,
-		summary: "Take the provider's answer from a browser, and sign in by a cookie",
+		summary: "Take the provider's answer from a browser, and sign in by a cookie, or show the code for a program",
 		in:      reflect.TypeFor[api.LoginAnswer](), out: reflect.TypeFor[api.NewSession](), serve: s.finishLogin,
 	}
 	end := &operation{
@@ -34,7 +38,10 @@ func (s *Server) loginRoutes() []*operation {
 		summary: "Take the provider's word that somebody has signed out there (back-channel logout)",
 		in:      reflect.TypeFor[api.LogoutRequest](), out: reflect.TypeFor[api.LoginsEnded](), form: true, serve: s.endLogins,
 	}
-	all := []*operation{begin, finish, end}
+	finish.page = true
+	redeem := newOperation("POST", "/v1/login/{tenant}/{issuer}/session", "redeemLogin", tag, "Sign in a program by the code that a browser has brought it", s.redeemLogin)
+	redeem.unkeyed = true // a code counts once
+	all := []*operation{begin, finish, redeem, end}
 	for _, o := range all {
 		o.public, o.param, o.inner = true, "tenant", "issuer"
 	}
@@ -47,7 +54,7 @@ func (s *Server) beginLogin(ctx context.Context, x *exchange, in api.LoginQuery)
 		return "", err
 	}
 	begun, err := s.engine.BeginLogin(ctx, engine.Login{
-		At: x.loginAt(), From: x.from(true), To: in.To, Again: in.Again,
+		At: x.loginAt(), From: x.from(true), To: in.To, Again: in.Again, Port: in.Port, Challenge: in.Challenge,
 		Redirect: own + "/v1/login/" + url.PathEscape(x.id) + "/" + url.PathEscape(x.innerID) + "/done",
 	})
 	if err != nil {
@@ -77,12 +84,54 @@ func (s *Server) finishLogin(ctx context.Context, x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if out.Handed != nil {
+		return x.handOver(out.Handed)
+	}
 	if out.To != "" {
 		// No redirection: the provider's page would go on to be who asks for the next one, and
 		// what another site has a browser ask for gets no cookie's rights here.
 		x.w.Header().Set("Refresh", "0;url="+out.To)
 	}
 	return x.answer(http.StatusOK, x.seated(out.Session))
+}
+
+// handOver shows who is signed in on the command line, and where, with the link that does
+// it. It is followed by hand: any page can have a browser begin, and finish, a sign-in of a
+// program that listens on the same machine, whosever that is.
+func (x *exchange) handOver(to *engine.Handed) error {
+	link := url.URL{
+		Scheme: "http", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(to.Port)), Path: "/",
+		RawQuery: url.Values{"code": {to.Code}, "challenge": {to.Challenge}}.Encode(),
+	}
+	var page bytes.Buffer
+	err := handOverPage.Execute(&page, map[string]any{
+		"User": to.User, "Company": x.id, "Address": to.Address, "Check": api.CheckCode(to.Challenge), "Link": link.String(),
+	})
+	if err != nil {
+		return fault.New(fault.Internal, "the page for the command line cannot be made: %w", err)
+	}
+	x.write(http.StatusOK, "text/html; charset=utf-8", page.Bytes())
+	return nil
+}
+
+var handOverPage = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in on the command line</title></head>
+<body>
+<h1>Sign in on the command line?</h1>
+<p>You are <b>{{.User}}</b> at <b>{{.Company}}</b>. A program on this machine asks to be signed in as you. This was begun from the address {{.Address}}.</p>
+<p>Its terminal must show the check code <b>{{.Check}}</b>.</p>
+<p><a id="go" href="{{.Link}}">The terminal shows this code: sign it in</a></p>
+<p>If you have not run <code>underseal login</code> just now, or the terminal shows another code, somebody else may have sent you here: close this page. Nobody is signed in by it then. The link counts for a minute.</p>
+</body></html>
+`))
+
+// redeemLogin signs in a program, which is no browser: it gets the session's text.
+func (s *Server) redeemLogin(ctx context.Context, x *exchange, in api.LoginRedemption) (api.NewSession, error) {
+	out, err := s.engine.RedeemLogin(ctx, engine.Redemption{At: x.loginAt(), From: x.from(false), LoginRedemption: in})
+	if fault.CodeOf(err) == api.CodeUnauthenticated {
+		x.logRefused(err)
+	}
+	return out, err
 }
 
 // endLogins is asked by providers, of which one may sign out many people: what is taken

@@ -249,7 +249,8 @@ var unkeyedSessions = map[string]bool{
 func TestEveryRouteNeedsCredentials(t *testing.T) {
 	const answer = `{"id":"A","client_data":"A","authenticator_data":"A","signature":"A"}`
 	public := map[string]string{"POST /v1/sessions/passkey/begin": "", "POST /v1/sessions/passkey": `{"user":"A","answer":` + answer + `}`, "/healthz": "", "/readyz": "", "/openapi.json": "", "/v1/setup": `{"link":"usi_x"}`, "POST /v1/sessions": `{"tenant":"t","name":"n","password":"p"}`, // and what is sent
-		"/v1/login/{tenant}/{issuer}": "", "/v1/login/{tenant}/{issuer}/done": "", "/v1/login/{tenant}/{issuer}/logout": "logout_token=x"}
+		"/v1/login/{tenant}/{issuer}": "", "/v1/login/{tenant}/{issuer}/done": "", "/v1/login/{tenant}/{issuer}/logout": "logout_token=x",
+		"/v1/login/{tenant}/{issuer}/session": redeems}
 	other := map[string]int{"/v1/login/{tenant}/{issuer}": 303} // than 200
 	s := newServer(t, &fakeEngine{})
 	for path, item := range readSpec(t).Paths {
@@ -328,7 +329,7 @@ func TestDocumentSaysHowToAuthenticate(t *testing.T) {
 
 func TestDocumentSaysWhatChangesTake(t *testing.T) {
 	unkeyed := map[string]bool{"activateJobs": true, "extendJob": true, "putFile": true, "previewErasure": true, "verifyErasure": true, "rotateKey": true, "rewrapKeys": true, "renewKeys": true, "retireKey": true, "createLogReader": true, "exportEvidence": true, "revokeLogReader": true, "startCheck": true, "setup": true, "approveDeployment": true, "withdrawDeployment": true, "testPolicies": true,
-		"signIn": true, "signOut": true, "verify": true, "setPassword": true, "revokeSession": true, "endLogins": true,
+		"signIn": true, "signOut": true, "verify": true, "setPassword": true, "revokeSession": true, "endLogins": true, "redeemLogin": true,
 
 		"beginPasskeySignIn": true, "signInByPasskey": true, "beginVerify": true, "beginPasskey": true, "registerPasskey": true, "getStatement": true}
 	for path, item := range readSpec(t).Paths {
