@@ -15,8 +15,12 @@ import (
 
 type loginCmd struct {
 	Tenant   string `default:"main" help:"Name of your company." placeholder:"NAME"`
-	Name     string `help:"Your name; you are asked for it if it is left out." placeholder:"NAME"`
-	Password string `help:"Your password, for programs: file:PATH or env:NAME; from a pipe by file:/dev/stdin. You are asked for it if it is left out." placeholder:"REFERENCE"`
+	Name     string `help:"Your name; you are asked for it if it is left out." placeholder:"NAME" xor:"name"`
+	Password string `help:"Your password, for programs: file:PATH or env:NAME; from a pipe by file:/dev/stdin. You are asked for it if it is left out." placeholder:"REFERENCE" xor:"password"`
+
+	Issuer    string `help:"Sign in with a browser on this machine at the OpenID provider that your company has under this name, instead of by a password." placeholder:"NAME" xor:"name,password"`
+	NoBrowser bool   `help:"With --issuer: print the address, and open no browser."`
+	Again     bool   `help:"With --issuer: have the provider ask anew who you are, for what asks for a proof of that (step_up_required)."`
 	serverFlags
 }
 
@@ -27,7 +31,14 @@ A key that is named (--key-file, UNDERSEAL_API_KEY_FILE, api_key_file) and a cli
 
     underseal login --server https://seal.example.org --tenant acme
     underseal users me                          # who you are
-    underseal logout`
+    underseal logout
+
+With --issuer a browser opens in which you sign in as your company does everywhere; who administers it knows the name (underseal issuers). In the end the page says as whom, and shows a check code. Follow its link only if the terminal shows the same code: it signs in the program that waits on this machine, at 127.0.0.1. If you have run no login, somebody else has sent you there; close the page.
+
+    underseal login --server https://seal.example.org --tenant acme --issuer corp
+    underseal login --issuer corp --again       # before what asks for a proof of who you are
+
+On a machine that you reach by SSH the browser is on another one. Leave the command waiting, and forward the port that is in the address which it prints: ssh -L PORT:127.0.0.1:PORT MACHINE. Then open the address.`
 }
 
 func (c *loginCmd) Run(ctx context.Context, e *env) error {
@@ -36,11 +47,18 @@ func (c *loginCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	before, _ := readLogin() // of one that cannot be read nothing is lost
-	s, err := c.byPassword(ctx, e, config)
+	signIn := c.byPassword
+	switch {
+	case c.Issuer != "":
+		signIn = c.byIssuer
+	case c.NoBrowser || c.Again:
+		return fault.New(fault.Invalid, "--no-browser and --again are for a login with --issuer NAME").WithCode("usage")
+	}
+	s, err := signIn(ctx, e, config)
 	if err != nil {
 		return err
 	}
-	next := login{Server: e.settings.Server, Tenant: c.Tenant, User: s.User, Session: s.Text}
+	next := login{Server: e.settings.Server, Tenant: c.Tenant, User: s.User, Issuer: c.Issuer, Session: s.Text}
 	if e.settings.CAFile != "" {
 		if next.CAFile, err = filepath.Abs(e.settings.CAFile); err != nil {
 			return err

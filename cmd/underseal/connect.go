@@ -191,6 +191,9 @@ func (e *env) explain(err error) error {
 	switch {
 	case refused.Code == api.CodeStepUp && e.login != nil:
 		told.Hint = "sign in again: " + e.login.again()
+		if e.login.Issuer != "" { // it may know them from a sign-in of hours ago
+			told.Hint += " --again"
+		}
 	case !client.IsUnauthenticated(err):
 		return err
 	case e.settings.ClientCert != "":
