@@ -55,6 +55,7 @@ type company struct {
 	input  io.Writer
 	output *bufio.Reader
 	ahead  atomic.Int64 // nanoseconds that the clock of who asks the provider is ahead
+	bin    string       // where the program is, once it was built
 }
 
 func newCompany(t *testing.T, accounts map[string]account) *company {
