@@ -265,3 +265,25 @@ func TestACodeCountsOnce(t *testing.T) {
 		t.Errorf("zoe has the sessions %+v, %v", all.Items, err)
 	}
 }
+
+// A sign-out is remembered for as long as a code may be on its way, also when the issuer
+// took its time to answer, and has signed out others since.
+func TestASignOutIsNotForgottenBeforeACode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStaff()
+		env, _ := newTwoCompanies(t, s)
+		signOut := func(subject string) {
+			s.out["out"] = identity.Logout{Subject: subject}
+			if err := env.Engine.EndLogins(t.Context(), engine.At{Tenant: "main", Issuer: "corp"}, "out", "192.0.2.9"); err != nil {
+				t.Error(err)
+			}
+		}
+		s.during = func() { signOut("7"); time.Sleep(10 * time.Second) }
+		r := redemption(handed(t, env, "main", "zoe", challengeOf(verifier)).Code)
+		time.Sleep(59 * time.Second)
+		signOut("9")
+		if in, err := env.Engine.RedeemLogin(t.Context(), r); !unauthenticated(err) {
+			t.Errorf("signed in: %+v, %v", in, err)
+		}
+	})
+}
