@@ -213,6 +213,7 @@ func TestACodeSignsNobodyElseIn(t *testing.T) {
 				act("disable", err)
 			}},
 		} {
+			time.Sleep(time.Second) // or what ended the one before could have been just now
 			r := redemption(handed(t, env, "main", "zoe", challengeOf(verifier)).Code)
 			c.change(&r)
 			if in, err := env.Engine.RedeemLogin(t.Context(), r); !unauthenticated(err) || in != (api.NewSession{}) {
