@@ -181,8 +181,13 @@ func (c *Check) checkTile(ctx context.Context, shard store.Shard, level int, ind
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
-	if bytes.Equal(stored, want) || !full && len(stored) > len(want) && bytes.HasPrefix(stored, want) && c.grown(ctx, shard) {
+	if bytes.Equal(stored, want) {
 		return nil
+	}
+	if !full && len(stored) > len(want) && bytes.HasPrefix(stored, want) {
+		if grown, err := c.grown(ctx, shard); err != nil || grown {
+			return err
+		}
 	}
 	what := "is not what the entries say"
 	if len(stored) == 0 {
@@ -196,10 +201,10 @@ func (c *Check) checkTile(ctx context.Context, shard store.Shard, level int, ind
 }
 
 // grown reports whether a log is longer by now than when the part began.
-func (c *Check) grown(ctx context.Context, shard store.Shard) bool {
+func (c *Check) grown(ctx context.Context, shard store.Shard) (bool, error) {
 	shards, err := c.e.store.Shards(ctx, c.scope)
 	i := slices.IndexFunc(shards, func(s store.Shard) bool { return s.Number == shard.Number })
-	return err == nil && i >= 0 && shards[i].Size > shard.Size
+	return i >= 0 && shards[i].Size > shard.Size, err
 }
 
 // checkpoint is a signed checkpoint of a log and where it is kept.
@@ -397,10 +402,8 @@ func (c *Check) endShard(ctx context.Context, shard store.Shard, last bool) erro
 			return err
 		}
 	}
-	if n, err := c.e.store.CountTiles(ctx, c.scope, shard.Number); err != nil {
+	if err := c.countTiles(ctx, shard, tree.tiles()); err != nil {
 		return err
-	} else if n != tree.tiles() && !c.grown(ctx, shard) {
-		c.add(Finding{Kind: FoundTree, Shard: shard.Origin, Where: "log_tiles", What: "there are other tiles than the entries make"})
 	}
 	if err := c.checkEnd(ctx, shard); err != nil {
 		return err
@@ -410,6 +413,19 @@ func (c *Check) endShard(ctx context.Context, shard store.Shard, last bool) erro
 	}
 	c.State.Tree = nil
 	return nil
+}
+
+// countTiles requires that a log has so many tiles, unless it grows meanwhile.
+func (c *Check) countTiles(ctx context.Context, shard store.Shard, want int) error {
+	n, err := c.e.store.CountTiles(ctx, c.scope, shard.Number)
+	if err != nil || n == want {
+		return err
+	}
+	grown, err := c.grown(ctx, shard)
+	if err == nil && !grown {
+		c.add(Finding{Kind: FoundTree, Shard: shard.Origin, Where: "log_tiles", What: "there are other tiles than the entries make"})
+	}
+	return err
 }
 
 // checkEnd looks for checkpoints of more than there is, and for one that was published and
@@ -431,7 +447,14 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 			if p.where == "log_heads" {
 				kept = at
 			}
-			if at > size && !c.grown(ctx, shard) {
+			if at <= size {
+				continue
+			}
+			grown, err := c.grown(ctx, shard)
+			if err != nil {
+				return err
+			}
+			if !grown {
 				c.add(Finding{
 					Kind: FoundBehind, Shard: shard.Origin, Where: p.where, Do: doRestore,
 					What: fmt.Sprintf("there is a checkpoint of size %d, and only %d entries", at, size),

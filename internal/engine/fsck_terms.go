@@ -44,7 +44,9 @@ func (c *Check) checkTerms(ctx context.Context, shard store.Shard, from uint64, 
 			m++
 		}
 		if found.gather(store.LogBlock{Shard: shard.Number, Block: block}, entries[:n], leaves[:n]) {
-			c.checkBlock(ctx, shard, block, &found, rows[:m])
+			if err := c.checkBlock(ctx, shard, block, &found, rows[:m]); err != nil {
+				return err
+			}
 		}
 		entries, leaves, rows = entries[n:], leaves[n:], rows[m:]
 	}
@@ -100,11 +102,17 @@ func (f *foundBits) has(term []byte, bits uint64) bool {
 
 // checkBlock compares what is stored of a block's terms with what its entries say. Of
 // entries that came since they may say more.
-func (c *Check) checkBlock(ctx context.Context, shard store.Shard, block uint64, found *foundBits, rows []store.LogTerm) {
+func (c *Check) checkBlock(ctx context.Context, shard store.Shard, block uint64, found *foundBits, rows []store.LogTerm) error {
 	same := 0
 	for _, row := range rows {
-		if row.Bits&^found.seen != 0 && c.grown(ctx, shard) {
-			row.Bits &= found.seen
+		if row.Bits&^found.seen != 0 {
+			grown, err := c.grown(ctx, shard)
+			if err != nil {
+				return err
+			}
+			if grown {
+				row.Bits &= found.seen
+			}
 		}
 		if found.has(row.Term, row.Bits) {
 			same++
@@ -114,7 +122,7 @@ func (c *Check) checkBlock(ctx context.Context, shard store.Shard, block uint64,
 		}
 	}
 	if same == len(found.bits) {
-		return
+		return nil
 	}
 	first := block * store.BlockSize
 	c.add(Finding{
@@ -122,4 +130,5 @@ func (c *Check) checkBlock(ctx context.Context, shard store.Shard, block uint64,
 		What: fmt.Sprintf("of the entries %d to %d some are not found by what they say", first, first+store.BlockSize-1),
 		Do:   "read these entries of the log without a filter: a search misses some of them",
 	})
+	return nil
 }

@@ -3,12 +3,17 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/kms"
+	"github.com/underseal/underseal/internal/kms/kmstest"
 	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
@@ -143,4 +148,106 @@ func TestAFormerKeyOfAPersonIsNoFinding(t *testing.T) {
 	rotated(t, env, api.RotateKeyRequest{Key: "subject", Subject: "C-10423"})
 	env.Work("credit-check", `{"score": 640}`)
 	nothingFound(t, env)
+}
+
+// TestAnActThatIsCutShortIsNoFinding stops a server before the n-th unit that some act makes
+// durable, for each n: what is there then is no finding, and the act can be carried out
+// again.
+func TestAnActThatIsCutShortIsNoFinding(t *testing.T) {
+	if testing.Short() {
+		t.Skip("checks of all data after every unit of some acts")
+	}
+	var o outages
+	o.begin("", 0, nil)
+	second := kmstest.New(t)
+	env := testenv.New(t, func(c *node.Config) {
+		c.Fault = o.fault
+		c.KeyServices = map[string]kms.Service{"second": second}
+	})
+	ctx := t.Context()
+	env.Deploy("c.bpmn", classified)
+	started := env.Start("classified", `{"shoe": `+named(put(t, env, env.Ann, content(10)).File)+`, "person": {"id": "p-1", "diagnosis": "flu"}}`)
+	env.Person("bob", "Viewer")
+	file := put(t, env, env.Ann, content(10)).File
+	for _, test := range []struct {
+		name string
+		act  func() error
+	}{
+		{"a tenant is made", func() error {
+			_, err := env.Engine.CreateTenant(ctx, env.Ann, api.TenantRequest{Name: "other"}, "")
+			return err
+		}},
+		{"it is disabled", func() error {
+			_, err := env.Engine.DisableTenant(ctx, env.Ann, "other", api.ReasonRequest{Reason: "over"}, "")
+			return err
+		}},
+		{"an upload", func() error {
+			_, err := env.Engine.PutFile(ctx, env.Ann, engine.Incoming{Name: "a", Type: "text/plain", Size: 3, Body: strings.NewReader("abc")})
+			return err
+		}},
+		{"a file is claimed", func() error {
+			_, err := startWith(t, env, env.Ann, `{"shoe": `+named(file)+`, "person": {"id": "p-2"}}`)
+			return err
+		}},
+		{"somebody is let go", func() error {
+			_, err := env.Engine.RevokeUser(ctx, env.Ann, "bob", api.ReasonRequest{Reason: "left"}, "")
+			return err
+		}},
+		{"a tenant's key moves", func() error {
+			_, err := env.Engine.RotateKey(ctx, env.Ann, api.RotateKeyRequest{Key: "tenant", Service: "second"})
+			return err
+		}},
+		{"an index key", func() error {
+			_, err := env.Engine.RotateKey(ctx, env.Ann, api.RotateKeyRequest{Key: "index"})
+			return err
+		}},
+		{"a log key", func() error {
+			_, err := env.Engine.RotateKey(ctx, env.Ann, api.RotateKeyRequest{Key: "log"})
+			return err
+		}},
+		{"a person's key", func() error {
+			_, err := env.Engine.RotateKey(ctx, env.Ann, api.RotateKeyRequest{Key: "subject", Subject: "p-1"})
+			return err
+		}},
+		{"a field about a person", func() error {
+			_, err := env.Engine.SetVariables(ctx, env.Ann, started, []byte(`{"person": {"id": "p-3", "diagnosis": "cold"}}`), "")
+			return err
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				sequenced(t, env)
+				o.stop(n)
+				err := test.act()
+				o.begin("", 0, nil)
+				nothingFoundOfAll(t, env)
+				if err == nil || n > 1 && fault.Is(err, fault.Conflict) { // it is done, by the last try or one before
+					return
+				}
+				if !fault.Is(err, fault.Unavailable) {
+					t.Fatalf("cut short before unit %d: %v", n, err)
+				}
+			}
+		})
+	}
+}
+
+// nothingFoundOfAll is nothingFound of every tenant of which there is anything.
+func nothingFoundOfAll(t *testing.T, env *testenv.Env) {
+	t.Helper()
+	nothingFound(t, env)
+	stored := map[string]bool{}
+	for file, tables := range map[string][]string{"data.db": {"heads", "leaves", "log_shards", "log_entries", "credentials"}, "keys.db": {"tenant_keys", "data_keys", "pinned_leaves", "log_heads"}} {
+		db := openRaw(t, filepath.Join(env.Config.Data, file))
+		defer db.Close()
+		for _, table := range tables {
+			var tenant string
+			if err := db.QueryRow(`SELECT tenant FROM ` + table + ` WHERE tenant NOT IN ('main', '$operator') LIMIT 1`).Scan(&tenant); err == nil {
+				stored[tenant] = true
+			}
+		}
+	}
+	for tenant := range stored {
+		goesOnFindingNothing(t, env.Engine.NewCheck(tenant, engine.CheckState{}, engine.CheckOptions{}))
+	}
 }

@@ -38,7 +38,7 @@ func Check(ctx context.Context, cfg Config, check CheckConfig) (err error) {
 	if err := cfg.check(); err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN})
+	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN, Fault: cfg.Fault})
 	if err != nil {
 		return err
 	}

@@ -84,8 +84,9 @@ type Config struct {
 	Issuers engine.Issuers
 	// Limits say how often each may call. On Postgres all servers count together.
 	Limits limit.Rates
-	// Observe is that of the store's configuration: for tests.
+	// Observe and Fault are those of the store's configuration: for tests.
 	Observe func(ctx context.Context, tenant, query string, rows int)
+	Fault   func(query string) error
 	// CheckRate is how many rows a second are compared with the log in the background;
 	// 0: none.
 	CheckRate int
@@ -137,7 +138,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN, Observe: cfg.Observe})
+	db, err := store.Open(ctx, store.Config{Path: cfg.Data, DSN: cfg.DSN, KeysDSN: cfg.KeysDSN, Observe: cfg.Observe, Fault: cfg.Fault})
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type sqliteDB struct {
 	writer  *writer
 	points  *checkpointer
 	observe func(ctx context.Context, tenant, query string, rows int) // nil: nobody is told
+	fault   func(query string) error                                  // nil: there are none
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu
@@ -63,7 +64,7 @@ func openSQLite(ctx context.Context, cfg Config) (_ *DB, err error) {
 	}
 	db.scans = db.data
 	for _, b := range []backend{db.data, db.keys} {
-		b.(*sqliteDB).observe = cfg.Observe
+		b.(*sqliteDB).observe, b.(*sqliteDB).fault = cfg.Observe, cfg.Fault
 	}
 	return db, nil
 }
@@ -158,6 +159,11 @@ func (db *sqliteDB) each(ctx context.Context, tenant, text string, args []any, f
 	if db.observe != nil {
 		defer func() { db.observe(ctx, tenant, text, count) }()
 	}
+	if db.fault != nil {
+		if err := db.fault(text); err != nil {
+			return db.readError(err)
+		}
+	}
 	stmt, err := db.stmt(ctx, text)
 	if err != nil {
 		return db.readError(err)
@@ -199,7 +205,7 @@ func (db *sqliteDB) readError(err error) error {
 }
 
 func (db *sqliteDB) apply(ctx context.Context, _ string, unit []statement) error {
-	return db.writer.do(ctx, sizeOf(unit), db.writer.unit(unit))
+	return db.write(ctx, sizeOf(unit), db.writer.unit(unit))
 }
 
 // sizeOf returns about how many bytes a unit writes. It also binds the arguments,
@@ -222,7 +228,17 @@ func sizeOf(unit []statement) int {
 }
 
 func (db *sqliteDB) update(ctx context.Context, fn func(tx) error) error {
-	return db.writer.do(ctx, 0, func(c *sqliteConn) error { return classified(fn(sqliteTx{c})) })
+	return db.write(ctx, 0, func(c *sqliteConn) error { return classified(fn(sqliteTx{c})) })
+}
+
+// write runs a unit of about so many bytes.
+func (db *sqliteDB) write(ctx context.Context, size int, unit func(*sqliteConn) error) error {
+	if db.fault != nil {
+		if err := db.fault(""); err != nil {
+			return notApplied(err)
+		}
+	}
+	return db.writer.do(ctx, size, unit)
 }
 
 // forget empties the WAL, which holds former versions of pages. For readers SQLite

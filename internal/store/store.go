@@ -44,6 +44,9 @@ type Config struct {
 	// Observe is told of each query outside of a unit, and how many rows came of it; nil:
 	// nobody is. It is for tests, on SQLite alone.
 	Observe func(ctx context.Context, tenant, query string, rows int)
+	// Fault is asked before each query outside of a unit, and before each unit, whose query
+	// is empty; its error is an outage. It is for tests, too, on SQLite alone.
+	Fault func(query string) error
 
 	testingOnlyDial pgconn.DialFunc // breaks connections to Postgres
 }
