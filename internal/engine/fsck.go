@@ -182,7 +182,7 @@ func (s CheckState) Clone() CheckState {
 
 // Name is the same for the same finding of another check.
 func (f Finding) Name() string {
-	return fmt.Sprintf("%s %s %s %d %s %s", f.Tenant, f.Kind, f.Object, f.Step, f.Where, f.What)
+	return fmt.Sprintf("%s %s %s %d %s %s %s", f.Tenant, f.Kind, f.Object, f.Step, f.Shard, f.Where, f.What)
 }
 
 func (c *Check) once(ctx context.Context) ([]Finding, error) {

@@ -343,14 +343,14 @@ func (c *Check) nextTenant(ctx context.Context) (string, bool, error) {
 // place: an entry commits to a log and a size, of which there is one opening.
 func (c *Check) checkOpening(ctx context.Context, shards []store.Shard, o store.AnchorOpening) error {
 	a := c.State.Anchor
-	size, known := a.Sizes[o.Log]
-	if known && o.Index >= size {
+	size := a.Sizes[o.Log] // 0 of a log that a restore has begun since
+	if o.Index >= size {
 		if grown, err := c.anchorGrown(ctx, o.Log, o.Index); err != nil || grown {
 			return err // it came after its log was checked
 		}
 	}
 	what := "its entry is not in the anchor log"
-	if known && o.Index < size {
+	if o.Index < size {
 		stored, err := c.e.store.AnchorHashes(ctx, o.Log, []int64{tlog.StoredHashIndex(0, int64(o.Index))})
 		if err != nil {
 			return err

@@ -280,6 +280,7 @@ func FuzzTenant(f *testing.F) {
 		f.Add(string(kind) + strings.Repeat("a", 70))
 	}
 	f.Fuzz(func(t *testing.T, text string) {
+		text = text[:min(len(text), 300)] // none is as long
 		for _, kind := range kinds {
 			if tenant, ok := kind.Tenant(text); ok && (identity.CheckTenantName(tenant) != nil || !strings.HasPrefix(text, string(kind)+tenant+"_")) {
 				t.Errorf("%q is taken for a %s of %q", text, kind, tenant)
