@@ -272,13 +272,13 @@ func (c *Check) endAnchor(ctx context.Context, heads []store.AnchorHead) error {
 		c.anchorFinding(FoundCheckpoint, a.Log, "anchor_heads", "nothing is signed any more: %s", head.Halted)
 	}
 	if newest && head.Size > size {
-		c.anchorFinding(FoundBehind, a.Log, "anchor_heads", "there is a checkpoint of size %d, and only %d entries", head.Size, size)
+		c.anchorFinding(FoundBehind, a.Log, "anchor_heads", "there is a checkpoint of size %d, and there are fewer entries", head.Size)
 	}
 	if len(beyond) > 0 {
-		c.anchorFinding(FoundBehind, a.Log, "anchor_checkpoints", "there is a checkpoint of size %d, and only %d entries", beyond[0].Size, size)
+		c.anchorFinding(FoundBehind, a.Log, "anchor_checkpoints", "there is a checkpoint of size %d, and there are fewer entries", beyond[0].Size)
 	}
 	if complete.Size > head.Size {
-		c.anchorFinding(FoundKeys, a.Log, "anchor_heads", "a checkpoint of size %d is complete, and the one kept beside the keys is of size %d", complete.Size, head.Size)
+		c.anchorFinding(FoundKeys, a.Log, "anchor_heads", "a checkpoint of size %d is complete, and none so large is kept beside the keys", complete.Size)
 	}
 	return nil
 }

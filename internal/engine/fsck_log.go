@@ -109,7 +109,7 @@ func (c *Check) growPart(ctx context.Context, shard store.Shard) (more bool, err
 func (c *Check) misplaced(shard store.Shard, e *store.LogEntry) {
 	at := c.State.Tree.Size
 	if at >= shard.Size {
-		c.place(shard, at, e, "is an entry behind the log's end, which is %d", shard.Size)
+		c.place(shard, e.Index, e, "is an entry behind the log's end")
 		return
 	}
 	c.place(shard, at, nil, "has no entry; the next one is %d", e.Index)
@@ -392,7 +392,7 @@ func (p checkpoint) open() (ledger.Checkpoint, error) {
 func (c *Check) endShard(ctx context.Context, shard store.Shard, last bool) error {
 	tree := c.State.Tree
 	if tree.Size < shard.Size {
-		c.place(shard, tree.Size, nil, "has no entry, and the log is to have %d", shard.Size)
+		c.place(shard, tree.Size, nil, "has no entry, and the log is to have one")
 	}
 	for level, hashes := range tree.Levels {
 		if len(hashes) == 0 {
@@ -457,7 +457,7 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 			if !grown {
 				c.add(Finding{
 					Kind: FoundBehind, Shard: shard.Origin, Where: p.where, Do: doRestore,
-					What: fmt.Sprintf("there is a checkpoint of size %d, and only %d entries", at, size),
+					What: fmt.Sprintf("there is a checkpoint of size %d, and there are fewer entries", at),
 				})
 			}
 		}
@@ -465,7 +465,7 @@ func (c *Check) checkEnd(ctx context.Context, shard store.Shard) error {
 	if kept < published {
 		c.add(Finding{
 			Kind: FoundCheckpoint, Shard: shard.Origin, Where: "log_heads", Do: doKeys,
-			What: fmt.Sprintf("a checkpoint of size %d was published, and the one kept beside the keys is of size %d (0: none)", published, kept),
+			What: fmt.Sprintf("a checkpoint of size %d was published, and none so large is kept beside the keys", published),
 		})
 	}
 	return nil

@@ -558,3 +558,34 @@ func TestAServerWorksBesideRowsThatNoneOfOursCanBe(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAlarmIsRaisedOnceWhileTheLogGrows changes rows at the end of a log, which then goes
+// on growing, by the entries that tell of the alarm too.
+func TestAnAlarmIsRaisedOnceWhileTheLogGrows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes in which the server checks itself")
+	}
+	for name, spoil := range map[string]string{
+		"an entry far behind the end":  `INSERT INTO log_entries SELECT tenant, shard, 1000000, zeroblob(16), 1, hash FROM log_entries WHERE idx = 0`,
+		"a checkpoint of a larger log": `INSERT INTO log_checkpoints SELECT tenant, shard, 1000000, 0, signed FROM log_checkpoints LIMIT 1`,
+		"an opening of a larger log":   `INSERT INTO anchor_openings SELECT tenant, shard, 1000000, signed, zeroblob(32), 1, 0 FROM log_checkpoints LIMIT 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				env := testenv.New(t, func(c *node.Config) { c.CheckRate = 1000 })
+				time.Sleep(2 * time.Minute)
+				execRaw(t, env, spoil)
+				time.Sleep(2 * time.Minute)
+				told := alarms(t, env)
+				for range 3 {
+					env.Deploy("all.bpmn", everything)
+					time.Sleep(time.Minute)
+				}
+				if n := alarms(t, env); told == 0 || n != told {
+					t.Errorf("%d alarms, and %d when the log had grown", told, n)
+				}
+			})
+		})
+	}
+}

@@ -131,7 +131,7 @@ func (s *Sequencer) publish(ctx context.Context, name string, t *tenant, shard s
 	if err == nil && size < head.Size { // the tree of that size is still there
 		former = size
 	}
-	if err == nil && size >= head.Size {
+	if err == nil && size == head.Size { // one of a larger log is none of ours
 		at, err := s.cfg.Store.PublishedAt(ctx, t.scope, shard.Number)
 		if err != nil || !shard.Open || now.Before(at.Add(s.cfg.Heartbeat)) {
 			s.published(t, shard, at)
