@@ -293,6 +293,79 @@ func (g *guest) looks(ctx context.Context, t fataler) {
 	}
 }
 
+// loads requires that files are given to who sees in clear where they stand: in an
+// instance, an open task or an open job, whose files they may read.
+func (g *guest) loads(ctx context.Context, t fataler) {
+	t.Helper()
+	for _, on := range g.at.instances {
+		file := g.at.files[on.ID]
+		if file == "" {
+			continue
+		}
+		want, sees := fault.NotFound, g.may(access.ReadInstance, on)
+		if sees && (g.at.erased[on.ID] || !g.readsFiles(on)) {
+			want = fault.Denied // or Sealed
+		}
+		through := []access.Resource{on}
+		for _, of := range slices.Concat(g.at.tasks, g.at.open) {
+			if of.Instance == on.ID {
+				through = append(through, of)
+			}
+		}
+		for _, of := range through {
+			if g.at.erased[on.ID] || !g.readsFiles(of) {
+				continue
+			}
+			reads, clear := g.field(of, "scan", true)
+			if of.Kind != access.Job {
+				readsIt, clearIt := g.field(of, "$file:"+file, true)
+				reads, clear = reads || readsIt, clear || clearIt
+			}
+			if reads {
+				want = fault.Denied
+			}
+			if clear {
+				want = 0
+				break
+			}
+		}
+		d, err := g.at.env.Engine.File(ctx, g.c, on.ID, file)
+		if !failsAs(err, want) && !(want == fault.Denied && g.at.erased[on.ID] && fault.Is(err, fault.Sealed)) && !(want == fault.NotFound && fault.Is(err, fault.Denied) && !g.readsSome()) {
+			g.fail(t, "the file of %s: %v, decided: %v", on.ID, err, want)
+		}
+		if err == nil {
+			must(t, d.Close())
+		}
+	}
+}
+
+// readsSome reports whether there is anything whose files they could read.
+func (g *guest) readsSome() bool {
+	in := access.Circumstances{Now: time.Now(), Network: true, Purpose: g.Purpose}
+	return g.c.Rules.Policies.Could(g.who, access.ReadFile, access.Instance, in)
+}
+
+func (g *guest) readsFiles(of access.Resource) bool {
+	sight := map[access.Kind]access.Action{access.Instance: access.ReadInstance, access.Task: access.ReadTask, access.Job: access.WorkJobs}
+	return g.may(sight[of.Kind], of) && g.may(access.ReadFile, of)
+}
+
+// isAbroad requires that what another company has is not there, by its id.
+func (g *guest) isAbroad(ctx context.Context, t fataler, other *built) {
+	t.Helper()
+	e := g.at.env.Engine
+	for _, on := range other.instances[:min(1, len(other.instances))] {
+		if _, err := e.Instance(ctx, g.c, on.ID); !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Denied) {
+			g.fail(t, "an instance of another company: %v", err)
+		}
+	}
+	for _, on := range other.tasks[:min(1, len(other.tasks))] {
+		if _, err := e.Task(ctx, g.c, on.ID); !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Denied) {
+			g.fail(t, "a task of another company: %v", err)
+		}
+	}
+}
+
 // fields requires that of each field that is shown which is decided about it.
 func (g *guest) fields(t fataler, on access.Resource, variables json.RawMessage, masked []string) {
 	t.Helper()
@@ -417,6 +490,8 @@ func (g *guest) shown(ctx context.Context, t fataler, other *built) {
 	g.lists(ctx, t, other)
 	g.finds(ctx, t)
 	g.looks(ctx, t)
+	g.loads(ctx, t)
+	g.isAbroad(ctx, t, other)
 	g.offices(ctx, t)
 }
 
@@ -482,6 +557,7 @@ func TestListsAreDecisionsForEachRightAlone(t *testing.T) {
 			g.works(t.Context(), t)
 			if env.Config.DSN == "" { // these ask both databases for the same
 				g.looks(t.Context(), t)
+				g.loads(t.Context(), t)
 				g.offices(t.Context(), t)
 			}
 		}

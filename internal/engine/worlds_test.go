@@ -307,6 +307,7 @@ type built struct {
 	tenant string
 
 	processes, instances, tasks, jobs, incidents []access.Resource
+	open                                         []access.Resource // jobs, also those that somebody has
 
 	says          map[string]worldInstance // instances, by id
 	status, files map[string]string        // of instances, by id
@@ -346,6 +347,11 @@ func buildWorld(ctx context.Context, t fataler, env *testenv.Env, w *randomWorld
 	b.finish(ctx, t)
 	if w.Forgotten {
 		b.forget(ctx, t)
+	}
+	for _, on := range b.instances {
+		if b.status[on.ID] == "active" {
+			b.opened(ctx, t, on)
+		}
 	}
 	b.given(ctx, t)
 	return b
@@ -515,6 +521,19 @@ func (b *built) forget(ctx context.Context, t fataler) {
 		in.forgotten = !in.Nameless
 		if b.says[id] = in; in.forgotten && !b.erased[id] {
 			delete(b.instance(id).Values, "person.ward") // and of what is of it
+		}
+	}
+}
+
+// opened notes which jobs of an instance are open.
+func (b *built) opened(ctx context.Context, t fataler, on access.Resource) {
+	t.Helper()
+	seen, err := b.env.Engine.Instance(ctx, b.env.Ann, on.ID)
+	must(t, err)
+	for _, at := range seen.Waiting {
+		if at.For == "job" {
+			on.Kind, on.ID, on.Element, on.Given = access.Job, at.ID, at.Element, true
+			b.open = append(b.open, on)
 		}
 	}
 }
