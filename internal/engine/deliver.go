@@ -65,7 +65,7 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 	}
 	at := e.moment()
 	l.dirty = true
-	out, err := process.Step(l.def.compiled, l.state, process.Input{Event: h.event, At: at, Zone: e.zones.lookup})
+	out, err := process.Step(l.def.compiled, l.state, process.Input{Event: h.event, At: at, Zone: e.zones.lookup, Sees: h.eye(l)})
 	if err != nil {
 		return api.Receipt{}, err
 	}
@@ -146,6 +146,17 @@ func (h *happening) noteUnseen(l *Live) {
 		event.Unseen = l.state.Unseen(event, h.through.see)
 		h.event = event
 	}
+}
+
+// eye is what the author of an event sees of the instance.
+func (h *happening) eye(l *Live) process.Eye {
+	switch {
+	case h.through == nil:
+		return nil
+	case h.through.job != 0:
+		return l.state.JobEye(h.through.job)
+	}
+	return h.through.see
 }
 
 // withState adds to a refusal how the instance stands now.

@@ -794,3 +794,55 @@ func TestWhatIsShownIsWhatIsDecided(t *testing.T) {
 		compare("a task", err, on, access.ReadTask, task.Variables, task.Masked)
 	})
 }
+
+// Whoever writes what they do not see learns from the history not whether they guessed it:
+// the step says the same of the right value and of any other.
+func TestAStepDoesNotTellAGuess(t *testing.T) {
+	w := newCare(t)
+	w.group(t, "clerks")
+	mia, eve := w.person(t, "mia", "", api.GrantRequest{Right: "manage", Process: "care"}), w.clerk(t, "eve", "Executor")
+	set := func(id, variables string) (api.Receipt, error) {
+		return w.Engine.SetVariables(t.Context(), mia, id, []byte(variables), "")
+	}
+	for _, test := range []struct {
+		name    string
+		guess   func(id, variables string) (api.Receipt, error)
+		guesses [2]string // the right one first
+	}{
+		{"a variable", set, [2]string{`{"iban": "DE1"}`, `{"iban": "DE2"}`}},
+		{"a part", set, [2]string{`{"patient": {"diagnosis": "flu"}}`, `{"patient": {"diagnosis": "cold"}}`}},
+		{"who somebody is", set, [2]string{`{"patient": {"id": "p-1"}}`, `{"patient": {"id": "p-2"}}`}},
+		{"of a task that does not show it", func(id, variables string) (api.Receipt, error) {
+			tasks, err := w.Engine.Tasks(t.Context(), w.Ann, engine.TaskFilter{}, pageOf(100))
+			if err != nil {
+				t.Fatal(err)
+			}
+			look := slices.IndexFunc(tasks.Items, func(task api.Task) bool { return task.Instance == id && task.Element == "look" })
+			return w.Engine.CompleteTask(t.Context(), eve, tasks.Items[look].ID, []byte(variables), "")
+		}, [2]string{`{"iban": "DE1"}`, `{"iban": "DE2"}`}},
+		{"by a job that was not given it", func(id, variables string) (api.Receipt, error) {
+			job := w.Job("some")
+			for ; job.Instance != id; job = w.Job("some") {
+			}
+			return w.Engine.CompleteJob(t.Context(), w.Ann, job.ID, api.CompleteJobRequest{Lease: job.Lease, Variables: []byte(variables)}, "")
+		}, [2]string{`{"iban": "DE1"}`, `{"iban": "DE2"}`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var told [2][]string
+			for i, guess := range test.guesses {
+				id := w.Start("care", `{"note": "plain", "iban": "DE1", "patient": {"id": "p-1", "diagnosis": "flu", "ward": "B2"}}`)
+				if _, err := test.guess(id, guess); err != nil {
+					t.Fatal(err)
+				}
+				steps, err := w.Engine.Steps(t.Context(), mia, id, pageOf(10))
+				if err != nil {
+					t.Fatal(err)
+				}
+				told[i] = steps.Items[len(steps.Items)-1].Fields
+			}
+			if len(told[0]) == 0 || !slices.Equal(told[0], told[1]) {
+				t.Errorf("the step wrote %v after the right guess, and %v after another", told[0], told[1])
+			}
+		})
+	}
+}

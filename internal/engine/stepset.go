@@ -25,7 +25,11 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		record: recordAbout(numberOf(h.event), h.name, out, at), fields: h.extra, tokens: h.terms,
 	}
 	s.fields = append(s.fields, fieldWrite{path: "$actor", value: h.actor, label: process.Label{Class: process.Confident}, fact: true})
+	var again []string
 	for _, change := range out.Changes {
+		if change.Again {
+			again = append(again, change.Path)
+		}
 		if change.Value == nil {
 			s.gone = append(s.gone, change.Path)
 			continue
@@ -46,7 +50,7 @@ func (e *Engine) stepSet(ctx context.Context, l *Live, h happening, out process.
 		}
 		s.tokens = append(s.tokens, tokens...)
 	}
-	if err := e.meetAll(ctx, l, &s, out.Named); err != nil {
+	if err := e.meetAll(ctx, l, &s, out.Named, again); err != nil {
 		return nil, err
 	}
 	if err := e.searchTokens(ctx, l, &s); err != nil {
@@ -74,12 +78,14 @@ func leafKind(name string, out process.Outcome) string {
 
 // meetAll gives keys to all persons, and writes again every field about a
 // person who turned out to be somebody else: it must be sealed under their key. Of
-// an erased one nothing is left to write.
-func (e *Engine) meetAll(ctx context.Context, l *Live, s *step, named []process.Field) error {
+// an erased one nothing is left to write. Again are fields that have the value they had,
+// and whose author is not to find that out: who they name counts as somebody else.
+func (e *Engine) meetAll(ctx context.Context, l *Live, s *step, named []process.Field, again []string) error {
 	changed, err := e.meetPersons(ctx, &l.object, s.fields, named)
 	if err != nil {
 		return err
 	}
+	changed = append(changed, again...)
 	l.head.noteSame(s.fields)
 	outlived, err := e.nameOutlived(ctx, l)
 	if changed = append(changed, outlived...); err != nil || len(changed) == 0 {

@@ -122,12 +122,13 @@ func (r *run) diff(list []Change, scope uint64, old, now *variable) []Change {
 			before = before[1:]
 		case order > 0:
 			f := &after[0]
-			list = append(list, Change{f.path, f.value, *f.label, f.search})
+			list = append(list, Change{Path: f.path, Value: f.value, Label: *f.label, Search: f.search})
 			after = after[1:]
 		default:
 			was, f := &before[0], &after[0]
-			if !sameLabel(was.label, f.label) || !canon.Equal(was.value, f.value) {
-				list = append(list, Change{f.path, f.value, *f.label, f.search})
+			again := sameLabel(was.label, f.label) && canon.Equal(was.value, f.value)
+			if !again || r.unseen(f) {
+				list = append(list, Change{f.path, f.value, *f.label, f.search, again})
 			}
 			before, after = before[1:], after[1:]
 		}

@@ -92,6 +92,10 @@ type Input struct {
 	Event Event
 	At    time.Time                           // UTC, microseconds
 	Zone  func(string) (*time.Location, bool) // time zones by IANA name, a pure lookup
+	// Sees says what the event's author sees. A field that they do not see, and that the
+	// step sets to what it was, is a Change all the same: its not being one would tell
+	// them that they had guessed it. Nil: they see everything.
+	Sees Eye
 }
 
 // Outcome is what a step did. The state given to Step has been changed in
@@ -126,6 +130,7 @@ type Change struct {
 	Value  canon.Value // nil: the field is gone (its scope ended)
 	Label  Label
 	Search string // from the policy: "" or "exact"
+	Again  bool   // it has the value and label that it had, see Input.Sees
 }
 
 // Transition is one line of a step's record.

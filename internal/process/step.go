@@ -16,7 +16,8 @@ type run struct {
 	ready   []uint64 // tokens to be moved on, first come first served
 	spent   int      // internal transitions
 	journal []journaled
-	scratch *view // see look
+	kept    map[string]bool // paths of fields that stay, see keepUnseen
+	scratch *view           // see look
 	lookout *lookout
 	out     Outcome
 }

@@ -42,6 +42,11 @@ func (s *State) unseen(from uint64, written *canon.Context, see Eye) (paths []st
 	return paths
 }
 
+// unseen reports whether the author of the event does not see a field that the step set.
+func (r *run) unseen(f *field) bool {
+	return r.in.Sees != nil && !r.kept[f.path] && !r.in.Sees(Field{f.path, f.value, *f.label, f.search})
+}
+
 // keptLabels are the labels of fields that stay, by variable and suffix.
 type keptLabels map[string]map[string]*Label
 
@@ -71,8 +76,23 @@ func (r *run) keepUnseen(from uint64, written *canon.Context, unseen []string, o
 				WithCode("unseen_parts").WithHint("write the parts that you see, and lists as they were shown; or ask for a grant to reveal the rest")
 		}
 		written, o.kept[entry.Name] = written.With(entry.Name, value), k.kept
+		r.keep(&k)
 	}
 	return written, o, nil
+}
+
+// keep notes which fields stay untouched. What is left of a variable may have been written
+// to.
+func (r *run) keep(k *keeper) {
+	for suffix := range k.kept {
+		if suffix == "" {
+			continue
+		}
+		if r.kept == nil {
+			r.kept = map[string]bool{}
+		}
+		r.kept[scopePrefix(k.scope)+escape(k.name)+suffix] = true
+	}
 }
 
 // keeper puts back into a variable that is written what its author did not see of it.

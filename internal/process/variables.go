@@ -393,6 +393,16 @@ func (s *State) TaskDraft(id uint64) (*canon.Context, bool) {
 	return draft, ok
 }
 
+// JobEye is the eye of who works a job, which sees what the job was given.
+func (s *State) JobEye(id uint64) Eye {
+	i := find(s.jobs, id)
+	if i < 0 || s.token(s.jobs[i].token).inner == 0 {
+		return nil
+	}
+	own := scopePrefix(s.token(s.jobs[i].token).inner)
+	return func(f Field) bool { return strings.HasPrefix(f.Path, own) }
+}
+
 // JobVariables returns what an eye sees of what a worker is given: only the activity's
 // own variables if it has input mappings, else all that it sees. It is fault.NotFound if
 // no such job is open.
