@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/process"
@@ -89,7 +90,7 @@ func (e *Engine) deliverNow(ctx context.Context, l *Live, h happening) (api.Rece
 	}
 	e.finishClaims(context.WithoutCancel(ctx), l.scope, h.files)
 	if out.Rejected != nil {
-		return api.Receipt{}, l.withState(out.Rejected)
+		return api.Receipt{}, e.withState(h.by, l, out.Rejected)
 	}
 	e.runner.Carry(l, out.Commands)
 	return receipt(l.id, l.head.seq, leaf), nil
@@ -159,10 +160,11 @@ func (h *happening) eye(l *Live) process.Eye {
 	return h.through.see
 }
 
-// withState adds to a refusal how the instance stands now.
-func (l *Live) withState(rejected error) error {
+// withState adds to a refusal how the instance stands now, for who may see that: who does
+// one task or job of it may not be told of the others.
+func (e *Engine) withState(c *Caller, l *Live, rejected error) error {
 	var f *fault.Error
-	if !errors.As(rejected, &f) {
+	if !errors.As(rejected, &f) || c != nil && !e.sees(*c, access.ReadInstance, l.resource()) {
 		return rejected
 	}
 	state := fmt.Sprintf("%s at step %d", l.state.Status(), l.head.seq)

@@ -190,7 +190,7 @@ func (e *Engine) veil(ctx context.Context, p *pastFields, wanted []string, v *le
 		if sight == isMasked && !d.erased && slices.Contains(wanted, d.path) {
 			return e.refuseMasked(ctx, v.caller, textID(v.live.id), d.path)
 		}
-		d.veiled = sight != isClear
+		d.veiled = sight == isHidden || sight == isMasked && !d.erased
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 			WithHint("the field in which the file stands names it with its size and digest")
 	}
 	d, ok := p.find(path)
-	if !ok || d.veiled && !d.erased {
+	if !ok || d.veiled {
 		text := fmt.Sprintf("%s did not write %q", p.what(), path)
 		if wrote := p.ordinary(); len(wrote) > 0 {
 			text += ", but " + strings.Join(wrote, ", ")

@@ -231,7 +231,7 @@ func (e *Engine) fileInfos(ctx context.Context, l *Live, v *lens) ([]api.FileInf
 		}
 		infos = append(infos, api.FileInfo{
 			File: fileName(id), Name: f.name, Type: f.media, Size: f.size, SHA256: f.sum,
-			Class: f.label.Class.String(), Subjects: f.label.Subjects,
+			Class: f.label.Class.String(), Subjects: v.named(f.label.Subjects),
 		})
 	}
 	return infos, nil

@@ -552,7 +552,10 @@ func (l *Live) fieldInfos(v *lens) []api.FieldInfo {
 			continue
 		}
 		label := l.state.Label(f.path)
-		infos = append(infos, api.FieldInfo{Path: f.path, Class: label.Class.String(), Sealed: f.sealed, Seq: f.seq, Subjects: label.Subjects})
+		if f.path == businessKeyField {
+			label = confidential
+		}
+		infos = append(infos, api.FieldInfo{Path: f.path, Class: label.Class.String(), Sealed: f.sealed, Seq: f.seq, Subjects: v.named(label.Subjects)})
 	}
 	return infos
 }

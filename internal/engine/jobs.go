@@ -225,7 +225,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 		}
 		extended = []offered{{on: on}}
 		if _, waits := l.state.Job(ref.Job); !waits {
-			return l.withState(fault.New(fault.Conflict, "job %s does not wait any more", id).WithCode("job_closed"))
+			return e.withState(&c, l, fault.New(fault.Conflict, "job %s does not wait any more", id).WithCode("job_closed"))
 		}
 		return e.runner.Extend(ctx, l, c, ref, r.Lease, until)
 	})
@@ -296,7 +296,7 @@ func (e *Engine) happenJobAs(ctx context.Context, c Caller, id string, said repo
 func (e *Engine) checkReport(ctx context.Context, c Caller, l *Live, ref JobRef, said report) (*signature, error) {
 	if err := e.runner.Holds(ctx, l, ref, said.lease); err != nil {
 		if fault.Is(err, fault.Conflict) {
-			err = l.withState(err)
+			err = e.withState(&c, l, err)
 		}
 		return nil, err
 	}

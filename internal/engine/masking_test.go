@@ -846,3 +846,88 @@ func TestAStepDoesNotTellAGuess(t *testing.T) {
 		})
 	}
 }
+
+// Who may read some fields is told of no other: not whom one is about, be it by the path of
+// the field that names them.
+func TestWhomAFieldIsAboutIsToldToWhoMayReadThat(t *testing.T) {
+	w := newCare(t)
+	file := put(t, w.Env, w.Ann, []byte("of the patient")).File
+	w.instance = w.Start("care", `{"patient": {"id": "p-1", "diagnosis": `+named(file)+`}}`)
+	fields := []string{"patient.diagnosis"}
+	rea := w.person(t, "rea", "", api.GrantRequest{Right: "read", Process: "care", Fields: fields}, api.GrantRequest{Right: "reveal", Process: "care", Fields: fields, Purpose: "x"})
+	for _, test := range []struct {
+		who   engine.Caller
+		names bool
+	}{{w.Ann, true}, {rea, false}} {
+		seen, err := w.Engine.Instance(t.Context(), test.who, w.instance)
+		if err != nil || len(seen.Files) != 1 || !slices.ContainsFunc(seen.Fields, func(f api.FieldInfo) bool { return f.Path == "patient.diagnosis" }) {
+			t.Fatalf("%+v, %v; want the field and its file", seen, err)
+		}
+		for what, told := range map[string]any{"its field": seen.Fields, "its file": seen.Files} {
+			if strings.Contains(bytesOf(t, told), `"patient.id"`) != test.names {
+				t.Errorf("%s: %s, want the path named: %t", what, bytesOf(t, told), test.names)
+			}
+		}
+	}
+}
+
+func TestABusinessKeyIsToldAsConfidential(t *testing.T) {
+	w := newCare(t)
+	seen, err := w.Engine.Instance(t.Context(), w.Ann, w.instance)
+	if err != nil || !slices.ContainsFunc(seen.Fields, func(f api.FieldInfo) bool { return f.Path == "$business_key" && f.Class == "confidential" }) {
+		t.Errorf("fields %+v, %v", seen.Fields, err)
+	}
+}
+
+// How an instance stands is told, with a refusal, to who sees it; a worker sees a job.
+func TestARefusalTellsNoStateOfWhatIsNotSeen(t *testing.T) {
+	w := newCare(t)
+	for _, test := range []struct {
+		name, roles string
+		told        bool
+	}{{"wes", "Executor", false}, {"wim", "Executor Viewer", true}} {
+		c := w.person(t, test.name, test.roles)
+		w.Start("care", `{}`)
+		jobs, err := w.Engine.ActivateJobs(t.Context(), c, api.ActivateRequest{Type: "work", Worker: "w"})
+		if err != nil || len(jobs.Items) != 1 {
+			t.Fatalf("%d jobs, %v", len(jobs.Items), err)
+		}
+		job := jobs.Items[0]
+		_, extend := w.Engine.ExtendJob(t.Context(), c, job.ID, api.ExtendJobRequest{Lease: job.Lease, LeaseMS: 1})
+		_, lost := w.Engine.CompleteJob(t.Context(), c, job.ID, api.CompleteJobRequest{Lease: "none"}, "")
+		_, first := w.Engine.CompleteJob(t.Context(), c, job.ID, api.CompleteJobRequest{Lease: job.Lease}, "")
+		_, again := w.Engine.CompleteJob(t.Context(), c, job.ID, api.CompleteJobRequest{Lease: job.Lease}, "")
+		_, closed := w.Engine.ExtendJob(t.Context(), c, job.ID, api.ExtendJobRequest{Lease: job.Lease, LeaseMS: 1})
+		if extend != nil || first != nil {
+			t.Fatal(extend, first)
+		}
+		for what, err := range map[string]error{"a lost lease": lost, "a closed job": again, "the lease of a closed job": closed} {
+			if !fault.Is(err, fault.Conflict) || strings.Contains(fmt.Sprintf("%+v", err), " waits at ") != test.told {
+				t.Errorf("%s is told of %s: %+v, want the state with it: %t", test.name, what, err, test.told)
+			}
+		}
+	}
+}
+
+// Of a field that somebody may not read, evidence says not even that it was erased.
+func TestEvidenceNamesNoErasedFieldThatIsHidden(t *testing.T) {
+	t.Parallel() // it waits for the log
+	w := newCare(t)
+	w.instance = w.Start("care", `{"patient": {"id": "p-1", "diagnosis": "flu"}}`)
+	erase(t, w.Env, "subject", "p-1")
+	vic := w.PersonsKey("vic", "Viewer")
+	for _, test := range []struct{ policies, code string }{
+		{"", "erased"},
+		{`@id("no-diagnosis") forbid (principal == user::"vic", action == Action::"value:read", resource) when { resource.field == "patient.diagnosis" };`, "no_such_field"},
+	} {
+		if _, err := w.Engine.SetPolicies(t.Context(), w.Ann, api.PoliciesRequest{Text: test.policies}, ""); err != nil {
+			t.Fatal(err)
+		}
+		_, err := testenv.Proven(func() ([]byte, error) {
+			return w.Engine.Evidence(t.Context(), w.SignIn(vic), api.EvidenceRequest{Instance: w.instance, Step: 1, Fields: []string{"patient.diagnosis"}})
+		})
+		if fault.CodeOf(err) != test.code {
+			t.Errorf("under %q: %v, want %q", test.policies, err, test.code)
+		}
+	}
+}
