@@ -84,14 +84,15 @@ func (r *run) keepUnseen(from uint64, written *canon.Context, unseen []string, o
 // keep notes which fields stay untouched. What is left of a variable may have been written
 // to.
 func (r *run) keep(k *keeper) {
-	for suffix := range k.kept {
-		if suffix == "" {
+	for i := range k.fields {
+		f := &k.fields[i]
+		if suffix := k.suffix(f); suffix == "" || k.kept[suffix] == nil {
 			continue
 		}
 		if r.kept == nil {
 			r.kept = map[string]bool{}
 		}
-		r.kept[scopePrefix(k.scope)+escape(k.name)+suffix] = true
+		r.kept[f.path] = true
 	}
 }
 
