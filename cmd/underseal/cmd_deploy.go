@@ -17,7 +17,9 @@ type deployCmd struct {
 }
 
 func (deployCmd) Help() string {
-	return talksToServer + " Says of each process in which mode new instances will be: confidential encrypts every field, standard only what the policy names."
+	return talksToServer + " Says of each process in which mode new instances will be: confidential encrypts every field, standard only what the policy names." + `
+
+    underseal deploy loan.bpmn decide.schema.json    # the model and its forms together`
 }
 
 func (c *deployCmd) Run(ctx context.Context, e *env) error {

@@ -36,6 +36,16 @@ type eraseInstanceCmd struct {
 	eraseFlags
 }
 
+func (eraseCmd) Help() string {
+	return `What was erased cannot be read again, from backups neither once the receipt's second date has come. An order waits (erasure_delay, 7 days) and can be canceled until then.
+
+    underseal erase subject C-10423 --dry-run --purpose "asked for on 4 May"    # what would go
+    underseal erase subject C-10423 --reason "asked for on 4 May" --yes         # answers with the erasure's id
+    underseal erase cancel ERASURE
+    underseal erase receipt ERASURE --json
+    underseal erase verify ERASURE`
+}
+
 func (eraseInstanceCmd) Help() string { return talksToServer }
 
 func (c *eraseInstanceCmd) Run(ctx context.Context, e *env) error {

@@ -13,7 +13,12 @@ type holdsCmd struct {
 	Release holdsReleaseCmd `cmd:"" help:"Take one hold away."`
 }
 
-func (holdsCmd) Help() string { return withoutCommand("holds") }
+func (holdsCmd) Help() string {
+	return withoutCommand("holds") + `
+
+    underseal holds place instance ID --reason "case 7 O 12/26"
+    underseal holds release HOLD`
+}
 
 type holdsListCmd struct {
 	pageFlags

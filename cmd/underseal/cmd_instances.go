@@ -21,7 +21,14 @@ type instancesCmd struct {
 	Set    instancesSetCmd    `cmd:"" help:"Change variables of a running instance."`
 }
 
-func (instancesCmd) Help() string { return withoutCommand("instances") }
+func (instancesCmd) Help() string {
+	return withoutCommand("instances") + `
+
+    underseal instances --process loan --status active
+    underseal instances show ID --purpose "call of Tuesday"    # in clear what a grant to reveal is for
+    underseal instances steps ID                               # what each step wrote, and its leaf in the log
+    underseal instances cancel ID                              # takes a grant to manage`
+}
 
 // instanceArg names the instance a command is about.
 type instanceArg struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/underseal/underseal/api"
@@ -16,7 +17,15 @@ type issuersCmd struct {
 	Remove issuersRemoveCmd `cmd:"" help:"Take an issuer's word no more, at once."`
 }
 
-func (issuersCmd) Help() string { return withoutCommand("issuers") }
+func (issuersCmd) Help() string {
+	return withoutCommand("issuers") + `
+
+People sign in with a browser at SERVER/v1/login/COMPANY/ISSUER; register SERVER/v1/login/COMPANY/ISSUER/done as redirect URI at the provider. Nobody is anybody here by a name or an address for mail: who is let in is linked by the subject (sub), or made by --creates.
+
+    underseal issuers set corp --kind people --url https://login.example.org/realms/acme --client underseal --secret file:client.secret --group-claim groups --group /loans/clerks=clerks
+    underseal users link zoe corp 0b5c3f52-6f0c-4f5e-9d5e-2f6f1f0a7e11
+    underseal issuers set ci --kind services --url https://login.example.org/realms/acme --audience https://seal.example.org`
+}
 
 type issuersListCmd struct{ clientFlags }
 
@@ -63,7 +72,7 @@ func (c *issuersSetCmd) Run(ctx context.Context, e *env) error {
 	}
 	var err error
 	if c.Secret != "" {
-		if in.Secret, err = secretText("secret", c.Secret); err != nil {
+		if in.Secret, err = secretText("--secret", c.Secret); err != nil {
 			return err
 		}
 	}
@@ -77,7 +86,35 @@ func (c *issuersSetCmd) Run(ctx context.Context, e *env) error {
 	if in.Given, err = c.given(); err != nil {
 		return err
 	}
-	return ask(e, func(cl *client.Client) (api.Issuers, error) { return cl.SetIssuer(ctx, c.ID, in) }, writeIssuers)
+	return ask(e, func(cl *client.Client) (api.Issuers, error) {
+		list, err := cl.SetIssuer(ctx, c.ID, in)
+		if err == nil {
+			c.tellMissing(ctx, e, cl, list)
+		}
+		return list, err
+	}, writeIssuers)
+}
+
+// tellMissing says what is accepted and may still not be meant: no secret, groups that are not there.
+func (c *issuersSetCmd) tellMissing(ctx context.Context, e *env, cl *client.Client, list api.Issuers) {
+	for _, i := range list.Items {
+		if i.ID == c.ID && i.Kind == "people" && !i.SecretSet && !c.Public {
+			e.note("issuer %s has no client secret, so it is asked as a public client: --secret file:PATH, or --public if that is meant", c.ID)
+		}
+	}
+	if len(c.Group) == 0 {
+		return
+	}
+	groups, err := cl.Groups(ctx, api.Page{Limit: 1000})
+	if err != nil || groups.Next != "" {
+		return
+	}
+	for _, pair := range c.Group {
+		_, here, _ := splitPair("--group", pair)
+		if !slices.ContainsFunc(groups.Items, func(g api.Group) bool { return g.Name == here }) {
+			e.note("there is no group %q: nobody joins it until underseal groups create makes it", here)
+		}
+	}
 }
 
 // given puts together what each group there has.
@@ -150,7 +187,7 @@ func (c *usersLinkCmd) Run(ctx context.Context, e *env) error {
 
 type usersUnlinkCmd struct {
 	Name string `arg:"" help:"Name of the person or program."`
-	ID   string `arg:"" help:"Of the link, as users show --json has it."`
+	ID   string `arg:"" help:"Of the link, as users show has it."`
 	reasonFlags
 }
 

@@ -132,7 +132,7 @@ func publicKeyFile(path string) (ledger.PublicKey, error) {
 type signersRegisterCmd struct {
 	Name      string `arg:"" help:"A name for the worker."`
 	Public    string `arg:"" help:"File of its public key (PEM)."`
-	Principal string `required:"" help:"Who the worker is by its API key: nobody else can hand in what it signs." placeholder:"ID"`
+	Principal string `required:"" help:"Name of the program (or person) whose API key the worker has: nobody else can hand in what it signs." placeholder:"NAME"`
 	clientFlags
 }
 
@@ -144,7 +144,13 @@ func (c *signersRegisterCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return e.changeSigner(func(cl *client.Client) (api.Signer, error) {
-		return cl.RegisterSigner(ctx, api.SignerRequest{Name: c.Name, Principal: c.Principal, Alg: key.Alg(), Public: key.Text()})
+		s, err := cl.RegisterSigner(ctx, api.SignerRequest{Name: c.Name, Principal: c.Principal, Alg: key.Alg(), Public: key.Text()})
+		if err == nil {
+			if _, err := cl.User(ctx, c.Principal); client.IsNotFound(err) {
+				e.note("there is no user or program %q, so nobody can hand in what this key signs", c.Principal)
+			}
+		}
+		return s, err
 	})
 }
 

@@ -18,7 +18,13 @@ type startCmd struct {
 	clientFlags
 }
 
-func (startCmd) Help() string { return talksToServer }
+func (startCmd) Help() string {
+	return talksToServer + ` Prints the id of the instance. It takes the role Executor, or a grant to start.
+
+    underseal start loan --data application.json
+    id=$(underseal start loan --data application.json --business-key K-17)
+    underseal start loan --data application.json --file payslip=slip.pdf`
+}
 
 func (c *startCmd) Run(ctx context.Context, e *env) error {
 	variables, err := c.variables(e)

@@ -17,7 +17,14 @@ type tasksCmd struct {
 	Save    tasksSaveCmd    `cmd:"" help:"Save a draft of a task's form without completing it."`
 }
 
-func (tasksCmd) Help() string { return withoutCommand("tasks") }
+func (tasksCmd) Help() string {
+	return withoutCommand("tasks") + `
+
+    underseal tasks --group loan-officers
+    underseal tasks claim ID
+    underseal tasks show ID                        # its form, and the values that you may see
+    underseal complete ID --data decision.json     # done by underseal complete`
+}
 
 // taskArg names the task a command is about.
 type taskArg struct {
