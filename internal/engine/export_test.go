@@ -12,6 +12,7 @@ import (
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/keyring"
+	"github.com/underseal/underseal/internal/password"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
@@ -161,8 +162,15 @@ const MaxSessions = maxSessions
 
 // BeginSession begins another session of a caller, who proved nothing for it.
 func BeginSession(ctx context.Context, e *Engine, c Caller, from From) (api.NewSession, error) {
-	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: "password", from: from})
+	known, err := e.knownPrincipal(ctx, c.Scope, c.Principal)
+	if err != nil {
+		return api.NewSession{}, err
+	}
+	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: "password", from: from, ended: known.Ended()})
 }
+
+// Passwords bounds how many passwords are hashed at once.
+func Passwords(e *Engine) *password.Gate { return e.passwords }
 
 // PeopleLock is held while somebody of a tenant changes.
 func PeopleLock(e *Engine, scope store.Scope) *sync.RWMutex { return e.people.changing.of(scope) }

@@ -16,9 +16,12 @@ import (
 // identityMapped is the step by which a principal got and lost what groups of an issuer give.
 const identityMapped = "identity.mapped"
 
-// guest is whom an issuer has signed in: a principal, and the id of its link to the
-// issuer.
-type guest struct{ name, link string }
+// guest is whom an issuer has signed in: a principal, the id of its link to the issuer, and
+// the generations of sessions that begin by that.
+type guest struct {
+	name, link string
+	ended      identity.Generations
+}
 
 // welcome returns the principal that an issuer means, by issuer and subject alone, as it is
 // once it has what its groups there give and nothing that others would. Who is linked to
@@ -69,7 +72,7 @@ func (e *Engine) welcomeNow(ctx context.Context, scope store.Scope, i identity.I
 	if err != nil {
 		return who, false, err
 	}
-	who = guest{p.Name, link}
+	who = guest{p.Name, link, identity.Generations{Principal: p.Ended, Tenant: rules.Tenant.Ended}}
 	if err := e.mapGroups(ctx, &i, c.Groups, p, &a); err != nil || a.kind == "" {
 		return who, false, err
 	}

@@ -226,7 +226,7 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 		return LoggedIn{}, err
 	}
 	if a.Command.Port != 0 {
-		v := identity.Voucher{Challenge: a.Command.Challenge, State: a.State, Principal: who.name, Link: who.link, Claims: claims, Asked: began}
+		v := identity.Voucher{Challenge: a.Command.Challenge, State: a.State, Principal: who.name, Link: who.link, Claims: claims, Asked: began, Ended: who.ended}
 		return e.handOver(ctx, scope, i, v, a.Command, in.From)
 	}
 	if err := e.displaces(ctx, in.From, scope, who.name); err != nil {
@@ -234,7 +234,7 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 	}
 	s, err := e.beginSession(ctx, signIn{
 		scope: scope, principal: who.name, how: identity.ByIssuer + i.ID, from: in.From,
-		link: who.link, there: claims.Session, proved: claims.Proved, entry: begins,
+		link: who.link, there: claims.Session, proved: claims.Proved, entry: begins, ended: who.ended,
 	})
 	if err != nil {
 		return LoggedIn{}, err
@@ -256,7 +256,7 @@ func (e *Engine) handOver(ctx context.Context, scope store.Scope, i identity.Iss
 	if err != nil {
 		return LoggedIn{}, err
 	}
-	v.Ended, v.Made = known.Ended(), e.moment()
+	v.Made = e.moment()
 	code, err := e.identity.SealVoucher(ctx, scope, &i, &v)
 	return LoggedIn{Handed: &Handed{code, v.Principal, to}}, err
 }
@@ -282,7 +282,7 @@ func (e *Engine) redeemLogin(ctx context.Context, scope store.Scope, i identity.
 	}
 	s, err := e.beginSession(ctx, signIn{
 		scope: scope, principal: v.Principal, how: identity.ByIssuer + i.ID, from: in.From,
-		link: v.Link, there: v.Claims.Session, proved: v.Claims.Proved, entry: begins, since: &v.Ended,
+		link: v.Link, there: v.Claims.Session, proved: v.Claims.Proved, entry: begins, ended: v.Ended,
 	})
 	if err != nil {
 		return api.NewSession{}, err

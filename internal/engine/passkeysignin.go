@@ -61,11 +61,11 @@ func (e *Engine) SignInByPasskey(ctx context.Context, in api.PasskeySignInReques
 		}
 		return api.NewSession{}, err
 	}
-	name, used, err := e.answered(ctx, scope, id, question{passkey.SignIn, ""}, in.Answer, from)
+	by, err := e.answered(ctx, scope, id, question{passkey.SignIn, ""}, in.Answer, from)
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: scope, principal: name, how: identity.ByPasskey, from: from, passkey: used})
+	return e.beginSession(ctx, signIn{scope: scope, principal: by.name, how: identity.ByPasskey, from: from, passkey: by.passkey, ended: by.ended})
 }
 
 // badPasskey is the answer to whatever is wrong with a passkey by which somebody signs
@@ -103,69 +103,78 @@ type question struct {
 	bound   string
 }
 
-// answered requires that a passkey of somebody has answered a question, and returns their
-// name and its id. The tenant's log is told of a passkey that is not theirs.
-func (e *Engine) answered(ctx context.Context, scope store.Scope, id store.ID, q question, in api.PasskeyAnswer, from From) (name, used string, err error) {
+// answer is whose passkey has answered.
+type answer struct {
+	name    string // of the principal, if there is one
+	passkey string // its id
+	counter uint32
+	ended   identity.Generations // of the principal
+}
+
+// answered requires that a passkey of somebody has answered a question. The tenant's log is
+// told of a passkey that is not theirs.
+func (e *Engine) answered(ctx context.Context, scope store.Scope, id store.ID, q question, in api.PasskeyAnswer, from From) (answer, error) {
 	var parts [4][]byte
 	if err := fromBase64(parts[:], in.ID, in.ClientData, in.Authenticator, in.Signature); err != nil {
-		return "", "", err
+		return answer{}, err
 	}
 	challenge, err := e.challenges.Check(q.purpose, q.bound, parts[1], e.moment())
 	if err != nil {
-		return "", "", err
+		return answer{}, err
 	}
-	answer := ledger.Assertion{AuthenticatorData: parts[2], ClientData: parts[1], Signature: parts[3]}
-	name, used, counter, err := e.checkAnswer(ctx, scope, id, parts[0], challenge, answer, from.Address)
+	assertion := ledger.Assertion{AuthenticatorData: parts[2], ClientData: parts[1], Signature: parts[3]}
+	by, err := e.checkAnswer(ctx, scope, id, parts[0], challenge, assertion, from.Address)
 	if err == nil {
 		err = e.challenges.Take(challenge, e.moment())
 	}
 	if err == nil {
-		return name, used, e.countPasskey(ctx, scope, id, parts[0], counter, from)
+		return by, e.countPasskey(ctx, scope, id, parts[0], by.counter, from)
 	}
 	if fault.CodeOf(err) == "unauthenticated" {
-		who := name
-		if name == "" {
+		who := by.name
+		if who == "" {
 			who = prefixOf(from.Address)
 		}
-		e.strangers.note(ctx, Caller{Scope: scope, Principal: name, Address: from.Address}, who, "", "")
+		e.strangers.note(ctx, Caller{Scope: scope, Principal: by.name, Address: from.Address}, who, "", "")
 	}
-	return name, used, err
+	return by, err
 }
 
 // checkAnswer requires that a principal has the passkey of a credential's id, that it may
-// come in, and that this is the passkey's answer. It returns its name, if there is one of
-// that id, and the passkey's id and counter.
-func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID, credential []byte, challenge ledger.Hash, answer ledger.Assertion, address string) (name, used string, counter uint32, err error) {
+// come in, and that this is the passkey's answer.
+func (e *Engine) checkAnswer(ctx context.Context, scope store.Scope, id store.ID, credential []byte, challenge ledger.Hash, assertion ledger.Assertion, address string) (by answer, err error) {
 	p, err := e.openPrincipal(ctx, scope, id)
 	if fault.Is(err, fault.NotFound) {
-		return "", "", 0, badPasskey(err)
+		return by, badPasskey(err)
 	}
 	if err != nil {
-		return "", "", 0, err
+		return by, err
 	}
+	by.name = p.Name
 	known, err := e.knownPrincipal(ctx, scope, p.Name)
 	if err == nil && !known.SignsIn(address) {
 		err = badPasskey(fault.New(fault.Denied, "%s may not come in", p.Name))
 	}
 	if err != nil {
-		return p.Name, "", 0, err
+		return by, err
 	}
 	i := p.PasskeyOf(credential)
 	if i < 0 {
-		return p.Name, "", 0, badPasskey(fault.New(fault.Denied, "%s has no such passkey", p.Name))
+		return by, badPasskey(fault.New(fault.Denied, "%s has no such passkey", p.Name))
 	}
 	r, err := e.registry(ctx, scope)
 	if err != nil {
-		return p.Name, "", 0, err
+		return by, err
 	}
 	s := e.passkeySigner(r, p.Name, p.Passkeys[i])
 	if s == nil {
-		return p.Name, "", 0, badPasskey(fault.New(fault.Denied, "the key of the passkey was revoked, or is for another address than %s", e.relying.ID))
+		return by, badPasskey(fault.New(fault.Denied, "the key of the passkey was revoked, or is for another address than %s", e.relying.ID))
 	}
-	if counter, err = ledger.VerifyAssertion(challenge, answer, credentialOf(s)); err != nil {
-		return p.Name, "", 0, badPasskey(err)
+	if by.counter, err = ledger.VerifyAssertion(challenge, assertion, credentialOf(s)); err != nil {
+		return by, badPasskey(err)
 	}
-	return p.Name, p.Passkeys[i].ID, counter, nil
+	by.passkey, by.ended = p.Passkeys[i].ID, known.Ended()
+	return by, nil
 }
 
 // passkeySigner returns the signer that somebody's passkey is; nil: it signs nobody in here,
@@ -272,9 +281,9 @@ func (e *Engine) verifyByPasskey(ctx context.Context, c Caller, in api.PasskeyAn
 	if err != nil {
 		return "", err
 	}
-	_, used, err = e.answered(ctx, c.Scope, id, question{passkey.Verify, c.Session.ID.String()}, in, from)
+	by, err := e.answered(ctx, c.Scope, id, question{passkey.Verify, c.Session.ID.String()}, in, from)
 	if fault.CodeOf(err) == "unauthenticated" { // which does not sign them out
 		err = fault.New(fault.Denied, "this is no passkey of %s", c.Principal).WithCode("wrong_passkey").WithCause(err)
 	}
-	return used, err
+	return by.passkey, err
 }

@@ -50,15 +50,17 @@ type signIn struct {
 	how       string // identity.ByPassword, ..
 	from      From
 	instead   *identity.Session // which this one takes the place of, with its end; nil: none
+	// The generations that counted when they proved it: who proves something with what
+	// ends meanwhile, such as the former password, begins nothing that counts.
+	ended identity.Generations
 
 	passkey string // as a Session has it: by which they proved it; empty: by another way
 
 	// Of who signed in by an issuer's word:
-	link   string                // as a Session has it
-	there  string                // as a Session has it
-	proved time.Time             // to the issuer, who they are; zero: nobody has asked them anew
-	entry  store.ID              // of the log's entry of the beginning, which there is once
-	since  *identity.Generations // of when it gave its word; nil: just now
+	link   string    // as a Session has it
+	there  string    // as a Session has it
+	proved time.Time // to the issuer, who they are; zero: nobody has asked them anew
+	entry  store.ID  // of the log's entry of the beginning, which there is once
 }
 
 // beginSession makes a session of a person who proved who they are, however they did; nobody may
@@ -76,7 +78,7 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	s, text, err := e.newSession(ctx, a, known)
+	s, text, err := e.newSession(ctx, a)
 	if err != nil {
 		return api.NewSession{}, err
 	}
@@ -104,18 +106,18 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 	return api.NewSession{Session: wireSession(&s, nil), Text: text}, nil
 }
 
-// counts reports whether an issuer's word of a while ago counts still: neither were all
-// sessions of the person ended since, nor their link to the issuer.
+// counts reports whether what somebody proved a while ago counts still: neither were all
+// their sessions ended since, as by another password, nor their link to the issuer.
 func (a *signIn) counts(known *identity.Known) bool {
-	return a.since == nil || *a.since == known.Ended() && known.Linked(a.link) != ""
+	return a.ended == known.Ended() && (a.link == "" || known.Linked(a.link) != "")
 }
 
 // newSession returns a session that is nowhere yet, and its text.
-func (e *Engine) newSession(ctx context.Context, a signIn, known *identity.Known) (s identity.Session, text string, err error) {
+func (e *Engine) newSession(ctx context.Context, a signIn) (s identity.Session, text string, err error) {
 	text = identity.SessionText.Generate(a.scope.Tenant())
 	now := e.moment()
 	s = identity.Session{
-		ID: newID(), Principal: a.principal, Ended: known.Ended(), How: a.how, Host: a.from.Host, Address: a.from.Address,
+		ID: newID(), Principal: a.principal, Ended: a.ended, How: a.how, Host: a.from.Host, Address: a.from.Address,
 		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, Passkey: a.passkey, There: a.there,
 	}
 	if a.instead == nil && strings.HasPrefix(a.how, identity.ByIssuer) { // who may know them from a sign-in of hours ago

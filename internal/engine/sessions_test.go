@@ -683,6 +683,101 @@ func TestSettingAPassword(t *testing.T) {
 }
 
 // A link that nobody used does not count any more when somebody was disabled.
+// Who proves something that ends while it is compared is signed in by it no more: a sign-in
+// with the former password, and what ended all sessions, whoever asked first.
+func TestNobodyIsSignedInByWhatEndsMeanwhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hashes passwords, which costs by design")
+	}
+	signIn := func(t *testing.T, env *testenv.Env) (api.NewSession, error) {
+		return attempt(t, env, "main", "zoe", zoesPassword, home)
+	}
+	for _, c := range []struct {
+		name   string
+		begin  func(*testing.T, *testenv.Env) func(*testing.T, *testenv.Env) (api.NewSession, error)
+		hashes bool // what ends it has its turn first
+		end    func(t *testing.T, env *testenv.Env) error
+	}{
+		{"another password", nil, true, func(t *testing.T, env *testenv.Env) error {
+			byLink(t, env, "zoe", otherWords)
+			return nil
+		}},
+		{"another password, while it is proved again", func(t *testing.T, env *testenv.Env) func(*testing.T, *testenv.Env) (api.NewSession, error) {
+			zoe := by(t, env, session(t, env, "zoe", home))
+			return func(t *testing.T, env *testenv.Env) (api.NewSession, error) {
+				return env.Engine.Verify(t.Context(), zoe, api.VerifyRequest{Password: zoesPassword}, home)
+			}
+		}, true, func(t *testing.T, env *testenv.Env) error {
+			byLink(t, env, "zoe", otherWords)
+			return nil
+		}},
+		{"the end of all theirs", nil, false, func(t *testing.T, env *testenv.Env) error {
+			_, err := env.Engine.EndUserSessions(t.Context(), env.Ann, "zoe", api.ReasonRequest{}, "")
+			return err
+		}},
+		{"the end of all of the company", nil, false, func(t *testing.T, env *testenv.Env) error {
+			_, err := env.Engine.EndAllSessions(t.Context(), env.Ann, api.ReasonRequest{}, "")
+			return err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				env := testenv.New(t, nil)
+				personWithPassword(t, env, "zoe", "Viewer")
+				begin := signIn
+				if c.begin != nil {
+					begin = c.begin(t, env)
+				}
+				var s api.NewSession
+				var err error
+				begun, ended := make(chan struct{}), make(chan struct{})
+				tryIt := func() { defer close(begun); s, err = begin(t, env) }
+				end := func() {
+					defer close(ended)
+					if err := c.end(t, env); err != nil {
+						t.Error(err)
+					}
+				}
+				// Two of a company hash at once. One turn is taken all the time; in the other one comes
+				// what ends the password, then nobody, then the sign-in, which has looked up by now
+				// what it is compared with.
+				taken, first := held(t, env), held(t, env)
+				if c.hashes {
+					go end()
+					synctest.Wait()
+				}
+				second := held(t, env)
+				go tryIt()
+				synctest.Wait()
+				if !c.hashes {
+					go end()
+				}
+				first()
+				<-ended
+				second()
+				<-begun
+				taken()
+				if !unauthenticated(err) || s.Text != "" && admits(t, env, s) {
+					t.Errorf("signed in: %+v, %v", s, err)
+				}
+			})
+		})
+	}
+}
+
+// held takes the next turn of those who have a password hashed, until it is let go.
+func held(t *testing.T, env *testenv.Env) (letGo func()) {
+	t.Helper()
+	gone := make(chan struct{})
+	go func() {
+		if err := engine.Passwords(env.Engine).Do(t.Context(), "main", func() error { <-gone; return nil }); err != nil {
+			t.Error(err)
+		}
+	}()
+	synctest.Wait()
+	return func() { close(gone) }
+}
+
 func TestALinkEndsWithADisabling(t *testing.T) {
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")

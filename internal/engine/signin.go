@@ -43,7 +43,7 @@ func (e *Engine) SignIn(ctx context.Context, in api.SignInRequest, from From) (a
 	if err := e.verify(ctx, scope, known, in.Password, from); err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: scope, principal: in.Name, how: identity.ByPassword, from: from})
+	return e.beginSession(ctx, signIn{scope: scope, principal: in.Name, how: identity.ByPassword, from: from, ended: known.Ended()})
 }
 
 // turnAway answers who names no tenant, or one whose people do not come from there: no
@@ -114,7 +114,7 @@ func (e *Engine) Verify(ctx context.Context, c Caller, in api.VerifyRequest, fro
 	if err != nil {
 		return api.NewSession{}, err
 	}
-	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: how, from: from, instead: c.Session, passkey: used})
+	return e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: how, from: from, instead: c.Session, passkey: used, ended: c.Session.Ended})
 }
 
 func (e *Engine) verifyByPassword(ctx context.Context, c Caller, text string, from From) error {
@@ -170,7 +170,7 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if err != nil {
 		return api.PasswordSet{}, err
 	}
-	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "set-password"}, may, func(c Caller) (*principal, amendment, error) {
+	p, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "set-password"}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 		if err != nil {
 			return nil, amendment{}, err
@@ -185,7 +185,8 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if err != nil || c.Session == nil {
 		return api.PasswordSet{}, err
 	}
-	s, err := e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: c.Session.How, from: from, instead: c.Session})
+	ended := identity.Generations{Principal: p.Ended, Tenant: c.Session.Ended.Tenant}
+	s, err := e.beginSession(ctx, signIn{scope: c.Scope, principal: c.Principal, how: c.Session.How, from: from, instead: c.Session, ended: ended})
 	return api.PasswordSet{Session: &s}, err
 }
 
