@@ -44,6 +44,7 @@ type Call struct {
 	Principal string
 	Person    bool   // is signed in; else a program, which nobody's limit of a person stops
 	Key       string // id of the API key or session
+	Ends      bool   // takes something away that somebody could do harm with, see endRate
 	Own       Own    // rates of the tenant's own
 }
 
@@ -62,7 +63,7 @@ func (r Rate) or(own *Rate) Rate {
 
 // Refused says which limit a call would exceed, and for how long still.
 type Refused struct {
-	Limit string // "user", "key", "tenant", "address" or "sign_in"; empty: the call is admitted
+	Limit string // "user", "key", "tenant", "end", "address" or "sign_in"; empty: the call is admitted
 	Wait  time.Duration
 }
 
@@ -107,11 +108,21 @@ func New(c Config) *Limiter {
 	return l
 }
 
+// endRate is how often one credential may end what somebody could do harm with: more often
+// than anybody has to, and too seldom to be a way round the other limits.
+var endRate = Rate{Calls: 300, Per: time.Hour}
+
 // Admit takes a call of each limit that it falls under, or says which one refuses. The
 // narrowest comes first, so that what one principal is refused takes nothing from the
 // tenant.
 func (l *Limiter) Admit(c Call) Refused {
 	rates := l.config.Rates
+	if c.Ends { // whoever uses up a limit of the others does not keep them from ending that
+		if wait := l.take(endRate, Bucket{c.Tenant, "end", c.Principal + " " + c.Key}); wait > 0 {
+			return Refused{"end", wait}
+		}
+		return Refused{}
+	}
 	if wait := l.take(rates.Key.or(c.Own.Key), Bucket{c.Tenant, "key", c.Key}); wait > 0 {
 		return Refused{"key", wait}
 	}

@@ -111,7 +111,7 @@ func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	}
 	visit.Good()
 	c := &x.caller
-	refused = limits.Admit(limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Session != nil, Key: c.Key, Own: c.Limits()})
+	refused = limits.Admit(limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Session != nil, Key: c.Key, Ends: x.op.ends(), Own: c.Limits()})
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
@@ -212,4 +212,4 @@ func (x *exchange) tooMany(refused limit.Refused) error {
 
 // limited says what each limit is for.
 var limited = map[string]string{"user": "person", "key": "API key", "tenant": "tenant", "address": "address without a good credential",
-	"sign_in": "person by a password"}
+	"end": "credential, which end something", "sign_in": "person by a password"}

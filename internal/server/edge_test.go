@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,5 +247,53 @@ func TestOnlyItsOwnNamesReachTheServer(t *testing.T) {
 	// Whoever looks after servers asks by their addresses.
 	if w := serve(s, request("GET", "http://10.1.2.3:8700/readyz", "")); w.Code != 200 {
 		t.Errorf("readiness: %d", w.Code)
+	}
+}
+
+// Who uses up the limits of a company or of a person keeps nobody from ending that: what
+// takes something away has a limit of its own, for each credential.
+func TestWhatEndsSomethingIsNotHeldUpByOthers(t *testing.T) {
+	s := newServer(t, &fakeEngine{}, limits(t, limit.Rates{Tenant: hour(5), User: hour(5), Key: hour(5)}))
+	session := func(method, path string) *http.Request {
+		return browse(method, path, "", "seal.example.org", goodSession, "Sec-Fetch-Site", "same-origin")
+	}
+	ask := func(method, path string, call func(string, string) *http.Request) int {
+		return serve(s, call(strings.ToUpper(method), strings.NewReplacer("{", "", "}", "").Replace(path))).Code
+	}
+	program := func(method, path string) *http.Request { return request(method, path, "") }
+	for ask("get", "/v1/tasks", program) != 429 || ask("get", "/v1/tasks", session) != 429 {
+	}
+	verbs := []string{"revoke", "disable", "end", "remove", "unlink", "take", "leave", "signOut", "setLimits"}
+	ends := 0
+	for path, item := range readSpec(t).Paths {
+		for method, o := range item {
+			if o.Security != nil { // asks for no credentials
+				continue
+			}
+			want := slices.ContainsFunc(verbs, func(verb string) bool { return strings.HasPrefix(o.OperationID, verb) })
+			for _, call := range []func(string, string) *http.Request{program, session} {
+				if code := ask(method, path, call); (code != 429) != want {
+					t.Errorf("%s when others have used up the limits: %d", o.OperationID, code)
+				}
+			}
+			if want {
+				ends++
+			}
+		}
+	}
+	if ends < 15 {
+		t.Errorf("%d operations end something", ends)
+	}
+	admitted := 0
+	for range 400 {
+		if ask("post", "/v1/sessions/end", program) != 429 {
+			admitted++
+		}
+	}
+	if admitted == 0 || admitted > 60 { // a fifth of an hour's come at once
+		t.Errorf("%d more are admitted at once", admitted)
+	}
+	if code := ask("post", "/v1/me/sign-out", session); code == 429 {
+		t.Error("a key that ends too much keeps a session from signing out")
 	}
 }

@@ -38,7 +38,7 @@ func NewMetrics(others ...prometheus.Collector) (*Metrics, error) {
 			Name: "underseal_http_requests_in_flight", Help: "Requests being answered.",
 		}),
 		tooMany: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "underseal_limited_requests_total", Help: "Requests refused since there were too many of a person, API key, tenant or address.",
+			Name: "underseal_limited_requests_total", Help: "Requests refused since there were too many of a person, API key, tenant, address or credential that ends something.",
 		}, []string{"limit"}),
 	}
 	all := append([]prometheus.Collector{

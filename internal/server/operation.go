@@ -76,6 +76,21 @@ func pathVariable(path string) string {
 // changes reports whether the operation takes an idempotency key.
 func (o *operation) changes() bool { return o.method != http.MethodGet && !o.unkeyed }
 
+// ends reports whether the operation takes away what somebody could do harm with, or lifts
+// the limits that they have used up. It has a limit of its own: who has stolen a credential
+// and calls until nobody of the tenant may any more cannot stay by that.
+func (o *operation) ends() bool {
+	return endings[o.id]
+}
+
+var endings = map[string]bool{
+	"signOut": true, "revokeSession": true, "endUserSessions": true, "endAllSessions": true,
+	"revokeUser": true, "disableUser": true, "unlinkUser": true, "removePasskey": true, "revokeAPIKey": true,
+	"revokeGrant": true, "takeUserRole": true, "takeGroupRole": true, "leaveGroup": true,
+	"removeIssuer": true, "revokeSigner": true, "revokeLogReader": true, "endBreakGlass": true,
+	"disableTenant": true, "setLimits": true,
+}
+
 // compile makes the operation's binders and returns what they were made from:
 // the parameters of its query, or the schema of its body.
 func (o *operation) compile(registry huma.Registry) (query []*huma.Param, body *huma.Schema) {
