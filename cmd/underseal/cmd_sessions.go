@@ -62,12 +62,12 @@ func (sessionsRevokeCmd) Help() string {
 
 func (c *sessionsRevokeCmd) Run(ctx context.Context, e *env) error {
 	switch {
+	case (c.Session == "") == (c.User == "" && !c.All): // never more than was meant
+		return &usage{text: "say one of these: a session, --user NAME or --all"}
 	case c.User != "":
 		return ask(e, func(cl *client.Client) (api.User, error) { return cl.EndUserSessions(ctx, c.User, c.Reason) }, writeUser)
 	case c.All:
 		return ask(e, func(cl *client.Client) (api.Tenant, error) { return cl.EndAllSessions(ctx, c.Reason) }, func(w io.Writer, t api.Tenant) { pairs(w, "tenant", t.Name) })
-	case c.Session == "":
-		return &usage{text: "name a session, or say --user NAME or --all"}
 	}
 	return ask(e, func(cl *client.Client) (api.Session, error) { return cl.RevokeSession(ctx, c.Session) }, writeSession)
 }

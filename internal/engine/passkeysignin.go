@@ -87,10 +87,7 @@ func (e *Engine) handle(ctx context.Context, text, address string) (scope store.
 	if !ok || len(rest) != len(id) {
 		return scope, id, badPasskey(fault.New(fault.Denied, "the user handle is none of this server's"))
 	}
-	there, err := e.identity.Exists(ctx, tenant)
-	if err == nil && there {
-		there, err = e.fromTenant(ctx, e.TenantScope(tenant), address)
-	}
+	there, err := e.ComeFrom(ctx, tenant, address)
 	if err != nil || !there {
 		return e.TenantScope(identity.MainTenant), id, err
 	}

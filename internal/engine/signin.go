@@ -25,17 +25,14 @@ func badSignIn() error {
 // tenant or person, they have no password or another, they are disabled or not allowed in
 // from there), the answer is the same, and takes as long.
 func (e *Engine) SignIn(ctx context.Context, in api.SignInRequest, from From) (api.NewSession, error) {
-	there, err := e.identity.Exists(ctx, in.Tenant)
-	scope := e.TenantScope(in.Tenant)
-	if err == nil && there {
-		there, err = e.fromTenant(ctx, scope, from.Address)
-	}
+	there, err := e.ComeFrom(ctx, in.Tenant, from.Address)
 	if err != nil {
 		return api.NewSession{}, err
 	}
 	if !there {
 		return api.NewSession{}, e.turnAway(ctx, in, from)
 	}
+	scope := e.TenantScope(in.Tenant)
 	known, err := e.knownPrincipal(ctx, scope, in.Name)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return api.NewSession{}, err
@@ -44,6 +41,16 @@ func (e *Engine) SignIn(ctx context.Context, in api.SignInRequest, from From) (a
 		return api.NewSession{}, err
 	}
 	return e.beginSession(ctx, signIn{scope: scope, principal: in.Name, how: identity.ByPassword, from: from, ended: known.Ended()})
+}
+
+// ComeFrom reports whether people of a tenant may come from an address. Those of a name that
+// is no tenant's come from nowhere.
+func (e *Engine) ComeFrom(ctx context.Context, tenant, address string) (bool, error) {
+	there, err := e.identity.Exists(ctx, tenant)
+	if err != nil || !there {
+		return false, err
+	}
+	return e.fromTenant(ctx, e.TenantScope(tenant), address)
 }
 
 // turnAway answers who names no tenant, or one whose people do not come from there: no

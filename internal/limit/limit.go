@@ -257,13 +257,18 @@ func (l *Limiter) giveBack(r Rate, name Bucket) {
 
 // SignIn takes a try to sign in to an account, which need not be there. Who tries many
 // from one address is refused first, and does not shut out the account's own people, who
-// come from elsewhere.
-func (l *Limiter) SignIn(address netip.Addr, tenant, name string) Refused {
+// come from elsewhere. Inside says that the tenant's people may come from the address at all:
+// from all others together an account is tried as often, apart from that, whether there is
+// such a tenant or not.
+func (l *Limiter) SignIn(address netip.Addr, tenant, name string, inside bool) Refused {
 	here, all := l.config.Rates.SignIn, l.config.Rates.SignIn
 	all.Calls *= 4
 	account := tenant + " " + name // no tenant's name has a space
 	if wait := l.take(here, Bucket{Limit: "sign_in", Name: addressBucket(address).Name + " " + account}); wait > 0 {
 		return Refused{"sign_in", wait}
+	}
+	if !inside {
+		account = "outside " + account
 	}
 	if wait := l.take(all, Bucket{Limit: "sign_in", Name: account}); wait > 0 {
 		return Refused{"sign_in", wait}

@@ -104,6 +104,7 @@ type Engine interface {
 	RevokeSigner(ctx context.Context, c identity.Caller, name string, in api.RevokeSignerRequest, idem string) (api.Signer, error)
 	// AuthenticateCookie is Authenticate for what a browser showed to a host.
 	AuthenticateCookie(ctx context.Context, text, host, address string) (identity.Caller, error)
+	ComeFrom(ctx context.Context, tenant, address string) (bool, error)
 	SignIn(ctx context.Context, in api.SignInRequest, from engine.From) (api.NewSession, error)
 	// BeginLogin, FinishLogin, RedeemLogin and EndLogins are for who signs in by an issuer's word.
 	BeginLogin(ctx context.Context, in engine.Login) (engine.LoginBegun, error)

@@ -21,6 +21,10 @@ func (e *fakeEngine) AuthenticateCookie(_ context.Context, text, host, address s
 	return identity.Caller{Principal: "p-1", Key: "s-1", Address: address, Session: &identity.Session{Host: host}}, nil
 }
 
+func (e *fakeEngine) ComeFrom(_ context.Context, tenant, _ string) (bool, error) {
+	return tenant == "main", nil
+}
+
 func (e *fakeEngine) SignIn(_ context.Context, in api.SignInRequest, from engine.From) (api.NewSession, error) {
 	_, err := e.note("SignIn", identity.Caller{Address: from.Address}, from.Host, from.Former, in)
 	return newSession(from), err

@@ -13,7 +13,7 @@ func (s *Server) sessionRoutes() []*operation {
 	e, tag := s.engine, "sessions"
 	signIn := newOperation("POST", "/v1/sessions", "signIn", tag, "Sign in",
 		func(ctx context.Context, x *exchange, in api.SignInRequest) (api.NewSession, error) {
-			if err := x.mayTry(in.Tenant, in.Name); err != nil {
+			if err := x.mayTry(ctx, in.Tenant, in.Name); err != nil {
 				return api.NewSession{}, err
 			}
 			out, err := e.SignIn(ctx, in, x.from(in.Cookie))
@@ -33,7 +33,7 @@ func (s *Server) sessionRoutes() []*operation {
 		})
 	verify := newOperation("POST", "/v1/me/verify", "verify", tag, "Prove once more who one is, and get another session in place of the one that there is",
 		func(ctx context.Context, x *exchange, in api.VerifyRequest) (api.NewSession, error) {
-			if err := x.mayTry(x.caller.Scope.Tenant(), x.caller.Principal); err != nil {
+			if err := x.mayTry(ctx, x.caller.Scope.Tenant(), x.caller.Principal); err != nil {
 				return api.NewSession{}, err
 			}
 			out, err := e.Verify(ctx, x.caller, in, x.from(x.byCookie()))
@@ -41,7 +41,7 @@ func (s *Server) sessionRoutes() []*operation {
 		})
 	password := newOperation("PUT", "/v1/me/password", "setPassword", tag, "Set one's own password, and end all one's sessions",
 		func(ctx context.Context, x *exchange, in api.PasswordRequest) (api.PasswordSet, error) {
-			if err := x.mayTry(x.caller.Scope.Tenant(), x.caller.Principal); err != nil {
+			if err := x.mayTry(ctx, x.caller.Scope.Tenant(), x.caller.Principal); err != nil {
 				return api.PasswordSet{}, err
 			}
 			out, err := e.SetPassword(ctx, x.caller, in, x.from(x.byCookie()))
@@ -94,9 +94,15 @@ func (x *exchange) from(cookie bool) engine.From {
 	return f
 }
 
-// mayTry refuses who tries passwords of an account too often.
-func (x *exchange) mayTry(tenant, name string) error {
-	if refused := x.server.config.Limits.SignIn(x.server.address(x.r), tenant, name); refused.Wait > 0 {
+// mayTry refuses who tries passwords of an account too often. Tries from where the tenant's
+// people do not come from take nothing of those from where they do.
+func (x *exchange) mayTry(ctx context.Context, tenant, name string) error {
+	address := x.server.address(x.r)
+	inside, err := x.server.engine.ComeFrom(ctx, tenant, addressText(address))
+	if err != nil {
+		return err
+	}
+	if refused := x.server.config.Limits.SignIn(address, tenant, name, inside); refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
 	return nil
