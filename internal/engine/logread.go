@@ -71,6 +71,9 @@ func (e *Engine) LogFile(ctx context.Context, secret, shard, name string) (LogFi
 	if err := e.checkRevocation(ctx, scope, reader); err != nil {
 		return LogFile{}, err
 	}
+	if err := e.checkMaker(ctx, scope, reader); err != nil {
+		return LogFile{}, err
+	}
 	if shard == "shards" && name == "" {
 		return e.shardList(ctx, scope)
 	}
@@ -103,10 +106,12 @@ func (e *Engine) LogFile(ctx context.Context, secret, shard, name string) (LogFi
 func (e *Engine) letsRead(ctx context.Context, scope store.Scope) error {
 	r, err := e.knownRules(ctx, scope)
 	if fault.Is(err, fault.NotFound) || err == nil && r.Tenant.State != identity.Active {
-		err = fault.New(fault.NotFound, "there is no such log")
+		err = noLog()
 	}
 	return err
 }
+
+func noLog() error { return fault.New(fault.NotFound, "there is no such log") }
 
 func noLogFile() error { return fault.New(fault.NotFound, "there is no such file in a log") }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/google/uuid"
@@ -14,9 +15,22 @@ import (
 )
 
 // CreateLogReader makes a path by which somebody may read the tenant's log. The
-// answer alone holds it.
+// answer alone holds it. It is good from everywhere and without end, so nobody makes one with
+// a key that is not, and who is revoked meanwhile makes none.
 func (e *Engine) CreateLogReader(ctx context.Context, c Caller, in api.LogReaderRequest) (api.NewLogReader, error) {
-	if err := e.may(ctx, c, access.ManageLogReaders, "log", ""); err != nil {
+	may := func(c Caller) error {
+		endless := identity.APIKey{Scopes: []access.Scope{access.Scope(access.ManageLogReaders)}}
+		return cmp.Or(e.may(ctx, c, access.ManageLogReaders, "log", ""), e.freshPerson(c), notMightier(c, endless))
+	}
+	if err := may(c); err != nil {
+		return api.NewLogReader{}, err
+	}
+	defer e.people.change(c.Scope, c.Scope)()
+	c, err := e.present(ctx, c)
+	if err == nil {
+		err = may(c)
+	}
+	if err != nil {
 		return api.NewLogReader{}, err
 	}
 	r, secret, err := e.identity.NewReader(ctx, c, in.Name, e.moment())
@@ -85,6 +99,52 @@ func (e *Engine) RevokeLogReader(ctx context.Context, c Caller, id string) (api.
 	}
 	err = e.revokeReader(ctx, c.Scope, byAdmin(c), &r)
 	return readerOf(r), err
+}
+
+// endReadersOf ends the paths that somebody made, of whom nothing is to count any more.
+func (e *Engine) endReadersOf(ctx context.Context, c Caller, maker string) error {
+	live, err := e.readersOf(ctx, c.Scope, maker)
+	for i := range live {
+		if err = e.revokeReader(ctx, c.Scope, byAdmin(c), &live[i]); err != nil {
+			break
+		}
+	}
+	return err
+}
+
+// readersOf returns the paths that somebody made and that are not revoked.
+func (e *Engine) readersOf(ctx context.Context, scope store.Scope, maker string) (live []identity.Reader, err error) {
+	var after store.ID
+	for {
+		rows, err := e.store.Readers(ctx, scope, after, readersRead)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			r, err := e.openReader(ctx, scope, row)
+			if err != nil {
+				return nil, err
+			}
+			if after = row.ID; r.By == maker && r.Revoked.IsZero() {
+				live = append(live, r)
+			}
+		}
+		if len(rows) < readersRead {
+			return live, nil
+		}
+	}
+}
+
+// readersRead is how many readers are read at a time.
+const readersRead = 500
+
+// checkMaker requires of a reader that is asked by that who made it may still come in.
+func (e *Engine) checkMaker(ctx context.Context, scope store.Scope, r identity.Reader) error {
+	known, err := e.knownPrincipal(ctx, scope, r.By)
+	if fault.Is(err, fault.NotFound) || err == nil && known.Who().Disabled {
+		return noLog()
+	}
+	return err
 }
 
 // revokeReader ends a path, and pins the entry that says so.

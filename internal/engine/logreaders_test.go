@@ -3,6 +3,7 @@ package engine_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/underseal/underseal/api"
@@ -146,4 +147,104 @@ func TestADisabledTenantsLogIsNotRead(t *testing.T) {
 	if err := read(); err != nil {
 		t.Errorf("when it is enabled: %v", err)
 	}
+}
+
+// A reader is good from everywhere and without end, so nobody gets one with a key that is
+// not, nor by a session that somebody finds.
+func TestAKeyGetsNoReaderThatOutlivesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, nil)
+		ctx, e := t.Context(), env.Engine
+		create := func(by engine.Caller) error {
+			_, err := e.CreateLogReader(ctx, by, api.LogReaderRequest{Name: "x"})
+			return err
+		}
+		key := func(r api.APIKeyRequest) engine.Caller {
+			t.Helper()
+			r.User = "ann"
+			k, err := e.CreateAPIKey(ctx, env.Ann, r, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return env.SignIn(k.Text)
+		}
+		scopes, soon := []string{"log:manage-readers"}, time.Now().Add(time.Hour)
+		for name, by := range map[string]engine.Caller{
+			"from some networks": key(api.APIKeyRequest{Scopes: scopes, Networks: []string{env.Ann.Address + "/32"}}),
+			"with an end":        key(api.APIKeyRequest{Scopes: scopes, Expires: &soon}),
+		} {
+			if err := create(by); fault.CodeOf(err) != "scope_exceeded" {
+				t.Errorf("by a key %s: %v, want scope_exceeded", name, err)
+			}
+		}
+		if err := create(key(api.APIKeyRequest{Scopes: scopes})); err != nil {
+			t.Errorf("by a key for that: %v", err)
+		}
+		seated, err := engine.BeginSession(ctx, e, env.Ann, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ann := by(t, env, seated)
+		if err := create(ann); err != nil {
+			t.Errorf("signed in just now: %v", err)
+		}
+		time.Sleep(6 * time.Minute)
+		if err := create(by(t, env, seated)); fault.CodeOf(err) != "step_up_required" {
+			t.Errorf("signed in a while ago: %v, want step_up_required", err)
+		}
+	})
+}
+
+// The readers that somebody made show nothing while their maker is disabled, and end when
+// all that admits the maker does.
+func TestReadersEndWithTheirMaker(t *testing.T) { onBoth(t, readersOfAMaker) }
+
+func readersOfAMaker(t *testing.T, env *testenv.Env) {
+	ctx, e := t.Context(), env.Engine
+	bob := env.Person("bob", "Admin")
+	path := func(by engine.Caller) string {
+		t.Helper()
+		r, err := e.CreateLogReader(ctx, by, api.LogReaderRequest{Name: "x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimPrefix(r.Path, "/log/")
+	}
+	bobs, anns := path(bob), path(env.Ann)
+	reads := func(what string, want bool) {
+		t.Helper()
+		for secret, want := range map[string]bool{bobs: want, anns: true} {
+			if _, err := e.LogFile(ctx, secret, "shards", ""); fault.Is(err, fault.NotFound) == want || !want && err == nil {
+				t.Errorf("%s: a reader of %v: %v", what, map[bool]string{true: "Bob's", false: "Ann's"}[secret == bobs], err)
+			}
+		}
+	}
+	reason := api.ReasonRequest{Reason: "stolen"}
+	enable := func() {
+		t.Helper()
+		if _, err := e.EnableUser(ctx, env.Ann, "bob", reason, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads("before", true)
+	if _, err := e.DisableUser(ctx, env.Ann, "bob", reason, ""); err != nil {
+		t.Fatal(err)
+	}
+	reads("disabled", false)
+	enable()
+	reads("enabled again", true)
+	if _, err := e.RevokeUser(ctx, env.Ann, "bob", reason, ""); err != nil {
+		t.Fatal(err)
+	}
+	reads("revoked", false)
+	enable()
+	reads("enabled after that", false)
+	if _, err := e.CreateLogReader(ctx, bob, api.LogReaderRequest{Name: "x"}); !unauthenticated(err) {
+		t.Errorf("who was revoked makes a reader: %v", err)
+	}
+	list, err := e.LogReaders(ctx, env.Ann, engine.Page{})
+	if err != nil || len(list.Items) != 2 || list.Items[0].Revoked == nil || list.Items[1].Revoked != nil {
+		t.Errorf("listed: %+v, %v, want that Bob's is revoked", list, err)
+	}
+	checkedWhole(t, env)
 }

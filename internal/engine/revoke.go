@@ -12,7 +12,8 @@ import (
 
 // RevokeUser ends all that admits a principal, in one step: it is disabled, its sessions
 // end, and its keys, passkeys, password and link are gone for good, as is that it is somebody
-// elsewhere. It counts for the next request, and for calls that wait.
+// elsewhere. The readers of the log that it made, which show nothing while it is disabled,
+// end after that; asked again, what is left of them does. It counts for the next request, and for calls that wait.
 func (e *Engine) RevokeUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
 	may := func(c Caller) error {
 		if err := e.may(ctx, c, access.RevokeAPIKey, "principal", name); err != nil {
@@ -21,11 +22,14 @@ func (e *Engine) RevokeUser(ctx context.Context, c Caller, name string, r api.Re
 		return e.may(ctx, c, access.DisablePrincipal, "principal", name)
 	}
 	ch := change{name, "revoke-user " + name, idem, r, r.Reason, false}
-	return e.changeUserAs(ctx, c, ch, may, principalDisabled, func(c Caller, p *principal, a *amendment) error {
-		if p.State == identity.Disabled && !p.isAdmittedBySomething() {
+	u, err := e.changeUserAs(ctx, c, ch, may, principalDisabled, func(c Caller, p *principal, a *amendment) error {
+		readers, err := e.readersOf(ctx, c.Scope, name)
+		if err != nil {
+			return err
+		}
+		if p.State == identity.Disabled && !p.isAdmittedBySomething() && len(readers) == 0 {
 			return already("user", name, "disabled, without anything that admits them")
 		}
-		var err error
 		if a.signers, err = e.revokedKeys(ctx, p, p.Passkeys...); err != nil {
 			return err
 		}
@@ -33,6 +37,10 @@ func (e *Engine) RevokeUser(ctx context.Context, c Caller, name string, r api.Re
 		p.endWays(a, e.moment())
 		return e.requireAdministrator(ctx, c, p)
 	})
+	if err != nil {
+		return api.User{}, err
+	}
+	return u, e.endReadersOf(ctx, c, name)
 }
 
 // disable has nothing admit a principal until it is enabled. Its link, which would outlive
