@@ -6,6 +6,7 @@ import (
 	"context"
 	"math"
 	"math/bits"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -301,6 +302,12 @@ func readAuditFilter(f api.AuditFilter) (q auditQuestion, err error) {
 			return q, fault.New(fault.Invalid, "%s: %q is no time", bound.name, bound.text).WithHint("write it as 2026-11-21T12:30:00Z")
 		}
 	}
+	if !q.to.IsZero() && !q.from.Before(q.to) {
+		return q, fault.New(fault.Invalid, "there is no time from %s until before %s", f.From, f.To)
+	}
+	if _, bad := netip.ParseAddr(f.Address); bad != nil && f.Address != "" {
+		return q, notAnAddress(f.Address)
+	}
 	switch f.Result {
 	case "", api.ResultDone, api.ResultDenied, api.ResultFailed:
 		return q, nil
@@ -318,7 +325,7 @@ func resultOf(kind string) string {
 	switch {
 	case kind == accessDenied:
 		return api.ResultDenied
-	case kind == signInFailed, kind == "instance.job_failed", kind == "instance.job_errored", kind == "integrity.alarm",
+	case kind == signInFailed, kind == accessMissed, kind == "instance.job_failed", kind == "instance.job_errored", kind == "integrity.alarm",
 		strings.HasSuffix(kind, "_rejected"), strings.HasSuffix(kind, "_unfinished"):
 		return api.ResultFailed
 	}

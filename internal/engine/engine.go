@@ -116,6 +116,7 @@ type Engine struct {
 
 	denials   *refusals // of what callers may not do
 	strangers *refusals // of callers who did not prove who they are
+	misses    *refusals // of what was not found
 	refused   chan struct{}
 
 	testingOnlyFault   func(point string) error // fails what an erasure makes durable
@@ -212,7 +213,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)
-	e.denials, e.strangers = newRefusals(e, accessDenied, e.refused), newRefusals(e, signInFailed, e.refused)
+	e.denials, e.strangers, e.misses = newRefusals(e, accessDenied, e.refused), newRefusals(e, signInFailed, e.refused), newRefusals(e, accessMissed, e.refused)
 	return e, nil
 }
 

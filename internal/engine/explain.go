@@ -24,8 +24,7 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 		return api.Explanation{}, err
 	}
 	if _, err := netip.ParseAddr(q.Address); err != nil && q.Address != "" {
-		return api.Explanation{}, fault.New(fault.Invalid, "%q is no IP address", q.Address).WithCode("invalid_address").
-			WithHint("such as 192.0.2.7; left out, the request comes from an allowed network")
+		return api.Explanation{}, notAnAddress(q.Address)
 	}
 	known, err := e.knownPrincipal(ctx, c.Scope, q.Principal)
 	if err != nil {
@@ -44,6 +43,10 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 	in.Purpose, in.Network = q.Purpose, q.Address == "" || known.From(q.Address)
 	x := c.Rules.Policies.Explain(who.Effective(), action, on, in, a.unseen...)
 	return wireExplanation(q, who, on, x), nil
+}
+
+func notAnAddress(text string) error {
+	return fault.New(fault.Invalid, "%q is no IP address", text).WithCode("invalid_address").WithHint("such as 192.0.2.7 or 2001:db8::7, without a port")
 }
 
 // asking is somebody who asks what a principal may, and what of the values that the

@@ -35,6 +35,9 @@ func (e *Engine) GiveGrant(ctx context.Context, c Caller, r api.GrantRequest, id
 		if err := g.Validate(); err != nil {
 			return err
 		}
+		if !g.Expires.IsZero() && !g.Expires.After(e.moment()) {
+			return fault.New(fault.Invalid, "the grant would have expired at %s already", formatTime(g.Expires)).WithCode("invalid_grant")
+		}
 		if len(*grants) >= access.MaxGrants {
 			return fault.New(fault.Invalid, "%q has %d grants; more are not possible", ch.name, len(*grants)).WithCode("too_many_grants").
 				WithHint("give it to a group, or revoke some")

@@ -383,11 +383,15 @@ func (e *Engine) presentPrincipal(ctx context.Context, scope store.Scope, name s
 }
 
 // recognize admits the bearer of an API key or of a session's text. Whatever is wrong
-// with it, the answer is the same.
+// with it, the error is the same; with it comes whose it is, as far as that is known.
 func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, error) {
 	scope, token, found, err := e.identity.Find(ctx, identity.SessionText, key)
 	if found && err == nil {
-		return e.signedIn(ctx, scope, token, address, "")
+		c, err := e.signedIn(ctx, scope, token, address, "")
+		if err != nil {
+			c = Caller{Scope: scope}
+		}
+		return c, err
 	}
 	scope, token, found, err = e.identity.Find(ctx, identity.APIKeyText, key)
 	if err != nil {
@@ -397,21 +401,22 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 		return Caller{}, identity.Unauthenticated()
 	}
 	if err := e.comesFrom(ctx, scope, identity.APIKeyText, token, address); err != nil {
-		return Caller{}, err
+		return Caller{Scope: scope}, err
 	}
 	known, err := e.knownBearer(ctx, scope, token)
 	if fault.Is(err, fault.NotFound) {
-		return Caller{}, identity.Unauthenticated()
+		return Caller{Scope: scope}, identity.Unauthenticated()
 	}
 	if err != nil {
 		return Caller{}, err
 	}
 	now := e.moment()
 	c, err := known.Admit(token, address, now)
-	if err == nil {
-		e.people.used.note(scope, token, now)
+	if err != nil {
+		return Caller{Scope: scope, Principal: known.Who().Name}, err
 	}
-	return c, err
+	e.used(ctx, c, token, now)
+	return c, nil
 }
 
 // again admits a caller whose call has waited: what was taken away meanwhile counts.

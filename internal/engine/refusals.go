@@ -21,6 +21,7 @@ import (
 const (
 	accessDenied = "access.denied"
 	signInFailed = "sign_in.failed"
+	accessMissed = "access.missed"
 )
 
 // refusalTimes is how long refusals are counted before the log is told of them: of
@@ -186,7 +187,7 @@ func (r *refusals) putBack(by refusedBy, counted refusal) {
 // TellRefusals puts into the log how often who was refused, once that was counted for
 // long enough; with all at once.
 func (e *Engine) TellRefusals(ctx context.Context, all bool) error {
-	return errors.Join(e.denials.tell(ctx, all), e.strangers.tell(ctx, all))
+	return errors.Join(e.denials.tell(ctx, all), e.strangers.tell(ctx, all), e.misses.tell(ctx, all))
 }
 
 // Refused gives something when somebody was refused and TellRefusals has to be called
@@ -194,7 +195,9 @@ func (e *Engine) TellRefusals(ctx context.Context, all bool) error {
 func (e *Engine) Refused() <-chan struct{} { return e.refused }
 
 // CountsRefusals reports whether refusals are counted, or were within a minute.
-func (e *Engine) CountsRefusals() bool { return e.denials.counts() || e.strangers.counts() }
+func (e *Engine) CountsRefusals() bool {
+	return e.denials.counts() || e.strangers.counts() || e.misses.counts()
+}
 
 func (r *refusals) counts() bool {
 	r.mu.Lock()
@@ -207,15 +210,33 @@ func (r *refusals) counts() bool {
 func (e *Engine) Authenticate(ctx context.Context, key, address string) (Caller, error) {
 	c, err := e.recognize(ctx, key, address)
 	if fault.CodeOf(err) == "unauthenticated" {
-		e.strange(ctx, address)
+		e.strangeTo(ctx, c, address)
+		return Caller{}, err
 	}
 	return c, err
+}
+
+// Missed takes down that a caller asked for what is not there or not for them to see, which
+// are told apart nowhere: who tries ids that others have leaves a trace by it. What they
+// named is not told; it may be anything, a person's id, too.
+func (e *Engine) Missed(ctx context.Context, c Caller, operation string) {
+	e.misses.note(ctx, c, c.Principal, operation, "")
 }
 
 // strange takes down that somebody did not prove who they are. Whose credential it was
 // to be is not known, so the main tenant's log is told.
 func (e *Engine) strange(ctx context.Context, address string) {
-	stranger := Caller{Scope: e.TenantScope(identity.MainTenant), Address: address}
+	e.strangeTo(ctx, Caller{}, address)
+}
+
+// strangeTo is strange for a credential that names a tenant, or is somebody's who may not
+// come in by it: that tenant's log is told, so that the company learns of a key that goes on
+// being tried after it was revoked, or from elsewhere.
+func (e *Engine) strangeTo(ctx context.Context, whose Caller, address string) {
+	stranger := Caller{Scope: whose.Scope, Principal: whose.Principal, Key: whose.Key, Address: address}
+	if whose.Scope == (store.Scope{}) {
+		stranger.Scope = e.TenantScope(identity.MainTenant)
+	}
 	e.strangers.note(ctx, stranger, prefixOf(address), "", "")
 }
 

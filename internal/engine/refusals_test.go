@@ -171,6 +171,21 @@ func TestRefusalsOfALogThatCannotBeWrittenAreToldLater(t *testing.T) {
 	checkCounted(t, env, "when leaves can be written again", "access.denied", 3, 1)
 }
 
+// TestWhoAsksForWhatIsNotTheirsLeavesATrace: what is not there and what is not for them to
+// see are answered alike, and told alike.
+func TestWhoAsksForWhatIsNotTheirsLeavesATrace(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	for range 3 {
+		env.Engine.Missed(t.Context(), env.Ann, "get-instance")
+	}
+	checkCounted(t, env, "at once", "access.missed", 1, 1)
+	if err := env.Engine.TellRefusals(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	checkCounted(t, env, "then", "access.missed", 3, 2)
+}
+
 // TestARefusalNamesNoPerson: what the log says of a person could not be erased.
 func TestARefusalNamesNoPerson(t *testing.T) {
 	env := testenv.New(t, nil)

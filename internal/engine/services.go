@@ -227,7 +227,7 @@ func (e *Engine) admitAs(ctx context.Context, scope store.Scope, v vouched, addr
 	now := e.moment()
 	c, err := known.AdmitService(token, v.word, address, now)
 	if err == nil {
-		e.people.used.note(scope, token, now)
+		e.used(ctx, c, token, now)
 	}
 	return c, err
 }

@@ -313,7 +313,7 @@ func (e *Engine) AuthenticateCookie(ctx context.Context, text, host, address str
 		c, err = e.signedIn(ctx, scope, token, address, host)
 	}
 	if fault.CodeOf(err) == "unauthenticated" {
-		e.strange(ctx, address)
+		e.strangeTo(ctx, Caller{Scope: scope}, address)
 	}
 	return c, err
 }

@@ -6,27 +6,81 @@ import (
 	"sync"
 	"time"
 
+	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
 )
 
-// uses remembers when credentials were last used, until that is written down.
+// credentialUsed is the entry of somebody who was admitted by a credential, other than by
+// signing in: at the first use from an address, and once an hour how many followed.
+const credentialUsed = "credential.used"
+
+// maxUsers bounds from how many addresses the uses of one credential are told apart at a
+// time. All others share one count.
+const maxUsers = 64
+
+// uses remembers how often credentials were used, and when last, until that is written down.
 type uses struct {
-	mu   sync.Mutex // guards last
+	mu   sync.Mutex // guards what follows
+	open map[usedFrom]*use
 	last map[usedBy]time.Time
+	from map[usedBy]int // how many addresses are told apart
 }
 
+// usedBy is a credential.
 type usedBy struct {
 	scope store.Scope
 	token [32]byte
 }
 
-func (u *uses) note(scope store.Scope, token [32]byte, at time.Time) {
+type usedFrom struct {
+	usedBy
+	prefix string // of the address; "": all that are not told apart
+}
+
+// use is what the log was not told of yet.
+type use struct {
+	by    Caller
+	since time.Time // the log was told then
+	count int
+}
+
+// note takes a use down, and reports whether it is the first from its address, which is
+// told at once.
+func (u *uses) note(c Caller, token [32]byte, at time.Time) (first bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.last == nil {
-		u.last = map[usedBy]time.Time{}
+	if u.open == nil {
+		u.open, u.last, u.from = map[usedFrom]*use{}, map[usedBy]time.Time{}, map[usedBy]int{}
 	}
-	u.last[usedBy{scope, token}] = at
+	by := usedFrom{usedBy{c.Scope, token}, prefixOf(c.Address)}
+	u.last[by.usedBy] = at
+	if known, ok := u.open[by]; ok {
+		known.count++
+		return false
+	}
+	if u.from[by.usedBy] >= maxUsers {
+		by.prefix, c.Address = "", ""
+		if known, ok := u.open[by]; ok {
+			known.count++
+			return false
+		}
+	}
+	u.from[by.usedBy]++
+	u.open[by] = &use{by: Caller{Scope: c.Scope, Principal: c.Principal, Key: c.Key, Address: c.Address}, since: at}
+	return true
+}
+
+// untold takes back that the log was told of a use.
+func (u *uses) untold(c Caller, token [32]byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, prefix := range []string{prefixOf(c.Address), ""} {
+		if known, ok := u.open[usedFrom{usedBy{c.Scope, token}, prefix}]; ok {
+			known.count++
+			return
+		}
+	}
 }
 
 // of returns when a credential was last used, if that is not written down yet.
@@ -36,27 +90,55 @@ func (u *uses) of(scope store.Scope, token [32]byte) time.Time {
 	return u.last[usedBy{scope, token}]
 }
 
-// take returns what is not written down, by tenant.
-func (u *uses) take() map[store.Scope]map[[32]byte]time.Time {
+// take returns what is not written down: when credentials were used last, by tenant, and
+// what the log is to be told.
+func (u *uses) take() (last map[store.Scope]map[[32]byte]time.Time, counted []*use) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	taken := map[store.Scope]map[[32]byte]time.Time{}
-	for by, at := range u.last {
-		if taken[by.scope] == nil {
-			taken[by.scope] = map[[32]byte]time.Time{}
+	last = map[store.Scope]map[[32]byte]time.Time{}
+	for of, at := range u.last {
+		if last[of.scope] == nil {
+			last[of.scope] = map[[32]byte]time.Time{}
 		}
-		taken[by.scope][by.token] = at
+		last[of.scope][of.token] = at
 	}
-	u.last = nil
-	return taken
+	for _, known := range u.open {
+		if known.count > 0 {
+			counted = append(counted, known)
+		}
+	}
+	u.open, u.last, u.from = nil, nil, nil
+	return last, counted
 }
 
-// WriteUses writes down when credentials were last used. The node does so every hour and
-// when it ends; what a crash loses is no more than that.
+// used takes down that a credential admitted somebody. What the log cannot be told now, it
+// is told with the count: nothing is shown or done by this alone.
+func (e *Engine) used(ctx context.Context, c Caller, token [32]byte, at time.Time) {
+	if e.people.used.note(c, token, at) && e.tellUse(ctx, &use{by: c, count: 1}) != nil {
+		e.people.used.untold(c, token)
+	}
+}
+
+func (e *Engine) tellUse(ctx context.Context, u *use) error {
+	fields := []fieldWrite{{path: "$count", value: canon.NewNumber(int64(u.count))}}
+	if !u.since.IsZero() {
+		fields = append(fields, fieldWrite{path: "$since", value: canon.String(formatTime(u.since))})
+	}
+	return e.record(ctx, u.by.Scope, act{kind: credentialUsed, act: "user", actor: u.by, fields: fields})
+}
+
+// WriteUses writes down when credentials were last used, and tells the log how often. The
+// node does so every hour and when it ends; what a crash loses is no more than that.
 func (e *Engine) WriteUses(ctx context.Context) error {
+	last, counted := e.people.used.take()
 	var errs []error
-	for scope, used := range e.people.used.take() {
+	for scope, used := range last {
 		errs = append(errs, e.store.CredentialsUsed(ctx, scope, used))
+	}
+	for _, u := range counted {
+		if err := e.tellUse(ctx, u); !fault.Is(err, fault.NotFound) { // of a tenant that is gone
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -17,6 +17,7 @@ type Engine interface {
 	// Authenticate finds the caller by the bearer token. Whoever is not
 	// admitted gets a fault with the code "unauthenticated".
 	Authenticate(ctx context.Context, key, address string) (identity.Caller, error)
+	Missed(ctx context.Context, c identity.Caller, operation string)
 	// AuthenticateService finds a service by a token or a client certificate of an
 	// issuer that the tenant trusts; the fault is the same.
 	AuthenticateService(ctx context.Context, p engine.Presented) (identity.Caller, error)

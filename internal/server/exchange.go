@@ -43,9 +43,13 @@ func (x *exchange) run() error {
 		return err
 	}
 	if x.op.streams {
-		return x.op.serve(x.r.Context(), x)
+		ctx = x.r.Context()
 	}
-	return x.op.serve(ctx, x)
+	err := x.op.serve(ctx, x)
+	if fault.Is(err, fault.NotFound) && x.caller.Principal != "" {
+		x.server.engine.Missed(ctx, x.caller, x.op.id)
+	}
+	return err
 }
 
 // bearer returns the token of the one Authorization header (RFC 6750), of limit characters at

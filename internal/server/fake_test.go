@@ -40,6 +40,7 @@ type fakeEngine struct {
 	damaged  int64 // where files cannot be read any further; 0: nowhere
 
 	asked     atomic.Int64 // how often for a credential
+	missed    atomic.Int64 // how often something was not found
 	exported  int          // how many entries an export of the audit has
 	exportErr error        // what it ends with
 
@@ -85,6 +86,9 @@ func (e *fakeEngine) Authenticate(_ context.Context, key, address string) (ident
 	}
 	return identity.Caller{Principal: "p-1", Address: address}, nil
 }
+
+// Missed counts what was not found.
+func (e *fakeEngine) Missed(context.Context, identity.Caller, string) { e.missed.Add(1) }
 
 // AuthenticateService admits a service of the tenant acme with the good token, or with
 // whatever certificate.

@@ -56,7 +56,11 @@ func TestFaultsBecomeProblems(t *testing.T) {
 		{errors.New(secret), 500, "internal", "internal", ""},
 		{fmt.Errorf("query: %w", context.DeadlineExceeded), 503, "unavailable", "unavailable", ""},
 	} {
-		w := serve(newServer(t, &fakeEngine{err: c.err}), request("POST", "/v1/tasks/1/unclaim", ""))
+		e := &fakeEngine{err: c.err}
+		w := serve(newServer(t, e), request("POST", "/v1/tasks/1/unclaim", ""))
+		if told := e.missed.Load() == 1; told != (c.status == 404) {
+			t.Errorf("%v: the engine is told that nothing was found: %v", c.err, told)
+		}
 		p := decodeProblem(t, w)
 		if p.Status != c.status || p.Code != c.code || p.Kind != c.kind || c.detail != "" && p.Detail != c.detail {
 			t.Errorf("%v became %+v; want %d %s %s %q", c.err, p, c.status, c.code, c.kind, c.detail)
