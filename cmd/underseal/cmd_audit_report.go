@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/client"
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -70,8 +71,7 @@ func (c *auditReportCmd) Run(ctx context.Context, e *env) error {
 	cancel()
 	<-fetched
 	if err == nil && len(r.totals) == 0 { // nothing of them is in the log: a name that nobody has, perhaps
-		_, err = cl.User(ctx, c.Principal)
-		if fault.KindOf(err) != fault.NotFound {
+		if _, err = cl.User(ctx, c.Principal); !client.IsNotFound(err) {
 			err = nil
 		}
 	}

@@ -603,7 +603,11 @@ func auditedActs(key, key2 string) []audited {
 		{name: "TellSettings", leaves: []string{"settings.changed"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return nothing(a.Engine.TellSettings(ctx, map[string]string{"tls_min": "1.3"}))
 		}},
-		{name: "WriteUses", do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.WriteUses(ctx)) }},
+		{name: "Missed", leaves: []string{"access.missed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
+			a.Engine.Missed(ctx, a.Ann, "get-instance")
+			return nil, nil
+		}},
+		{name: "WriteUses", leaves: []string{"credential.used"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) { return nothing(a.Engine.WriteUses(ctx)) }},
 		{name: "Authenticate: a stranger", leaves: []string{"sign_in.failed"}, afterwards: true, do: func(ctx context.Context, a *auditor) (any, error) {
 			if _, err := a.Engine.Authenticate(ctx, "usk_guess", "192.0.2.9"); fault.CodeOf(err) != "unauthenticated" {
 				return nil, err
@@ -710,7 +714,7 @@ func auditedActs(key, key2 string) []audited {
 		}},
 		{name: "Proposals", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Proposals(ctx, a.Ann) }},
 		{name: "Proposal", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.Proposal(ctx, a.Ann, a.proposal) }},
-		{name: "ApproveDeployment", leaves: []string{"principal.invited", "principal.activated", "definition.deployed", "deployment.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "ApproveDeployment", leaves: []string{"principal.invited", "principal.activated", "credential.used", "definition.deployed", "deployment.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			dora, err := a.joins(ctx, "dora", "Designer")
 			if err != nil {
 				return nil, err
@@ -730,7 +734,7 @@ func auditedActs(key, key2 string) []audited {
 			return b, err
 		}},
 		{name: "BreakGlasses", do: func(ctx context.Context, a *auditor) (any, error) { return a.Engine.BreakGlasses(ctx, a.Ann) }},
-		{name: "ApproveBreakGlass", leaves: []string{"principal.invited", "principal.activated", "breakglass.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
+		{name: "ApproveBreakGlass", leaves: []string{"principal.invited", "principal.activated", "credential.used", "breakglass.approved"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			abe, err := a.joins(ctx, "abe", "Admin")
 			if err != nil {
 				return nil, err
