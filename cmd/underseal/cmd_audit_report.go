@@ -56,14 +56,14 @@ func (c *auditReportCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines, to := io.Pipe()
 	fetched := make(chan struct{})
 	go func() {
 		defer close(fetched)
 		q := api.AuditExportQuery{AuditFilter: api.AuditFilter{Principal: c.Principal, From: bound(c.From), To: bound(c.To)}}
-		to.CloseWithError(cl.ExportAudit(ctx, q, to))
+		to.CloseWithError(cl.ExportAudit(reading, q, to))
 	}()
 	r := report{name: c.Principal, out: bufio.NewWriterSize(e.stdout, 64<<10), json: e.json, totals: map[string]int{}}
 	err = r.read(lines)
@@ -147,7 +147,7 @@ func (r *report) end() error {
 		return r.out.Flush()
 	}
 	if len(r.totals) == 0 {
-		fmt.Fprintf(r.out, "the log has nothing that %s did: is the name spelled right?\n", printable(r.name))
+		fmt.Fprintf(r.out, "the log has nothing that %s did\n", printable(r.name))
 	}
 	fmt.Fprintln(r.out)
 	for _, t := range reportTopics {
