@@ -113,7 +113,7 @@ func (e *Engine) EndLogins(ctx context.Context, at At, token, address string) er
 // departing returns the sessions that a logout means.
 func (e *Engine) departing(ctx context.Context, scope store.Scope, out identity.Logout) (found []identity.Session, err error) {
 	if out.Subject == "" {
-		return e.departingAmongAll(ctx, scope, out)
+		return e.departingFrom(ctx, scope, out)
 	}
 	token, err := e.identity.FederatedToken(ctx, scope, out.Issuer, out.Subject)
 	if err != nil {
@@ -133,23 +133,17 @@ func (e *Engine) departing(ctx context.Context, scope store.Scope, out identity.
 	return e.departingOf(ctx, scope, out, rows)
 }
 
-// departingAmongAll looks through all sessions of a tenant: an issuer that names nobody but
-// a session is rare.
-func (e *Engine) departingAmongAll(ctx context.Context, scope store.Scope, out identity.Logout) (found []identity.Session, err error) {
-	const page = 1000
-	var all []error
-	for after := ([32]byte{}); ; {
-		rows, err := e.store.Sessions(ctx, scope, after, page)
-		if err != nil {
-			return found, err
-		}
-		some, err := e.departingOf(ctx, scope, out, rows)
-		found, all = append(found, some...), append(all, err)
-		if len(rows) < page {
-			return found, errors.Join(all...)
-		}
-		after = rows[len(rows)-1].Token
+// departingFrom finds what a logout means that names a session at the issuer, and nobody.
+func (e *Engine) departingFrom(ctx context.Context, scope store.Scope, out identity.Logout) ([]identity.Session, error) {
+	there, err := e.identity.ThereToken(ctx, scope, out.Session)
+	if err != nil {
+		return nil, err
 	}
+	rows, err := e.store.SessionsFrom(ctx, scope, there)
+	if err != nil {
+		return nil, err
+	}
+	return e.departingOf(ctx, scope, out, rows)
 }
 
 // departingOf returns which of some sessions a logout means.

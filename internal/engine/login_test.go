@@ -16,6 +16,7 @@ import (
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -660,6 +661,42 @@ func TestAnIssuerSignsOut(t *testing.T) {
 			t.Errorf("the log has %d ends by the issuer, %v", len(found.Items), err)
 		}
 	})
+}
+
+// A session that is named alone is looked for by that, however many people are signed in.
+func TestASignOutOfASessionIsLookedFor(t *testing.T) {
+	s := newStaff()
+	q := &asked{Issuers: s}
+	env := testenv.New(t, func(c *node.Config) { c.Issuers, c.Observe = q, q.note })
+	setIssuer(t, env, "corp", api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal", Secret: "sesame"})
+	if _, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "zoe", Kind: "user"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	linked(t, env, "zoe", "7")
+	var sessions []api.NewSession
+	for _, there := range []string{"1", "2", "3", "4", "5", ""} {
+		s.in["zoe"] = identity.Claims{Subject: "7", Session: there}
+		in, _ := loggedIn(t, env, "zoe")
+		sessions = append(sessions, in)
+	}
+	s.out["out"] = identity.Logout{Session: "3"}
+	if err := env.Engine.EndLogins(context.WithValue(t.Context(), lookedAt{}, true), engine.At{Tenant: "main", Issuer: "corp"}, "out", "192.0.2.9"); err != nil {
+		t.Fatal(err)
+	}
+	var read []string
+	for _, what := range q.take() {
+		if strings.Contains(what, "FROM sessions WHERE") && !strings.Contains(what, "DELETE") {
+			read = append(read, what)
+		}
+	}
+	if len(read) != 1 || !strings.HasPrefix(read[0], "1 rows") {
+		t.Errorf("read are %q, want the one session", read)
+	}
+	for i, in := range sessions {
+		if isIn(t, env, in) != (i != 2) {
+			t.Errorf("session %d is in: %v", i+1, i == 2)
+		}
+	}
 }
 
 // Who is signed out at the issuer while a session of theirs begins gets none.

@@ -524,6 +524,7 @@ func TestNobodyIsSignedInBySQL(t *testing.T) {
 		{"a session of another person", `UPDATE sessions SET object = (SELECT object FROM sessions WHERE id = x'BOB') WHERE id = x'ZOE'`},
 		{"what is sealed of another's", `UPDATE sessions SET sealed = (SELECT sealed FROM sessions WHERE id = x'BOB') WHERE id = x'ZOE'`},
 		{"a later end", `UPDATE sessions SET expires = expires + 3600000000 WHERE id = x'ZOE'`},
+		{"another session at an issuer", `UPDATE sessions SET there = zeroblob(32) WHERE id = x'ZOE'`},
 		{"another id", `UPDATE sessions SET id = x'01900000000070008000000000000000' WHERE id = x'ZOE'`},
 		{"the text of another session", `DELETE FROM kept; INSERT INTO kept SELECT * FROM sessions WHERE id = x'BOB'; DELETE FROM sessions WHERE id = x'BOB'; UPDATE sessions SET token = (SELECT token FROM kept) WHERE id = x'ZOE'`},
 	} {

@@ -26,6 +26,7 @@ const (
 	SessionText Credential = "uss_" // says who is signed in
 	readerText  Credential = "usl_" // stands in the path of a reader of the log
 	federated   Credential = ""     // who somebody is elsewhere, which is no text that they send
+	elsewhere   Credential = " "    // a session at an issuer, as the issuer calls it
 )
 
 var base = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -67,6 +68,8 @@ func (c Credential) purpose() string {
 		return "session"
 	case federated:
 		return "federated"
+	case elsewhere:
+		return "session elsewhere"
 	}
 	return "reader"
 }

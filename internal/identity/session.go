@@ -63,13 +63,26 @@ func (s *Session) ends() time.Time {
 func (d *Directory) place(scope store.Scope, r *store.SessionRow) envelope.Context {
 	return envelope.Context{
 		Deployment: d.cfg.Deployment, Tenant: scope.Tenant(), Class: "session", Object: hex.EncodeToString(r.Token[:]),
-		Path: r.ID.String() + " " + r.Object.String() + " " + strconv.FormatInt(r.Expires.UnixMicro(), 10),
+		Path: r.ID.String() + " " + r.Object.String() + " " + strconv.FormatInt(r.Expires.UnixMicro(), 10) + " " + hex.EncodeToString(r.There),
 	}
+}
+
+// ThereToken is the keyed hash under which sessions are found that came from one at an
+// issuer. It is of an issuer's own name for that, whichever issuer it is: few have the same.
+func (d *Directory) ThereToken(ctx context.Context, scope store.Scope, there string) ([]byte, error) {
+	token, err := d.Token(ctx, scope, elsewhere, there)
+	return token[:], err
 }
 
 // SealSession returns a session as it is stored.
 func (d *Directory) SealSession(ctx context.Context, scope store.Scope, s *Session) (store.SessionRow, error) {
 	row := store.SessionRow{Token: s.Token, ID: s.ID, Object: s.Object, Expires: s.Expires}
+	var err error
+	if s.There != "" {
+		if row.There, err = d.ThereToken(ctx, scope, s.There); err != nil {
+			return row, err
+		}
+	}
 	key, err := d.cfg.Ring.TenantKey(ctx, scope.Tenant(), keyring.Audit)
 	if err != nil {
 		return row, err

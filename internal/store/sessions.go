@@ -14,13 +14,14 @@ type SessionRow struct {
 	ID      ID
 	Object  ID // the principal's
 	Expires time.Time
+	There   []byte // keyed hash of the session at an issuer; empty: none
 	Sealed  []byte
 }
 
-const sessionColumns = `token, id, object, expires, sealed`
+const sessionColumns = `token, id, object, expires, there, sealed`
 
 func scanSession(r row, s *SessionRow) error {
-	return r.scan(&s.Token, &s.ID, &s.Object, &s.Expires, &s.Sealed)
+	return r.scan(&s.Token, &s.ID, &s.Object, &s.Expires, &s.There, &s.Sealed)
 }
 
 // Session returns the session of a token. NotFound when the tenant has none.
@@ -51,6 +52,13 @@ func (db *DB) SessionsOf(ctx context.Context, s Scope, object ID) ([]SessionRow,
 		ORDER BY token`, []any{s.tenant, object}, scanSession)
 }
 
+// SessionsFrom lists a tenant's sessions that came from one at an issuer, by token.
+func (db *DB) SessionsFrom(ctx context.Context, s Scope, there []byte) ([]SessionRow, error) {
+	return collect(ctx, db.keys, "", `
+		SELECT `+sessionColumns+` FROM sessions WHERE tenant = $1 AND there = $2
+		ORDER BY token`, []any{s.tenant, there}, scanSession)
+}
+
 // Sessions lists a tenant's sessions by token, after a token.
 func (db *DB) Sessions(ctx context.Context, s Scope, after [32]byte, limit int) ([]SessionRow, error) {
 	return collect(ctx, db.keys, "", `
@@ -63,8 +71,8 @@ func (db *DB) Sessions(ctx context.Context, s Scope, after [32]byte, limit int) 
 func (db *DB) PutSession(ctx context.Context, s Scope, r SessionRow) error {
 	return db.keys.update(ctx, func(t tx) error {
 		_, err := t.exec(`
-			INSERT INTO sessions (tenant, token, id, object, expires, sealed) VALUES ($1, $2, $3, $4, $5, $6)`,
-			s.tenant, r.Token, r.ID, r.Object, r.Expires, r.Sealed)
+			INSERT INTO sessions (tenant, token, id, object, expires, there, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			s.tenant, r.Token, r.ID, r.Object, r.Expires, append([]byte{}, r.There...), r.Sealed)
 		return err
 	})
 }
