@@ -3,14 +3,13 @@ package engine
 import (
 	"context"
 
-	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/store"
 )
 
-// What somebody does to instances is decided by what was known of them when they were
-// admitted, and may be made durable much later: a body comes slowly, an instance is held by
-// others. So it is looked at last whether that is known of them still; if not, they are
+// What somebody does to instances, holds, erasures, signers and keys is decided by what was
+// known of them when they were admitted, and may be made durable much later: a body comes
+// slowly, an instance is held by others. So it is looked at last whether that is known of them still; if not, they are
 // admitted and everything is decided anew. And who changes what is known waits, before
 // anybody is told, for the steps that were looked at before: after a revocation was
 // answered, nothing of the revoked one becomes durable.
@@ -20,14 +19,14 @@ import (
 const codeChanged = "caller_changed"
 
 // asNow carries out what a caller does, as who they are when it is made durable.
-func (e *Engine) asNow(ctx context.Context, c Caller, f func(Caller) (api.Receipt, error)) (api.Receipt, error) {
+func asNow[T any](ctx context.Context, e *Engine, c Caller, f func(Caller) (T, error)) (T, error) {
 	for {
 		done, err := f(c)
 		if fault.CodeOf(err) != codeChanged {
 			return done, err
 		}
 		if c, err = e.again(ctx, c); err != nil {
-			return api.Receipt{}, err
+			return *new(T), err
 		}
 	}
 }

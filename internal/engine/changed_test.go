@@ -1,8 +1,12 @@
 package engine_test
 
 import (
+	"cmp"
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -433,6 +437,90 @@ func TestAStepIsDecidedWhenItIsMade(t *testing.T) {
 			t.Errorf("%s by somebody who may still: %v", names[i], err)
 		}
 	}
+}
+
+// orders are what administrators do to holds, erasures, signers and keys, each of which can
+// be done in this order.
+func orders(t *testing.T, env *testenv.Env, target string) (names []string, acts []func(engine.Caller) error) {
+	t.Helper()
+	ctx, e, later := t.Context(), env.Engine, 3_600_000
+	keys := make([]string, 2)
+	for i := range keys {
+		public, _, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i] = base64.StdEncoding.EncodeToString(public)
+	}
+	add := func(name string, act func(engine.Caller) error) { names, acts = append(names, name), append(acts, act) }
+	var hold, erasure string
+	add("PlaceHold", func(c engine.Caller) error {
+		h, err := e.PlaceHold(ctx, c, api.HoldRequest{Kind: "subject", ID: "p-1", Reason: "a lawsuit"}, "")
+		hold = cmp.Or(h.ID, hold)
+		return err
+	})
+	add("ReleaseHold", func(c engine.Caller) error { return second(e.ReleaseHold(ctx, c, hold, "")) })
+	add("OrderErasure", func(c engine.Caller) error {
+		x, err := e.OrderErasure(ctx, c, api.ErasureRequest{Kind: "instance", ID: target, DelayMS: &later}, "")
+		erasure = cmp.Or(x.ID, erasure)
+		return err
+	})
+	add("CancelErasure", func(c engine.Caller) error { return second(e.CancelErasure(ctx, c, erasure, "")) })
+	add("RegisterSigner", func(c engine.Caller) error {
+		return second(e.RegisterSigner(ctx, c, api.SignerRequest{Name: "w", Principal: "ann", Alg: "ed25519", Public: keys[0]}, ""))
+	})
+	add("RotateSigner", func(c engine.Caller) error {
+		return second(e.RotateSigner(ctx, c, "w", api.RotateSignerRequest{Alg: "ed25519", Public: keys[1]}, ""))
+	})
+	add("RevokeSigner", func(c engine.Caller) error {
+		return second(e.RevokeSigner(ctx, c, "w", api.RevokeSignerRequest{Reason: "lost"}, ""))
+	})
+	add("RotateKey", func(c engine.Caller) error { return second(e.RotateKey(ctx, c, api.RotateKeyRequest{Key: "audit"})) })
+	add("RotateKey, the tenant's", func(c engine.Caller) error {
+		return second(e.RotateKey(ctx, c, api.RotateKeyRequest{Key: "tenant"}))
+	})
+	add("RewrapKeys", func(c engine.Caller) error { return second(e.RewrapKeys(ctx, c, api.RewrapRequest{})) })
+	return names, acts
+}
+
+// TestAnOrderIsDecidedWhenItIsMade has an administrator order what they might when they were
+// admitted, and might not any more before it was durable. Before each, somebody who may does
+// what it takes.
+func TestAnOrderIsDecidedWhenItIsMade(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("both.bpmn", bothModel)
+	started, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "both"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, acts := orders(t, env, started.Instance)
+	for i, act := range acts {
+		for how, end := range map[string]func(name string, c engine.Caller) error{
+			"the key is revoked": func(_ string, c engine.Caller) error {
+				return second(env.Engine.RevokeAPIKey(t.Context(), env.Ann, c.Key, api.ReasonRequest{}, ""))
+			},
+			"the role is taken": func(name string, _ engine.Caller) error {
+				return second(env.Engine.TakeUserRole(t.Context(), env.Ann, name, api.RoleRequest{Role: "Admin"}, ""))
+			},
+		} {
+			name := fmt.Sprintf("boss-%d-%s", i, how[4:5])
+			boss := env.Person(name, "Admin")
+			if err := end(name, boss); err != nil {
+				t.Fatal(err)
+			}
+			if err := act(boss); !fault.Is(err, fault.Denied) || unauthenticated(err) != strings.Contains(how, "key") {
+				t.Errorf("%s when %s meanwhile: %v", names[i], how, err)
+			}
+		}
+		boss := env.Person(fmt.Sprintf("boss-%d", i), "Admin")
+		if err := second(env.Engine.ChangeUser(t.Context(), env.Ann, boss.Principal, api.ProfileRequest{Display: "Boss"}, "")); err != nil {
+			t.Fatal(err)
+		}
+		if err := act(boss); err != nil { // what has changed takes nothing of it
+			t.Errorf("%s by somebody who may still: %v", names[i], err)
+		}
+	}
+	checkedWhole(t, env)
 }
 
 func signedInBySession(t *testing.T, env *testenv.Env, c engine.Caller) engine.Caller {

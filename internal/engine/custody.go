@@ -327,8 +327,14 @@ type custodyStep struct {
 	kind  string // "hold.placed"
 	act   string
 	actor *canon.Context
+	by    *Caller // who must be known still by what was decided; nil: the server itself
 	again *request
 	erase *store.Erase
+}
+
+// wanted is a step of a custody that a caller may make, as they are known.
+func wanted(kind string, c Caller, again *request) custodyStep {
+	return custodyStep{kind: kind, act: "admin", actor: actorOf(c), by: &c, again: again}
 }
 
 // recordCustody makes a step of a custody durable, with all its fields as they are now.
@@ -357,6 +363,11 @@ func (e *Engine) recordCustody(ctx context.Context, c *custody, s custodyStep) e
 	}
 	row := c.row()
 	set.Custody, set.Erase = &row, s.erase
+	release, err := e.people.hold(s.by)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := e.durable("commit " + s.kind); err != nil {
 		return err
 	}

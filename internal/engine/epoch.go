@@ -40,7 +40,7 @@ func (e *Engine) leave(ctx context.Context, c Caller, service string) error {
 		return err
 	}
 	ends.former = append(ends.left(service), former{service, e.moment()})
-	return e.recordCustody(ctx, ends, custodyStep{kind: "key.moved", act: "admin", actor: actorOf(c)})
+	return e.recordCustody(ctx, ends, wanted("key.moved", c, nil))
 }
 
 // left returns the key services that the tenant left, but one.

@@ -25,6 +25,10 @@ const maxErasureDelay = 365 * 24 * time.Hour
 // after a delay in which that can be canceled. Without a delay it is done before
 // this returns. What is held is refused (Denied, code "on_hold").
 func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureRequest, idem string) (api.Erasure, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Erasure, error) { return e.orderErasureAs(ctx, c, r, idem) })
+}
+
+func (e *Engine) orderErasureAs(ctx context.Context, c Caller, r api.ErasureRequest, idem string) (api.Erasure, error) {
 	if err := cmp.Or(e.may(ctx, c, access.OrderErasure, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
 		return api.Erasure{}, err
 	}
@@ -51,7 +55,7 @@ func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureReques
 	}
 	cu.order = order{State: orderPending, Reason: r.Reason, By: c.Principal, At: now, Due: now.Add(delay)}
 	cu.outcome = outcome{}
-	if err := e.recordCustody(ctx, cu, custodyStep{kind: "erasure.ordered", act: "admin", actor: actorOf(c), again: again}); err != nil {
+	if err := e.recordCustody(ctx, cu, wanted("erasure.ordered", c, again)); err != nil {
 		return api.Erasure{}, err
 	}
 	if delay == 0 {
@@ -200,6 +204,10 @@ func holdsNothing(l store.CustodyLeaf, pin store.Pin) bool {
 
 // CancelErasure takes an order back before it is due.
 func (e *Engine) CancelErasure(ctx context.Context, c Caller, id, idem string) (api.Erasure, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Erasure, error) { return e.cancelErasureAs(ctx, c, id, idem) })
+}
+
+func (e *Engine) cancelErasureAs(ctx context.Context, c Caller, id, idem string) (api.Erasure, error) {
 	if err := e.may(ctx, c, access.CancelErasure, "erasure", id); err != nil {
 		return api.Erasure{}, err
 	}
@@ -224,7 +232,7 @@ func (e *Engine) CancelErasure(ctx context.Context, c Caller, id, idem string) (
 		return api.Erasure{}, fault.New(fault.Conflict, "erasure %s cannot be canceled: it is %s", id, cu.wire().State).WithCode("erasure_begun")
 	}
 	cu.order.State = orderCanceled
-	err = e.recordCustody(ctx, cu, custodyStep{kind: "erasure.canceled", act: "admin", actor: actorOf(c), again: again})
+	err = e.recordCustody(ctx, cu, wanted("erasure.canceled", c, again))
 	return cu.wire(), err
 }
 

@@ -19,6 +19,10 @@ import (
 // A target may have any number of holds; each counts. A person need not be known
 // yet.
 func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Hold, error) { return e.placeHoldAs(ctx, c, r, idem) })
+}
+
+func (e *Engine) placeHoldAs(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {
 	if err := cmp.Or(e.may(ctx, c, access.PlaceHold, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
 		return api.Hold{}, err
 	}
@@ -37,7 +41,7 @@ func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, ide
 	}
 	number := int(cu.head.seq) + 1 // that of the step: no two holds ever share it
 	cu.holds = append(cu.holds, hold{Number: number, Reason: r.Reason, By: c.Principal, At: e.moment()})
-	if err := e.recordCustody(ctx, cu, custodyStep{kind: "hold.placed", act: "admin", actor: actorOf(c), again: again}); err != nil {
+	if err := e.recordCustody(ctx, cu, wanted("hold.placed", c, again)); err != nil {
 		return api.Hold{}, err
 	}
 	return cu.wireHoldOf(cu.head.seq), nil
@@ -77,6 +81,10 @@ func (e *Engine) heldBy(ctx context.Context, scope store.Scope, r api.HoldReques
 
 // ReleaseHold takes one hold away.
 func (e *Engine) ReleaseHold(ctx context.Context, c Caller, id, idem string) (api.Hold, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Hold, error) { return e.releaseHoldAs(ctx, c, id, idem) })
+}
+
+func (e *Engine) releaseHoldAs(ctx context.Context, c Caller, id, idem string) (api.Hold, error) {
 	if err := e.may(ctx, c, access.ReleaseHold, "hold", id); err != nil {
 		return api.Hold{}, err
 	}
@@ -103,7 +111,7 @@ func (e *Engine) ReleaseHold(ctx context.Context, c Caller, id, idem string) (ap
 	}
 	released := cu.wireHold(cu.holds[i])
 	cu.holds = slices.Delete(cu.holds, i, i+1)
-	return released, e.recordCustody(ctx, cu, custodyStep{kind: "hold.released", act: "admin", actor: actorOf(c), again: again})
+	return released, e.recordCustody(ctx, cu, wanted("hold.released", c, again))
 }
 
 // Holds lists the holds that are in force.

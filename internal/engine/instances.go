@@ -19,7 +19,7 @@ const businessKeyField = "$business_key"
 
 // Start starts an instance of a process with the mode that is now in force.
 func (e *Engine) Start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
-	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) { return e.start(ctx, c, r, idem) })
+	return asNow(ctx, e, c, func(c Caller) (api.Receipt, error) { return e.start(ctx, c, r, idem) })
 }
 
 func (e *Engine) start(ctx context.Context, c Caller, r api.StartRequest, idem string) (api.Receipt, error) {
@@ -584,7 +584,7 @@ func (e *Engine) SetVariables(ctx context.Context, c Caller, id string, variable
 
 // happen delivers what a caller did to an instance as a whole.
 func (e *Engine) happen(ctx context.Context, c Caller, id string, decide func(Caller, *Live) error, h happening, operation, idem string, body any) (api.Receipt, error) {
-	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) { return e.happenAs(ctx, c, id, decide, h, operation, idem, body) })
+	return asNow(ctx, e, c, func(c Caller) (api.Receipt, error) { return e.happenAs(ctx, c, id, decide, h, operation, idem, body) })
 }
 
 func (e *Engine) happenAs(ctx context.Context, c Caller, id string, decide func(Caller, *Live) error, h happening, operation, idem string, body any) (api.Receipt, error) {

@@ -240,7 +240,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 
 // happenJob delivers what a worker reports, if the job is still the worker's.
 func (e *Engine) happenJob(ctx context.Context, c Caller, id string, said report, operation, idem string, body any, make func(uint64) happening) (api.Receipt, error) {
-	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Receipt, error) {
 		return e.happenJobAs(ctx, c, id, said, operation, idem, body, make)
 	})
 }

@@ -72,11 +72,18 @@ func (o keyOrder) kind(word int) string {
 type orderer struct {
 	act    string
 	caller Caller
+	by     *Caller // who orders it; nil: what was ordered before, or by the server itself
 }
 
-var byEngine = orderer{"engine", Caller{Principal: "engine"}}
+var byEngine = orderer{"engine", Caller{Principal: "engine"}, nil}
 
-func byAdmin(c Caller) orderer { return orderer{"admin", c} }
+func byAdmin(c Caller) orderer { return orderer{"admin", c, &c} }
+
+// then is who it is by when an order has been carried out, whoever that is by then.
+func (o orderer) then() orderer {
+	o.by = nil
+	return o
+}
 
 // ordered has the log of a tenant hold an order, carries it out, and has the log
 // hold what came of it. Without the order nothing is done.
@@ -89,7 +96,7 @@ func (e *Engine) ordered(ctx context.Context, scope store.Scope, by orderer, o k
 	if doing == nil {
 		doing = do()
 	}
-	if err := e.finishOrder(context.WithoutCancel(ctx), scope, by, o.Number); err != nil && doing == nil {
+	if err := e.finishOrder(context.WithoutCancel(ctx), scope, by.then(), o.Number); err != nil && doing == nil {
 		return err
 	}
 	return doing
@@ -300,6 +307,11 @@ func (e *Engine) writeKeyRecord(ctx context.Context, r *keyRecord, by orderer, k
 	if err != nil {
 		return err
 	}
+	release, err := e.people.hold(by.by)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := e.durable("commit " + kind); err != nil {
 		return err
 	}

@@ -97,6 +97,10 @@ func rewrapOf(s keyring.RewrapState) api.Rewrap {
 // RotateKey makes a new tenant key, a new version of a root key, or a new data key of a
 // purpose or a person, unless another one than in.After is the newest already.
 func (e *Engine) RotateKey(ctx context.Context, c Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.RotatedKey, error) { return e.rotateKeyAs(ctx, c, in) })
+}
+
+func (e *Engine) rotateKeyAs(ctx context.Context, c Caller, in api.RotateKeyRequest) (api.RotatedKey, error) {
 	if err := e.may(ctx, c, keyAction(in.Key, access.RotateKey, access.RotateRootKey), "key", in.Key); err != nil {
 		return api.RotatedKey{}, err
 	}
@@ -220,6 +224,10 @@ func versionText(version uint32) string { return strconv.FormatUint(uint64(versi
 // RewrapKeys begins to wrap the tenant's data keys anew in the background, unless
 // that is under way. It ends with the server, which goes on within the hour.
 func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest) (api.Rewrap, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Rewrap, error) { return e.rewrapKeysAs(ctx, c, in) })
+}
+
+func (e *Engine) rewrapKeysAs(ctx context.Context, c Caller, in api.RewrapRequest) (api.Rewrap, error) {
 	if err := e.may(ctx, c, access.RotateKey, "key", ""); err != nil {
 		return api.Rewrap{}, err
 	}
@@ -242,6 +250,10 @@ func (e *Engine) RewrapKeys(ctx context.Context, c Caller, in api.RewrapRequest)
 
 // RetireKey gives up an old key for good, or says what still hangs on it.
 func (e *Engine) RetireKey(ctx context.Context, c Caller, in api.RetireKeyRequest) (api.Retirement, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Retirement, error) { return e.retireKeyAs(ctx, c, in) })
+}
+
+func (e *Engine) retireKeyAs(ctx context.Context, c Caller, in api.RetireKeyRequest) (api.Retirement, error) {
 	if err := e.may(ctx, c, keyAction(in.Key, access.RetireKey, access.RetireRootKey), "key", in.Key); err != nil {
 		return api.Retirement{}, err
 	}

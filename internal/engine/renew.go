@@ -24,6 +24,10 @@ import (
 // Failed, and its key stays. An outage of the key service or database ends the
 // call with its error.
 func (e *Engine) RenewKeys(ctx context.Context, c Caller, r api.RenewKeysRequest) (api.KeysRenewed, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.KeysRenewed, error) { return e.renewKeysAs(ctx, c, r) })
+}
+
+func (e *Engine) renewKeysAs(ctx context.Context, c Caller, r api.RenewKeysRequest) (api.KeysRenewed, error) {
 	if err := e.may(ctx, c, access.RotateKey, "key", ""); err != nil {
 		return api.KeysRenewed{}, err
 	}

@@ -193,6 +193,7 @@ type signerStep struct {
 	reason string
 	act    string
 	actor  *canon.Context
+	by     *Caller // as a custodyStep's
 	again  *request
 }
 
@@ -209,6 +210,11 @@ func (e *Engine) recordSigner(ctx context.Context, s *signer, step signerStep) e
 	if err != nil {
 		return err
 	}
+	release, err := e.people.hold(step.by)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := e.durable("commit " + step.kind); err != nil {
 		return err
 	}

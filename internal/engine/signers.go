@@ -35,7 +35,8 @@ func (e *Engine) Signers(ctx context.Context, c Caller) (api.Signers, error) {
 // RegisterSigner makes a worker's public key count for what a principal reports.
 // A name whose key was revoked can be given a new one.
 func (e *Engine) RegisterSigner(ctx context.Context, c Caller, r api.SignerRequest, idem string) (api.Signer, error) {
-	if err := e.may(ctx, c, access.RegisterSigner, "signer", r.Name); err != nil {
+	may := func(c Caller) error { return e.may(ctx, c, access.RegisterSigner, "signer", r.Name) }
+	if err := may(c); err != nil {
 		return api.Signer{}, err
 	}
 	key, err := ledger.ParsePublicKey(r.Alg, r.Public)
@@ -49,7 +50,7 @@ func (e *Engine) RegisterSigner(ctx context.Context, c Caller, r api.SignerReque
 		return api.Signer{}, fault.New(fault.Invalid, "a signer cannot be named %q, which can be no part of an address", r.Name).WithCode("invalid_name").
 			WithHint("it has no control characters, no / at an end or beside another one, and between them neither . nor ..")
 	}
-	return e.changeSigner(ctx, c, r.Name, "register-signer", idem, r, func() (*signer, signerStep, error) {
+	return e.changeSigner(ctx, c, r.Name, "register-signer", idem, r, may, func() (*signer, signerStep, error) {
 		s, err := e.unregistered(ctx, c.Scope, r.Name)
 		if err != nil {
 			return nil, signerStep{}, err
@@ -81,10 +82,8 @@ func (e *Engine) unregistered(ctx context.Context, scope store.Scope, name strin
 // RotateSigner gives a signer another key. From then on nothing counts that is
 // signed with the one before; what was, stays as it is. The platform makes its own key.
 func (e *Engine) RotateSigner(ctx context.Context, c Caller, name string, r api.RotateSignerRequest, idem string) (api.Signer, error) {
-	if err := e.may(ctx, c, access.RotateSigner, "signer", name); err != nil {
-		return api.Signer{}, err
-	}
-	return e.changeSigner(ctx, c, name, "rotate-signer "+name, idem, r, func() (*signer, signerStep, error) {
+	may := func(c Caller) error { return e.may(ctx, c, access.RotateSigner, "signer", name) }
+	return e.changeSigner(ctx, c, name, "rotate-signer "+name, idem, r, may, func() (*signer, signerStep, error) {
 		s, err := e.namedSigner(ctx, c.Scope, name)
 		if err != nil {
 			return nil, signerStep{}, err
@@ -126,10 +125,10 @@ func isPasskey(name string) error {
 // RevokeSigner ends a signer's key at once, because somebody else may have it. The
 // platform gets another one by the same step, for it has to go on signing.
 func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.RevokeSignerRequest, idem string) (api.Signer, error) {
-	if err := cmp.Or(e.may(ctx, c, access.RevokeSigner, "signer", name), access.CheckReason(r.Reason)); err != nil {
-		return api.Signer{}, err
+	may := func(c Caller) error {
+		return cmp.Or(e.may(ctx, c, access.RevokeSigner, "signer", name), access.CheckReason(r.Reason))
 	}
-	return e.changeSigner(ctx, c, name, "revoke-signer "+name, idem, r, func() (*signer, signerStep, error) {
+	return e.changeSigner(ctx, c, name, "revoke-signer "+name, idem, r, may, func() (*signer, signerStep, error) {
 		s, err := e.namedSigner(ctx, c.Scope, name)
 		if err != nil {
 			return nil, signerStep{}, err
@@ -147,9 +146,18 @@ func (e *Engine) RevokeSigner(ctx context.Context, c Caller, name string, r api.
 	})
 }
 
-// changeSigner carries out what an administrator does to a signer: change opens it
-// and says what its step is.
-func (e *Engine) changeSigner(ctx context.Context, c Caller, name, operation, idem string, body any, change func() (*signer, signerStep, error)) (api.Signer, error) {
+// changeSigner carries out what an administrator does to a signer, if they may: change opens
+// it and says what its step is.
+func (e *Engine) changeSigner(ctx context.Context, c Caller, name, operation, idem string, body any, may func(Caller) error, change func() (*signer, signerStep, error)) (api.Signer, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Signer, error) {
+		if err := may(c); err != nil {
+			return api.Signer{}, err
+		}
+		return e.changeSignerAs(ctx, c, name, operation, idem, body, change)
+	})
+}
+
+func (e *Engine) changeSignerAs(ctx context.Context, c Caller, name, operation, idem string, body any, change func() (*signer, signerStep, error)) (api.Signer, error) {
 	again, err := e.request(ctx, c, operation, idem, body)
 	if err != nil {
 		return api.Signer{}, err
@@ -173,7 +181,7 @@ func (e *Engine) changeSigner(ctx context.Context, c Caller, name, operation, id
 	if err := e.unused(ctx, c.Scope, step.key); err != nil {
 		return api.Signer{}, err
 	}
-	step.act, step.actor, step.again = "admin", actorOf(c), again
+	step.act, step.actor, step.by, step.again = "admin", actorOf(c), &c, again
 	if err := e.recordSigner(ctx, s, step); err != nil {
 		return api.Signer{}, err
 	}

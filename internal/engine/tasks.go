@@ -245,7 +245,7 @@ func (e *Engine) checkEntered(ctx context.Context, l *Live, n uint64, entered *c
 // happenTask delivers what a person did to a task.
 func (e *Engine) happenTask(ctx context.Context, c Caller, action access.Action, id, operation, idem string, body any,
 	make func(context.Context, *Live, uint64) (happening, error)) (api.Receipt, error) {
-	return e.asNow(ctx, c, func(c Caller) (api.Receipt, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Receipt, error) {
 		return e.happenTaskAs(ctx, c, action, id, operation, idem, body, make)
 	})
 }
