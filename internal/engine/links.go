@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -22,13 +23,16 @@ const maxFederated = 20
 // LinkUser says who a principal is elsewhere, which is another way in: it is given by who
 // may give an API key.
 func (e *Engine) LinkUser(ctx context.Context, c Caller, name string, r api.LinkRequest, idem string) (api.User, error) {
-	if err := e.may(ctx, c, access.CreateAPIKey, "apikey", name); err != nil {
+	may := func(c Caller) error {
+		return cmp.Or(e.may(ctx, c, access.CreateAPIKey, "apikey", name), e.freshPerson(c))
+	}
+	if err := may(c); err != nil {
 		return api.User{}, err
 	}
 	if err := e.learnLinks(ctx, c.Scope); err != nil {
 		return api.User{}, err
 	}
-	return e.changeLinks(ctx, c, access.CreateAPIKey, change{name, "link-user " + name, idem, r, r.Reason, false}, identityLinked, func(c Caller, p *principal, a *amendment) error {
+	return e.changeUserAs(ctx, c, change{name, "link-user " + name, idem, r, r.Reason, false}, may, identityLinked, func(c Caller, p *principal, a *amendment) error {
 		if err := notMightier(c, identity.APIKey{}); err != nil {
 			return err
 		}
@@ -99,7 +103,8 @@ func (e *Engine) link(ctx context.Context, p *principal, issuer, subject string,
 // UnlinkUser ends that a principal is somebody elsewhere, from the next request on, and for
 // calls that wait.
 func (e *Engine) UnlinkUser(ctx context.Context, c Caller, name string, r api.UnlinkRequest, idem string) (api.User, error) {
-	return e.changeLinks(ctx, c, access.RevokeAPIKey, change{name, "unlink-user " + name, idem, r, r.Reason, false}, identityUnlinked, func(_ Caller, p *principal, a *amendment) error {
+	may := func(c Caller) error { return e.may(ctx, c, access.RevokeAPIKey, "apikey", name) }
+	return e.changeUserAs(ctx, c, change{name, "unlink-user " + name, idem, r, r.Reason, false}, may, identityUnlinked, func(_ Caller, p *principal, a *amendment) error {
 		i := slices.IndexFunc(p.Federated, func(f identity.Federated) bool { return f.ID == r.ID })
 		if i < 0 {
 			return noSuch("link", r.ID)
@@ -108,9 +113,4 @@ func (e *Engine) UnlinkUser(ctx context.Context, c Caller, name string, r api.Un
 		p.Federated = slices.Delete(slices.Clone(p.Federated), i, i+1)
 		return nil
 	})
-}
-
-func (e *Engine) changeLinks(ctx context.Context, c Caller, action access.Action, ch change, kind string, edit func(Caller, *principal, *amendment) error) (api.User, error) {
-	may := func(c Caller) error { return e.may(ctx, c, action, "apikey", ch.name) }
-	return e.changeUserAs(ctx, c, ch, may, kind, edit)
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -608,6 +609,52 @@ func TestAnAPIKeyAsksForAFreshProof(t *testing.T) {
 		if _, err := env.Engine.CreateAPIKey(t.Context(), env.Ann, api.APIKeyRequest{User: "zoe"}, ""); err != nil {
 			t.Errorf("by an API key: %v", err)
 		}
+	})
+}
+
+// Nor does whoever finds an administrator signed in make links, or somebody who is them
+// elsewhere.
+func TestAWayInAsksForAFreshProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		env := testenv.New(t, withIssuers(newStaff()))
+		ctx, e := t.Context(), env.Engine
+		setIssuer(t, env, "corp", api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal", Secret: "sesame"})
+		personWithPassword(t, env, "zoe", "Admin")
+		personWithPassword(t, env, "bob", "Viewer")
+		n := 0
+		tries := func(c engine.Caller) map[string]error {
+			n++
+			kim := fmt.Sprintf("kim-%d", n)
+			invite := second(e.InviteUser(ctx, c, api.UserRequest{Name: kim, Kind: "user"}, ""))
+			if invite != nil {
+				if _, err := e.InviteUser(ctx, env.Ann, api.UserRequest{Name: kim, Kind: "user"}, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return map[string]error{
+				"invite": invite, "invite again": second(e.InviteAgain(ctx, c, kim, api.ReasonRequest{}, "")),
+				"reset": second(e.ResetPassword(ctx, c, "bob", api.ReasonRequest{}, "")),
+				"link":  second(e.LinkUser(ctx, c, kim, api.LinkRequest{Issuer: "corp", Subject: kim}, "")),
+			}
+		}
+		want := func(c engine.Caller, when, code string) {
+			t.Helper()
+			for name, err := range tries(c) {
+				if fault.CodeOf(err) != code {
+					t.Errorf("%s, %s: %v, want %q", name, when, err, code)
+				}
+			}
+		}
+		zoe := by(t, env, session(t, env, "zoe", home))
+		want(zoe, "just signed in", "")
+		time.Sleep(5*time.Minute + time.Second)
+		want(zoe, "signed in long ago", api.CodeStepUp)
+		s, err := e.Verify(ctx, zoe, api.VerifyRequest{Password: zoesPassword}, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(by(t, env, s), "proved again", "")
+		want(env.Ann, "by an API key", "")
 	})
 }
 

@@ -103,7 +103,9 @@ func (p *principal) wire() api.User {
 func (e *Engine) InviteUser(ctx context.Context, c Caller, r api.UserRequest, idem string) (api.Invited, error) {
 	var roles []access.Role
 	may := func(c Caller) (err error) {
-		roles, err = e.mayInvite(ctx, c, r)
+		if roles, err = e.mayInvite(ctx, c, r); err == nil {
+			err = e.freshPerson(c)
+		}
 		return err
 	}
 	var link string
@@ -210,7 +212,7 @@ func (e *Engine) InviteAgain(ctx context.Context, c Caller, name string, r api.R
 // the one before.
 func (e *Engine) linkAgain(ctx context.Context, c Caller, ch change, ready func(*principal) error) (api.Invited, error) {
 	may := func(c Caller) error {
-		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", ch.name), notMightier(c, identity.APIKey{}))
+		return cmp.Or(e.may(ctx, c, access.InvitePrincipal, "principal", ch.name), notMightier(c, identity.APIKey{}), e.freshPerson(c))
 	}
 	var link string
 	p, err := e.changePrincipal(ctx, c, ch, may, func(c Caller) (*principal, amendment, error) {
