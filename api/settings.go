@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Settings are what a tenant's administrators have set for everybody in it.
 type Settings struct {
 	Tenant   string   `json:"tenant"`
@@ -7,11 +9,19 @@ type Settings struct {
 	Limits   Limits   `json:"limits"`
 	FourEyes bool     `json:"four_eyes" doc:"confidential processes are deployed by two people"`
 
+	FourEyesOff *FourEyesOff `json:"four_eyes_off,omitempty" doc:"somebody asked for an end of four eyes, and somebody else has to confirm it"`
+
 	RequirePasskey string `json:"require_passkey" enum:"none,administrators,everyone" doc:"whose password alone is not enough"`
 
 	Policies []string `json:"policies" doc:"ids of the tenant's own policies"`
 	Object   string   `json:"object" doc:"object id"`
 	Leaf     string   `json:"leaf" doc:"hash of the newest leaf in the tenant's chain, hex"`
+}
+
+// FourEyesOff is that somebody asked for an end of four eyes.
+type FourEyesOff struct {
+	By      string    `json:"by"`
+	Expires time.Time `json:"expires" doc:"who confirms it later asks anew"`
 }
 
 // Networks say where a tenant's people may come from.
@@ -46,7 +56,8 @@ type LimitsRequest struct {
 	Reason string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`
 }
 
-// FourEyesRequest sets whether confidential processes are deployed by two people.
+// FourEyesRequest sets whether confidential processes are deployed by two people. One
+// person sets it, two end it: the second by the same request within a day.
 type FourEyesRequest struct {
 	Required bool   `json:"required"`
 	Reason   string `json:"reason,omitempty" doc:"sealed" maxLength:"1000"`

@@ -24,6 +24,9 @@ func writeTenantSettings(w io.Writer, s api.Settings) {
 	if s.FourEyes {
 		fourEyes = "on"
 	}
+	if off := s.FourEyesOff; off != nil {
+		fourEyes += fmt.Sprintf("; %s asked for the end of it, for another administrator to confirm until %s", off.By, stamp(off.Expires))
+	}
 	rows := []string{"company", s.Tenant, "networks", orElse(strings.Join(s.Networks.All, " "), "anywhere")}
 	for _, r := range s.Networks.Roles {
 		rows = append(rows, "networks of "+r.Role, strings.Join(r.From, " "))
@@ -124,7 +127,7 @@ type tenantsFourEyesCmd struct {
 }
 
 func (tenantsFourEyesCmd) Help() string {
-	return talksToServer + " While it is on, a process with confidential data is deployed by two people."
+	return talksToServer + " While it is on, a process with confidential data is deployed by two people. To end it takes two administrators as well: the first asks (off), and the second does the same within a day. Of both nothing that lets them in, nor a role, may have changed lately (break_glass_settled, a day)."
 }
 
 func (c *tenantsFourEyesCmd) Run(ctx context.Context, e *env) error {

@@ -67,7 +67,7 @@ type config struct {
 	SessionAge        string `koanf:"session_age" default:"12h" doc:"how long somebody stays signed in: 12h, 1d"`
 	SessionIdle       string `koanf:"session_idle" default:"1h" doc:"how long somebody stays signed in without calling: 1h, 15m"`
 	BreakGlassLongest string `koanf:"break_glass_longest" default:"4h" doc:"how long a break-glass counts at most: 4h, 30m"`
-	BreakGlassSettled string `koanf:"break_glass_settled" default:"1d" doc:"for how long nothing that lets in the two people of a break-glass, or gives them a role, may have changed: 1d, 0"`
+	BreakGlassSettled string `koanf:"break_glass_settled" default:"1d" doc:"for how long nothing that lets in the two people of a break-glass or of four eyes, or gives them a role, may have changed: 1d, 0"`
 	BreachedPasswords string `koanf:"breached_passwords" doc:"file with passwords that nobody may set: sorted, one SHA-1 or SHA-256 in upper case hex to a line"`
 	BehindProxy       bool   `koanf:"behind_proxy" default:"false" doc:"a proxy in front of the server does TLS"`
 	TrustedProxies    string `koanf:"trusted_proxies" doc:"networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8"`

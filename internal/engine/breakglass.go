@@ -269,18 +269,39 @@ func (e *Engine) secondPerson(ctx context.Context, c Caller, b *identity.BreakGl
 		e.denied(ctx, c, access.ApproveBreakGlass, string(access.Breach), b.ID)
 		return nil, fault.New(fault.Denied, "%s asked for this, and somebody else has to approve it", c.Principal).WithCode("own_break_glass")
 	}
+	first, asker, err := e.inPlaceOf(ctx, c, b.By)
+	if err != nil {
+		return nil, err
+	}
+	if !e.sees(asker, access.RequestBreakGlass, access.Resource{Kind: access.Breach, Tenant: c.Scope.Tenant()}) {
+		return nil, fault.New(fault.Conflict, "%s, who asked for this, may not any more", first.Name).WithCode("asker_may_not")
+	}
+	return first, e.twoSettled(ctx, c, first, b.Key)
+}
+
+// inPlaceOf returns a principal, and the caller as if they were that one: whoever began
+// what a second person decides must still be one who may.
+func (e *Engine) inPlaceOf(ctx context.Context, c Caller, name string) (*principal, Caller, error) {
+	p, err := e.namedPrincipal(ctx, c.Scope, name)
+	if err != nil {
+		return nil, c, err
+	}
+	known, err := e.know(ctx, p)
+	if err != nil {
+		return nil, c, err
+	}
+	c.Who = known.known.Who().Effective()
+	return p, c, nil
+}
+
+// twoSettled requires of the caller, and of who began what they decide, with that key, that
+// neither made the other one up.
+func (e *Engine) twoSettled(ctx context.Context, c Caller, first *principal, key string) error {
 	second, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	first, err := e.namedPrincipal(ctx, c.Scope, b.By)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.stillAsks(ctx, c, first); err != nil {
-		return nil, err
-	}
-	return first, cmp.Or(e.settled(ctx, second, usedKey(c), first.Name), e.settled(ctx, first, b.Key, second.Name))
+	return cmp.Or(e.settled(ctx, second, usedKey(c), first.Name), e.settled(ctx, first, key, second.Name))
 }
 
 // usedKey returns the id of the API key that the caller used; "": they are signed in.
@@ -289,20 +310,6 @@ func usedKey(c Caller) string {
 		return ""
 	}
 	return c.Key
-}
-
-// stillAsks requires that who asked may ask still.
-func (e *Engine) stillAsks(ctx context.Context, c Caller, first *principal) error {
-	known, err := e.know(ctx, first)
-	if err != nil {
-		return err
-	}
-	asker := c
-	asker.Who = known.known.Who().Effective()
-	if !e.sees(asker, access.RequestBreakGlass, access.Resource{Kind: access.Breach, Tenant: c.Scope.Tenant()}) {
-		return fault.New(fault.Conflict, "%s, who asked for this, may not any more", first.Name).WithCode("asker_may_not")
-	}
-	return nil
 }
 
 // admitting are the fields of a principal and of a group by which somebody is let in, or
@@ -316,16 +323,8 @@ func admits(s api.Step) bool {
 	return s.Event != used && slices.ContainsFunc(s.Fields, func(path string) bool { return slices.Contains(admitting, path) })
 }
 
-// ownKey requires that somebody did not come with an API key that the other one of two
-// people made: who makes a key has it.
-func (e *Engine) ownKey(ctx context.Context, p *principal, key, other string) error {
-	steps, err := e.history(ctx, &p.object)
-	if err != nil {
-		return err
-	}
-	return madeByOther(p, steps, key, other)
-}
-
+// madeByOther refuses who came with an API key that the other one of two people made: who
+// makes a key has it.
 func madeByOther(p *principal, steps []api.Step, key, other string) error {
 	ref, _ := parseRef("key", key) // of who is signed in: of no step
 	for _, s := range steps {

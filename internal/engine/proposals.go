@@ -379,8 +379,8 @@ func (e *Engine) ApproveDeployment(ctx context.Context, c Caller, id string, r a
 }
 
 // twoPeople requires that a person approves who is somebody else than who proposed a
-// deployment, that neither has the key that the other one came with, and that the latter
-// may deploy it still. A program may propose.
+// deployment, that neither made the other one up, and that the latter may deploy it still.
+// A program may propose.
 func (e *Engine) twoPeople(ctx context.Context, c Caller, p *identity.Proposal) error {
 	if p.By == c.Principal {
 		e.denied(ctx, c, access.Deploy, "process", p.Processes[0])
@@ -390,28 +390,15 @@ func (e *Engine) twoPeople(ctx context.Context, c Caller, p *identity.Proposal) 
 		e.denied(ctx, c, access.Deploy, "process", p.Processes[0])
 		return err
 	}
-	second, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
+	first, proposer, err := e.inPlaceOf(ctx, c, p.By)
 	if err != nil {
 		return err
 	}
-	first, err := e.namedPrincipal(ctx, c.Scope, p.By)
-	if err != nil {
-		return err
-	}
-	if err := cmp.Or(e.ownKey(ctx, second, usedKey(c), first.Name), e.ownKey(ctx, first, p.Key, second.Name)); err != nil {
-		return err
-	}
-	known, err := e.know(ctx, first)
-	if err != nil {
-		return err
-	}
-	proposer := c
-	proposer.Who = known.known.Who().Effective()
 	if !e.mayDecide(proposer, *p) {
 		return fault.New(fault.Conflict, "%s, who proposed this deployment, may not deploy it any more", p.By).WithCode("proposer_may_not").
 			WithHint("withdraw it, and propose the same yourself for somebody else to approve")
 	}
-	return nil
+	return e.twoSettled(ctx, c, first, p.Key)
 }
 
 // deployProposed makes the definitions of a proposal durable together with the step of the

@@ -14,6 +14,9 @@ import (
 	"github.com/underseal/underseal/internal/testenv"
 )
 
+// unsettled lets people decide who are new.
+func unsettled(c *node.Config) { c.BreakGlassSettled = -1 }
+
 // designers are two people who deploy, in a tenant that wants four eyes.
 func designers(t *testing.T, env *testenv.Env) (dora, emil engine.Caller) {
 	t.Helper()
@@ -38,6 +41,7 @@ func TestTwoPeopleDeployAConfidentialProcess(t *testing.T) {
 }
 
 func twoPeopleDeploy(t *testing.T, env *testenv.Env) {
+	unsettled(&env.Config) // from the restart on
 	ctx := t.Context()
 	dora, emil := designers(t, env)
 	made := deploying(t, env, dora, "k", classified)
@@ -87,7 +91,7 @@ func twoPeopleDeploy(t *testing.T, env *testenv.Env) {
 
 // TestWhatNeedsFourEyes tells processes apart.
 func TestWhatNeedsFourEyes(t *testing.T) {
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	env.Deploy("timed.bpmn", withTimer)
 	if _, err := env.Engine.SetMode(t.Context(), env.Ann, "timed", "confidential", ""); err != nil {
 		t.Fatal(err)
@@ -120,7 +124,7 @@ func TestWhatNeedsFourEyes(t *testing.T) {
 
 // TestTwoPeopleMakeAProcessLessConfidential by its mode alone; more so, one does.
 func TestTwoPeopleMakeAProcessLessConfidential(t *testing.T) {
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	ctx := t.Context()
 	env.Deploy("timed.bpmn", withTimer)
 	dora, emil := designers(t, env)
@@ -168,7 +172,7 @@ func TestTwoPeopleMakeAProcessLessConfidential(t *testing.T) {
 
 // An older version can be started, so what makes that one standard takes two people as well.
 func TestTwoPeopleMakeAnOlderVersionLessConfidential(t *testing.T) {
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	env.Deploy("c.bpmn", strings.Replace(classified, `<process id="classified"`, `<process id="classified" seal:mode="confidential"`, 1))
 	env.Deploy("c.bpmn", classified)
 	dora, _ := designers(t, env)
@@ -182,7 +186,7 @@ func TestTwoPeopleMakeAnOlderVersionLessConfidential(t *testing.T) {
 
 // TestWhoMayApprove has people who may deploy little, and a proposer who may no more.
 func TestWhoMayApprove(t *testing.T) {
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	ctx, e := t.Context(), env.Engine
 	dora, emil := designers(t, env)
 	id := deploying(t, env, dora, "", classified).Pending.ID
@@ -222,7 +226,7 @@ func TestWhoMayApprove(t *testing.T) {
 
 // Who withdraws a proposal is decided by what they may then, not when they asked.
 func TestAWithdrawalIsDecidedWhenItIsMade(t *testing.T) {
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	dora, emil := designers(t, env)
 	id := deploying(t, env, dora, "", classified).Pending.ID
 	if _, err := env.Engine.TakeUserRole(t.Context(), env.Ann, "emil", api.RoleRequest{Role: "Designer"}, ""); err != nil {
@@ -257,7 +261,7 @@ func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
 	if testing.Short() {
 		t.Skip("as many proposals as there may be")
 	}
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	dora, emil := designers(t, env)
 	version := func(i int) string {
 		return strings.Replace(classified, "targetNamespace", fmt.Sprintf(`name="%d" targetNamespace`, i), 1)
@@ -281,7 +285,7 @@ func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
 // TestTwoPeopleAreNotOneWithTwoKeys: a program approves nothing, and nobody comes with a
 // key that the other one made.
 func TestTwoPeopleAreNotOneWithTwoKeys(t *testing.T) {
-	env := testenv.New(t, nil)
+	env := testenv.New(t, unsettled)
 	dora, _ := designers(t, env)
 	e := env.Engine
 	if _, err := e.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "robot", Kind: "service", Roles: []string{"Designer"}}, ""); err != nil {
@@ -310,4 +314,94 @@ func TestTwoPeopleAreNotOneWithTwoKeys(t *testing.T) {
 			t.Fatalf("%s: %v, want %q", c.name, err, c.code)
 		}
 	}
+}
+
+// grownUp is a company that wants four eyes, at a time of its own, with a second
+// administrator who has been there for longer than a day.
+func grownUp(t *testing.T) (env *testenv.Env, clock *time.Time, abe string) {
+	t.Helper()
+	clock = new(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
+	env = testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return *clock } })
+	abe = env.PersonsKey("abe", "Admin", "Designer")
+	if _, err := env.Engine.SetFourEyes(t.Context(), env.Ann, api.FourEyesRequest{Required: true}, ""); err != nil {
+		t.Fatal(err)
+	}
+	*clock = clock.Add(25 * time.Hour)
+	return env, clock, abe
+}
+
+// Who proposes a deployment makes no second person up who approves it, and is not made up.
+func TestNobodyMakesUpWhoApprovesADeployment(t *testing.T) {
+	env, clock, abe := grownUp(t)
+	anns := deploying(t, env, env.SignIn(env.Key()), "", classified).Pending.ID
+	sock := env.PersonsKey("sock", "Designer")
+	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(sock), anns, api.ReasonRequest{}); fault.CodeOf(err) != "not_settled" {
+		t.Errorf("somebody whom who proposed it has just made approves: %v, want not_settled", err)
+	}
+	socks := deploying(t, env, env.SignIn(sock), "", classified).Pending.ID
+	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(env.Key()), socks, api.ReasonRequest{}); fault.CodeOf(err) != "not_settled" {
+		t.Errorf("proposed by somebody whom who approves has just made: %v, want not_settled", err)
+	}
+	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(abe), anns, api.ReasonRequest{}); err != nil {
+		t.Errorf("two people who have been there for longer: %v", err)
+	}
+	*clock = clock.Add(25 * time.Hour)
+	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(abe), socks, api.ReasonRequest{}); err != nil {
+		t.Errorf("a day later: %v", err)
+	}
+}
+
+// TestTwoPeopleEndFourEyes so that nobody ends them alone to deploy alone.
+func TestTwoPeopleEndFourEyes(t *testing.T) {
+	env, clock, abe := grownUp(t)
+	set := func(key string, required bool) (api.Settings, error) {
+		return env.Engine.SetFourEyes(t.Context(), env.SignIn(key), api.FourEyesRequest{Required: required}, "")
+	}
+	asks := func(key, name string) {
+		t.Helper()
+		s, err := set(key, false)
+		if err != nil || !s.FourEyes || s.FourEyesOff == nil || s.FourEyesOff.By != name || !s.FourEyesOff.Expires.Equal(clock.Add(24*time.Hour)) {
+			t.Fatalf("%s asks for an end: %+v, %v", name, s, err)
+		}
+	}
+	refused := func(what, key, code string) {
+		t.Helper()
+		if _, err := set(key, false); fault.CodeOf(err) != code {
+			t.Errorf("%s: %v, want %s", what, err, code)
+		}
+		if s, err := env.Engine.Settings(t.Context(), env.SignIn(env.Key())); err != nil || !s.FourEyes {
+			t.Fatalf("%s: %+v, %v, want four eyes", what, s, err)
+		}
+	}
+	asks(env.Key(), "ann")
+	refused("who asked confirms", env.Key(), "own_proposal")
+	refused("somebody whom who asked has just made", env.PersonsKey("sock", "Admin"), "not_settled")
+	if made := deploying(t, env, env.SignIn(env.Key()), "", classified); made.Pending == nil {
+		t.Errorf("deployed before it was confirmed: %+v", made)
+	}
+	*clock = clock.Add(24 * time.Hour)
+	asks(abe, "abe") // too late to confirm, so it is asked for anew
+	if s, err := set(abe, true); err != nil || s.FourEyesOff != nil {
+		t.Errorf("taken back: %+v, %v", s, err)
+	}
+	asks(env.Key(), "ann")
+	if _, err := env.Engine.InviteUser(t.Context(), env.SignIn(abe), api.UserRequest{Name: "robot", Kind: "service", Roles: []string{"Admin"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	robot, err := env.Engine.CreateAPIKey(t.Context(), env.SignIn(abe), api.APIKeyRequest{User: "robot"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused("a program confirms", robot.Text, "no_person")
+	if s, err := set(abe, false); err != nil || s.FourEyes || s.FourEyesOff != nil {
+		t.Errorf("confirmed: %+v, %v", s, err)
+	}
+	if s, err := set(env.Key(), true); err != nil || !s.FourEyes {
+		t.Fatalf("on again: %+v, %v", s, err)
+	}
+	asks(abe, "abe")
+	if _, err := env.Engine.TakeUserRole(t.Context(), env.SignIn(env.Key()), "abe", api.RoleRequest{Role: "Admin"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	refused("who asked is no administrator any more", env.Key(), "asker_may_not")
 }

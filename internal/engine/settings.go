@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -12,6 +13,7 @@ import (
 	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/limit"
 	"github.com/underseal/underseal/internal/network"
+	"github.com/underseal/underseal/internal/store"
 )
 
 // Settings shows what is set for everybody of the caller's tenant.
@@ -31,18 +33,22 @@ func (e *Engine) mayTenant(ctx context.Context, c Caller, action access.Action) 
 	if err := e.admitted(c.Scope); err != nil {
 		return err
 	}
-	name := c.Scope.Tenant()
-	if e.sees(c, action, access.Resource{Kind: access.Tenant, ID: name, Name: name, Tenant: name}) {
-		return nil
+	if on := tenantResource(c.Scope); !e.sees(c, action, on) {
+		return e.refuse(ctx, c, action, "tenant", on.ID)
 	}
-	return e.refuse(ctx, c, action, "tenant", name)
+	return nil
+}
+
+func tenantResource(scope store.Scope) access.Resource {
+	name := scope.Tenant()
+	return access.Resource{Kind: access.Tenant, ID: name, Name: name, Tenant: name}
 }
 
 func (e *Engine) wireSettings(t *tenant) (api.Settings, error) {
 	out := api.Settings{
 		Tenant: t.Name, Networks: api.Networks{All: t.Networks.All.Strings(), Roles: []api.RoleNetworks{}},
 		Limits:   api.Limits{User: rateText(t.Limits.User), Key: rateText(t.Limits.Key), Tenant: rateText(t.Limits.Tenant)},
-		FourEyes: t.FourEyes, RequirePasskey: "none", Policies: []string{}, Object: textID(t.id), Leaf: t.head.leaf.String(),
+		FourEyes: t.FourEyes, FourEyesOff: wireFourEyesOff(&t.FourEyesOff, e.moment()), RequirePasskey: "none", Policies: []string{}, Object: textID(t.id), Leaf: t.head.leaf.String(),
 	}
 	for _, r := range t.Networks.Roles {
 		out.Networks.Roles = append(out.Networks.Roles, api.RoleNetworks{Role: string(r.Role), From: r.From.Strings()})
@@ -55,6 +61,13 @@ func (e *Engine) wireSettings(t *tenant) (api.Settings, error) {
 		out.Policies = append(out.Policies, p.ID)
 	}
 	return out, err
+}
+
+func wireFourEyesOff(o *identity.FourEyesOff, now time.Time) *api.FourEyesOff {
+	if !now.Before(o.Expires) {
+		return nil
+	}
+	return &api.FourEyesOff{By: o.By, Expires: o.Expires}
 }
 
 func rateText(r *limit.Rate) string {
@@ -154,15 +167,53 @@ func limitsOf(r api.Limits) (own limit.Own, err error) {
 	return own, nil
 }
 
-// SetFourEyes sets whether a confidential process is deployed by two people.
+// SetFourEyes sets whether a confidential process is deployed by two people. One person
+// sets it. To end it takes two as well, or who wants to deploy alone would end it before:
+// the first asks, and it ends when the second asks for the same within a day.
 func (e *Engine) SetFourEyes(ctx context.Context, c Caller, r api.FourEyesRequest, idem string) (api.Settings, error) {
 	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
 		return api.Settings{}, err
 	}
-	return e.changeSettings(ctx, c, "four_eyes", change{"", "set-four-eyes", idem, r, r.Reason, false}, func(_ Caller, s *identity.Settings) error {
-		s.FourEyes = r.Required
-		return nil
+	return e.changeSettings(ctx, c, "four_eyes", change{"", "set-four-eyes", idem, r, r.Reason, false}, func(c Caller, s *identity.Settings) error {
+		now, asked := e.moment(), s.FourEyesOff
+		s.FourEyesOff = identity.FourEyesOff{}
+		if r.Required || !s.FourEyes {
+			s.FourEyes = r.Required
+			return nil
+		}
+		if err := isPerson(c); err != nil {
+			e.denied(ctx, c, access.ChangeTenant, "tenant", c.Scope.Tenant())
+			return err
+		}
+		if !now.Before(asked.Expires) {
+			s.FourEyesOff = identity.FourEyesOff{By: c.Principal, Key: usedKey(c), Expires: now.Add(fourEyesOffWaits)}
+			return nil
+		}
+		s.FourEyes = false
+		return e.confirmedOff(ctx, c, &asked)
 	})
+}
+
+// fourEyesOffWaits is how long somebody else can confirm an end of four eyes.
+const fourEyesOffWaits = 24 * time.Hour
+
+// confirmedOff requires that who confirms an end of four eyes is somebody else than who
+// asked for it, that the latter may set it still, and that neither made the other one up.
+func (e *Engine) confirmedOff(ctx context.Context, c Caller, asked *identity.FourEyesOff) error {
+	if asked.By == c.Principal {
+		e.denied(ctx, c, access.ChangeTenant, "tenant", c.Scope.Tenant())
+		return fault.New(fault.Denied, "%s asked for an end of four eyes, and another administrator has to confirm it", c.Principal).WithCode("own_proposal").
+			WithHint("they set it off as well, before %s", toSecond(asked.Expires))
+	}
+	first, asker, err := e.inPlaceOf(ctx, c, asked.By)
+	if err != nil {
+		return err
+	}
+	if !e.sees(asker, access.ChangeTenant, tenantResource(c.Scope)) {
+		return fault.New(fault.Conflict, "%s, who asked for an end of four eyes, may not set it any more", asked.By).WithCode("asker_may_not").
+			WithHint("set it on, which takes back what was asked, and off again for somebody else to confirm")
+	}
+	return e.twoSettled(ctx, c, first, asked.Key)
 }
 
 // RequirePasskeys sets whose password alone is not enough to sign in. Whoever demands

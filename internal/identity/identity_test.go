@@ -189,7 +189,7 @@ func TestWhatIsSealedIsReadAgain(t *testing.T) {
 	guarded.Settings = identity.Settings{
 		Networks: identity.Networks{All: networks("192.0.2.0/24"), Roles: []identity.RoleNetworks{{Role: access.Admin, From: networks("192.0.2.1", "2001:db8::/32")}}},
 		Limits:   limit.Own{User: &limit.Rate{Calls: 5, Per: time.Second}, Tenant: &limit.Rate{}},
-		FourEyes: true, Policies: "// none", RequirePasskey: identity.PasskeyEveryone,
+		FourEyes: true, FourEyesOff: identity.FourEyesOff{By: "zoe", Key: "k", Expires: now}, Policies: "// none", RequirePasskey: identity.PasskeyEveryone,
 	}
 	guarded.Proposals = []identity.Proposal{{
 		ID: "1", By: "zoe", Made: now, Expires: now.Add(time.Hour), Processes: []string{"loan"}, Files: []identity.ProposedFile{{Name: "loan.bpmn", Hash: [32]byte{1}}},

@@ -3,6 +3,7 @@ package identity
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
@@ -17,7 +18,24 @@ type Settings struct {
 	FourEyes bool   // confidential processes are deployed by two people
 	Policies string // the tenant's own, in Cedar; empty: none
 
+	FourEyesOff    FourEyesOff
 	RequirePasskey PasskeyRule
+}
+
+// FourEyesOff is that somebody asked for an end of four eyes, which somebody else has to
+// confirm. The zero FourEyesOff is that nobody did.
+type FourEyesOff struct {
+	By      string // who asked
+	Key     string // id of the API key they used; empty: they were signed in
+	Expires time.Time
+}
+
+func (o *FourEyesOff) value() canon.Value {
+	return contextOf(text("by", o.By), text("key", o.Key), canon.Entry{Name: "expires", Value: timeItem(o.Expires)})
+}
+
+func fourEyesOffOf(v canon.Value) FourEyesOff {
+	return FourEyesOff{textOf(entryOf(v, "by")), textOf(entryOf(v, "key")), timeOf(entryOf(v, "expires"))}
 }
 
 // PasskeyRule says whose password alone is not enough.
@@ -73,6 +91,7 @@ func (s *Settings) fields() []Field {
 		{"networks", contextOf(canon.Entry{Name: "all", Value: texts(s.Networks.All.Strings())}, canon.Entry{Name: "roles", Value: roles})},
 		{"limits", contextOf(rateItem("user", s.Limits.User), rateItem("key", s.Limits.Key), rateItem("tenant", s.Limits.Tenant))},
 		{"four_eyes", canon.Bool(s.FourEyes)},
+		{"four_eyes_off", s.FourEyesOff.value()},
 		{"policies", canon.String(s.Policies)},
 		{"require_passkey", canon.String(string(s.RequirePasskey))},
 	}
@@ -87,7 +106,7 @@ func settingsOf(values map[string]canon.Value) Settings {
 			Roles: listOf(entryOf(values["networks"], "roles"), roleNetworksOf),
 		},
 		Limits:   limit.Own{User: rateOf(entryOf(limits, "user")), Key: rateOf(entryOf(limits, "key")), Tenant: rateOf(entryOf(limits, "tenant"))},
-		FourEyes: bool(fourEyes), Policies: textOf(values["policies"]), RequirePasskey: PasskeyRule(textOf(values["require_passkey"])),
+		FourEyes: bool(fourEyes), FourEyesOff: fourEyesOffOf(values["four_eyes_off"]), Policies: textOf(values["policies"]), RequirePasskey: PasskeyRule(textOf(values["require_passkey"])),
 	}
 }
 

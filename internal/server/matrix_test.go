@@ -86,7 +86,12 @@ type matrix struct {
 var matrixRoles = []string{"none", "Viewer", "Auditor", "Executor", "Designer", "Operator", "Admin", signedIn}
 
 func newMatrix(t *testing.T, edit func(*node.Config)) *matrix {
-	env := testenv.New(t, edit)
+	env := testenv.New(t, func(c *node.Config) {
+		c.BreakGlassSettled = -1 // the people are new
+		if edit != nil {
+			edit(c)
+		}
+	})
 	m := &matrix{T: t, env: env, server: newServer(t, env.Engine), company: "main"}
 	m.fill()
 	return m
@@ -228,7 +233,7 @@ func (m *matrix) rest() {
 	m.ids["reader"] = must[api.NewLogReader](m, "reader")(e.CreateLogReader(ctx, ann, api.LogReaderRequest{Name: "r"})).ID
 	public := base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey))
 	m.ids["signer"] = must[api.Signer](m, "signer")(e.RegisterSigner(ctx, ann, api.SignerRequest{Name: m.prefix + "ocr-of-the-company", Principal: m.ids["user"], Alg: "ed25519", Public: public}, "")).Name
-	asked := must[api.BreakGlass](m, "break-glass")(e.RequestBreakGlass(ctx, ann, api.BreakGlassRequest{Process: m.prefix + "claim", Reason: "fire", LastsMS: 1}, ""))
+	asked := must[api.BreakGlass](m, "break-glass")(e.RequestBreakGlass(ctx, ann, api.BreakGlassRequest{Process: m.prefix + "claim", Reason: "fire", LastsMS: 3_600_000}, ""))
 	m.ids["breakglass"] = asked.ID
 	must[api.Settings](m, "four eyes")(e.SetFourEyes(ctx, ann, api.FourEyesRequest{Required: true}, ""))
 	m.env.Ann = m.env.SignIn(m.env.Key())
