@@ -62,12 +62,14 @@ func (p *Policies) With(t *TenantPolicies) *Policies {
 	return newPolicies(slices.Concat(p.list, t.list), p.kept)
 }
 
-// LocksOut reports whether none of these could read and set the tenant's policies any
-// more, asking from an allowed network.
-func (p *Policies) LocksOut(admins []*Effective, now time.Time) bool {
-	return !slices.ContainsFunc(admins, func(a *Effective) bool {
-		on, in := Resource{Kind: Policy, Tenant: a.principal.Tenant}, Circumstances{Now: now, Network: true}
-		return p.Decide(a, SetPolicy, on, in).Allowed && p.Decide(a, ReadPolicy, on, in).Allowed
+// LocksOut reports whether somebody could not read and set the tenant's policies any more,
+// asking from an allowed network with a credential for everything: whatever the tenant sets
+// besides, which may change later.
+func (p *Policies) LocksOut(a *Effective, now time.Time) bool {
+	on := Resource{Kind: Policy, Tenant: a.principal.Tenant}
+	return slices.ContainsFunc([]bool{false, true}, func(fourEyes bool) bool {
+		in := Circumstances{Now: now, Network: true, FourEyes: fourEyes}
+		return !p.Decide(a, SetPolicy, on, in).Allowed || !p.Decide(a, ReadPolicy, on, in).Allowed
 	})
 }
 

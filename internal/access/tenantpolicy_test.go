@@ -120,21 +120,21 @@ func TestTenantPoliciesThatAreRefused(t *testing.T) {
 func TestPoliciesThatLockOut(t *testing.T) {
 	ann := access.Principal{Name: "ann", Tenant: "main", Roles: []access.Role{access.Admin}}
 	bob := access.Principal{Name: "bob", Tenant: "main", Roles: []access.Role{access.Admin}, Disabled: true}
-	both := []*access.Effective{ann.Effective(), bob.Effective()}
 	for _, test := range []struct {
 		name, text string
-		admins     []*access.Effective
+		who        access.Principal
 		want       bool
 	}{
-		{"none", "", both, false},
-		{"no administrator", "", nil, true},
-		{"one who is disabled", "", both[1:], true},
-		{"everybody", `@id("x") forbid (principal, action, resource);`, both, true},
-		{"ann", `@id("x") forbid (principal == user::"ann", action, resource);`, both, true},
-		{"setting policies", `@id("x") forbid (principal, action == Action::"policy:set", resource);`, both, true},
-		{"reading policies", `@id("x") forbid (principal, action == Action::"policy:read", resource);`, both, true},
-		{"something else", `@id("x") forbid (principal, action == Action::"task:read", resource);`, both, false},
-		{"somebody else", `@id("x") forbid (principal == user::"eve", action, resource);`, both, false},
+		{"none", "", ann, false},
+		{"who is disabled", "", bob, true},
+		{"everybody", `@id("x") forbid (principal, action, resource);`, ann, true},
+		{"ann", `@id("x") forbid (principal == user::"ann", action, resource);`, ann, true},
+		{"setting policies", `@id("x") forbid (principal, action == Action::"policy:set", resource);`, ann, true},
+		{"reading policies", `@id("x") forbid (principal, action == Action::"policy:read", resource);`, ann, true},
+		{"something else", `@id("x") forbid (principal, action == Action::"task:read", resource);`, ann, false},
+		{"somebody else", `@id("x") forbid (principal == user::"eve", action, resource);`, ann, false},
+		{"while two people deploy", `@id("x") forbid (principal, action, resource) when { context.four_eyes };`, ann, true},
+		{"while one person deploys", `@id("x") forbid (principal, action == Action::"policy:read", resource) unless { context.four_eyes };`, ann, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			policies := builtin(t)
@@ -142,7 +142,7 @@ func TestPoliciesThatLockOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := policies.With(own).LocksOut(test.admins, noon); got != test.want {
+			if got := policies.With(own).LocksOut(test.who.Effective(), noon); got != test.want {
 				t.Errorf("LocksOut = %t", got)
 			}
 		})

@@ -11,36 +11,56 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// A tenant has an administrator at any time: somebody who signs in, has the role, and
-// whom the tenant's own policies let. Whoever may be the last one is asked for only where
-// an administrator could be lost, and first among those who come to mind, so that it does
-// not matter how many people the tenant has.
+// A tenant has an administrator at any time: somebody who signs in, for all that they may,
+// has the role, and whom the tenant's own policies let. So has main an Operator. Any change
+// of a person's roles, groups and ways in, or of what a group gives, can end that, also one
+// that only gives: policies and networks can be of who has a role. Whoever may be the last
+// one is asked for only where one could be lost, and first among those who come to mind, so
+// that it does not matter how many people the tenant has.
 
-// electorate is who administers a tenant if something is otherwise than it is.
+// electorate is who has a tenant's mightiest role if something is otherwise than it is.
 type electorate struct {
 	engine *Engine
 	scope  store.Scope
 	rules  *identity.Rules
-	now    time.Time
+	role   access.Role // Admin, or Operator
+	at     time.Time   // when they sign in
+	from   string      // address of who asks
 
 	changed   *identity.Principal // as it is to be; nil: none
 	regrouped *identity.Group     // as it is to be; nil: none
 }
 
-// administers reports whether a principal is an administrator.
-func (v *electorate) administers(ctx context.Context, p *identity.Principal) (bool, error) {
-	if v.changed != nil && v.changed.Name == p.Name {
-		p = v.changed
+// holds reports whether a principal, as it is now, would hold the role. Where people come
+// from is not known but of who asks: who could come from there, and could not any more, would
+// be shut out.
+func (v *electorate) holds(ctx context.Context, now *identity.Principal) (bool, error) {
+	then := now
+	if v.changed != nil && v.changed.Name == now.Name {
+		then = v.changed
 	}
-	here := *p
+	if here, err := v.comes(ctx, then, v.regrouped, v.from); here || err != nil {
+		return here, err
+	}
+	if anywhere, err := v.comes(ctx, then, v.regrouped, ""); !anywhere || err != nil {
+		return false, err
+	}
+	shutOut, err := v.comes(ctx, now, nil, v.from)
+	return !shutOut, err
+}
+
+// comes reports whether a principal signs in from an address ("": from anywhere) and has the
+// role then. A group can be given as it is to be.
+func (v *electorate) comes(ctx context.Context, p *identity.Principal, regrouped *identity.Group, from string) (bool, error) {
+	way := *p
 	var err error
-	if here.Passkeys, err = v.engine.usablePasskeys(ctx, v.scope, p.Name, p.Passkeys); err != nil || !here.SignsIn(v.now) {
+	if way.Passkeys, err = v.engine.usablePasskeys(ctx, v.scope, p.Name, p.Passkeys); err != nil || !way.SignsIn(v.at, from) {
 		return false, err
 	}
 	groups := make([]identity.Group, len(p.Groups))
 	for i, name := range p.Groups {
-		if v.regrouped != nil && v.regrouped.Name == name {
-			groups[i] = *v.regrouped
+		if regrouped != nil && regrouped.Name == name {
+			groups[i] = *regrouped
 			continue
 		}
 		g, err := v.engine.anyGroup(ctx, v.scope, name)
@@ -50,16 +70,19 @@ func (v *electorate) administers(ctx context.Context, p *identity.Principal) (bo
 		groups[i] = g.Group
 	}
 	who := identity.NewKnown(v.scope, v.rules, *p, groups).Who()
-	return slices.Contains(who.Roles, access.Admin) && !v.rules.Policies.LocksOut([]*access.Effective{who.Effective()}, v.now), nil
+	if !slices.Contains(who.Roles, v.role) || from != "" && !v.rules.Tenant.Networks.Allow(who.Roles, from) {
+		return false, nil
+	}
+	return v.role != access.Admin || !v.rules.Policies.LocksOut(who.Effective(), v.at), nil
 }
 
 // electorsAtOnce is how many principals are opened before it is asked for more.
 const electorsAtOnce = 100
 
-// any reports whether somebody administers the tenant: who asks, somebody who was here
+// any reports whether somebody holds the role: who asks, somebody who was here
 // lately, or anybody.
 func (v *electorate) any(ctx context.Context, asks string) (bool, error) {
-	for _, name := range append([]string{asks}, v.engine.people.withRole(v.scope, access.Admin)...) {
+	for _, name := range append([]string{asks}, v.engine.people.withRole(v.scope, v.role)...) {
 		p, err := v.engine.namedPrincipal(ctx, v.scope, name)
 		if fault.Is(err, fault.NotFound) { // who asks is of another tenant
 			continue
@@ -67,7 +90,7 @@ func (v *electorate) any(ctx context.Context, asks string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if found, err := v.administers(ctx, &p.Principal); found || err != nil {
+		if found, err := v.holds(ctx, &p.Principal); found || err != nil {
 			return found, err
 		}
 	}
@@ -77,7 +100,7 @@ func (v *electorate) any(ctx context.Context, asks string) (bool, error) {
 			return false, err
 		}
 		for _, p := range all {
-			if found, err := v.administers(ctx, &p.Principal); found || err != nil {
+			if found, err := v.holds(ctx, &p.Principal); found || err != nil {
 				return found, err
 			}
 		}
@@ -104,6 +127,9 @@ func (p *people) withRole(scope store.Scope, role access.Role) (names []string) 
 // requireAdministrator refuses a change of a principal after which nobody could take it
 // back. It is given what was changed and is not durable.
 func (e *Engine) requireAdministrator(ctx context.Context, c Caller, changed *principal) error {
+	if changed.head.seq == 0 { // who is new was not the last one
+		return nil
+	}
 	before, err := identity.ParsePrincipal(changed.values)
 	if err != nil {
 		return err
@@ -111,39 +137,63 @@ func (e *Engine) requireAdministrator(ctx context.Context, c Caller, changed *pr
 	return e.requireElectorate(ctx, c, &before, &electorate{scope: changed.scope, changed: &changed.Principal})
 }
 
-// requireAdministratorWithout is requireAdministrator for a group that loses a role.
-func (e *Engine) requireAdministratorWithout(ctx context.Context, c Caller, role access.Role, g *group) error {
-	if role != access.Admin {
-		return nil
-	}
+// requireAdministratorWith is requireAdministrator for a group that gives other roles.
+func (e *Engine) requireAdministratorWith(ctx context.Context, c Caller, g *group) error {
 	return e.requireElectorate(ctx, c, nil, &electorate{scope: g.scope, regrouped: &g.Group})
 }
 
-// requireElectorate requires that somebody administers the tenant, unless before is
-// somebody who does not do so now.
+// requireElectorate refuses what leaves nobody in one of the roles that only who has it, or
+// who has the server's files, can give again. It is asked of now and of in two weeks: a key
+// that ends soon is a way in that stays for nobody. Before is who is changed; nil: a group.
 func (e *Engine) requireElectorate(ctx context.Context, c Caller, before *identity.Principal, v *electorate) error {
 	rules, err := e.rulesOf(ctx, v.scope)
 	if err != nil {
 		return err
 	}
-	v.engine, v.rules, v.now = e, rules, e.moment()
-	if before != nil {
-		now := electorate{engine: e, scope: v.scope, rules: rules, now: v.now}
-		if did, err := now.administers(ctx, before); !did || err != nil {
-			return err
+	roles := []access.Role{access.Admin}
+	if v.scope.Tenant() == identity.MainTenant {
+		roles = append(roles, access.Operator)
+	}
+	v.engine, v.rules, v.from = e, rules, c.Address
+	for _, v.role = range roles {
+		for _, v.at = range []time.Time{e.moment(), e.moment().Add(endsSoon)} {
+			if lost, err := v.loses(ctx, c.Principal, before); err != nil {
+				return err
+			} else if lost {
+				return lastOne(v.role)
+			}
 		}
 	}
-	found, err := v.any(ctx, c.Principal)
-	if err == nil && !found {
-		err = fault.New(fault.Conflict, "nobody would be an administrator any more").WithCode("last_administrator").
-			WithHint("give somebody else the role Admin, or the last one another API key, first")
+	return nil
+}
+
+// loses reports whether somebody holds the role, and nobody would.
+func (v *electorate) loses(ctx context.Context, asks string, before *identity.Principal) (bool, error) {
+	now := *v
+	now.changed, now.regrouped, now.from = nil, nil, ""
+	if before != nil {
+		if did, err := now.holds(ctx, before); !did || err != nil {
+			return false, err
+		}
 	}
-	return err
+	if found, err := v.any(ctx, asks); found || err != nil {
+		return false, err
+	}
+	return now.any(ctx, asks)
+}
+
+func lastOne(role access.Role) error {
+	if role == access.Operator {
+		return fault.New(fault.Conflict, "nobody would be an Operator any more").WithCode("last_operator").
+			WithHint("an Operator gives somebody else the role Operator first")
+	}
+	return fault.New(fault.Conflict, "nobody would be an administrator any more").WithCode("last_administrator").
+		WithHint("first give somebody else the role Admin, or the last one another way in that stays: a password, a passkey, or an API key without scopes and end")
 }
 
 // requireSetters refuses policies that would leave nobody who signs in and can set them.
 func (e *Engine) requireSetters(ctx context.Context, c Caller, rules *identity.Rules) error {
-	v := electorate{engine: e, scope: c.Scope, rules: rules, now: e.moment()}
+	v := electorate{engine: e, scope: c.Scope, rules: rules, role: access.Admin, at: e.moment()}
 	found, err := v.any(ctx, c.Principal)
 	if err == nil && !found {
 		err = fault.New(fault.Conflict, "with these policies nobody could change them any more").WithCode("locked_out").

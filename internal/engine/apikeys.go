@@ -209,7 +209,7 @@ func (e *Engine) RevokeAPIKey(ctx context.Context, c Caller, id string, r api.Re
 		return e.mayOwn(ctx, c, access.RevokeAPIKey, "apikey", id, owner)
 	}
 	revoked := api.APIKey{ID: id}
-	err := e.changeKey(ctx, c, id, change{"", "revoke-api-key " + id, idem, r, r.Reason, false}, may, func(_ Caller, p *principal, i int) (amendment, error) {
+	err := e.changeKey(ctx, c, id, change{"", "revoke-api-key " + id, idem, r, r.Reason, false}, may, func(c Caller, p *principal, i int) (amendment, error) {
 		revoked = wireKey(p.Name, &p.Keys[i])
 		a := amendment{kind: apiKeyRevoked, ended: [][32]byte{p.Keys[i].Token}}
 		p.Keys = slices.Delete(slices.Clone(p.Keys), i, i+1)

@@ -112,7 +112,10 @@ func (e *Engine) DeleteGroup(ctx context.Context, c Caller, name string, r api.R
 // GiveGroupRole gives the members of a group a role.
 func (e *Engine) GiveGroupRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.Group, error) {
 	return e.editGroup(ctx, c, access.GiveRole, change{name, "give-group-role " + name, idem, r, r.Reason, false}, roleGiven, func(c Caller, g *group) error {
-		return giveRole(c, &g.Roles, r.Role)
+		if err := giveRole(c, &g.Roles, r.Role); err != nil {
+			return err
+		}
+		return e.requireAdministratorWith(ctx, c, g)
 	})
 }
 
@@ -122,7 +125,7 @@ func (e *Engine) TakeGroupRole(ctx context.Context, c Caller, name string, r api
 		if err := takeRole(c, &g.Roles, r.Role); err != nil {
 			return err
 		}
-		return e.requireAdministratorWithout(ctx, c, access.Role(r.Role), g)
+		return e.requireAdministratorWith(ctx, c, g)
 	})
 }
 

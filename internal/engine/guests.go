@@ -73,7 +73,7 @@ func (e *Engine) welcomeNow(ctx context.Context, scope store.Scope, i identity.I
 		return who, false, err
 	}
 	who = guest{p.Name, link, identity.Generations{Principal: p.Ended, Tenant: rules.Tenant.Ended}}
-	if err := e.mapGroups(ctx, &i, c.Groups, p, &a); err != nil || a.kind == "" {
+	if err := e.mapGroups(ctx, &i, c.Groups, p, address, &a); err != nil || a.kind == "" {
 		return who, false, err
 	}
 	a.of, a.fields = &p.dossier, p.Fields()
@@ -130,7 +130,7 @@ func (e *Engine) newcomer(ctx context.Context, scope store.Scope, i *identity.Is
 }
 
 // mapGroups gives a principal what groups of the issuer give, and takes what others would.
-func (e *Engine) mapGroups(ctx context.Context, i *identity.Issuer, there []string, p *principal, a *amendment) error {
+func (e *Engine) mapGroups(ctx context.Context, i *identity.Issuer, there []string, p *principal, address string, a *amendment) error {
 	gives, err := e.mappable(ctx, p.scope, i)
 	if err != nil {
 		return err
@@ -146,15 +146,7 @@ func (e *Engine) mapGroups(ctx context.Context, i *identity.Issuer, there []stri
 	if len(p.Groups) > maxMemberships {
 		return nobody(fault.New(fault.Denied, "the issuer gives more than %d groups", maxMemberships))
 	}
-	if within(before.Roles, p.Roles) && within(before.Groups, p.Groups) {
-		return nil
-	}
-	return e.requireAdministrator(ctx, Caller{Scope: p.scope, Principal: p.Name}, p)
-}
-
-// within reports whether all of a list is in another.
-func within[T comparable](list, other []T) bool {
-	return !slices.ContainsFunc(list, func(v T) bool { return !slices.Contains(other, v) })
+	return e.requireAdministrator(ctx, Caller{Scope: p.scope, Principal: p.Name, Address: address}, p)
 }
 
 // mappable is an issuer that gives only groups that there are, and none that makes an

@@ -315,6 +315,45 @@ func TestAnOperatorIsMadeByOperatorsOfMain(t *testing.T) {
 	}
 }
 
+// TestTheLastOperatorStays, and an Operator is one until an Operator takes the role, by a
+// group as well.
+func TestTheLastOperatorStays(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx, e := t.Context(), env.Engine
+	bob, oscar := env.Person("bob", "Admin"), env.PersonsKey("oscar")
+	if _, err := e.CreateGroup(ctx, env.Ann, api.GroupRequest{Name: "ops", Roles: []string{"Operator"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	ops := api.MemberRequest{Group: "ops"}
+	if _, err := e.JoinGroup(ctx, env.Ann, "oscar", ops, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.LeaveGroup(ctx, bob, "oscar", ops, ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("an Admin has an Operator leave the group: %v, want Denied", err)
+	}
+	if !slices.Contains(env.SignIn(oscar).Who.Principal().Roles, "Operator") {
+		t.Error("Oscar is no Operator any more")
+	}
+	if _, err := e.RevokeUser(ctx, bob, "ann", api.ReasonRequest{}, ""); err != nil {
+		t.Errorf("an Admin revokes an Operator who is not the last one: %v", err)
+	}
+	if _, err := e.GiveUserRole(ctx, bob, "oscar", api.RoleRequest{Role: "Admin"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	root := env.SignIn(oscar)
+	for what, err := range map[string]error{
+		"revoking":                   errorOf(e.RevokeUser(ctx, bob, "oscar", api.ReasonRequest{}, "")),
+		"disabling":                  errorOf(e.DisableUser(ctx, bob, "oscar", api.ReasonRequest{}, "")),
+		"revoking the only key":      errorOf(e.RevokeAPIKey(ctx, bob, root.Key, api.ReasonRequest{}, "")),
+		"leaving the group":          errorOf(e.LeaveGroup(ctx, root, "oscar", ops, "")),
+		"taking the role of a group": errorOf(e.TakeGroupRole(ctx, root, "ops", api.RoleRequest{Role: "Operator"}, "")),
+	} {
+		if fault.CodeOf(err) != "last_operator" {
+			t.Errorf("%s: %v, want last_operator", what, err)
+		}
+	}
+}
+
 // TestNobodyBecomesAnOperatorByDetours tries what gives a role without naming it.
 func TestNobodyBecomesAnOperatorByDetours(t *testing.T) {
 	env := testenv.New(t, nil)

@@ -269,7 +269,10 @@ func (e *Engine) EnableUser(ctx context.Context, c Caller, name string, r api.Re
 // GiveUserRole gives a principal a role.
 func (e *Engine) GiveUserRole(ctx context.Context, c Caller, name string, r api.RoleRequest, idem string) (api.User, error) {
 	return e.changeUser(ctx, c, access.GiveRole, change{name, "give-role " + name, idem, r, r.Reason, false}, roleGiven, func(c Caller, p *principal, _ *amendment) error {
-		return giveRole(c, &p.Roles, r.Role)
+		if err := giveRole(c, &p.Roles, r.Role); err != nil {
+			return err
+		}
+		return e.requireAdministrator(ctx, c, p)
 	})
 }
 
@@ -286,7 +289,10 @@ func (e *Engine) TakeUserRole(ctx context.Context, c Caller, name string, r api.
 // JoinGroup makes a principal a member of a group.
 func (e *Engine) JoinGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
 	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "join-group " + name, idem, r, r.Reason, false}, groupJoined, func(c Caller, p *principal, _ *amendment) error {
-		return e.join(ctx, c, p, r.Group)
+		if err := e.join(ctx, c, p, r.Group); err != nil {
+			return err
+		}
+		return e.requireAdministrator(ctx, c, p)
 	})
 }
 
@@ -314,6 +320,13 @@ func (e *Engine) LeaveGroup(ctx context.Context, c Caller, name string, r api.Me
 		i := slices.Index(p.Groups, r.Group)
 		if i < 0 {
 			return fault.New(fault.Conflict, "user %q is not in the group %q", name, r.Group).WithCode("unchanged")
+		}
+		g, err := e.anyGroup(ctx, p.scope, r.Group)
+		if err != nil {
+			return err
+		}
+		if _, err := givable(c, plain(g.Roles)); err != nil {
+			return err
 		}
 		p.Groups = slices.Delete(slices.Clone(p.Groups), i, i+1)
 		return e.requireAdministrator(ctx, c, p)

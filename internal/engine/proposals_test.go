@@ -335,10 +335,10 @@ func TestNobodyMakesUpWhoApprovesADeployment(t *testing.T) {
 	env, clock, abe := grownUp(t)
 	anns := deploying(t, env, env.SignIn(env.Key()), "", classified).Pending.ID
 	sock := env.PersonsKey("sock", "Designer")
+	socks := deploying(t, env, env.SignIn(sock), "", classified).Pending.ID
 	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(sock), anns, api.ReasonRequest{}); fault.CodeOf(err) != "not_settled" {
 		t.Errorf("somebody whom who proposed it has just made approves: %v, want not_settled", err)
 	}
-	socks := deploying(t, env, env.SignIn(sock), "", classified).Pending.ID
 	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(env.Key()), socks, api.ReasonRequest{}); fault.CodeOf(err) != "not_settled" {
 		t.Errorf("proposed by somebody whom who approves has just made: %v, want not_settled", err)
 	}

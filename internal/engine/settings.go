@@ -150,6 +150,10 @@ func (e *Engine) SetLimits(ctx context.Context, c Caller, r api.LimitsRequest, i
 	})
 }
 
+// leastCalls is how many an hour a tenant's own limit admits at least, so that nobody who
+// could lift it is shut out by it for long: a call is admitted within a minute then.
+const leastCalls = 100
+
 func limitsOf(r api.Limits) (own limit.Own, err error) {
 	for _, one := range []struct {
 		text string
@@ -161,6 +165,10 @@ func limitsOf(r api.Limits) (own limit.Own, err error) {
 		rate, err := limit.ParseRate(one.text)
 		if err != nil {
 			return own, fault.New(fault.Invalid, "%w", err).WithCode("invalid_limit")
+		}
+		if rate.Calls > 0 && float64(rate.Calls) < leastCalls*rate.Per.Hours() {
+			return own, fault.New(fault.Invalid, "the limit %s is less than %d/h", one.text, leastCalls).WithCode("limit_too_low").
+				WithHint("with less, administrators might wait for hours before they can change it back; disable who calls too often")
 		}
 		*one.to = &rate
 	}

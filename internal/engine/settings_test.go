@@ -159,6 +159,16 @@ func TestACallerHasTheTenantsLimits(t *testing.T) {
 	if _, err := env.Engine.SetLimits(t.Context(), env.Ann, api.LimitsRequest{Limits: api.Limits{Key: "many"}}, ""); fault.CodeOf(err) != "invalid_limit" {
 		t.Errorf("a limit that is none: %v, want invalid_limit", err)
 	}
+	for _, low := range []api.Limits{{Tenant: "1/24h"}, {User: "99/h"}, {Key: "49/30m"}, {Tenant: "1/37s"}} {
+		if _, err := env.Engine.SetLimits(t.Context(), env.Ann, api.LimitsRequest{Limits: low}, ""); fault.CodeOf(err) != "limit_too_low" {
+			t.Errorf("limits %+v, by which nobody could change them for long: %v, want limit_too_low", low, err)
+		}
+	}
+	for _, least := range []api.Limits{{Tenant: "2400/24h"}, {User: "100/h", Key: "0"}, {Tenant: "1/36s"}} {
+		if _, err := env.Engine.SetLimits(t.Context(), env.Ann, api.LimitsRequest{Limits: least}, ""); err != nil {
+			t.Errorf("limits %+v: %v", least, err)
+		}
+	}
 }
 
 const noHome = `
@@ -237,6 +247,9 @@ func TestPoliciesThatLockOutAreRefused(t *testing.T) {
 	}
 	if err := set(`@id("x") permit (principal, action, resource);`); fault.CodeOf(err) != "invalid_policies" {
 		t.Errorf("a permit: %v, want invalid_policies", err)
+	}
+	if err := set(`@id("x") forbid (principal, action, resource) when { context.four_eyes };`); fault.CodeOf(err) != "locked_out" {
+		t.Errorf("a policy that forbids everything while two people deploy: %v, want locked_out", err)
 	}
 	env.Person("bob", "Admin")
 	if err := set(onlyBob); err != nil {

@@ -247,9 +247,13 @@ func (k *Known) key(token [32]byte) (found *knownKey) {
 	return found
 }
 
-// SignsIn reports whether a principal has a way to sign in at a time.
-func (p *Principal) SignsIn(at time.Time) bool {
-	return p.State == Active && (p.Kind == access.User && (p.Password != "" || len(p.Passkeys) > 0) || p.hasKey(at))
+// SignsIn reports whether a principal has a way in at a time and from an address ("": from
+// anywhere) that is good for all that it may: no key with scopes is.
+func (p *Principal) SignsIn(at time.Time, from string) bool {
+	return p.State == Active && (p.Kind == access.User && (p.Password != "" || len(p.Passkeys) > 0) ||
+		slices.ContainsFunc(p.Keys, func(k APIKey) bool {
+			return len(k.Scopes) == 0 && (k.Expires.IsZero() || at.Before(k.Expires)) && (from == "" || within(from, k.Networks))
+		}))
 }
 
 // newlyAdmitted reports whether something admits a principal that was not there before a
@@ -258,10 +262,6 @@ func (p *Principal) newlyAdmitted(since time.Time) bool {
 	return slices.ContainsFunc(p.Keys, func(k APIKey) bool { return !k.Made.Before(since) }) ||
 		slices.ContainsFunc(p.Federated, func(f Federated) bool { return !f.Made.Before(since) }) ||
 		slices.ContainsFunc(p.Passkeys, func(k Passkey) bool { return !k.Made.Before(since) })
-}
-
-func (p *Principal) hasKey(at time.Time) bool {
-	return slices.ContainsFunc(p.Keys, func(k APIKey) bool { return k.Expires.IsZero() || at.Before(k.Expires) })
 }
 
 // Redeems reports whether the link is the one of a token, and still counts.
