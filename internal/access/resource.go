@@ -82,7 +82,7 @@ func ParseKind(name string) (Kind, error) {
 type Circumstances struct {
 	Now      time.Time // by which grants expire
 	Network  bool      // the request comes from a network that is allowed
-	Held     bool      // by a legal hold
+	Held     bool      // by a legal hold; known for OrderErasure alone
 	FourEyes bool      // the tenant wants confidential processes deployed by two people
 	Approved bool      // a second person agreed
 	Purpose  string    // that was given, may be empty

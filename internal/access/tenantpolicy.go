@@ -92,7 +92,7 @@ func (p *Policies) ParseTenantPolicies(text string) (*TenantPolicies, error) {
 	var wrong []fault.Detail
 	for _, one := range parsed {
 		id := string(one.Annotations()["id"])
-		messages := slices.Concat(p.checkHead(one, id, t), newWalk(one).wrong)
+		messages := slices.Concat(p.checkHead(one, id, t), newWalk(one).wrong, checkHeld(one))
 		if len(messages) == 0 {
 			messages = try(one)
 		}
@@ -158,6 +158,17 @@ func (p *Policies) checkHead(one *cedar.Policy, id string, before *TenantPolicie
 		}
 	}
 	return wrong
+}
+
+// checkHeld refuses a policy that reads whether something is held, for more than the one
+// action for which that is known: it would never apply.
+func checkHeld(one *cedar.Policy) []string {
+	var r reads
+	r.add(one)
+	if !slices.Contains(r.context, "held") || !slices.ContainsFunc(actions, func(a Action) bool { return a != OrderErasure && appliesTo(one, a) }) {
+		return nil
+	}
+	return []string{fmt.Sprintf("reads context.held, which is known for %[1]s alone; write action == Action::%[1]q before the conditions", OrderErasure)}
 }
 
 // trial is a question as a policy sees it.

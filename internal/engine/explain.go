@@ -33,13 +33,21 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 	who := known.Who()
 	a := asking{Caller: c, who: who}
 	on, err := e.explained(ctx, &a, action, q)
-	if err == nil {
-		err = e.tellShown(ctx, c, dataShown, "user", a.shown)
-	}
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	in := e.circumstances(c)
+	in, told := e.circumstances(c), []shown{a.shown}
+	if id, failed := parseInstanceID(q.ID); failed == nil && action == access.OrderErasure {
+		custody, held, err := e.isHeld(ctx, c.Scope, id)
+		if err != nil {
+			return api.Explanation{}, err
+		}
+		in.Held = held
+		told = append(told, shown{object: custody, paths: []string{"holds"}})
+	}
+	if err := e.tellShown(ctx, c, dataShown, "user", told...); err != nil {
+		return api.Explanation{}, err
+	}
 	in.Purpose, in.Network = q.Purpose, q.Address == "" || known.From(q.Address)
 	x := c.Rules.Policies.Explain(who.Effective(), action, on, in, a.unseen...)
 	return wireExplanation(q, who, on, x), nil
@@ -47,6 +55,36 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 
 func notAnAddress(text string) error {
 	return fault.New(fault.Invalid, "%q is no IP address", text).WithCode("invalid_address").WithHint("such as 192.0.2.7 or 2001:db8::7, without a port")
+}
+
+// isHeld reports whether an instance is on hold, by itself or for a person of whom it has
+// data, and returns the id of its custody. What is not there, or erased, is not.
+func (e *Engine) isHeld(ctx context.Context, scope store.Scope, id store.ID) (custody store.ID, held bool, err error) {
+	t, custody, err := e.aim(ctx, scope, api.ErasureTarget{Kind: targetInstance, ID: textID(id)})
+	if err != nil {
+		return custody, false, err
+	}
+	err = e.undisturbed(func() error {
+		cu, err := e.custody(ctx, scope, custody, t)
+		if err != nil {
+			return err
+		}
+		if err := cu.free(); err != nil {
+			return err
+		}
+		s, err := e.survey(ctx, cu)
+		if err == nil {
+			err = e.freeAround(ctx, cu, s)
+		}
+		return err
+	})
+	switch {
+	case fault.CodeOf(err) == "on_hold":
+		return custody, true, nil
+	case fault.Is(err, fault.NotFound), fault.Is(err, fault.Sealed):
+		return custody, false, nil
+	}
+	return custody, false, err
 }
 
 // asking is somebody who asks what a principal may, and what of the values that the
