@@ -94,6 +94,8 @@ func TestTenantPoliciesThatAreRefused(t *testing.T) {
 		{"an attribute of another variable", forbid(`resource.roles.contains("Admin")`), "1:1", "reads resource.roles"},
 		{"an attribute of an action", forbid(`action.name == "x"`), "1:1", "something else"},
 		{"an attribute of an entity", forbid(`user::"ann".name == "x"`), "1:1", "something else"},
+		{"a hold, of everything", forbid(`context.held`), "1:1", "known for erasure:order alone"},
+		{"a hold, of something else as well", `@id("x") forbid (principal, action in [Action::"erasure:order", Action::"instance:cancel"], resource) unless { context.held };`, "1:1", "known for erasure:order alone"},
 		{"has", forbid(`principal has age`), "1:1", "not available"},
 		{"an extension", forbid(`ip("10.0.0.1").isLoopback()`), "1:1", "not available"},
 		{"a record", forbid(`{a: 1} == {a: 1}`), "1:1", "not available"},
@@ -169,7 +171,7 @@ func TestVocabulary(t *testing.T) {
 func FuzzTenantPolicies(f *testing.F) {
 	for _, seed := range []string{
 		"", weekend, `@id("x") forbid (principal, action, resource);`, `@id("x") permit (principal, action, resource);`,
-		`@id("x") forbid (principal == user::"ann", action in [Action::"task:read"], resource is task) unless { context.held || [1, 2].contains(3) };`,
+		`@id("x") forbid (principal == user::"ann", action in [Action::"task:read"], resource is task) unless { context.four_eyes || [1, 2].contains(3) };`,
 		`@id("x") forbid (principal, action, resource) when { if context.network then resource.process like "a*" else -1 < 2 * 3 };`,
 		`@id("x") forbid (principal, action, resource) when { ` + strings.Repeat("!", 5000) + ` true };`,
 		`@id("x") forbid (principal, action, resource) when { ` + strings.Repeat("(", 5000) + ` true };`,

@@ -216,3 +216,29 @@ func TestABrokenCustodyHoldsUpNoOther(t *testing.T) {
 		}
 	}
 }
+
+// explain says of an order to erase what the order would be told: what is on hold is not.
+func TestExplainKnowsWhatIsOnHold(t *testing.T) {
+	env := testenv.New(t, nil)
+	env.Deploy("timed.bpmn", withTimer)
+	held, free := env.Start("timed", "{}"), env.Start("timed", "{}")
+	h, err := env.Engine.PlaceHold(t.Context(), env.Ann, api.HoldRequest{Kind: "instance", ID: held}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := func(id string, allowed bool, policy string) {
+		t.Helper()
+		for _, kind := range []string{"", "instance"} {
+			x, err := env.Engine.Explain(t.Context(), env.Ann, api.ExplainQuery{Principal: "ann", Action: "erasure:order", Kind: kind, ID: id})
+			if err != nil || x.Allowed != allowed || len(x.Reasons) != 1 || x.Reasons[0].Policy != policy {
+				t.Errorf("of kind %q: %+v, %v, want that it is allowed: %v, by %s", kind, x, err, allowed, policy)
+			}
+		}
+	}
+	explained(held, false, "legal-hold")
+	explained(free, true, "role-admin")
+	if _, err := env.Engine.ReleaseHold(t.Context(), env.Ann, h.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	explained(held, true, "role-admin")
+}
