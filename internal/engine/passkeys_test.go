@@ -560,7 +560,7 @@ func TestAnAdministratorHasAPasskeyThatCounts(t *testing.T) {
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	a := testenv.NewAuthenticator(t, false)
-	if _, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "zoe", Kind: "user", Roles: []string{"Admin"}}, ""); err != nil {
+	if _, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "zoe", Kind: "user", Roles: []string{"Admin", "Operator"}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	linked(t, env, "zoe", "7")
