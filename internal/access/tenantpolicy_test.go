@@ -159,7 +159,7 @@ func TestVocabulary(t *testing.T) {
 	for _, w := range words {
 		for _, name := range w.Attributes {
 			read := w.Variable + "." + name
-			if _, err := builtin(t).ParseTenantPolicies(`@id("x") forbid (principal, action, resource) when { ` + read + " == " + read + " };"); err != nil {
+			if _, err := builtin(t).ParseTenantPolicies(`@id("x") forbid (principal, action == Action::"erasure:order", resource) when { ` + read + " == " + read + " };"); err != nil {
 				t.Errorf("%s: %v", read, err)
 			}
 		}

@@ -76,8 +76,8 @@ func restoredSigners(t *testing.T, change func(env *testenv.Env)) *testenv.Env {
 			t.Fatalf("the check finds %+v, %v", found, err)
 		}
 	}
-	if check.State.Uncovered != 1 {
-		t.Errorf("the check counts %d leaves without proof, want the signer's", check.State.Uncovered)
+	if n := check.State.Uncovered; n < 1 || n > 2 {
+		t.Errorf("the check counts %d leaves without proof, want the signer's, and at most that Ann used her key before", n)
 	}
 	return env
 }

@@ -18,8 +18,8 @@ func withoutRoles(c engine.Caller) engine.Caller {
 }
 
 // ofOneself is what everybody may do: know who they are, and what is about their own
-// session, password and passkeys.
-var ofOneself = []string{"Me", "Notices", "SetPassword", "SignOut", "Verify", "BeginVerify", "BeginPasskey", "RegisterPasskey"}
+// session, password and passkeys; and what is done with everybody, that they missed something.
+var ofOneself = []string{"Missed", "Me", "Notices", "SetPassword", "SignOut", "Verify", "BeginVerify", "BeginPasskey", "RegisterPasskey"}
 
 // TestEveryUseCaseAsks calls every method that takes a caller, with a caller who
 // has no role: the decision comes before anything else is looked at.
