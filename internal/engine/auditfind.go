@@ -302,8 +302,8 @@ func readAuditFilter(f api.AuditFilter) (q auditQuestion, err error) {
 			return q, fault.New(fault.Invalid, "%s: %q is no time", bound.name, bound.text).WithHint("write it as 2026-11-21T12:30:00Z")
 		}
 	}
-	if !q.to.IsZero() && !q.from.Before(q.to) {
-		return q, fault.New(fault.Invalid, "there is no time from %s until before %s", f.From, f.To)
+	if !q.to.IsZero() && q.to.Before(q.from) {
+		return q, fault.New(fault.Invalid, "there is no time from %s to %s: the end comes first", f.From, f.To)
 	}
 	if _, bad := netip.ParseAddr(f.Address); bad != nil && f.Address != "" {
 		return q, notAnAddress(f.Address)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -199,7 +200,7 @@ func (n *interruptible) interrupted(t *testing.T, o engine.CheckOptions, spoiled
 				t.Errorf("phase %s, %s: found %+v, want %+v", before.Phase, what, found, want)
 			case err != nil && (!fault.Is(err, fault.Unavailable) || len(found) > 0 || !sameState(t, check.State, before)):
 				t.Errorf("phase %s, %s: %v, found %+v, at %+v", before.Phase, what, err, found, check.State)
-			case hit && err == nil && what[0] == 'q':
+			case hit && err == nil && what[0] == 'q' && !strings.Contains(what, "DISTINCT tenant FROM tenant_keys"): // which the server asks for by itself
 				t.Errorf("phase %s: goes on though it could not read: %s", before.Phase, what)
 			}
 		}

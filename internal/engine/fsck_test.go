@@ -446,6 +446,7 @@ func TestTheKeyThatSignedACheckpointMustHaveCountedThen(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.Restart(nil)
+	sequenced(t, env) // that Ann signed in
 	// The next checkpoint took the place of the one before, unless that was anchored.
 	db.SetMaxOpenConns(1)
 	execDB(`ATTACH ? AS before`, before)

@@ -216,9 +216,8 @@ func TestAnObjectThatRulesIsNotSetBack(t *testing.T) {
 			r.prepare(t, env)
 			keepRows(t, env)
 			object := r.change(t, env)
-			var newest []byte
 			env.Restart(func() {
-				newest = readFile(t, filepath.Join(env.Config.Data, "data.db"))
+				newest, keys := readFile(t, filepath.Join(env.Config.Data, "data.db")), readFile(t, filepath.Join(env.Config.Data, "keys.db"))
 				setBack(t, env, object)
 				n, err := node.Open(t.Context(), env.Config)
 				if err == nil {
@@ -229,6 +228,7 @@ func TestAnObjectThatRulesIsNotSetBack(t *testing.T) {
 					t.Errorf("what it says counts no more: %v, want an integrity fault", err)
 				}
 				putBack(t, env, newest)
+				putBackFile(t, env, "keys.db", keys) // which has heads of the log since
 			})
 		})
 	}
@@ -315,7 +315,12 @@ func TestAStepThatACrashLeftUnpinnedIsPinnedWhenItIsRead(t *testing.T) {
 // putBack replaces the data of a stopped node by a former copy.
 func putBack(t *testing.T, env *testenv.Env, old []byte) {
 	t.Helper()
-	path := filepath.Join(env.Config.Data, "data.db")
+	putBackFile(t, env, "data.db", old)
+}
+
+func putBackFile(t *testing.T, env *testenv.Env, name string, old []byte) {
+	t.Helper()
+	path := filepath.Join(env.Config.Data, name)
 	writeFile(t, path, old)
 	for _, left := range []string{"-wal", "-shm"} {
 		os.Remove(path + left)
