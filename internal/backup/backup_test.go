@@ -246,7 +246,7 @@ func restore(t *testing.T, data, keys string) error {
 // By the time at which the keys were copied, when the log has not grown meanwhile.
 func TestKeysThatAreOlderThanTheDataAreRefused(t *testing.T) {
 	_, older, newer := twoBackups(t, time.Now, func(*testenv.Env) {})
-	if err := restore(t, newer, older); fault.CodeOf(err) != "keys_too_old" {
+	if err := restore(t, newer, older); fault.CodeOf(err) != "keys_too_old" || !strings.Contains(err.Error(), "copied before the data") {
 		t.Errorf("data with older keys: %v", err)
 	}
 	if err := restore(t, older, newer); err != nil {
