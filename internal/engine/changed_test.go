@@ -439,8 +439,8 @@ func TestAStepIsDecidedWhenItIsMade(t *testing.T) {
 	}
 }
 
-// orders are what administrators do to holds, erasures, signers and keys, each of which can
-// be done in this order.
+// orders are what administrators do to holds, erasures, signers, readers of the log and keys,
+// each of which can be done in this order.
 func orders(t *testing.T, env *testenv.Env, target string) (names []string, acts []func(engine.Caller) error) {
 	t.Helper()
 	ctx, e, later := t.Context(), env.Engine, 3_600_000
@@ -475,6 +475,13 @@ func orders(t *testing.T, env *testenv.Env, target string) (names []string, acts
 	add("RevokeSigner", func(c engine.Caller) error {
 		return second(e.RevokeSigner(ctx, c, "w", api.RevokeSignerRequest{Reason: "lost"}, ""))
 	})
+	var reader string
+	add("CreateLogReader", func(c engine.Caller) error {
+		r, err := e.CreateLogReader(ctx, c, api.LogReaderRequest{Name: "a mirror"})
+		reader = cmp.Or(r.ID, reader)
+		return err
+	})
+	add("RevokeLogReader", func(c engine.Caller) error { return second(e.RevokeLogReader(ctx, c, reader)) })
 	add("RotateKey", func(c engine.Caller) error { return second(e.RotateKey(ctx, c, api.RotateKeyRequest{Key: "audit"})) })
 	add("RotateKey, the tenant's", func(c engine.Caller) error {
 		return second(e.RotateKey(ctx, c, api.RotateKeyRequest{Key: "tenant"}))

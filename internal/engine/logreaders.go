@@ -18,27 +18,22 @@ import (
 // answer alone holds it. It is good from everywhere and without end, so nobody makes one with
 // a key that is not, and who is revoked meanwhile makes none.
 func (e *Engine) CreateLogReader(ctx context.Context, c Caller, in api.LogReaderRequest) (api.NewLogReader, error) {
-	may := func(c Caller) error {
-		endless := identity.APIKey{Scopes: []access.Scope{access.Scope(access.ManageLogReaders)}}
-		return cmp.Or(e.may(ctx, c, access.ManageLogReaders, "log", ""), e.freshPerson(c), notMightier(c, endless))
-	}
-	if err := may(c); err != nil {
-		return api.NewLogReader{}, err
-	}
-	defer e.people.change(c.Scope, c.Scope)()
-	c, err := e.present(ctx, c)
-	if err == nil {
-		err = may(c)
-	}
-	if err != nil {
+	return asNow(ctx, e, c, func(c Caller) (api.NewLogReader, error) { return e.createLogReaderAs(ctx, c, in) })
+}
+
+func (e *Engine) createLogReaderAs(ctx context.Context, c Caller, in api.LogReaderRequest) (api.NewLogReader, error) {
+	endless := identity.APIKey{Scopes: []access.Scope{access.Scope(access.ManageLogReaders)}}
+	if err := cmp.Or(e.may(ctx, c, access.ManageLogReaders, "log", ""), e.freshPerson(c), notMightier(c, endless)); err != nil {
 		return api.NewLogReader{}, err
 	}
 	r, secret, err := e.identity.NewReader(ctx, c, in.Name, e.moment())
 	if err != nil {
 		return api.NewLogReader{}, err
 	}
-	_, err = e.putReader(ctx, c.Scope, byAdmin(c), r, act{kind: readerCreated})
-	return api.NewLogReader{LogReader: readerOf(r), Path: "/log/" + secret}, err
+	if _, err := e.putReader(ctx, c.Scope, byAdmin(c), r, act{kind: readerCreated}); err != nil {
+		return api.NewLogReader{}, err
+	}
+	return api.NewLogReader{LogReader: readerOf(r), Path: "/log/" + secret}, nil
 }
 
 // LogReaders lists who was given a path, oldest first, revoked ones too.
@@ -79,6 +74,10 @@ func (e *Engine) LogReaders(ctx context.Context, c Caller, p Page) (api.LogReade
 
 // RevokeLogReader ends a path. Revoking one that is revoked changes nothing.
 func (e *Engine) RevokeLogReader(ctx context.Context, c Caller, id string) (api.LogReader, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.LogReader, error) { return e.revokeLogReaderAs(ctx, c, id) })
+}
+
+func (e *Engine) revokeLogReaderAs(ctx context.Context, c Caller, id string) (api.LogReader, error) {
 	if err := e.may(ctx, c, access.ManageLogReaders, "log", id); err != nil {
 		return api.LogReader{}, err
 	}
@@ -105,7 +104,7 @@ func (e *Engine) RevokeLogReader(ctx context.Context, c Caller, id string) (api.
 func (e *Engine) endReadersOf(ctx context.Context, c Caller, maker string) error {
 	live, err := e.readersOf(ctx, c.Scope, maker)
 	for i := range live {
-		if err = e.revokeReader(ctx, c.Scope, byAdmin(c), &live[i]); err != nil {
+		if err = e.revokeReader(ctx, c.Scope, byAdmin(c).then(), &live[i]); err != nil {
 			break
 		}
 	}
@@ -178,6 +177,11 @@ func (e *Engine) putReader(ctx context.Context, scope store.Scope, by orderer, r
 		return leaf, err
 	}
 	defer leave()
+	release, err := e.people.hold(by.by)
+	if err != nil {
+		return leaf, err
+	}
+	defer release()
 	return entry.Leaf.Hash, e.store.PutReader(context.WithoutCancel(ctx), scope, row, entry)
 }
 
