@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -38,9 +39,11 @@ func (t *tenant) wireIssuers() api.Issuers {
 // defaultNameClaim is what most providers have.
 const defaultNameClaim = "preferred_username"
 
-// SetIssuer makes an issuer, or sets another in its place.
+// SetIssuer makes an issuer, or sets another in its place, by whose word people come in from
+// then on.
 func (e *Engine) SetIssuer(ctx context.Context, c Caller, id string, r api.IssuerRequest, idem string) (api.Issuers, error) {
-	return e.changeIssuers(ctx, c, change{"", "set-issuer " + id, idem, r, r.Reason, false}, func(all []identity.Issuer) ([]identity.Issuer, error) {
+	may := func(c Caller) error { return cmp.Or(e.mayIssuers(ctx, c), e.freshPerson(c)) }
+	return e.changeIssuers(ctx, c, change{"", "set-issuer " + id, idem, r, r.Reason, false}, may, func(all []identity.Issuer) ([]identity.Issuer, error) {
 		next := issuerOf(id, r)
 		i := slices.IndexFunc(all, func(i identity.Issuer) bool { return i.ID == id })
 		if i < 0 {
@@ -76,7 +79,8 @@ func issuerOf(id string, r api.IssuerRequest) identity.Issuer {
 // RemoveIssuer ends that an issuer's word counts, from the next request on, and for calls
 // that wait. Who is linked to it stays so, for if it comes back.
 func (e *Engine) RemoveIssuer(ctx context.Context, c Caller, id string, r api.ReasonRequest, idem string) (api.Issuers, error) {
-	return e.changeIssuers(ctx, c, change{"", "remove-issuer " + id, idem, r, r.Reason, false}, func(all []identity.Issuer) ([]identity.Issuer, error) {
+	may := func(c Caller) error { return e.mayIssuers(ctx, c) }
+	return e.changeIssuers(ctx, c, change{"", "remove-issuer " + id, idem, r, r.Reason, false}, may, func(all []identity.Issuer) ([]identity.Issuer, error) {
 		i := slices.IndexFunc(all, func(i identity.Issuer) bool { return i.ID == id })
 		if i < 0 {
 			return nil, noSuch("issuer", id)
@@ -85,23 +89,25 @@ func (e *Engine) RemoveIssuer(ctx context.Context, c Caller, id string, r api.Re
 	})
 }
 
-// changeIssuers carries out a change of the tenant's issuers. Whoever names an issuer can be
-// anybody whom it may name: that is for who may give the credentials of all of them.
-func (e *Engine) changeIssuers(ctx context.Context, c Caller, ch change, edit func([]identity.Issuer) ([]identity.Issuer, error)) (api.Issuers, error) {
-	may := func(c Caller) error {
-		if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
-			return err
-		}
-		if err := notMightier(c, identity.APIKey{}); err != nil {
-			return err
-		}
-		if c.Scope.Tenant() == identity.MainTenant { // where Operators may be linked
-			if _, err := givable(c, []string{string(access.Operator)}); err != nil {
-				return err
-			}
-		}
-		return nil
+// mayIssuers is mayTenant for the tenant's issuers. Whoever names an issuer can be anybody
+// whom it may name: that is for who may give the credentials of all of them.
+func (e *Engine) mayIssuers(ctx context.Context, c Caller) error {
+	if err := e.mayTenant(ctx, c, access.ChangeTenant); err != nil {
+		return err
 	}
+	if err := notMightier(c, identity.APIKey{}); err != nil {
+		return err
+	}
+	if c.Scope.Tenant() == identity.MainTenant { // where Operators may be linked
+		if _, err := givable(c, []string{string(access.Operator)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeIssuers carries out a change of the tenant's issuers.
+func (e *Engine) changeIssuers(ctx context.Context, c Caller, ch change, may func(Caller) error, edit func([]identity.Issuer) ([]identity.Issuer, error)) (api.Issuers, error) {
 	var t *tenant
 	found, err := e.changed(ctx, c, c.Scope, ch, may, func(Caller) (amendment, error) {
 		var err error

@@ -612,15 +612,18 @@ func TestAnAPIKeyAsksForAFreshProof(t *testing.T) {
 	})
 }
 
-// Nor does whoever finds an administrator signed in make links, or somebody who is them
-// elsewhere.
+// Nor does whoever finds an administrator signed in make links, companies, somebody who is
+// them elsewhere, or whose word that is. What only takes a way in asks for nothing more.
 func TestAWayInAsksForAFreshProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		env := testenv.New(t, withIssuers(newStaff()))
 		ctx, e := t.Context(), env.Engine
 		setIssuer(t, env, "corp", api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal", Secret: "sesame"})
-		personWithPassword(t, env, "zoe", "Admin")
+		personWithPassword(t, env, "zoe", "Admin", "Operator")
 		personWithPassword(t, env, "bob", "Viewer")
+		if _, err := e.CreateTenant(ctx, env.Ann, api.TenantRequest{Name: "acme"}, ""); err != nil {
+			t.Fatal(err)
+		}
 		n := 0
 		tries := func(c engine.Caller) map[string]error {
 			n++
@@ -633,8 +636,10 @@ func TestAWayInAsksForAFreshProof(t *testing.T) {
 			}
 			return map[string]error{
 				"invite": invite, "invite again": second(e.InviteAgain(ctx, c, kim, api.ReasonRequest{}, "")),
-				"reset": second(e.ResetPassword(ctx, c, "bob", api.ReasonRequest{}, "")),
-				"link":  second(e.LinkUser(ctx, c, kim, api.LinkRequest{Issuer: "corp", Subject: kim}, "")),
+				"reset":  second(e.ResetPassword(ctx, c, "bob", api.ReasonRequest{}, "")),
+				"link":   second(e.LinkUser(ctx, c, kim, api.LinkRequest{Issuer: "corp", Subject: kim}, "")),
+				"tenant": second(e.CreateTenant(ctx, c, api.TenantRequest{Name: kim}, "")), "its link": second(e.InviteAdministrator(ctx, c, "acme", api.ReasonRequest{}, "")),
+				"issuer": second(e.SetIssuer(ctx, c, "robots", robots, "")),
 			}
 		}
 		want := func(c engine.Caller, when, code string) {
@@ -649,6 +654,9 @@ func TestAWayInAsksForAFreshProof(t *testing.T) {
 		want(zoe, "just signed in", "")
 		time.Sleep(5*time.Minute + time.Second)
 		want(zoe, "signed in long ago", api.CodeStepUp)
+		if _, err := e.RemoveIssuer(ctx, zoe, "robots", api.ReasonRequest{}, ""); err != nil {
+			t.Errorf("taking an issuer's word no more, signed in long ago: %v", err)
+		}
 		s, err := e.Verify(ctx, zoe, api.VerifyRequest{Password: zoesPassword}, home)
 		if err != nil {
 			t.Fatal(err)

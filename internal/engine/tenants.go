@@ -65,7 +65,7 @@ func (t *tenant) wire() api.Tenant {
 // administrator. What the Operator did is in the new tenant's log.
 func (e *Engine) CreateTenant(ctx context.Context, c Caller, r api.TenantRequest, idem string) (api.NewTenant, error) {
 	may := func(c Caller) error {
-		return cmp.Or(e.mayOperate(ctx, c, access.CreateTenant, r.Name), identity.CheckTenantName(r.Name))
+		return cmp.Or(e.mayOperate(ctx, c, access.CreateTenant, r.Name), identity.CheckTenantName(r.Name), e.freshPerson(c))
 	}
 	scope := e.TenantScope(r.Name)
 	var t *tenant
@@ -108,7 +108,9 @@ func (e *Engine) newTenant(ctx context.Context, scope store.Scope) (*tenant, err
 // InviteAdministrator makes another link for a tenant that has no administrator yet. Once
 // somebody used one, an Operator can let nobody in any more.
 func (e *Engine) InviteAdministrator(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.NewTenant, error) {
-	may := func(c Caller) error { return e.mayOperate(ctx, c, access.CreateTenant, name) }
+	may := func(c Caller) error {
+		return cmp.Or(e.mayOperate(ctx, c, access.CreateTenant, name), e.freshPerson(c))
+	}
 	if err := may(c); err != nil {
 		return api.NewTenant{}, err
 	}
