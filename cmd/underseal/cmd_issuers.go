@@ -162,7 +162,7 @@ type issuersRemoveCmd struct {
 }
 
 func (issuersRemoveCmd) Help() string {
-	return talksToServer + " Who is linked to it stays so, for if it comes back."
+	return talksToServer + " Who is linked to it stays so, for if it comes back. It is refused while your administrators come in by it alone."
 }
 
 func (c *issuersRemoveCmd) Run(ctx context.Context, e *env) error {

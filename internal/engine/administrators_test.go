@@ -3,12 +3,16 @@ package engine_test
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
+	"github.com/underseal/underseal/internal/node"
+	"github.com/underseal/underseal/internal/passkey"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -133,5 +137,154 @@ func TestALossConcernsNobodyElse(t *testing.T) {
 	must(e.SetPolicies(ctx, env.Ann, api.PoliciesRequest{}, ""))
 	if _, err := e.DisableUser(ctx, env.Ann, "ann", api.ReasonRequest{}, ""); !fault.Is(err, fault.Integrity) {
 		t.Errorf("the last administrator at hand: %v, want Integrity of who is gone", err)
+	}
+}
+
+// byIssuerAlone is a company whose administrators sign in at its issuer, each by their name
+// as subject: of the keys of the one who was there before them, one for policies alone is left.
+func byIssuerAlone(t *testing.T, s *staff, in api.IssuerRequest, names ...string) *testenv.Env {
+	t.Helper()
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	env := testenv.New(t, func(c *node.Config) { c.Issuers, c.Now = s, now })
+	ctx, e := t.Context(), env.Engine
+	setIssuer(t, env, "corp", in)
+	for _, name := range names {
+		if _, err := e.InviteUser(ctx, env.Ann, api.UserRequest{Name: name, Kind: "user", Roles: []string{"Admin", "Operator"}}, ""); err != nil {
+			t.Fatal(err)
+		}
+		linked(t, env, name, name)
+	}
+	end := now().Add(15 * 24 * time.Hour)
+	little, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "ann", Scopes: []string{"policy:*"}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "ann", Expires: &end}, "")
+	if err == nil {
+		_, err = e.RevokeAPIKey(ctx, env.SignIn(ends.Text), env.Ann.Key, api.ReasonRequest{}, "")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Ann = env.SignIn(little.Text)
+	ahead.Store(int64(16 * 24 * time.Hour))
+	for _, name := range names {
+		s.in[name] = identity.Claims{Subject: name, Proved: now()}
+	}
+	return env
+}
+
+// Where nobody administers a company by what it keeps, who signs in at its issuer does, and
+// the last one stays. Whose link has ended, and who is invited only, do not.
+func TestTheLastAdministratorByAnIssuerStays(t *testing.T) {
+	s := newStaff()
+	env := byIssuerAlone(t, s, corp, "zoe", "kim", "new")
+	ctx, e, reason := t.Context(), env.Engine, api.ReasonRequest{Reason: "gone"}
+	_, zoe := loggedIn(t, env, "zoe")
+	loggedIn(t, env, "kim")
+	must := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	must("with another one", errorOf(e.RevokeUser(ctx, zoe, "kim", reason, "")))
+	must("enabling them", errorOf(e.EnableUser(ctx, zoe, "kim", reason, "")))
+	u, err := e.User(ctx, zoe, "zoe")
+	must("who she is", err)
+	client, elsewhere := corp, corp
+	client.Client, elsewhere.URL = "another", "https://login.example.com"
+	refused := func() map[string]error {
+		return map[string]error{
+			"removing the issuer":           errorOf(e.RemoveIssuer(ctx, zoe, "corp", reason, "")),
+			"another one in its place":      errorOf(e.SetIssuer(ctx, zoe, "corp", elsewhere, "")),
+			"one for programs in its place": errorOf(e.SetIssuer(ctx, zoe, "corp", robots, "")),
+			"ending her link":               errorOf(e.UnlinkUser(ctx, zoe, "zoe", api.UnlinkRequest{ID: u.Identities[0].ID}, "")),
+		}
+	}
+	for what, err := range refused() {
+		lasts(t, what, "last_administrator", err)
+	}
+	lasts(t, "taking her role", "last_administrator", errorOf(e.TakeUserRole(ctx, zoe, "zoe", api.RoleRequest{Role: "Admin"}, "")))
+	lasts(t, "taking her other role", "last_operator", errorOf(e.TakeUserRole(ctx, zoe, "zoe", api.RoleRequest{Role: "Operator"}, "")))
+	lasts(t, "disabling her", "last_administrator", errorOf(e.DisableUser(ctx, zoe, "zoe", reason, "")))
+	lasts(t, "revoking her", "last_administrator", errorOf(e.RevokeUser(ctx, zoe, "zoe", reason, "")))
+	must("the same issuer with another client", errorOf(e.SetIssuer(ctx, zoe, "corp", client, "")))
+
+	k, err := e.CreateAPIKey(ctx, zoe, api.APIKeyRequest{User: "zoe"}, "")
+	must("a key", err)
+	must("removing the issuer, with a key", errorOf(e.RemoveIssuer(ctx, zoe, "corp", reason, "")))
+	zoe = env.SignIn(k.Text)
+	must("the issuer again", errorOf(e.SetIssuer(ctx, zoe, "corp", corp, "")))
+	lasts(t, "revoking the key, which is the only way in but for the issuer", "last_administrator", errorOf(e.RevokeAPIKey(ctx, zoe, k.ID, reason, "")))
+}
+
+// Who signs in at an issuer sets policies where nobody else could, and none after which
+// nobody could. Who comes in by what the company keeps still can, if somebody could.
+func TestPoliciesOfWhoSignsInAtAnIssuer(t *testing.T) {
+	const others = `@id("others") forbid (principal, action == Action::"policy:set", resource) unless { principal.name == "zoe" };`
+	set := func(env *testenv.Env, c engine.Caller, text string) error {
+		return errorOf(env.Engine.SetPolicies(t.Context(), c, api.PoliciesRequest{Text: text}, ""))
+	}
+	s := newStaff()
+	env := byIssuerAlone(t, s, corp, "zoe")
+	_, zoe := loggedIn(t, env, "zoe")
+	const all = `@id("all") forbid (principal, action, resource);`
+	lasts(t, "what forbids everything", "locked_out", set(env, zoe, all))
+	if err := set(env, zoe, others); err != nil {
+		t.Errorf("what forbids it to everybody else: %v", err)
+	}
+	env = newCompany(t, s, corp)
+	if _, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "zoe", Kind: "user", Roles: []string{"Admin"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	linked(t, env, "zoe", "zoe")
+	loggedIn(t, env, "zoe")
+	lasts(t, "what forbids it to the last one with a key", "locked_out", set(env, env.Ann, others))
+	env = byIssuerAlone(t, s, corp) // it would hold for whom the next setup link makes administrator, too
+	lasts(t, "what forbids everything, where nobody administers", "locked_out", set(env, env.Ann, all))
+}
+
+// What the groups of an issuer give, it takes from the last administrator by that issuer, too:
+// to sign nobody in would keep nobody in.
+func TestAnIssuerTakesWhatItGave(t *testing.T) {
+	s := newStaff()
+	in := corp
+	in.Given = []api.IssuerGroup{{Group: "leads", Roles: []string{"Admin"}}}
+	env := byIssuerAlone(t, s, in, "zoe")
+	lead, staff := s.in["zoe"], s.in["zoe"]
+	lead.Groups = []string{"leads"}
+	for _, c := range []struct {
+		says  identity.Claims
+		admin bool
+	}{{lead, true}, {staff, false}, {lead, true}} {
+		s.in["zoe"] = c.says
+		if _, zoe := loggedIn(t, env, "zoe"); slices.Contains(zoe.Who.Principal().Roles, "Admin") != c.admin {
+			t.Errorf("with groups %v she has %v", c.says.Groups, zoe.Who.Principal().Roles)
+		}
+	}
+}
+
+// Where a passkey is demanded, a password admits who can register their first one by it, and
+// keeps nobody else.
+func TestAPasswordThatAdmitsNobodyKeepsNoAdministrator(t *testing.T) {
+	env := testenv.New(t, nil)
+	zoe, _ := personWithPasskey(t, env, "zoe", testenv.NewAuthenticator(t, false), "Admin", "Operator")
+	if err := requirePasskeys(t, env, zoe, "administrators"); err != nil {
+		t.Fatal(err)
+	}
+	revoke := func() error {
+		return errorOf(env.Engine.RevokeAPIKey(t.Context(), env.Ann, env.Ann.Key, api.ReasonRequest{}, ""))
+	}
+	moved(env, ":8443")
+	lasts(t, "with who has passkeys of another address", "last_administrator", revoke())
+	personWithPassword(t, env, "bob", "Admin", "Operator")
+	env.Config.Passkeys = passkey.RelyingParty{}
+	env.Restart(nil)
+	lasts(t, "with who has none, where nobody can have any", "last_administrator", revoke())
+	moved(env, ":8443")
+	if err := revoke(); err != nil {
+		t.Errorf("with who has none yet: %v", err)
 	}
 }

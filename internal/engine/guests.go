@@ -146,7 +146,9 @@ func (e *Engine) mapGroups(ctx context.Context, i *identity.Issuer, there []stri
 	if len(p.Groups) > maxMemberships {
 		return nobody(fault.New(fault.Denied, "the issuer gives more than %d groups", maxMemberships))
 	}
-	return e.requireAdministrator(ctx, Caller{Scope: p.scope, Principal: p.Name, Address: address}, p)
+	// Of who comes in at issuers alone it is not asked: to sign nobody in would keep nobody in,
+	// and what the issuer takes it gives again.
+	return e.requireAdministratorBy(ctx, Caller{Scope: p.scope, Principal: p.Name, Address: address}, p, kept)
 }
 
 // mappable is an issuer that gives only groups that there are, and none that makes an

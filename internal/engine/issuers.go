@@ -106,10 +106,10 @@ func (e *Engine) mayIssuers(ctx context.Context, c Caller) error {
 	return nil
 }
 
-// changeIssuers carries out a change of the tenant's issuers.
+// changeIssuers carries out a change of the tenant's issuers, which leaves an administrator.
 func (e *Engine) changeIssuers(ctx context.Context, c Caller, ch change, may func(Caller) error, edit func([]identity.Issuer) ([]identity.Issuer, error)) (api.Issuers, error) {
 	var t *tenant
-	found, err := e.changed(ctx, c, c.Scope, ch, may, func(Caller) (amendment, error) {
+	found, err := e.changed(ctx, c, c.Scope, ch, may, func(c Caller) (amendment, error) {
 		var err error
 		if t, err = e.openTenant(ctx, c.Scope); err != nil {
 			return amendment{}, err
@@ -122,7 +122,7 @@ func (e *Engine) changeIssuers(ctx context.Context, c Caller, ch change, may fun
 			return amendment{}, err
 		}
 		t.Tenant.Issuers = next
-		return amendment{of: &t.dossier, kind: tenantChanged, fields: t.Fields()}, nil
+		return amendment{of: &t.dossier, kind: tenantChanged, fields: t.Fields()}, e.requireAdministratorOf(ctx, c, t)
 	})
 	if found && err == nil {
 		t, err = e.openTenant(ctx, c.Scope)

@@ -104,13 +104,13 @@ func (e *Engine) link(ctx context.Context, p *principal, issuer, subject string,
 // calls that wait.
 func (e *Engine) UnlinkUser(ctx context.Context, c Caller, name string, r api.UnlinkRequest, idem string) (api.User, error) {
 	may := func(c Caller) error { return e.may(ctx, c, access.RevokeAPIKey, "apikey", name) }
-	return e.changeUserAs(ctx, c, change{name, "unlink-user " + name, idem, r, r.Reason, false}, may, identityUnlinked, func(_ Caller, p *principal, a *amendment) error {
+	return e.changeUserAs(ctx, c, change{name, "unlink-user " + name, idem, r, r.Reason, false}, may, identityUnlinked, func(c Caller, p *principal, a *amendment) error {
 		i := slices.IndexFunc(p.Federated, func(f identity.Federated) bool { return f.ID == r.ID })
 		if i < 0 {
 			return noSuch("link", r.ID)
 		}
 		a.ended = append(a.ended, p.Federated[i].Token)
 		p.Federated = slices.Delete(slices.Clone(p.Federated), i, i+1)
-		return nil
+		return e.requireAdministrator(ctx, c, p)
 	})
 }

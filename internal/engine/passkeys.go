@@ -70,6 +70,12 @@ func (e *Engine) mayAdd(ctx context.Context, c Caller, p *principal) error {
 	return cmp.Or(err, c.RequireProof())
 }
 
+// enrolsByPassword reports whether somebody of whom a passkey is demanded can register one
+// after a sign-in by password alone: their first one, on a server that has an address.
+func (e *Engine) enrolsByPassword(p *identity.Principal) bool {
+	return len(p.Passkeys) == 0 && e.relying.Configured()
+}
+
 // requireAddress refuses ceremonies on a server that does not know its address.
 func (e *Engine) requireAddress() error {
 	if e.relying.Configured() {

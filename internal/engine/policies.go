@@ -52,7 +52,7 @@ func (e *Engine) SetPolicies(ctx context.Context, c Caller, r api.PoliciesReques
 		return api.Policies{}, err
 	}
 	ch := change{c.Scope.Tenant(), "set-policies", idem, r, r.Reason, false}
-	t, err := e.changeTenant(ctx, c, ch, may, func(_ Caller, t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, ch, may, func(c Caller, t *tenant) (amendment, error) {
 		t.Policies = r.Text
 		rules, err := e.rules(t.Tenant)
 		if err != nil {

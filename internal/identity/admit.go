@@ -180,6 +180,9 @@ func (k *Known) SignsIn(address string) bool {
 	return k.active && k.who.Kind == access.User && k.From(address)
 }
 
+// DemandsPasskey reports whether a password alone is not enough for the principal.
+func (k *Known) DemandsPasskey() bool { return k.unproven.Unproven }
+
 // Password is the password as it is kept; empty: there is none.
 func (k *Known) Password() string { return k.password }
 
@@ -254,6 +257,13 @@ func (p *Principal) SignsIn(at time.Time, from string) bool {
 		slices.ContainsFunc(p.Keys, func(k APIKey) bool {
 			return len(k.Scopes) == 0 && (k.Expires.IsZero() || at.Before(k.Expires)) && (from == "" || within(from, k.Networks))
 		}))
+}
+
+// SignsInAt reports whether one of a tenant's issuers signs a principal in. Who is invited
+// only, and has not come yet, may be somebody whom the issuer does not know.
+func (p *Principal) SignsInAt(issuers []Issuer) bool {
+	return p.State == Active && p.Kind == access.User &&
+		slices.ContainsFunc(p.Federated, func(f Federated) bool { return f.counts(issuers, p.Kind) })
 }
 
 // newlyAdmitted reports whether something admits a principal that was not there before a

@@ -110,9 +110,12 @@ func (k *Known) AdmitService(token [32]byte, w Word, address string, at time.Tim
 }
 
 // believes reports whether the word of whoever says who the principal is counts still.
-func (k *Known) believes(f *Federated) bool {
-	return f.Ended.IsZero() && (f.Issuer == ByFingerprint || slices.ContainsFunc(k.rules.Tenant.Issuers, func(i Issuer) bool {
-		return i.Named() == f.Issuer && (i.Kind == People) == (k.who.Kind == access.User)
+func (k *Known) believes(f *Federated) bool { return f.counts(k.rules.Tenant.Issuers, k.who.Kind) }
+
+// counts reports whether the word of whoever says who a principal of a kind is counts.
+func (f *Federated) counts(issuers []Issuer, kind string) bool {
+	return f.Ended.IsZero() && (f.Issuer == ByFingerprint || slices.ContainsFunc(issuers, func(i Issuer) bool {
+		return i.Named() == f.Issuer && (i.Kind == People) == (kind == access.User)
 	}))
 }
 
