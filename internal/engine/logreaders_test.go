@@ -248,3 +248,18 @@ func readersOfAMaker(t *testing.T, env *testenv.Env) {
 	}
 	checkedWhole(t, env)
 }
+
+// Who revokes themselves ends the readers that they made, too.
+func TestWhoRevokesThemselvesEndsTheirReaders(t *testing.T) {
+	env := testenv.New(t, nil)
+	bob := env.Person("bob", "Admin")
+	if _, err := env.Engine.CreateLogReader(t.Context(), bob, api.LogReaderRequest{Name: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.RevokeUser(t.Context(), bob, "bob", api.ReasonRequest{Reason: "stolen"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := env.Engine.LogReaders(t.Context(), env.Ann, engine.Page{}); err != nil || len(list.Items) != 1 || list.Items[0].Revoked == nil {
+		t.Errorf("listed: %+v, %v, want that it is revoked", list, err)
+	}
+}
