@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // of a person's roles, groups and ways in, of what a group gives, or of whose word counts,
 // can end that, also one that only gives: policies and networks can be of who has a role.
 // Whoever may be the last one is asked for only where one could be lost, and first among
-// those who come to mind, so that it does not matter how many people the tenant has.
+// those who come to mind, so that it seldom matters how many people the tenant has.
 
 // ways are how who has a role may sign in. What counts by fewer of them is asked on its own:
 // the account for the day when the issuer is away stays, however many come in by the issuer.
@@ -27,15 +28,38 @@ const (
 	anyWay             // or where an issuer of the tenant signs them in
 )
 
-// electorate is who has a tenant's mightiest role if something is otherwise than it is.
+// office is a role that only who has it, or who has the server's files, can give again, with
+// the ways in and the time that are asked of.
+type office struct {
+	role access.Role // Admin, or Operator
+	by   ways
+	at   time.Time // when they sign in
+	held bool      // by somebody as it is, though not as it is to be
+}
+
+// offices are those of a tenant, now and in two weeks: a key that ends soon is a way in that
+// stays for nobody.
+func (e *Engine) offices(scope store.Scope, by ...ways) (all []office) {
+	roles := []access.Role{access.Admin}
+	if scope.Tenant() == identity.MainTenant {
+		roles = append(roles, access.Operator)
+	}
+	for _, role := range roles {
+		for _, w := range by {
+			for _, at := range []time.Time{e.moment(), e.moment().Add(endsSoon)} {
+				all = append(all, office{role: role, by: w, at: at})
+			}
+		}
+	}
+	return all
+}
+
+// electorate is who has a tenant's offices if something is otherwise than it is.
 type electorate struct {
 	engine  *Engine
 	scope   store.Scope
 	present *identity.Rules
-	role    access.Role // Admin, or Operator
-	by      ways
-	at      time.Time // when they sign in
-	from    string    // address of who asks
+	from    string // address of who asks
 
 	rules     *identity.Rules     // as they are to be; nil: as they are
 	changed   *identity.Principal // as it is to be; nil: none
@@ -44,35 +68,33 @@ type electorate struct {
 
 // asItIs is the electorate if nothing is otherwise.
 func (v *electorate) asItIs() *electorate {
-	now := *v
-	now.rules, now.changed, now.regrouped = v.present, nil, nil
-	return &now
+	return &electorate{engine: v.engine, scope: v.scope, present: v.present, rules: v.present}
 }
 
-// holds reports whether a principal, as it is now, would hold the role. Where people come
+// holds reports whether a principal, as it is now, would hold an office. Where people come
 // from is not known but of who asks: who could come from there, and could not any more, would
 // be shut out.
-func (v *electorate) holds(ctx context.Context, now *identity.Principal) (bool, error) {
+func (v *electorate) holds(ctx context.Context, o office, now *identity.Principal) (bool, error) {
 	then := now
 	if v.changed != nil && v.changed.Name == now.Name {
 		then = v.changed
 	}
-	if here, err := v.comes(ctx, then, v.from); here || err != nil {
+	if here, err := v.comes(ctx, o, then, v.from); here || err != nil {
 		return here, err
 	}
-	if anywhere, err := v.comes(ctx, then, ""); !anywhere || err != nil {
+	if anywhere, err := v.comes(ctx, o, then, ""); !anywhere || err != nil {
 		return false, err
 	}
-	shutOut, err := v.asItIs().comes(ctx, now, v.from)
+	shutOut, err := v.asItIs().comes(ctx, o, now, v.from)
 	return !shutOut, err
 }
 
 // comes reports whether a principal signs in from an address ("": from anywhere) and has the
 // role then.
-func (v *electorate) comes(ctx context.Context, p *identity.Principal, from string) (bool, error) {
+func (v *electorate) comes(ctx context.Context, o office, p *identity.Principal, from string) (bool, error) {
 	way := *p
 	var err error
-	if way.Passkeys, err = v.engine.usablePasskeys(ctx, v.scope, p.Name, p.Passkeys); err != nil || !v.signsIn(&way, from) {
+	if way.Passkeys, err = v.engine.usablePasskeys(ctx, v.scope, p.Name, p.Passkeys); err != nil || !v.signsIn(o, &way, from) {
 		return false, err
 	}
 	groups := make([]identity.Group, len(p.Groups))
@@ -92,57 +114,59 @@ func (v *electorate) comes(ctx context.Context, p *identity.Principal, from stri
 		way.Password = ""
 	}
 	who := known.Who()
-	if !v.signsIn(&way, from) || !slices.Contains(who.Roles, v.role) || from != "" && !v.rules.Tenant.Networks.Allow(who.Roles, from) {
+	if !v.signsIn(o, &way, from) || !slices.Contains(who.Roles, o.role) || from != "" && !v.rules.Tenant.Networks.Allow(who.Roles, from) {
 		return false, nil
 	}
-	return v.role != access.Admin || !v.rules.Policies.LocksOut(who.Effective(), v.at), nil
+	return o.role != access.Admin || !v.rules.Policies.LocksOut(who.Effective(), o.at), nil
 }
 
-func (v *electorate) signsIn(p *identity.Principal, from string) bool {
-	return p.SignsIn(v.at, from) || v.by == anyWay && p.SignsInAt(v.rules.Tenant.Issuers)
+func (v *electorate) signsIn(o office, p *identity.Principal, from string) bool {
+	return p.SignsIn(o.at, from) || o.by == anyWay && p.SignsInAt(v.rules.Tenant.Issuers)
 }
 
 // electorsAtOnce is how many principals are opened before it is asked for more.
 const electorsAtOnce = 100
 
-// any reports whether somebody holds the role: who asks, somebody who was here
-// lately, or anybody.
-func (v *electorate) any(ctx context.Context, asks string) (bool, error) {
-	for _, name := range append([]string{asks}, v.engine.people.withRole(v.scope, v.role)...) {
-		p, err := v.engine.namedPrincipal(ctx, v.scope, name)
-		if fault.Is(err, fault.NotFound) { // who asks is of another tenant
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if found, err := v.holds(ctx, &p.Principal); found || err != nil {
-			return found, err
-		}
-	}
-	for page := (Page{}); ; {
-		all, next, err := openPage(ctx, v.engine, v.scope, store.Principal, page, electorsAtOnce, v.engine.openPrincipal)
-		if err != nil {
-			return false, err
-		}
-		for _, p := range all {
-			if found, err := v.holds(ctx, &p.Principal); found || err != nil {
-				return found, err
+// all are the tenant's principals: who asks, who has a role and was here lately, and everybody.
+// Somebody may come twice.
+func (v *electorate) all(ctx context.Context, asks string) iter.Seq2[*identity.Principal, error] {
+	return func(yield func(*identity.Principal, error) bool) {
+		known := v.engine.people.withRole(v.scope, access.Admin, access.Operator)
+		for _, name := range append([]string{asks}, known...) {
+			p, err := v.engine.namedPrincipal(ctx, v.scope, name)
+			switch {
+			case fault.Is(err, fault.NotFound): // who asks is of another tenant
+			case err != nil:
+				yield(nil, err)
+				return
+			case !yield(&p.Principal, nil):
+				return
 			}
 		}
-		if page.After = next; next == "" {
-			return false, nil
+		page := Page{}
+		for more := true; more; more = page.After != "" {
+			all, next, err := openPage(ctx, v.engine, v.scope, store.Principal, page, electorsAtOnce, v.engine.openPrincipal)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, p := range all {
+				if !yield(&p.Principal, nil) {
+					return
+				}
+			}
+			page.After = next
 		}
 	}
 }
 
-// withRole returns who is known to have a role.
-func (p *people) withRole(scope store.Scope, role access.Role) (names []string) {
+// withRole returns who is known to have one of some roles.
+func (p *people) withRole(scope store.Scope, roles ...access.Role) (names []string) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if a := p.tenant[scope.Tenant()]; a != nil {
 		for name, k := range a.byName {
-			if slices.Contains(k.known.Who().Roles, role) {
+			if slices.ContainsFunc(k.known.Who().Roles, func(r access.Role) bool { return slices.Contains(roles, r) }) {
 				names = append(names, name)
 			}
 		}
@@ -165,12 +189,12 @@ func (e *Engine) requireAdministratorBy(ctx context.Context, c Caller, changed *
 	if err != nil {
 		return err
 	}
-	return e.requireElectorate(ctx, c, &before, &electorate{scope: changed.scope, changed: &changed.Principal}, by...)
+	return e.requireElectorate(ctx, c, &before, &electorate{scope: changed.scope, changed: &changed.Principal}, e.offices(changed.scope, by...))
 }
 
 // requireAdministratorWith is requireAdministrator for a group that gives other roles.
 func (e *Engine) requireAdministratorWith(ctx context.Context, c Caller, g *group) error {
-	return e.requireElectorate(ctx, c, nil, &electorate{scope: g.scope, regrouped: &g.Group}, kept, anyWay)
+	return e.requireElectorate(ctx, c, nil, &electorate{scope: g.scope, regrouped: &g.Group}, e.offices(g.scope, kept, anyWay))
 }
 
 // requireAdministratorOf is requireAdministrator for a tenant that takes the word of other
@@ -180,53 +204,67 @@ func (e *Engine) requireAdministratorOf(ctx context.Context, c Caller, t *tenant
 	if err != nil {
 		return err
 	}
-	return e.requireElectorate(ctx, c, nil, &electorate{scope: t.scope, rules: rules}, anyWay)
+	return e.requireElectorate(ctx, c, nil, &electorate{scope: t.scope, rules: rules}, e.offices(t.scope, anyWay))
 }
 
-// requireElectorate refuses what leaves nobody in one of the roles that only who has it, or
-// who has the server's files, can give again, by fewer ways in or by more. It is asked of now
-// and of in two weeks: a key that ends soon is a way in that stays for nobody. Before is who
-// is changed; nil: nobody alone.
-func (e *Engine) requireElectorate(ctx context.Context, c Caller, before *identity.Principal, v *electorate, by ...ways) error {
+// requireElectorate refuses what leaves nobody in an office. Before is who is changed; nil:
+// nobody alone. Of an office that they do not hold nothing is lost.
+func (e *Engine) requireElectorate(ctx context.Context, c Caller, before *identity.Principal, v *electorate, asked []office) error {
 	present, err := e.rulesOf(ctx, v.scope)
 	if err != nil {
 		return err
-	}
-	roles := []access.Role{access.Admin}
-	if v.scope.Tenant() == identity.MainTenant {
-		roles = append(roles, access.Operator)
 	}
 	v.engine, v.present, v.from = e, present, c.Address
 	if v.rules == nil {
 		v.rules = present
 	}
-	for _, v.role = range roles {
-		for _, v.by = range by {
-			for _, v.at = range []time.Time{e.moment(), e.moment().Add(endsSoon)} {
-				if lost, err := v.loses(ctx, c.Principal, before); err != nil {
-					return err
-				} else if lost {
-					return lastOne(v.role)
-				}
+	open := asked
+	if before != nil {
+		open = nil
+		for _, o := range asked {
+			held, err := v.asItIs().holds(ctx, o, before)
+			if err != nil {
+				return err
+			}
+			if held {
+				open = append(open, o)
 			}
 		}
 	}
-	return nil
+	if open, err = v.vacant(ctx, c.Principal, open); err != nil || len(open) == 0 {
+		return err
+	}
+	return lastOne(open[0].role)
 }
 
-// loses reports whether somebody holds the role, and nobody would.
-func (v *electorate) loses(ctx context.Context, asks string, before *identity.Principal) (bool, error) {
-	now := v.asItIs()
-	now.from = ""
-	if before != nil {
-		if did, err := now.holds(ctx, before); !did || err != nil {
-			return false, err
+// vacant returns the offices that somebody holds and nobody would. All are asked for at once,
+// since everybody may have to be asked.
+func (v *electorate) vacant(ctx context.Context, asks string, open []office) ([]office, error) {
+	if len(open) == 0 {
+		return nil, nil
+	}
+	for p, err := range v.all(ctx, asks) {
+		if err != nil {
+			return nil, err
+		}
+		var rest []office
+		for _, o := range open {
+			holds, err := v.holds(ctx, o, p)
+			if err == nil && !holds && !o.held {
+				o.held, err = v.asItIs().holds(ctx, o, p)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if !holds {
+				rest = append(rest, o)
+			}
+		}
+		if open = rest; len(open) == 0 {
+			break
 		}
 	}
-	if found, err := v.any(ctx, asks); found || err != nil {
-		return false, err
-	}
-	return now.any(ctx, asks)
+	return slices.DeleteFunc(open, func(o office) bool { return !o.held }), nil
 }
 
 // waysThatStay are those by which somebody is the last one who keeps a role.
@@ -245,13 +283,9 @@ func lastOne(role access.Role) error {
 // is asked where nobody could before, too: policies hold for whomever the tenant's next setup
 // link makes administrator.
 func (e *Engine) requireSetters(ctx context.Context, c Caller, rules *identity.Rules) error {
-	v := &electorate{scope: c.Scope, rules: rules}
-	found, err := false, e.requireElectorate(ctx, c, nil, v, kept, anyWay)
-	if err == nil {
-		v.role, v.by, v.at, v.from = access.Admin, anyWay, e.moment(), ""
-		found, err = v.any(ctx, c.Principal)
-	}
-	if err == nil && !found || fault.CodeOf(err) == "last_administrator" {
+	asked := append(e.offices(c.Scope, kept, anyWay), office{role: access.Admin, by: anyWay, at: e.moment(), held: true})
+	err := e.requireElectorate(ctx, c, nil, &electorate{scope: c.Scope, rules: rules}, asked)
+	if fault.CodeOf(err) == "last_administrator" {
 		err = fault.New(fault.Conflict, "with these policies nobody could change them any more").WithCode("locked_out").
 			WithHint("let somebody with the role Admin do policy:read and policy:set, who has a way in that stays: " + waysThatStay)
 	}
