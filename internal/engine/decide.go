@@ -78,9 +78,6 @@ func wayIn(c Caller, action access.Action, kind string) string {
 	if ways := c.Rules.Policies.Ways(action); len(ways) > 0 {
 		text = "what permits it: " + strings.Join(ways, "; ") + ". " + strings.ToUpper(text[:1]) + text[1:]
 	}
-	if kind == string(access.Task) {
-		text += ". A task that is done is nobody's any more"
-	}
 	return text
 }
 

@@ -234,6 +234,76 @@ func TestTasksAreDoneByTheirPeople(t *testing.T) {
 	})
 }
 
+// Who sees the instance is told that a task is done already, whoever might have done it; to
+// others it is not there, as one that never was.
+func TestATaskThatIsDoneIsToldToWhoSeesIt(t *testing.T) {
+	env := testenv.New(t, nil)
+	w := newClaims(t, env)
+	as := func(name string, groups []string, roles ...access.Role) engine.Caller {
+		return w.as(access.Principal{Name: name, Roles: roles, Groups: groups})
+	}
+	clerk := as("eve", []string{"clerks"}, access.Executor, access.Viewer)
+	sees := map[string]engine.Caller{"sees all": as("rob", nil, access.Executor, access.Viewer), "sees instances": as("adm", nil, access.Executor, access.Admin)}
+	ctx, e := t.Context(), env.Engine
+	id := w.tasks[slices.IndexFunc(w.tasks, func(r access.Resource) bool { return r.Process == "car" && r.Element == "ask" && r.Assignee == "" })].ID
+	instance, _, _ := strings.Cut(id, ".")
+	if _, err := e.CompleteTask(ctx, sees["sees all"], id, []byte(`{}`), ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("who sees it and may not, while it waits: %v, want Denied", err)
+	}
+	first, err := e.CompleteTask(ctx, clerk, id, []byte(`{"note": "y"}`), "done")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := e.CompleteTask(ctx, clerk, id, []byte(`{"note": "y"}`), "done"); err != nil || again != first {
+		t.Errorf("the same request again: %+v, %v, want %+v", again, err, first)
+	}
+	seq := env.Instance(instance).Seq
+	acts := func(c engine.Caller, id string) map[string]error {
+		return map[string]error{
+			"complete": errorOf(e.CompleteTask(ctx, c, id, []byte(`{"note": "z"}`), "other")), "claim": errorOf(e.Claim(ctx, c, id, "", "")),
+			"give back": errorOf(e.Unclaim(ctx, c, id, "")), "save": errorOf(e.SaveTask(ctx, c, id, []byte(`{}`), "")),
+		}
+	}
+	sees["a candidate"] = clerk
+	for who, c := range sees {
+		for what, err := range acts(c, id) {
+			if fault.CodeOf(err) != "task_closed" || !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "instance "+instance+": active at step ") {
+				t.Errorf("%s, to %s: %v, want that it is done, and how the instance stands", who, what, err)
+			}
+		}
+		for what, err := range acts(c, instance+".999") {
+			if !fault.Is(err, fault.NotFound) {
+				t.Errorf("%s, to %s what never was: %v, want NotFound", who, what, err)
+			}
+		}
+		if _, err := e.Task(ctx, c, id); fault.Is(err, fault.Conflict) || err == nil {
+			t.Errorf("%s reads it: %v", who, err)
+		}
+	}
+	if now := env.Instance(instance).Seq; now != seq {
+		t.Errorf("the instance is at step %d after that, want %d", now, seq)
+	}
+	for what, err := range acts(as("dan", []string{"clerks"}, access.Executor), id) {
+		never := acts(as("dan", []string{"clerks"}, access.Executor), instance+".999")[what]
+		if !fault.Is(err, fault.NotFound) || strings.ReplaceAll(err.Error(), id, instance+".999") != never.Error() {
+			t.Errorf("who does not see the instance, to %s: %v, want NotFound as of what never was: %v", what, err, never)
+		}
+	}
+	for what, err := range acts(as("vic", nil, access.Viewer), id) {
+		if !fault.Is(err, fault.Denied) {
+			t.Errorf("who does no tasks at all, to %s: %v, want Denied", what, err)
+		}
+	}
+	if _, err := e.Cancel(ctx, env.Ann, instance, ""); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range acts(sees["sees all"], id) {
+		if fault.CodeOf(err) != "instance_ended" {
+			t.Errorf("of an instance that has ended, to %s: %v", what, err)
+		}
+	}
+}
+
 func TestWhoMayDesignDeploysNothingElse(t *testing.T) {
 	env := testenv.New(t, nil)
 	newClaims(t, env)

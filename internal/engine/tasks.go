@@ -145,7 +145,7 @@ func (e *Engine) useTask(ctx context.Context, c Caller, action access.Action, id
 	}
 	decided := false
 	err = e.runner.Use(ctx, c.Scope, ref.Instance, func(l *Live) error {
-		if err := e.mayOn(ctx, c, action, l.taskResource(ref.Job), noSuch("task", id)); err != nil {
+		if err := e.mayOnTask(ctx, c, action, l, ref.Job); err != nil {
 			return err
 		}
 		decided = true
@@ -161,6 +161,16 @@ func (e *Engine) useTask(ctx context.Context, c Caller, action access.Action, id
 		return noSuch("task", id)
 	}
 	return err
+}
+
+// mayOnTask decides about a task. Whose one was that is done is not known any more; who sees
+// the instance, and so that it is done, is told that they come too late.
+func (e *Engine) mayOnTask(ctx context.Context, c Caller, action access.Action, l *Live, n uint64) error {
+	on := l.taskResource(n)
+	if gone := l.state.TaskGone(n); gone != nil && action != access.ReadTask && !e.sees(c, action, on) && e.sees(c, access.ReadInstance, l.resource()) {
+		return e.withState(&c, l, gone)
+	}
+	return e.mayOn(ctx, c, action, on, noSuch("task", on.ID))
 }
 
 // Claim makes somebody the task's assignee; "" is the caller.
@@ -257,7 +267,9 @@ func (e *Engine) happenTaskAs(ctx context.Context, c Caller, action access.Actio
 		return api.Receipt{}, err
 	}
 	var done api.Receipt
+	decided := false
 	err = e.useTask(ctx, c, action, id, func(l *Live, n uint64) error {
+		decided = true
 		e.signers.changing.RLock() // what is signed is durable before its key is revoked
 		defer e.signers.changing.RUnlock()
 		h, err := make(ctx, l, n)
@@ -273,7 +285,7 @@ func (e *Engine) happenTaskAs(ctx context.Context, c Caller, action access.Actio
 		done, err = e.deliver(ctx, l, h)
 		return err
 	})
-	if fault.Is(err, fault.NotFound) { // a task that was done does not say any more who might do it
+	if fault.Is(err, fault.NotFound) || !decided && fault.Is(err, fault.Conflict) { // a task that was done does not say any more who might do it
 		if earlier, found, failed := e.repeated(ctx, c.Scope, again); found || failed != nil {
 			return earlier, failed
 		}

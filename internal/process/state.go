@@ -3,6 +3,8 @@ package process
 import (
 	"slices"
 	"time"
+
+	"github.com/underseal/underseal/internal/fault"
 )
 
 // Status is an instance's state.
@@ -171,6 +173,19 @@ func (s *State) Incidents() []OpenIncident { return listOf(s.incidents, s.openIn
 
 // Task returns an open user task.
 func (s *State) Task(id uint64) (OpenUserTask, bool) { return oneOf(s.tasks, id, s.openTask) }
+
+// TaskGone says why no event for a task counts: there never was one (NotFound), or it does
+// not wait any more (Conflict). nil: it waits.
+func (s *State) TaskGone(id uint64) error {
+	if find(s.tasks, id) >= 0 {
+		return nil
+	}
+	gone := s.gone("task", id)
+	if s.status != Active && fault.Is(gone, fault.Conflict) {
+		return s.notRunning()
+	}
+	return gone
+}
 
 // Job returns an open job.
 func (s *State) Job(id uint64) (OpenJob, bool) { return oneOf(s.jobs, id, s.openJob) }

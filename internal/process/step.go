@@ -50,7 +50,7 @@ func (r *run) apply() error {
 		return r.begin(start.Variables)
 	}
 	if r.s.status != Active {
-		return r.notRunning()
+		return r.s.notRunning()
 	}
 	switch e := r.in.Event.(type) {
 	case JobCompleted:
@@ -80,16 +80,18 @@ func (r *run) apply() error {
 	return fault.New(fault.Conflict, "event %T is not known", r.in.Event)
 }
 
-func (r *run) notRunning() error {
-	if r.s.status == "" {
+func (s *State) notRunning() error {
+	if s.status == "" {
 		return fault.New(fault.Conflict, "instance has not been started")
 	}
-	return fault.New(fault.Conflict, "instance has ended: it is %s", r.s.status).WithCode("instance_ended")
+	return fault.New(fault.Conflict, "instance has ended: it is %s", s.status).WithCode("instance_ended")
 }
 
 // gone rejects an event for something that does not wait (any more).
-func (r *run) gone(what string, id uint64) error {
-	if id == 0 || id > r.s.last {
+func (r *run) gone(what string, id uint64) error { return r.s.gone(what, id) }
+
+func (s *State) gone(what string, id uint64) error {
+	if id == 0 || id > s.last {
 		return fault.New(fault.NotFound, "instance has no %s %d", what, id)
 	}
 	return fault.New(fault.Conflict, "%s %d does not wait any more", what, id).WithCode(what + "_closed")
