@@ -12,6 +12,7 @@ type AuditFilter struct {
 	Kind      string `query:"kind" doc:"of this kind, or, with a point at the end, of all kinds that begin so" maxLength:"255"`
 	Principal string `query:"principal" doc:"who acted" maxLength:"255"`
 	Address   string `query:"address" doc:"network address that the request came from" maxLength:"255"`
+	About     string `query:"about" doc:"name of a user or program: what was done to them, roles, grants, keys and sessions included" maxLength:"255"`
 	Object    string `query:"object" doc:"id of an instance or another object: its steps, and when it was shown or refused to somebody" maxLength:"255"`
 	Process   string `query:"process" doc:"id of a process: steps of its definitions and instances" maxLength:"255"`
 	Result    string `query:"result" enum:"done,denied,failed"`
@@ -33,6 +34,7 @@ type AuditEntry struct {
 	Act     string    `json:"act" doc:"user, worker, engine or admin"`
 	Result  string    `json:"result" enum:"done,denied,failed"`
 	Object  string    `json:"object,omitempty" doc:"whose step it is"`
+	Name    string    `json:"name,omitempty" doc:"of the user, program or group whose step it is"`
 	Step    uint64    `json:"step,omitempty" doc:"number of the object's step"`
 	Process string    `json:"process,omitempty" doc:"of the instance or definition whose step it is"`
 	Element string    `json:"element,omitempty"`

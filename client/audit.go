@@ -52,7 +52,7 @@ func (c *Client) ExportAudit(ctx context.Context, q api.AuditExportQuery, to io.
 
 func auditPairs(f api.AuditFilter) []string {
 	return []string{
-		"from", f.From, "to", f.To, "kind", f.Kind, "principal", f.Principal, "address", f.Address,
+		"from", f.From, "to", f.To, "kind", f.Kind, "principal", f.Principal, "address", f.Address, "about", f.About,
 		"object", f.Object, "process", f.Process, "result", f.Result,
 	}
 }

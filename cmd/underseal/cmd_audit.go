@@ -26,6 +26,7 @@ func (auditCmd) Help() string {
 	return withoutCommand("audit") + `
 
     underseal audit --principal ann --from 2026-11-01 --to 2026-12-01    # what ann did
+    underseal audit --about ann                                          # what was done to ann
     underseal audit --object INSTANCE --kind data.                       # who was shown this instance
     underseal audit --result denied --from 24h                           # what was refused since yesterday
     underseal audit export --format ocsf --from 2026-11-01 > november.ndjson
@@ -61,6 +62,7 @@ type auditFlags struct {
 	Kind      string `help:"Of this kind, 'data.shown', or of all kinds that begin so, 'data.'." placeholder:"KIND"`
 	Principal string `help:"What this principal did." placeholder:"NAME"`
 	Address   string `help:"What came from this network address." placeholder:"ADDRESS"`
+	About     string `help:"What was done to this user or program: roles, grants, keys, sessions, and refusals of it." placeholder:"NAME"`
 	Object    string `help:"What was done to this instance or other object, and who was shown it or refused." placeholder:"ID"`
 	Process   string `help:"Steps of instances and definitions of this process." placeholder:"PROCESS"`
 	Result    string `help:"How it ended: done, denied or failed." enum:"done,denied,failed," default:"" placeholder:"RESULT"`
@@ -81,7 +83,7 @@ func (f auditFlags) check() error {
 
 func (f auditFlags) filter() api.AuditFilter {
 	return api.AuditFilter{
-		From: bound(f.From), To: bound(f.To), Kind: f.Kind, Principal: f.Principal, Address: f.Address, Object: f.Object, Process: f.Process, Result: f.Result,
+		From: bound(f.From), To: bound(f.To), Kind: f.Kind, Principal: f.Principal, Address: f.Address, About: f.About, Object: f.Object, Process: f.Process, Result: f.Result,
 	}
 }
 
@@ -134,7 +136,11 @@ func whoActed(x api.AuditEntry) string {
 func aboutText(x api.AuditEntry) string {
 	var parts []string
 	if x.Object != "" {
-		parts = append(parts, x.Object+" step "+strconv.FormatUint(x.Step, 10))
+		whose := x.Object
+		if x.Name != "" {
+			whose = x.Name + " (" + x.Object + ")"
+		}
+		parts = append(parts, whose+" step "+strconv.FormatUint(x.Step, 10))
 	}
 	for _, s := range x.Shown {
 		parts = append(parts, s.Object+": "+strings.Join(s.Paths, ", "))

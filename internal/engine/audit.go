@@ -59,7 +59,7 @@ func (e *Engine) Audit(ctx context.Context, c Caller, q api.AuditQuery) (api.Aud
 func (q *auditQuestion) fields() []fieldWrite {
 	var asked []canon.Entry
 	for _, f := range []struct{ name, value string }{
-		{"address", q.Address}, {"from", q.From}, {"kind", q.Kind}, {"object", q.Object}, {"principal", q.Principal}, {"process", q.Process}, {"result", q.Result}, {"to", q.To},
+		{"about", q.About}, {"address", q.Address}, {"from", q.From}, {"kind", q.Kind}, {"object", q.Object}, {"principal", q.Principal}, {"process", q.Process}, {"result", q.Result}, {"to", q.To},
 	} {
 		if f.value != "" {
 			asked = append(asked, canon.Entry{Name: f.name, Value: canon.String(f.value)})

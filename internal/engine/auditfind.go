@@ -351,8 +351,14 @@ func (f *finder) criteria(ctx context.Context, q *auditQuestion) (all []criterio
 		}
 		all = append(all, c)
 	}
-	if q.Object != "" {
-		c, err := f.object(ctx, q.Object)
+	for _, asked := range []struct {
+		text string
+		find func(context.Context, string) (criterion, error)
+	}{{q.Object, f.object}, {q.About, f.about}} {
+		if asked.text == "" {
+			continue
+		}
+		c, err := asked.find(ctx, asked.text)
 		if err != nil {
 			return nil, err
 		}
@@ -443,6 +449,26 @@ func (f *finder) object(ctx context.Context, id string) (criterion, error) {
 		sources: append(shown.sources, &placeSource{places, f.dir}),
 		holds: func(x *store.LogEntry, leaf *ledger.Leaf) bool {
 			return leaf.Object == id || shown.holds(x, leaf)
+		},
+	}, err
+}
+
+// about asks for what was done to a principal: the steps of its object, whose id follows
+// from the name, and what names it.
+func (f *finder) about(ctx context.Context, name string) (criterion, error) {
+	id, err := f.engine.dossierID(ctx, f.scope, store.Principal, name)
+	if err != nil {
+		return criterion{}, err
+	}
+	own, err := f.object(ctx, textID(id))
+	if err != nil {
+		return criterion{}, err
+	}
+	named, err := f.token(ctx, auditTerm{aboutTerm, name})
+	return criterion{
+		sources: append(own.sources, named.sources...),
+		holds: func(x *store.LogEntry, leaf *ledger.Leaf) bool {
+			return own.holds(x, leaf) || named.holds(x, leaf)
 		},
 	}, err
 }

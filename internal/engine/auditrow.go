@@ -22,13 +22,14 @@ type auditReader struct {
 	shards  []store.Shard
 	genuine func(object store.ID, seq uint64, leaf store.Leaf) bool
 	objects map[store.ID]*object // that were opened, some of them
+	names   map[store.ID]string  // of people and groups among these
 }
 
 // auditObjects bounds how many objects one reading keeps open.
 const auditObjects = 256
 
 func (e *Engine) newAuditReader(ctx context.Context, scope store.Scope) (*auditReader, error) {
-	r := &auditReader{e: e, scope: scope, objects: map[store.ID]*object{}}
+	r := &auditReader{e: e, scope: scope, objects: map[store.ID]*object{}, names: map[store.ID]string{}}
 	var err error
 	if r.shards, err = e.store.Shards(ctx, scope); err != nil {
 		return nil, err
@@ -104,6 +105,9 @@ func (r *auditReader) tellStep(ctx context.Context, item *api.AuditEntry, entry 
 		return err
 	}
 	item.Process = o.head.process
+	if item.Name, err = r.nameOf(ctx, o); err != nil {
+		return err
+	}
 	fields, err := r.e.stepFields(ctx, o, entry, leaf)
 	if err != nil {
 		return err
@@ -165,9 +169,31 @@ func (r *auditReader) object(ctx context.Context, entry *store.LogEntry) (*objec
 	}
 	if len(r.objects) == auditObjects {
 		clear(r.objects)
+		clear(r.names)
 	}
 	r.objects[entry.Object] = o
 	return o, nil
+}
+
+// nameOf returns the name of a user, program or group, which never changes; "" of all else.
+// Whoever reads the audit is told names of who acted, and of these as well. Where the name
+// does not stand as it should, the entry is told without: it says what it says.
+func (r *auditReader) nameOf(ctx context.Context, o *object) (string, error) {
+	if o.kind != store.Principal && o.kind != store.Group {
+		return "", nil
+	}
+	if name, known := r.names[o.id]; known {
+		return name, nil
+	}
+	profile, err := r.e.readField(ctx, o, "profile")
+	name := stringIn(profile, "name")
+	if fault.Is(err, fault.Integrity) {
+		return "", nil
+	}
+	if err == nil {
+		r.names[o.id] = name
+	}
+	return name, err
 }
 
 // tells reports whether a field of a step is about the act and no value of the object.

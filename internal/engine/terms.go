@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/underseal/underseal/envelope"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/blindindex"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/keyring"
@@ -113,6 +114,7 @@ const (
 	principalTerm = "audit principal"
 	addressTerm   = "audit address"
 	objectTerm    = "audit object" // that was shown or refused; whose step a leaf is stands in it
+	aboutTerm     = "audit about"  // the principal to whom it was done, where that is no step of theirs
 )
 
 // leafTerms returns the keyed hashes by which a leaf that commits to these fields is
@@ -142,9 +144,16 @@ func termsOf(fields []fieldWrite) (terms []auditTerm) {
 		case f.path == "$actor":
 			terms = append(terms, auditTerm{principalTerm, principalOf(f.value)}, auditTerm{addressTerm, stringIn(f.value, "address")})
 		case f.path == "$resource":
-			_, id, _ := strings.Cut(stringOf(f.value), " ")
+			kind, id, _ := strings.Cut(stringOf(f.value), " ")
 			object, _, _ := strings.Cut(id, ".") // a task or job is named by its instance and a number
 			terms = append(terms, auditTerm{objectTerm, object})
+			if kind == string(access.Someone) || kind == string(access.APIKey) { // a new key is named by whom it is for
+				terms = append(terms, auditTerm{aboutTerm, id})
+			}
+		case f.path == "$user": // of a session
+			terms = append(terms, auditTerm{aboutTerm, stringOf(f.value)})
+		case f.path == "$break_glass" && stringIn(f.value, "by") != "": // a step of one, and no answer that was given by it
+			terms = append(terms, auditTerm{aboutTerm, stringIn(f.value, "by")})
 		case f.path == "$shown" || strings.HasPrefix(f.path, "$shown/"):
 			list, _ := f.value.(canon.List)
 			for _, item := range list {

@@ -43,6 +43,7 @@ func appendCEF(dst []byte, o Origin, e api.AuditEntry) []byte {
 	pair("act", e.Kind)
 	pair("outcome", outcomes[e.Result])
 	pair("suser", whoOf(e))
+	pair("duser", e.Name)
 	pair("src", e.Address)
 	if e.Count > 0 {
 		pair("cnt", strconv.Itoa(e.Count))

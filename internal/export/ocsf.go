@@ -1,6 +1,7 @@
 package export
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 
@@ -214,11 +215,7 @@ func endpointOf(e api.AuditEntry) *endpoint {
 
 // target is the principal whose account or rights were changed.
 func target(e api.AuditEntry) *user {
-	name := detail(e, "principal", "name")
-	if name == "" {
-		name = e.Object
-	}
-	return &user{Name: name, UID: e.Object, TypeID: 1}
+	return &user{Name: cmp.Or(e.Name, e.Object), UID: e.Object, TypeID: 1}
 }
 
 // privileges are the rights that were given or taken.
@@ -261,7 +258,7 @@ func message(e api.AuditEntry) string {
 	}
 	text := who + ": " + e.Kind
 	if e.Object != "" {
-		text += " of " + e.Object
+		text += " of " + cmp.Or(e.Name, e.Object)
 	}
 	return text
 }

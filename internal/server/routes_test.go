@@ -387,7 +387,7 @@ func TestHeadIsAnsweredLikeGet(t *testing.T) {
 
 // audited is what auditQuery asks for.
 var audited = api.AuditFilter{
-	From: "2026-01-01T00:00:00Z", To: "2027-01-01T00:00:00Z", Kind: "data.", Principal: "ann", Address: "192.0.2.9", Object: "i-1", Process: "loan", Result: "done",
+	From: "2026-01-01T00:00:00Z", To: "2027-01-01T00:00:00Z", Kind: "data.", Principal: "ann", Address: "192.0.2.9", About: "zoe", Object: "i-1", Process: "loan", Result: "done",
 }
 
-const auditQuery = "from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z&kind=data.&principal=ann&address=192.0.2.9&object=i-1&process=loan&result=done"
+const auditQuery = "from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z&kind=data.&principal=ann&address=192.0.2.9&about=zoe&object=i-1&process=loan&result=done"
