@@ -137,6 +137,12 @@ type Grant struct {
 	Expires  *time.Time `json:"expires,omitempty"`
 }
 
+// GivenGrant is a grant that was just given.
+type GivenGrant struct {
+	Grant
+	Notes []string `json:"notes" doc:"what of it nothing fits that is deployed, for people to read: it may be misspelled"`
+}
+
 // Where is instances whose searchable field has a value.
 type Where struct {
 	Path  string `json:"path" minLength:"1" maxLength:"255"`

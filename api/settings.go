@@ -137,6 +137,7 @@ type Explanation struct {
 	Grants     []Grant    `json:"grants" doc:"that match"`
 	NearMisses []NearMiss `json:"near_misses" doc:"of a denial: what would permit it but for one thing"`
 	Ways       []Reason   `json:"ways" doc:"of a denial for want of a permit: the policies that can permit it"`
+	Notes      []string   `json:"notes" doc:"what may not be meant, for people to read"`
 }
 
 // Explained is what a principal has that decisions look at, by their groups, too.

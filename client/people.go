@@ -106,9 +106,10 @@ func (c *Client) Grants(ctx context.Context, q api.GrantsQuery) (api.Grants, err
 	return call[api.Grants](ctx, c, get("/v1/grants").with("user", q.User, "group", q.Group, "after", q.After, "limit", number(q.Limit)))
 }
 
-// GiveGrant gives a grant to somebody or to a group.
-func (c *Client) GiveGrant(ctx context.Context, in api.GrantRequest) (api.Grant, error) {
-	return call[api.Grant](ctx, c, send("POST", "/v1/grants", in))
+// GiveGrant gives a grant to somebody or to a group. The answer's notes say what of it may
+// be misspelled.
+func (c *Client) GiveGrant(ctx context.Context, in api.GrantRequest) (api.GivenGrant, error) {
+	return call[api.GivenGrant](ctx, c, send("POST", "/v1/grants", in))
 }
 
 // RevokeGrant ends a grant, at once.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +87,7 @@ func (grantsGiveCmd) Help() string {
 
 view: see instances and tasks, sensitive values masked. start: start it. work: do its tasks without being a candidate, work its jobs. manage: cancel, change variables, retry incidents. design: deploy new versions, set the mode. read: see these fields alone. reveal: see these fields in clear, saying what for. use: a secret or connector.
 
-Field, task and process are not looked up: a misspelled one gives nothing. underseal explain says what it came to.`
+It is given also for what is deployed later; of what nothing fits that is deployed now, and may be misspelled, there is a note. underseal explain says what it came to.`
 }
 
 func (c *grantsGiveCmd) Run(ctx context.Context, e *env) error {
@@ -109,19 +108,11 @@ func (c *grantsGiveCmd) Run(ctx context.Context, e *env) error {
 	if in.Expires, err = timeFlag("--expires", c.Expires); err != nil {
 		return err
 	}
-	return ask(e, func(cl *client.Client) (api.Grant, error) {
+	return ask(e, func(cl *client.Client) (api.GivenGrant, error) {
 		g, err := cl.GiveGrant(ctx, in)
-		if err == nil && in.Process != "" && in.Process != "*" && !deployed(ctx, cl, in.Process) {
-			e.note("no process %q is deployed that you see; underseal processes lists those", in.Process)
-		}
+		e.notes(g.Notes)
 		return g, err
-	}, writeGrant)
-}
-
-// deployed reports whether a process is among those that the caller sees, if that can be told.
-func deployed(ctx context.Context, cl *client.Client, id string) bool {
-	list, err := cl.Processes(ctx, api.Page{Limit: 1000})
-	return err != nil || list.Next != "" || slices.ContainsFunc(list.Items, func(p api.Process) bool { return p.ID == id })
+	}, func(w io.Writer, g api.GivenGrant) { writeGrant(w, g.Grant) })
 }
 
 func writeGrant(w io.Writer, g api.Grant) { writeGrants(w, []api.Grant{g}) }

@@ -257,9 +257,11 @@ func (explainCmd) Help() string {
 
 func (c *explainCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.Explanation, error) {
-		return cl.Explain(ctx, api.ExplainQuery{
+		x, err := cl.Explain(ctx, api.ExplainQuery{
 			Principal: c.Principal, Action: c.Action, Kind: c.Kind, ID: c.Resource, Field: c.Field, Address: c.Address, Purpose: c.Purpose,
 		})
+		e.notes(x.Notes)
+		return x, err
 	}, writeExplanation)
 }
 

@@ -29,9 +29,17 @@ func (e *env) note(format string, args ...any) {
 	}
 }
 
+// notes passes on what a server notes.
+func (e *env) notes(all []string) {
+	for _, text := range all {
+		e.note("%s", text)
+	}
+}
+
 // table writes aligned columns under a header.
 func table(w io.Writer, header []string, rows [][]string) {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	var text bytes.Buffer
+	t := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, strings.Join(header, "\t"))
 	for _, row := range rows {
 		cells := make([]string, len(row))

@@ -50,7 +50,9 @@ func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api
 	}
 	in.Purpose, in.Network = q.Purpose, q.Address == "" || known.From(q.Address)
 	x := c.Rules.Policies.Explain(who.Effective(), action, on, in, a.unseen...)
-	return wireExplanation(q, who, on, x), nil
+	out := wireExplanation(q, who, on, x)
+	out.Notes = append([]string{}, a.notes...)
+	return out, nil
 }
 
 func notAnAddress(text string) error {
@@ -94,6 +96,7 @@ type asking struct {
 	who    access.Principal
 	unseen []string // paths of sensitive ones that they do not see in clear
 	shown  shown
+	notes  []string // what they may be told besides the decision
 }
 
 // look looks at the values of an instance that the principal's grants are on: whether one
@@ -150,7 +153,7 @@ func (e *Engine) explained(ctx context.Context, a *asking, action access.Action,
 	}
 	switch kind {
 	case access.Process:
-		return e.explainedProcess(ctx, a.Scope, q.ID)
+		return e.explainedProcess(ctx, a, q.ID)
 	case access.Field:
 		if strings.Contains(q.ID, ".") {
 			return e.explainedValue(ctx, a, on)
@@ -204,10 +207,13 @@ func (e *Engine) explainedOwner(ctx context.Context, a *asking, on access.Resour
 	return e.ownerOfPart(ctx, asked, on.ID)
 }
 
-func (e *Engine) explainedProcess(ctx context.Context, scope store.Scope, id string) (access.Resource, error) {
-	on := processResource(scope, id)
-	d, err := e.version(ctx, scope, id, 0)
+func (e *Engine) explainedProcess(ctx context.Context, a *asking, id string) (access.Resource, error) {
+	on := processResource(a.Scope, id)
+	d, err := e.version(ctx, a.Scope, id, 0)
 	if fault.Is(err, fault.NotFound) { // a process can be asked for before it is deployed
+		if e.sees(a.Caller, access.ReadProcess, on) {
+			a.notes = append(a.notes, notDeployed(id))
+		}
 		return on, nil
 	}
 	if err != nil {

@@ -18,7 +18,15 @@ const (
 )
 
 // GiveGrant gives a grant to a user or to the members of a group.
-func (e *Engine) GiveGrant(ctx context.Context, c Caller, r api.GrantRequest, idem string) (api.Grant, error) {
+func (e *Engine) GiveGrant(ctx context.Context, c Caller, r api.GrantRequest, idem string) (api.GivenGrant, error) {
+	g, err := e.giveGrant(ctx, c, r, idem)
+	if err != nil {
+		return api.GivenGrant{}, err
+	}
+	return api.GivenGrant{Grant: g, Notes: e.notesOn(ctx, c, grantOf(r))}, nil
+}
+
+func (e *Engine) giveGrant(ctx context.Context, c Caller, r api.GrantRequest, idem string) (api.Grant, error) {
 	may := func(c Caller) error { return e.may(ctx, c, access.GiveGrant, "grant", "") }
 	if err := may(c); err != nil {
 		return api.Grant{}, err

@@ -186,7 +186,7 @@ func give(t *testing.T, env *testenv.Env, r api.GrantRequest) api.Grant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return g.Grant
 }
 
 func startTimed(t *testing.T, env *testenv.Env) error {

@@ -77,6 +77,13 @@ func (d *Definition) Element(id string) (int, bool) {
 	return i, ok
 }
 
+// Mentions reports whether the model itself names a variable: in its policy, an expression,
+// a mapping or as a script's result. Others come with a start, a form or a worker's result.
+func (d *Definition) Mentions(variable string) bool {
+	_, named := d.names[variable]
+	return named || d.Policy.compiled().roots[variable] != nil
+}
+
 // prepare fills the graph of a definition that was checked.
 func (d *Definition) prepare() {
 	d.names = map[string]string{}

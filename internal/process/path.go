@@ -194,6 +194,16 @@ func PolicyPath(path string) string {
 	}
 }
 
+// VariableOf returns the name of the variable that a path of the root scope is in; "" for
+// what is no such path.
+func VariableOf(path string) string {
+	name, _, ok := splitPath(path)
+	if !ok {
+		return ""
+	}
+	return name
+}
+
 // EntryPath returns the path of an entry of the context at a path, and of a variable, whose
 // outer path is "".
 func EntryPath(outer, name string) string {

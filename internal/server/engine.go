@@ -148,7 +148,7 @@ type Engine interface {
 	GiveGroupRole(ctx context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.Group, error)
 	TakeGroupRole(ctx context.Context, c identity.Caller, name string, in api.RoleRequest, idem string) (api.Group, error)
 	Grants(ctx context.Context, c identity.Caller, of engine.GrantsOf, p engine.Page) (api.Grants, error)
-	GiveGrant(ctx context.Context, c identity.Caller, in api.GrantRequest, idem string) (api.Grant, error)
+	GiveGrant(ctx context.Context, c identity.Caller, in api.GrantRequest, idem string) (api.GivenGrant, error)
 	RevokeGrant(ctx context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.Grant, error)
 	APIKeys(ctx context.Context, c identity.Caller, user string, p engine.Page) (api.APIKeys, error)
 	CreateAPIKey(ctx context.Context, c identity.Caller, in api.APIKeyRequest, idem string) (api.NewAPIKey, error)

@@ -225,9 +225,9 @@ func (e *fakeEngine) Grants(_ context.Context, c identity.Caller, of engine.Gran
 	return api.Grants{}, err
 }
 
-func (e *fakeEngine) GiveGrant(_ context.Context, c identity.Caller, in api.GrantRequest, idem string) (api.Grant, error) {
+func (e *fakeEngine) GiveGrant(_ context.Context, c identity.Caller, in api.GrantRequest, idem string) (api.GivenGrant, error) {
 	_, err := e.note("GiveGrant", c, "", idem, in)
-	return api.Grant{}, err
+	return api.GivenGrant{}, err
 }
 
 func (e *fakeEngine) RevokeGrant(_ context.Context, c identity.Caller, id string, in api.ReasonRequest, idem string) (api.Grant, error) {

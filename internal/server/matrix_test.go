@@ -143,7 +143,7 @@ func (m *matrix) people() {
 	for _, name := range []string{name, roleName("Executor")} {
 		must[api.User](m, "join")(e.JoinGroup(ctx, ann, name, api.MemberRequest{Group: group}, ""))
 	}
-	m.ids["grant"] = must[api.Grant](m, "grant")(e.GiveGrant(ctx, ann, api.GrantRequest{User: name, Right: "view", Process: m.prefix + "claim"}, "")).ID
+	m.ids["grant"] = must[api.GivenGrant](m, "grant")(e.GiveGrant(ctx, ann, api.GrantRequest{User: name, Right: "view", Process: m.prefix + "claim"}, "")).ID
 	session := m.signIn(name)
 	m.ids["session"] = session.ID
 	victim = must[engine.Caller](m, "signed in")(e.Authenticate(ctx, session.Text, fromHome.Address))
@@ -163,8 +163,8 @@ func (m *matrix) people() {
 	m.env.PersonsKey("seated", "Admin", "Designer", "Executor", "Viewer", "Auditor")
 	must[api.User](m, "join")(e.JoinGroup(ctx, ann, "seated", api.MemberRequest{Group: group}, ""))
 	if m.company != "main" { // where they would end what the next are to ask for
-		must[api.Grant](m, "manage")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "manage", Process: "*"}, ""))
-		must[api.Grant](m, "reveal")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "reveal", Process: m.prefix + "claim", Fields: []string{"$business_key"}}, ""))
+		must[api.GivenGrant](m, "manage")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "manage", Process: "*"}, ""))
+		must[api.GivenGrant](m, "reveal")(e.GiveGrant(ctx, ann, api.GrantRequest{User: "seated", Right: "reveal", Process: m.prefix + "claim", Fields: []string{"$business_key"}}, ""))
 	}
 	m.keys[signedIn] = m.signIn("seated").Text
 	seated := must[engine.Caller](m, "signed in")(e.Authenticate(ctx, m.keys[signedIn], fromHome.Address))

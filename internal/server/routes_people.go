@@ -117,7 +117,7 @@ func (s *Server) grantRoutes() []*operation {
 				return out, err
 			}),
 		newOperation("POST", "/v1/grants", "giveGrant", tag, "Give a grant to somebody or to a group",
-			func(ctx context.Context, x *exchange, in api.GrantRequest) (api.Grant, error) {
+			func(ctx context.Context, x *exchange, in api.GrantRequest) (api.GivenGrant, error) {
 				return e.GiveGrant(ctx, x.caller, in, x.idem)
 			}),
 		newOperation("POST", "/v1/grants/{grant}/revoke", "revokeGrant", tag, "End a grant, at once",
