@@ -12,6 +12,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/canon"
+	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/testenv"
 	"github.com/underseal/underseal/ledger"
@@ -340,4 +341,28 @@ func hashes(t *testing.T, texts []string) []ledger.Hash {
 		list = append(list, ledger.Hash(h.H))
 	}
 	return list
+}
+
+// Who may have evidence is given what to check it by, and leaves no refusal; who may have
+// neither that nor the log is refused.
+func TestWhoMayHaveEvidenceMayCheckIt(t *testing.T) {
+	env := testenv.New(t, nil)
+	ctx := t.Context()
+	key := env.PersonsKey("eve")
+	give(t, env, api.GrantRequest{User: "eve", Right: "view", Process: "loan"})
+	for _, c := range []engine.Caller{env.Person("vic", "Viewer"), env.Person("pia", "Auditor"), env.SignIn(key)} {
+		policy, err := env.Engine.LogPolicy(ctx, c)
+		if _, failed := env.Engine.LogAnchoring(ctx, c); err != nil || failed != nil || !strings.Contains(policy.Policy, "platform") {
+			t.Errorf("%s: %q, %v, %v", c.Principal, policy.Policy, err, failed)
+		}
+	}
+	if n := len(entriesOf(t, env, "access.denied")); n != 0 {
+		t.Errorf("%d refusals are in the log", n)
+	}
+	for _, c := range []engine.Caller{env.Person("dan", "Executor"), env.Person("dora", "Designer")} {
+		_, err := env.Engine.LogPolicy(ctx, c)
+		if _, failed := env.Engine.LogAnchoring(ctx, c); !fault.Is(err, fault.Denied) || !fault.Is(failed, fault.Denied) {
+			t.Errorf("%s: %v, %v, want Denied", c.Principal, err, failed)
+		}
+	}
 }

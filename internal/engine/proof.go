@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
-	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/sequencer"
 	"github.com/underseal/underseal/internal/store"
@@ -55,7 +54,7 @@ func (e *Engine) notAnchored() error {
 // LogAnchoring says who is to see the heads of the tenant's logs, and when they are
 // shown to them next.
 func (e *Engine) LogAnchoring(ctx context.Context, c Caller) (api.LogAnchoring, error) {
-	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
+	if err := e.mayCheckEvidence(ctx, c); err != nil {
 		return api.LogAnchoring{}, err
 	}
 	out := api.LogAnchoring{Witnesses: []string{}}
