@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"errors"
+	"net/http"
 
 	"github.com/underseal/underseal/api"
 )
@@ -13,6 +15,19 @@ func SignIn(ctx context.Context, config Config, in api.SignInRequest) (api.NewSe
 	r := send("POST", "/v1/sessions", in)
 	r.tries = 1
 	return stranger[api.NewSession](ctx, config, r)
+}
+
+// CheckLogin asks whether people of a company can sign in now at its OpenID provider of a
+// name; nil: they can. A server tells that whoever names both, as it does a browser.
+func CheckLogin(ctx context.Context, config Config, tenant, issuer string) error {
+	r := get("/v1/login/{tenant}/{issuer}", tenant, issuer)
+	r.tries = 1
+	_, err := stranger[struct{}](ctx, config, r)
+	var answer *Error
+	if errors.As(err, &answer) && answer.Status == http.StatusSeeOther { // where a browser would go on
+		return nil
+	}
+	return err
 }
 
 // RedeemLogin signs in by what a browser brought from a company's OpenID provider, and

@@ -29,6 +29,12 @@ const loginWait = 10 * time.Minute
 // The browser brings a code to a port of this machine alone. Who else gets that has not the
 // verifier, which does not leave this process before the code is redeemed.
 func (c *loginCmd) byIssuer(ctx context.Context, e *env, config client.Config) (s api.NewSession, err error) {
+	if err := client.CheckLogin(ctx, config, c.Tenant, c.Issuer); client.IsNotFound(err) {
+		return s, fault.New(fault.NotFound, "the server at %s has no company %q that signs people in at an issuer %q", e.settings.Server, c.Tenant, c.Issuer).
+			WithCode("no_issuer").WithHint("who administers your company knows the name: underseal issuers; --tenant names the company")
+	} else if err != nil {
+		return s, err
+	}
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // it does not fail (crypto/rand)
 	verifier := base64.RawURLEncoding.EncodeToString(secret)

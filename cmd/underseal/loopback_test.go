@@ -72,6 +72,9 @@ func TestABrowserSignsTheCommandIn(t *testing.T) {
 	home, refuse := t.TempDir(), false
 	t.Setenv("XDG_CONFIG_HOME", home)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if begins(w, r) {
+			return
+		}
 		path = r.Method + " " + r.URL.Path
 		_ = json.NewDecoder(r.Body).Decode(&asked)
 		status, _ := visited(t, "GET", "http://127.0.0.1:"+begun.Get("port")+"/?code=late&challenge="+challenge, "")
@@ -187,14 +190,55 @@ func TestABrowserIsNotWaitedForForEver(t *testing.T) {
 	})
 }
 
+// begins answers as a server does where people of acme and main sign in at corp alone.
+func begins(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet {
+		return false
+	}
+	if r.URL.Path != "/v1/login/acme/corp" && r.URL.Path != "/v1/login/main/corp" {
+		w.Header().Set("Content-Type", api.ProblemType)
+		w.WriteHeader(http.StatusNotFound)
+		_ = json.NewEncoder(w).Encode(api.Problem{Kind: api.KindNotFound})
+		return true
+	}
+	w.Header().Set("Location", "https://login.example.org/auth")
+	w.WriteHeader(http.StatusSeeOther)
+	return true
+}
+
 // Who interrupts waits no longer.
 func TestWaitingForABrowserIsInterrupted(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { begins(w, r) }))
+	defer s.Close()
 	var stdout bytes.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
 	stderr := &newBrowser{opens: func(string, string) { cancel() }}
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	if code := run(ctx, []string{"login", "--server", "http://127.0.0.1:1", "--issuer", "corp", "--no-browser"}, strings.NewReader(""), &stdout, stderr); code == 0 {
-		t.Errorf("exit code 0: %s", &stderr.shown)
+	if code := run(ctx, []string{"login", "--server", s.URL, "--issuer", "corp", "--no-browser"}, strings.NewReader(""), &stdout, stderr); code == 0 || ctx.Err() == nil {
+		t.Errorf("exit code %d: %s", code, &stderr.shown)
+	}
+}
+
+// A misspelled issuer is told where it was typed, and so is a server that is not there:
+// nobody is sent to a browser for that.
+func TestABrowserIsOpenedWhereThereIsAnIssuer(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { begins(w, r) }))
+	defer s.Close()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	for name, args := range map[string][]string{
+		"another issuer":  {"--server", s.URL, "--tenant", "acme", "--issuer", "crop"},
+		"another company": {"--server", s.URL, "--tenant", "acne", "--issuer", "corp"},
+	} {
+		var stdout bytes.Buffer
+		stderr := &newBrowser{opens: func(address, _ string) { t.Errorf("%s: the browser is sent to %s", name, address) }}
+		code := run(context.Background(), append([]string{"login", "--no-browser"}, args...), strings.NewReader(""), &stdout, stderr)
+		if text := stderr.shown.String(); code != 11 || !strings.Contains(text, args[3]) || !strings.Contains(text, args[5]) || !strings.Contains(text, "hint: ") {
+			t.Errorf("%s: exit code %d, %s", name, code, text)
+		}
+	}
+	stderr := &newBrowser{opens: func(address, _ string) { t.Errorf("the browser is sent to %s", address) }}
+	if code := run(context.Background(), []string{"login", "--server", "http://127.0.0.1:1", "--issuer", "corp", "--no-browser"}, strings.NewReader(""), io.Discard, stderr); code != 17 {
+		t.Errorf("a server that is not there: exit code %d, %s", code, &stderr.shown)
 	}
 }
 
