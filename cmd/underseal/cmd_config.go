@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/underseal/underseal/internal/certificate"
@@ -20,7 +22,7 @@ type configCmd struct {
 type configCheckCmd struct{}
 
 func (configCheckCmd) Help() string {
-	return standsAlone + " Follows references to secrets and says whether they lead somewhere; never shows a secret."
+	return standsAlone + " Follows references to secrets and says whether they lead somewhere; never shows a secret. Settings that cannot work are an error after the list."
 }
 
 type settingLine struct {
@@ -31,20 +33,40 @@ type settingLine struct {
 }
 
 func (configCheckCmd) Run(_ context.Context, e *env) error {
-	lines := e.settings.lines()
 	e.warnUnknown()
-	if err := e.settings.check(); err != nil {
-		return err
+	refused := e.settings.check()
+	if refused == nil {
+		refused = e.settings.checkPassphrase()
 	}
-	if err := e.settings.checkPassphrase(); err != nil {
-		return err
-	}
-	return e.result(lines, func(w io.Writer) {
+	lines := unquoted(e.settings.lines(), refused)
+	err := e.result(lines, func(w io.Writer) {
 		writeSettings(w, lines, cmp.Or(widthOf(e.stdout), widthWithoutTerminal))
 		if e.settings.file == "" {
 			fmt.Fprintf(w, "no configuration file (%s)\n", defaultConfigFile())
 		}
 	})
+	return cmp.Or(err, refused)
+}
+
+// unquoted takes values out of the list that cannot work: where a secret is to be named, it
+// may stand itself. The findings quote what can be quoted.
+func unquoted(lines []settingLine, refused error) []settingLine {
+	var f *fault.Error
+	if !errors.As(refused, &f) {
+		return lines
+	}
+	for i := range lines {
+		if slices.ContainsFunc(f.Details, func(d fault.Detail) bool { return isAbout(d.Place, lines[i].Name) }) {
+			lines[i].Value = "(cannot work, see below)"
+		}
+	}
+	return lines
+}
+
+// isAbout reports whether a finding of a place is about a setting: the one there, or one
+// below it.
+func isAbout(place, setting string) bool {
+	return setting == place || strings.HasPrefix(setting, place+".") || place == "blobs" && strings.HasPrefix(setting, s3Key+".")
 }
 
 // widthWithoutTerminal is how wide what is written to a file or another program is.

@@ -107,31 +107,37 @@ func (c *tenantsLimitsCmd) Run(ctx context.Context, e *env) error {
 }
 
 type tenantsPasskeysCmd struct {
-	Of string `arg:"" enum:"none,administrators,everyone" help:"none, administrators or everyone."`
+	Of string `arg:"" optional:"" enum:"none,administrators,everyone," default:"" help:"none, administrators or everyone."`
 	reasonFlags
 }
 
 func (tenantsPasskeysCmd) Help() string {
-	return talksToServer + " Who signs in by a password alone can only register a first passkey, then, or go on by the one that there is. API keys stay as they are, and so do sign-ins at your OpenID provider. It takes a passkey of your own."
+	return talksToServer + " Who signs in by a password alone can only register a first passkey, then, or go on by the one that there is. API keys stay as they are, and so do sign-ins at your OpenID provider. It takes a passkey of your own. Without an argument it shows what is set."
 }
 
 func (c *tenantsPasskeysCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.Settings, error) {
+		if c.Of == "" {
+			return cl.Settings(ctx)
+		}
 		return cl.RequirePasskeys(ctx, api.RequirePasskeyRequest{Of: c.Of, Reason: c.Reason})
 	}, writeTenantSettings)
 }
 
 type tenantsFourEyesCmd struct {
-	Required string `arg:"" enum:"on,off" help:"on or off."`
+	Required string `arg:"" optional:"" enum:"on,off," default:"" help:"on or off."`
 	reasonFlags
 }
 
 func (tenantsFourEyesCmd) Help() string {
-	return talksToServer + " While it is on, a process with confidential data is deployed by two people. To end it takes two administrators as well: the first asks (off), and the second does the same within a day. Of both nothing that lets them in, nor a role, may have changed lately (break_glass_settled, a day)."
+	return talksToServer + " While it is on, a process with confidential data is deployed by two people. To end it takes two administrators as well: the first asks (off), and the second does the same within a day. Of both nothing that lets them in, nor a role, may have changed lately (break_glass_settled, a day). Without an argument it shows what is set."
 }
 
 func (c *tenantsFourEyesCmd) Run(ctx context.Context, e *env) error {
 	return ask(e, func(cl *client.Client) (api.Settings, error) {
+		if c.Required == "" {
+			return cl.Settings(ctx)
+		}
 		return cl.SetFourEyes(ctx, api.FourEyesRequest{Required: c.Required == "on", Reason: c.Reason})
 	}, writeTenantSettings)
 }

@@ -49,6 +49,9 @@ func table(w io.Writer, header []string, rows [][]string) {
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	t.Flush()
+	for line := range strings.Lines(text.String()) { // empty cells at the end of a row are blanks
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 // folded cuts a text into lines of at most width columns, at spaces where there are some.

@@ -22,7 +22,6 @@ type cli struct {
 	Init  initCmd  `cmd:"" group:"server" help:"Make the data directory, the keys and the link for the first administrator."`
 	Serve serveCmd `cmd:"" group:"server" help:"Run the server."`
 	Demo  demoCmd  `cmd:"" group:"server" help:"Show a confidential process from start to end."`
-	Keys  keysCmd  `cmd:"" group:"server" help:"List, rotate and retire keys; copies of the key file, its passphrase."`
 
 	Backup  backupCmd  `cmd:"" group:"server" help:"Copy data and keys while the server runs."`
 	Restore restoreCmd `cmd:"" group:"server" help:"Put a backup back and go on with it."`
@@ -40,6 +39,7 @@ type cli struct {
 	Erase     eraseCmd     `cmd:"" group:"client" help:"Destroy the keys of an instance or a person; receipts, verification."`
 	Holds     holdsCmd     `cmd:"" group:"client" help:"Keep instances or persons from being erased."`
 	Evidence  evidenceCmd  `cmd:"" group:"client" help:"Write a file that proves a step to a stranger, offline."`
+	Keys      keysCmd      `cmd:"" group:"client" help:"List, rotate and retire keys; copies of the key file, its passphrase."`
 	Log       logCmd       `cmd:"" group:"client" help:"The log and who may read it."`
 	Audit     auditCmd     `cmd:"" group:"client" help:"Who did what, saw what and was refused what."`
 	Users     usersCmd     `cmd:"" group:"client" help:"People and programs: invite, disable, roles, groups."`
