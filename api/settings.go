@@ -45,7 +45,7 @@ type NetworksRequest struct {
 // Limits are rates of calls that a tenant has set for itself, such as 1000/h, 50/s or
 // 300/15m. 0 is no limit; what is left out is as the server has it.
 type Limits struct {
-	User   string `json:"user,omitempty" maxLength:"40" doc:"of each person who is signed in, with all their sessions"`
+	User   string `json:"user,omitempty" maxLength:"40" doc:"of each person, with all their sessions and API keys; services have none"`
 	Key    string `json:"key,omitempty" maxLength:"40" doc:"of each API key"`
 	Tenant string `json:"tenant,omitempty" maxLength:"40" doc:"of all together; what the server admits stays the limit"`
 }

@@ -100,15 +100,12 @@ func (c *evidenceCmd) name(step uint64) string {
 	return fmt.Sprintf("%s-step-%d.zip", c.Instance, step)
 }
 
-// anchoredCheck is how often --wait asks.
-const anchoredCheck = time.Second
-
 // export gets the file, with --wait once it is anchored. What is refused discloses
 // nothing.
 func (c *evidenceCmd) export(ctx context.Context, cl *client.Client) ([]byte, error) {
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	for {
+	for again := pace(0); ; {
 		data, err := cl.Evidence(ctx, api.EvidenceRequest{
 			Instance: c.Instance, Entry: c.Entry, Step: c.Step, Task: c.Task, Job: c.Job,
 			Fields: c.Field, AllFields: c.AllFields, NoModel: c.NoModel, Anchored: c.Wait,
@@ -117,9 +114,7 @@ func (c *evidenceCmd) export(ctx context.Context, cl *client.Client) ([]byte, er
 		if !errors.As(err, &refused) || refused.Code != "not_anchored" {
 			return data, err
 		}
-		select {
-		case <-time.After(anchoredCheck):
-		case <-limited.Done():
+		if again.wait(limited) != nil {
 			return nil, err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/client"
@@ -159,11 +158,9 @@ func (c *keysRewrapCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	state, err := cl.RewrapKeys(ctx, api.RewrapRequest{Rate: c.Rate})
-	for err == nil && c.Wait && state.Running {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(200 * time.Millisecond):
+	for again := pace(0); err == nil && c.Wait && state.Running; {
+		if err := again.wait(ctx); err != nil {
+			return err
 		}
 		var keys api.Keys
 		keys, err = cl.Keys(ctx)

@@ -77,7 +77,7 @@ func (c *tenantsNetworksCmd) Run(ctx context.Context, e *env) error {
 }
 
 type tenantsLimitsCmd struct {
-	User   *string `help:"Calls of each person who is signed in, such as 1000/h; 0 is no limit, default what the server has." placeholder:"RATE"`
+	User   *string `help:"Calls of each person, with all their sessions and API keys, such as 1000/h; 0 is no limit, default what the server has." placeholder:"RATE"`
 	Key    *string `help:"Calls of each API key." placeholder:"RATE"`
 	Tenant *string `help:"Calls of all together; what the server admits stays the limit." placeholder:"RATE"`
 	reasonFlags

@@ -34,6 +34,8 @@ Exit code 0: done, stdout is a JSON object with the result's variables, or empty
 
 A command that cannot be run ends the worker, and costs no job a try. With --jobs the exit code is 12 when the last job failed.
 
+A worker belongs to a service, by a key for jobs alone: underseal users invite NAME --kind service --role Executor; underseal apikeys create NAME FILE --scope 'job:*'. With your own key it acts as you, and what it calls counts for your limit (limit_user).
+
 SIGTERM and Ctrl-C end it in order: no new jobs, running commands may finish.`
 }
 

@@ -58,7 +58,7 @@ type config struct {
 	ACMECache         string `koanf:"acme_cache" default:"{config}/acme" doc:"directory for the keys and certificates that came by ACME"`
 	Hosts             string `koanf:"hosts" doc:"names by which the server is reached, such as seal.example.org; others are refused. If not said: on loopback those of loopback, else any"`
 	PublicURL         string `koanf:"public_url" doc:"address under which browsers reach the server, such as https://seal.example.org; passkeys are for its host, so without it there are none"`
-	LimitUser         string `koanf:"limit_user" default:"1000/h" doc:"calls of one person who is signed in, with all their sessions; programs call by API keys; 0: no limit"`
+	LimitUser         string `koanf:"limit_user" default:"1000/h" doc:"calls of one person, with all their sessions and API keys; programs are services, which have none; 0: no limit"`
 	LimitKey          string `koanf:"limit_key" default:"0" doc:"calls of one API key, such as 100/s; 0: no limit"`
 	LimitTenant       string `koanf:"limit_tenant" default:"0" doc:"calls of a tenant, all together; 0: no limit"`
 	LimitAddress      string `koanf:"limit_address" default:"1000/h" doc:"calls from one address without a good credential; 0: no limit"`

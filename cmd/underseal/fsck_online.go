@@ -14,9 +14,6 @@ import (
 	"github.com/underseal/underseal/internal/fault"
 )
 
-// checkAgain is the pause between two questions how far the server is.
-const checkAgain = time.Second
-
 // online has the server check everything, or follows the check that is under way.
 func (c *fsckCmd) online(ctx context.Context, e *env) error {
 	cl, err := e.connect()
@@ -34,6 +31,7 @@ func (c *fsckCmd) online(ctx context.Context, e *env) error {
 	if err == nil && now.Ordered != nil {
 		began = now.Ordered.Began
 	}
+	var again pace
 	for last := time.Now(); err == nil; now, err = cl.Integrity(ctx) {
 		check := now.Ordered
 		switch {
@@ -50,10 +48,8 @@ func (c *fsckCmd) online(ctx context.Context, e *env) error {
 			last = time.Now()
 			fmt.Fprintf(e.stderr, "%s, %s looked at%s, %s\n", check.Phase, counted(int(check.Rows), "row"), ofFiles(check.Bytes), counted(len(check.Findings), "finding"))
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(checkAgain):
+		if err := again.wait(ctx); err != nil {
+			return err
 		}
 	}
 	return e.explain(err)

@@ -173,7 +173,7 @@ func endServer(ts *testscript.TestScript, asked bool) {
 // environ passes on what setup and the script set.
 func environ(ts *testscript.TestScript) []string {
 	var lines []string
-	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNDERSEAL_LISTEN", "UNDERSEAL_METRICS_LISTEN", "UNDERSEAL_DATA", "UNDERSEAL_DATABASE", "UNDERSEAL_LIMIT_SIGN_IN", "UNDERSEAL_BREAK_GLASS_SETTLED", "GODEBUG"} {
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "UNDERSEAL_LISTEN", "UNDERSEAL_METRICS_LISTEN", "UNDERSEAL_DATA", "UNDERSEAL_DATABASE", "UNDERSEAL_LIMIT_SIGN_IN", "UNDERSEAL_LIMIT_USER", "UNDERSEAL_BREAK_GLASS_SETTLED", "GODEBUG"} {
 		if value := ts.Getenv(name); value != "" {
 			lines = append(lines, name+"="+value)
 		}

@@ -77,7 +77,7 @@ func (e *Engine) BreakGlassCount() (asked, approved uint64) {
 
 // isPerson refuses programs: nobody would answer for what they see or approve.
 func isPerson(c Caller) error {
-	if c.Who.Principal().Kind == access.User {
+	if c.Person() {
 		return nil
 	}
 	return fault.New(fault.Denied, "%s is a program, and this is for people", c.Principal).WithCode("no_person")

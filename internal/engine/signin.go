@@ -151,7 +151,7 @@ func (e *Engine) SetPassword(ctx context.Context, c Caller, in api.PasswordReque
 	if err := e.admitted(c.Scope); err != nil {
 		return api.PasswordSet{}, err
 	}
-	if c.Who.Principal().Kind != access.User {
+	if !c.Person() {
 		return api.PasswordSet{}, fault.New(fault.Conflict, "a program has no password").WithCode("no_person").WithHint("it has API keys")
 	}
 	may := func(c Caller) error { return cmp.Or(c.RequireProof(), notMightier(c, identity.APIKey{})) }

@@ -32,6 +32,10 @@ type Caller struct {
 	word   *Word    // by which a service was admitted; nil: it was not
 }
 
+// Person reports whether the caller is a person, by whichever of their credentials, and no
+// service.
+func (c Caller) Person() bool { return c.Who.Principal().Kind == access.User }
+
 // Limits returns how often people of the caller's tenant may call.
 func (c Caller) Limits() limit.Own {
 	if c.Rules == nil {

@@ -115,6 +115,35 @@ func TestACallerHasWhatTheGroupsGive(t *testing.T) {
 	}
 }
 
+// What limits and rules of people hold for is known by the principal, whatever it shows.
+func TestWhoCallsIsAPersonOrAService(t *testing.T) {
+	program := zoe
+	program.Kind = access.Service
+	program.Federated = []identity.Federated{{ID: "1", Issuer: identity.ByFingerprint, Token: [32]byte{4}, Made: now}}
+	know := func(p identity.Principal) *identity.Known {
+		return identity.NewKnown(store.NewScope("acme"), &identity.Rules{Tenant: company}, p, nil)
+	}
+	one, other := know(zoe), know(program)
+	for name, test := range map[string]struct {
+		admit  func() (identity.Caller, error)
+		person bool
+	}{
+		"a person by a key":          {func() (identity.Caller, error) { return one.Admit([32]byte{1}, "192.0.2.1", now) }, true},
+		"a person by a key for less": {func() (identity.Caller, error) { return one.Admit([32]byte{2}, "192.0.2.1", now) }, true},
+		"a person by a session": {func() (identity.Caller, error) {
+			return one.AdmitSession(&identity.Session{Principal: "zoe", Used: now, Idle: time.Hour, Expires: now.Add(time.Hour)}, "192.0.2.1", now)
+		}, true},
+		"a service by a key": {func() (identity.Caller, error) { return other.Admit([32]byte{1}, "192.0.2.1", now) }, false},
+		"a service by a certificate": {func() (identity.Caller, error) {
+			return other.AdmitService([32]byte{4}, identity.Word{Until: now.Add(time.Minute)}, "192.0.2.1", now)
+		}, false},
+	} {
+		if c, err := test.admit(); err != nil || c.Person() != test.person {
+			t.Errorf("%s: %v, %v", name, c.Person(), err)
+		}
+	}
+}
+
 func TestWhatExceedsAKey(t *testing.T) {
 	known := identity.NewKnown(store.NewScope("acme"), &identity.Rules{Tenant: company}, zoe, nil)
 	free, err := known.Admit([32]byte{1}, "192.0.2.1", now)

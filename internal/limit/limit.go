@@ -21,7 +21,7 @@ import (
 
 // Rates say how often each may call; the zero Rate is no limit.
 type Rates struct {
-	User    Rate // a person who is signed in, with all their sessions together
+	User    Rate // a person, with all their sessions and API keys together
 	Key     Rate // one API key, whoever's it is
 	Tenant  Rate // everybody of a tenant together
 	Address Rate // calls without a good credential, by IPv4 address or IPv6 /64
@@ -42,7 +42,7 @@ type Config struct {
 type Call struct {
 	Tenant    string
 	Principal string
-	Person    bool   // is signed in; else a program, which nobody's limit of a person stops
+	Person    bool   // by whichever credential; else a service, which no limit of a person stops
 	Key       string // id of the API key or session
 	Ends      bool   // takes something away that somebody could do harm with, see endRate
 	Own       Own    // rates of the tenant's own

@@ -17,7 +17,7 @@ import (
 type idleEngine struct{ fakeEngine }
 
 func (*idleEngine) Authenticate(context.Context, string, string) (identity.Caller, error) {
-	return identity.Caller{Principal: "p-1"}, nil
+	return identity.Caller{Principal: "p-1", Who: somebody}, nil
 }
 
 func (*idleEngine) Start(context.Context, identity.Caller, api.StartRequest, string) (api.Receipt, error) {

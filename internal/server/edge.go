@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -111,7 +112,7 @@ func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	}
 	visit.Good()
 	c := &x.caller
-	refused = limits.Admit(limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Session != nil, Key: c.Key, Ends: x.op.ends(), Own: c.Limits()})
+	refused = limits.Admit(limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Person(), Key: c.Key, Ends: x.op.ends(), Own: c.Limits()})
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}
@@ -206,9 +207,16 @@ func (x *exchange) tooMany(refused limit.Refused) error {
 	seconds := int(math.Ceil(refused.Wait.Seconds()))
 	x.w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	x.server.metrics.refused(refused.Limit)
-	return fault.New(fault.Unavailable, "too many calls of this %s", limited[refused.Limit]).WithCode(api.CodeTooMany).
-		WithHint("wait %v before the next one", time.Duration(seconds)*time.Second)
+	hint := fmt.Sprintf("wait %v before the next one", time.Duration(seconds)*time.Second)
+	if refused.Limit == "user" && x.caller.Session == nil { // by an API key: maybe it is a program that calls
+		hint += "; " + programsHint
+	}
+	return fault.New(fault.Unavailable, "too many calls of this %s", limited[refused.Limit]).WithCode(api.CodeTooMany).WithHint("%s", hint)
 }
+
+// programsHint says what helps who calls as a person more often than people do.
+const programsHint = "a program calls as a service, which this limit is not for (underseal users invite NAME --kind service); " +
+	"limit_user raises it for all, underseal tenants limits --user for the company"
 
 // limited says what each limit is for.
 var limited = map[string]string{"user": "person", "key": "API key", "tenant": "tenant", "address": "address without a good credential",

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"slices"
@@ -54,19 +55,29 @@ func TestTooManyCallsAreRefusedWithTheTimeToWait(t *testing.T) {
 	}
 }
 
-// What is plenty for a person is too little for a program.
-func TestTheLimitOfAPersonStopsNoProgram(t *testing.T) {
-	s := newServer(t, &fakeEngine{}, limits(t, limit.Rates{User: hour(5)}))
+// What is plenty for a person is too little for a program. Whatever a person calls with, it
+// is theirs: a key that they make themselves is no way round their limit.
+func TestTheLimitOfAPersonStopsNoService(t *testing.T) {
+	s := newServer(t, &fakeEngine{}, limits(t, limit.Rates{User: hour(15)}))
 	person := func() *http.Request {
 		return browse("GET", "/v1/tasks", "", "seal.example.org", goodSession, "Sec-Fetch-Site", "same-origin")
 	}
-	program := func() *http.Request { return request("GET", "/v1/tasks", "") }
+	key := func(key string) *http.Request { return withKey(request("GET", "/v1/tasks", ""), key) }
+	token := func() *http.Request { return service("acme", goodToken) }
+	certificate := func() *http.Request { return service("acme", "", &x509.Certificate{Raw: []byte("leaf")}) }
 	for i, call := range []struct {
 		request *http.Request
 		want    int
-	}{{program(), 200}, {program(), 200}, {person(), 200}, {person(), 429}, {program(), 200}} {
-		if w := serve(s, call.request); w.Code != call.want {
-			t.Errorf("call %d = %d, want %d: %s", i, w.Code, call.want, w.Body)
+		program bool // the hint says how programs call
+	}{
+		{key(robotKey), 200, false}, {token(), 200, false}, {certificate(), 200, false}, {key(robotKey), 200, false},
+		{key(goodKey), 200, false}, {person(), 200, false}, {key(otherKey), 200, false},
+		{person(), 429, false}, {key(goodKey), 429, true}, {key(otherKey), 429, true},
+		{key(robotKey), 200, false}, {token(), 200, false}, {certificate(), 200, false},
+	} {
+		w := serve(s, call.request)
+		if said := strings.Contains(w.Body.String(), "--kind service"); w.Code != call.want || said != call.program {
+			t.Errorf("call %d = %d, want %d, and how programs call: %v: %s", i, w.Code, call.want, call.program, w.Body)
 		}
 	}
 }

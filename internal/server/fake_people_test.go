@@ -18,7 +18,7 @@ func (e *fakeEngine) AuthenticateCookie(_ context.Context, text, host, address s
 	if text != goodSession || host != "seal.example.org" {
 		return identity.Caller{}, identity.Unauthenticated()
 	}
-	return identity.Caller{Principal: "p-1", Key: "s-1", Address: address, Session: &identity.Session{Host: host}}, nil
+	return identity.Caller{Principal: "p-1", Who: somebody, Key: "s-1", Address: address, Session: &identity.Session{Host: host}}, nil
 }
 
 func (e *fakeEngine) ComeFrom(_ context.Context, tenant, _ string) (bool, error) {

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
@@ -24,10 +25,18 @@ import (
 
 const (
 	goodKey     = "usk_good"
-	bareSession = "uss_bare" // of who signed in by a password that is not enough
+	otherKey    = "usk_other" // of the same person
+	robotKey    = "usk_robot" // of a service
+	bareSession = "uss_bare"  // of who signed in by a password that is not enough
 	goodSession = "uss_good"
 	goodToken   = "eyJ.good.token"
 	goodAttempt = "sealed"
+)
+
+// Who calls.
+var (
+	somebody = access.Principal{Name: "p-1", Kind: access.User}.Effective()
+	robot    = access.Principal{Name: "robot", Kind: access.Service}.Effective()
 )
 
 // fakeEngine answers every use case with what was asked of it, so that a test
@@ -78,13 +87,17 @@ func (e *fakeEngine) last(t *testing.T) call {
 
 func (e *fakeEngine) Authenticate(_ context.Context, key, address string) (identity.Caller, error) {
 	e.asked.Add(1)
-	if key == bareSession {
-		return identity.Caller{Principal: "p-1", Address: address, Unproven: true}, nil
+	switch key {
+	case goodKey:
+		return identity.Caller{Principal: "p-1", Who: somebody, Address: address}, nil
+	case otherKey:
+		return identity.Caller{Principal: "p-1", Who: somebody, Key: "k-2", Address: address}, nil
+	case robotKey:
+		return identity.Caller{Principal: "robot", Who: robot, Key: "k-3", Address: address}, nil
+	case bareSession:
+		return identity.Caller{Principal: "p-1", Who: somebody, Address: address, Unproven: true}, nil
 	}
-	if key != goodKey {
-		return identity.Caller{}, fault.New(fault.Denied, "this key is not accepted").WithCode("unauthenticated")
-	}
-	return identity.Caller{Principal: "p-1", Address: address}, nil
+	return identity.Caller{}, fault.New(fault.Denied, "this key is not accepted").WithCode("unauthenticated")
 }
 
 // Missed counts what was not found.
@@ -100,7 +113,7 @@ func (e *fakeEngine) AuthenticateService(_ context.Context, p engine.Presented) 
 	if p.Tenant != "acme" || p.Token != goodToken && len(p.Chain) == 0 {
 		return identity.Caller{}, fault.New(fault.Denied, "no").WithCode("unauthenticated").WithCause(errors.New("the clock is wrong"))
 	}
-	return identity.Caller{Principal: "robot", Address: p.Address}, nil
+	return identity.Caller{Principal: "robot", Who: robot, Address: p.Address}, nil
 }
 
 func (e *fakeEngine) Ready(context.Context) map[string]error { return e.ready }

@@ -176,7 +176,7 @@ func TestRoutesReachTheirUseCase(t *testing.T) {
 			if c.method == "GET" || c.name == "ActivateJobs" || c.name == "ExtendJob" || c.name == "PreviewErasure" || c.name == "VerifyErasure" || strings.HasPrefix(c.path, "/v1/keys/") || strings.HasPrefix(c.path, "/v1/log/") || c.name == "Evidence" || c.name == "TestPolicies" || strings.HasPrefix(c.path, "/v1/deployments/") || c.name == "StartCheck" || unkeyedSessions[c.name] {
 				idem = ""
 			}
-			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Address: "192.0.2.1"}, c.in}
+			want := call{c.name, c.id, idem, identity.Caller{Principal: "p-1", Who: somebody, Address: "192.0.2.1"}, c.in}
 			if got := e.last(t); !reflect.DeepEqual(got, want) {
 				t.Errorf("the engine got %+v\nwant %+v", got, want)
 			}

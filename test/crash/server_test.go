@@ -45,8 +45,8 @@ type server struct {
 func newServer(t *testing.T, dsn string) *server {
 	t.Helper()
 	s := &server{t: t, ctx: limited(t), dir: t.TempDir(), up: make(chan struct{})}
-	config := s.path("config.yaml") // empty: no setting of the machine's own server counts
-	write(t, config, "")
+	config := s.path("config.yaml")         // no setting of the machine's own server counts
+	write(t, config, "limit_user: \"0\"\n") // one administrator does all
 	s.args = []string{program(t, "../../cmd/underseal"), "serve", "--json", "--config", config, "--data", s.path("data"),
 		"--root-key-file", s.path("keys", "root.key"),
 		"--listen", "127.0.0.1:0", "--metrics-listen", "off", "--log-level", "warn"}

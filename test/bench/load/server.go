@@ -22,8 +22,11 @@ type Home struct {
 	Binary   string // of the server
 	Dir      string
 	Database string // reference to a Postgres; "": SQLite in Dir
-	Settings string // contents of the configuration file
+	Settings string // more of the configuration file
 }
+
+// settings has one administrator offer the whole load.
+const settings = "limit_user: \"0\"\n"
 
 // Data is the data directory.
 func (h Home) Data() string { return filepath.Join(h.Dir, "data") }
@@ -61,7 +64,7 @@ const (
 
 // Start returns when the server is ready. Stop it.
 func (h Home) Start(s Shape) (*Server, error) {
-	if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), []byte(h.Settings), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(h.Dir, "config.yaml"), []byte(settings+h.Settings), 0o600); err != nil {
 		return nil, err
 	}
 	server := &Server{cmd: exec.Command(h.Binary, h.args()...)}
