@@ -24,6 +24,7 @@ var ofOneself = []string{"Missed", "Me", "Notices", "SetPassword", "SignOut", "V
 // TestEveryUseCaseAsks calls every method that takes a caller, with a caller who
 // has no role: the decision comes before anything else is looked at.
 func TestEveryUseCaseAsks(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	nobody := withoutRoles(env.Ann)
 	all := reflect.ValueOf(env.Engine)

@@ -40,6 +40,7 @@ var shutting = map[string]func(t *testing.T, env *testenv.Env){
 // A role that is given can take more than it gives: by the tenant's own policies, or the
 // networks of who has it.
 func TestNoRoleThatIsGivenShutsTheLastAdministratorOut(t *testing.T) {
+	t.Parallel()
 	for name, shut := range shutting {
 		t.Run(name, func(t *testing.T) {
 			env := testenv.New(t, nil).Tenant("acme") // in main, Ann is the last Operator as well
@@ -68,6 +69,7 @@ func TestNoRoleThatIsGivenShutsTheLastAdministratorOut(t *testing.T) {
 
 // What an issuer gives is asked as what it takes.
 func TestNoIssuerShutsTheLastAdministratorOut(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	in := corp
 	in.Given = []api.IssuerGroup{{Group: "audit", Roles: []string{"Auditor"}}}
@@ -85,6 +87,7 @@ func TestNoIssuerShutsTheLastAdministratorOut(t *testing.T) {
 // A key that is for less than all, from elsewhere alone or ends soon is no way in for the
 // last administrator.
 func TestTheLastAdministratorKeepsAKeyForEverything(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	soon, late := time.Now().Add(13*24*time.Hour), time.Now().Add(15*24*time.Hour)
@@ -111,6 +114,7 @@ func TestTheLastAdministratorKeepsAKeyForEverything(t *testing.T) {
 // TestALossConcernsNobodyElse has somebody whom the database lacks: who is known stays
 // known, and nobody is asked for while another administrator is at hand.
 func TestALossConcernsNobodyElse(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	must := func(_ any, err error) {

@@ -846,6 +846,7 @@ func (a *auditor) state() map[string][][]any {
 // TestEveryActLeavesItsLeaf drives every use case twice: while the database takes no
 // leaf, when it must have no effect and show nothing, and then again.
 func TestEveryActLeavesItsLeaf(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("every act, and each of them refused")
 	}

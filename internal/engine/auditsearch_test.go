@@ -342,6 +342,7 @@ func TestAChangedEntryDoesNotEndTheStream(t *testing.T) {
 
 // Keyed hashes stand anew in each run of blocks: a search goes through all of them.
 func TestASearchGoesThroughAllRunsOfBlocks(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	token := bytes.Repeat([]byte{7}, store.TermSize)
 	shards := []store.Shard{{Number: 4, Size: 5 * sequencer.RunBlocks * store.BlockSize}, {Number: 5}, {Number: 6, Size: 3 * sequencer.RunBlocks * store.BlockSize}}

@@ -93,6 +93,7 @@ func (w *emergency) reveals(t *testing.T, key, instance string) bool {
 // TestBreakGlass on both databases, over a restart: what two people give is seen, is in
 // the log with the reason, and ends.
 func TestBreakGlass(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds: left out by -short")
 	}
@@ -178,6 +179,7 @@ func (w *emergency) isTold(t *testing.T, id string) {
 
 // TestBreakGlassIsNotTakenAlong by who may export what they see, and prove it.
 func TestBreakGlassIsNotTakenAlong(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	w.broken(t, w.vic)
 	vic := w.SignIn(w.vic)
@@ -196,6 +198,7 @@ func TestBreakGlassIsNotTakenAlong(t *testing.T) {
 
 // TestBreakGlassShowsNothingThatTheLogCannotTell since the log is told first.
 func TestBreakGlassShowsNothingThatTheLogCannotTell(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	w.broken(t, w.dora)
 	dora := w.SignIn(w.dora)
@@ -207,6 +210,7 @@ func TestBreakGlassShowsNothingThatTheLogCannotTell(t *testing.T) {
 
 // TestWhatEndsABreakGlass at once.
 func TestWhatEndsABreakGlass(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds: left out by -short")
 	}
@@ -245,6 +249,7 @@ func TestWhatEndsABreakGlass(t *testing.T) {
 
 // TestWhatNobodyBreaks is what a break-glass does not lift.
 func TestWhatNobodyBreaks(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds: left out by -short")
 	}
@@ -305,6 +310,7 @@ func TestWhatNobodyBreaks(t *testing.T) {
 
 // TestBreakGlassTakesTwoPeople who did not make each other up.
 func TestBreakGlassTakesTwoPeople(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds: left out by -short")
 	}
@@ -350,6 +356,7 @@ func TestBreakGlassTakesTwoPeople(t *testing.T) {
 // TestBreakGlassIsForThePersonAlone who asked, and not for who has another way in of theirs,
 // or gets one.
 func TestBreakGlassIsForThePersonAlone(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	ctx, e := t.Context(), w.Engine
 	other, err := e.CreateAPIKey(ctx, w.Ann, api.APIKeyRequest{User: "dora"}, "")
@@ -384,6 +391,7 @@ func TestBreakGlassIsForThePersonAlone(t *testing.T) {
 // TestBreakGlassBySession counts in each of her sessions, for no key, and not any more once
 // a passkey is new.
 func TestBreakGlassBySession(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	a := testenv.NewAuthenticator(t, false)
 	a.Counter = 1
@@ -429,6 +437,7 @@ func TestBreakGlassBySession(t *testing.T) {
 
 // TestNobodyUsesUpBreakGlass for the others of the company.
 func TestNobodyUsesUpBreakGlass(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	refused := func(what string) {
 		t.Helper()
@@ -452,6 +461,7 @@ func TestNobodyUsesUpBreakGlass(t *testing.T) {
 }
 
 func TestBreakGlassRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	ctx, e := t.Context(), w.Engine
 	hour := 3_600_000
@@ -496,6 +506,7 @@ func TestBreakGlassRequestsThatAreRefused(t *testing.T) {
 
 // TestABreakGlassBySQLDoesNotCount whose end is taken back behind the server's back.
 func TestABreakGlassBySQLDoesNotCount(t *testing.T) {
+	t.Parallel()
 	w := newEmergency(t, nil)
 	ctx := t.Context()
 	id := w.broken(t, w.dora)

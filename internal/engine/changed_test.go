@@ -127,6 +127,7 @@ func changesOfPeople(key, grant string) map[string]func(context.Context, *engine
 // TestAChangeIsDecidedWhenItIsMade asks for changes that Bob may make when he signs in,
 // and not any more when their turn comes: another administrator was faster.
 func TestAChangeIsDecidedWhenItIsMade(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	must := func(_ any, err error) {
@@ -176,6 +177,7 @@ func TestAChangeIsDecidedWhenItIsMade(t *testing.T) {
 // TestAChangeHoldsUpNobodyElse has others do what they can while a change of the main
 // tenant's people is being made.
 func TestAChangeHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	acme := env.Tenant("acme")
@@ -205,6 +207,7 @@ func TestAChangeHoldsUpNobodyElse(t *testing.T) {
 // TestMainWaitsForNoTenant while somebody of main waits to change what another tenant
 // reads.
 func TestMainWaitsForNoTenant(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	main, other := engine.PeopleLock(env.Engine, env.Ann.Scope), engine.PeopleLock(env.Engine, acme.Ann.Scope)
@@ -235,6 +238,7 @@ func TestMainWaitsForNoTenant(t *testing.T) {
 
 // TestTheEndOfASessionHoldsUpNoOtherTenant that may be slow to write it down.
 func TestTheEndOfASessionHoldsUpNoOtherTenant(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	lock := engine.SessionLock(env.Engine, acme.Ann.Scope)
@@ -252,6 +256,7 @@ func TestTheEndOfASessionHoldsUpNoOtherTenant(t *testing.T) {
 // TestAnOperatorIsNamedInTheLogOfATenant as one of main, and the tenant's own people are
 // not.
 func TestAnOperatorIsNamedInTheLogOfATenant(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	acme := env.Tenant("acme")
@@ -269,6 +274,7 @@ func TestAnOperatorIsNamedInTheLogOfATenant(t *testing.T) {
 
 // TestEverybodySeesWhatTheyAre without a role, and ends their own keys.
 func TestEverybodySeesWhatTheyAre(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	bob, zoe := env.Person("bob"), env.Person("zoe")
@@ -380,6 +386,7 @@ func actsOfPeople(on worked) (names []string, acts []func(context.Context, *engi
 // TestAStepIsDecidedWhenItIsMade has people do to instances what they might when they were
 // admitted, and might not any more before it was durable.
 func TestAStepIsDecidedWhenItIsMade(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	env.Deploy("both.bpmn", bothModel)
@@ -494,6 +501,7 @@ func orders(t *testing.T, env *testenv.Env, target string) (names []string, acts
 // admitted, and might not any more before it was durable. Before each, somebody who may does
 // what it takes.
 func TestAnOrderIsDecidedWhenItIsMade(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("both.bpmn", bothModel)
 	started, err := env.Engine.Start(t.Context(), env.Ann, api.StartRequest{Process: "both"}, "")
@@ -545,6 +553,7 @@ func signedInBySession(t *testing.T, env *testenv.Env, c engine.Caller) engine.C
 // TestARevocationIsAnsweredAfterTheSteps that were decided before it: none of the revoked
 // one becomes durable later.
 func TestARevocationIsAnsweredAfterTheSteps(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	env.Deploy("both.bpmn", bothModel)

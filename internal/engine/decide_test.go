@@ -117,6 +117,7 @@ type fataler interface {
 // TestWhatMayNotBeSeenIsNotThere compares the answer about a record that may not be seen
 // with that about one that never was.
 func TestWhatMayNotBeSeenIsNotThere(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newClaims(t, env)
 		seesCar := w.as(access.Principal{Name: "vic", Roles: []access.Role{access.Executor}, Grants: []access.Grant{
@@ -194,6 +195,7 @@ func (w *claims) stranger() engine.Caller {
 }
 
 func TestTasksAreDoneByTheirPeople(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		w := newClaims(t, env)
 		eve := w.as(access.Principal{Name: "eve", Roles: []access.Role{access.Executor}, Groups: []string{"clerks"}})
@@ -305,6 +307,7 @@ func TestATaskThatIsDoneIsToldToWhoSeesIt(t *testing.T) {
 }
 
 func TestWhoMayDesignDeploysNothingElse(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	newClaims(t, env)
 	model := func(process string) []api.File {
@@ -323,6 +326,7 @@ func TestWhoMayDesignDeploysNothingElse(t *testing.T) {
 }
 
 func TestAnErasedInstanceIsHiddenAsBefore(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	w := newClaims(t, env)
 	gone := w.instances[0]

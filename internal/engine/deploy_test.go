@@ -14,6 +14,7 @@ import (
 
 // A set of files is deployed whole or not at all, and every finding names its file.
 func TestASetOfFilesIsDeployedWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	file := func(name, content string) api.File { return api.File{Name: name, Content: []byte(content)} }
 	loan, form := file("loan.bpmn", example(t, "loan.bpmn")), file("decide.schema.json", example(t, "decide.schema.json"))

@@ -63,6 +63,7 @@ func entriesOf(t *testing.T, env *testenv.Env, kind string) []engine.PastEntry {
 }
 
 func TestAnEntryOfTheLogIsOpenedWithWhatItSays(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	fields := map[string]canon.Value{"$purpose": canon.String("a look"), "$shown": canon.List{canon.String("a")}}
 	if err := engine.RecordEntry(t.Context(), env.Engine, env.Ann, "test.told", fields); err != nil {
@@ -89,6 +90,7 @@ func TestAnEntryOfTheLogIsOpenedWithWhatItSays(t *testing.T) {
 }
 
 func TestAChangedEntryOfTheLogIsRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	db := openRaw(t, filepath.Join(env.Config.Data, "data.db"))

@@ -43,6 +43,7 @@ func (k *keeper) Destroy(context.Context, string) error {
 // An end that the key service does not let us finish is said once, and not tried
 // again every hour.
 func TestAKeyServiceThatDestroysNothingIsSaidOnce(t *testing.T) {
+	t.Parallel()
 	for name, rotates := range map[string]bool{"and makes new versions": true, "and makes no new versions": false} {
 		t.Run(name, func(t *testing.T) { keptRoot(t, rotates) })
 	}
@@ -121,6 +122,7 @@ func TestAnEpochEndsByItself(t *testing.T) {
 // TestTheEndOfAnEpochReachesKeyServicesThatWereLeft moves a tenant, erases, and looks at
 // what the service that it left still opens.
 func TestTheEndOfAnEpochReachesKeyServicesThatWereLeft(t *testing.T) {
+	t.Parallel()
 	for name, configured := range map[string]bool{"configured": true, "not configured any more": false} {
 		t.Run(name, func(t *testing.T) {
 			first, second, now := kmstest.New(t), kmstest.New(t), time.Now()
@@ -177,6 +179,7 @@ func TestTheEndOfAnEpochReachesKeyServicesThatWereLeft(t *testing.T) {
 // TestTheDateOfAReceiptStands gives a receipt, changes the setting that its date came
 // from, and lets the end of the epoch come late.
 func TestTheDateOfAReceiptStands(t *testing.T) {
+	t.Parallel()
 	env, now := clocked(t)
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", somebody)
@@ -217,6 +220,7 @@ var endWrites = []string{
 // TestAnEndOfAnEpochThatIsCutOffIsDoneAnew lets each write of an end fail in turn: with
 // all that follow and a restart, as in a crash, and alone.
 func TestAnEndOfAnEpochThatIsCutOffIsDoneAnew(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a crash at every write")
 	}

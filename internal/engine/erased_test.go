@@ -133,6 +133,7 @@ func anErasedFieldIsWrittenAnew(t *testing.T, env *testenv.Env) {
 }
 
 func TestOneOfManyPersonsIsErased(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("crowd.bpmn", crowd)
 	id := env.Start("crowd", `{"people": [{"id": "a", "phone": "1"}, {"id": "b", "phone": "2"}, {"id": "c", "phone": "3"}, {"id": "d", "phone": "4"}, {"id": "e", "phone": "5"}]}`)
@@ -158,6 +159,7 @@ func TestOneOfManyPersonsIsErased(t *testing.T) {
 // Commitments are stored where values can be erased without their neighbors. The leaf
 // says which they are: with the key, without it, and when all of the instance is gone.
 func TestAChangedCommitmentIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, sql string }{
 		{"another", `UPDATE fields SET commitment = zeroblob(32) WHERE object = ? AND path = 'shoe'`},
 		{"none", `UPDATE fields SET commitment = NULL WHERE object = ? AND path = 'shoe'`},
@@ -196,6 +198,7 @@ func TestAChangedCommitmentIsRefused(t *testing.T) {
 
 // A value in clear is what its leaf says also when a neighbor is gone.
 func TestAValueBesideAnErasedOneIsChecked(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
@@ -213,6 +216,7 @@ func TestAValueBesideAnErasedOneIsChecked(t *testing.T) {
 
 // The values of an erased field cannot be read any more; its bytes can be checked.
 func TestAChangedErasedFieldIsRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
@@ -242,6 +246,7 @@ func idBytes(t *testing.T, text string) []byte {
 // TestTokensNameThePersonsKey looks at the rows: what is about a person is deleted
 // by the person's keys.
 func TestTokensNameThePersonsKey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	searchable := strings.NewReplacer(`path="shoe" class="internal"`, `path="shoe" class="internal" search="exact"`,
 		`path="room" class="public"`, `path="room" class="public" search="exact"`).Replace(classified)

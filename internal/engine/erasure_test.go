@@ -216,6 +216,7 @@ func comeBack(t *testing.T, env *testenv.Env, before api.Erasure) {
 }
 
 func TestAPersonWhoseIdIsANumber(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", strings.Replace(somebody, `"p-1"`, `17`, 1))
@@ -232,6 +233,7 @@ func TestAPersonWhoseIdIsANumber(t *testing.T) {
 }
 
 func TestOrdersThatAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	for _, c := range []struct {
@@ -254,6 +256,7 @@ func clocked(t *testing.T) (*testenv.Env, *time.Time) {
 }
 
 func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
+	t.Parallel()
 	env, now := clocked(t)
 	ctx := t.Context()
 	env.Deploy("c.bpmn", classified)
@@ -303,6 +306,7 @@ func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
 // TestAnErasureIsReadWhileAHoldIsPlaced has a step of the custody come between the two
 // statements by which each use case reads it: that looks like tampering only once.
 func TestAnErasureIsReadWhileAHoldIsPlaced(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx := t.Context()
 	env.Deploy("c.bpmn", classified)
@@ -415,6 +419,7 @@ func holdsKeepFromErasing(t *testing.T, env *testenv.Env) {
 // TestAnErasureIsFinishedAfterACrash fails every write of an erasure in turn, with
 // and without a restart, and requires that it is finished by itself.
 func TestAnErasureIsFinishedAfterACrash(t *testing.T) {
+	t.Parallel()
 	for _, kind := range erasedKinds() {
 		for _, restart := range []bool{true, false} {
 			if !restart && testing.Short() {
@@ -534,6 +539,7 @@ func snapshot(t *testing.T, env *testenv.Env, names ...string) (restore func()) 
 }
 
 func TestARestoredBackupIsErasedBeforeItServes(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("backups, restored and erased")
 	}
@@ -585,6 +591,7 @@ func restored(t *testing.T, kind, file, when string) {
 // An administrator of the database who puts the row of a destroyed key back finds it
 // destroyed again when the node starts.
 func TestAKeyPutBackIsDestroyedAgain(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
@@ -612,6 +619,7 @@ func TestAKeyPutBackIsDestroyedAgain(t *testing.T) {
 // TestTheOldestBackupOpensNothingAfterTheEpoch is the promise of erasure: backup of
 // data and keys, erase, end of the epoch, restore the backup.
 func TestTheOldestBackupOpensNothingAfterTheEpoch(t *testing.T) {
+	t.Parallel()
 	env, now := clocked(t)
 	ctx := t.Context()
 	env.Deploy("c.bpmn", classified)
@@ -688,6 +696,7 @@ func oldest(t *testing.T, env *testenv.Env, restore func(), before api.Instance)
 // TestNothingClearStaysInTheFiles looks for a mark in all files of the database right
 // after the erasure, with the node still running.
 func TestNothingClearStaysInTheFiles(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	const mark = "CANARY-clear-5d1f"
@@ -722,6 +731,7 @@ func TestNothingClearStaysInTheFiles(t *testing.T) {
 // TestErasingWhileStepsGoOn erases a person over and over while others write about
 // them: nothing under a destroyed key is ever readable, and nothing breaks.
 func TestErasingWhileStepsGoOn(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("steps and erasures for a while")
 	}
@@ -775,6 +785,7 @@ type unrotatable struct{ kms.Service }
 
 // When the key service keeps its root key, the receipt says who can still read.
 func TestTheReceiptSaysWhatTheKeyServiceKeeps(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	env := testenv.New(t, func(c *node.Config) {
 		c.Now = func() time.Time { return now }
@@ -800,6 +811,7 @@ func TestTheReceiptSaysWhatTheKeyServiceKeeps(t *testing.T) {
 // TestAListComparesErasedInstances changes the row of an erased instance: the list
 // itself must notice, and not only a verification.
 func TestAListComparesErasedInstances(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	erase(t, env, "instance", env.Start("classified", somebody))

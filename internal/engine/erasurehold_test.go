@@ -20,6 +20,7 @@ import (
 // TestAHoldCoversWhatIsPartOfAnother places a hold on an instance or on a person, and
 // erases the other.
 func TestAHoldCoversWhatIsPartOfAnother(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, held, erased, person string }{
 		{"an instance of a person", "instance", "subject", `"p-1"`}, {"a person of an instance", "subject", "instance", `"p-1"`},
 		{"an instance of a number", "instance", "subject", `17`}, {"a number of an instance", "subject", "instance", `17`},
@@ -77,6 +78,7 @@ func TestAHoldCoversWhatIsPartOfAnother(t *testing.T) {
 // TestAHoldThatTheListHidesIsSeen has SQL say that nothing is held, before an order and
 // after one.
 func TestAHoldThatTheListHidesIsSeen(t *testing.T) {
+	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { hiddenHold(t, "") })
 	t.Run("Postgres", func(t *testing.T) { hiddenHold(t, pgtest.Database(t)) })
 }
@@ -136,6 +138,7 @@ func changeData(t *testing.T, env *testenv.Env, text string) {
 }
 
 func TestOtherSpellingsOfANumberAreOtherPersons(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", strings.Replace(somebody, `"p-1"`, `17`, 1))
@@ -152,6 +155,7 @@ func TestOtherSpellingsOfANumberAreOtherPersons(t *testing.T) {
 // TestAPersonsErasureDestroysNothingOfOthers lets an administrator of the database
 // call another person's key, and another's file, the person's.
 func TestAPersonsErasureDestroysNothingOfOthers(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	start := func(person string) uuid.UUID {
@@ -185,6 +189,7 @@ func TestAPersonsErasureDestroysNothingOfOthers(t *testing.T) {
 // TestABrokenCustodyHoldsUpNoOther breaks the first of two orders, and requires that
 // the second is carried out all the same.
 func TestABrokenCustodyHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	env, now := clocked(t)
 	env.Deploy("c.bpmn", classified)
 	orders := map[string]string{}
@@ -219,6 +224,7 @@ func TestABrokenCustodyHoldsUpNoOther(t *testing.T) {
 
 // explain says of an order to erase what the order would be told: what is on hold is not.
 func TestExplainKnowsWhatIsOnHold(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	held, free := env.Start("timed", "{}"), env.Start("timed", "{}")

@@ -14,6 +14,7 @@ import (
 // Whether a grant on a sensitive value matches says what the value is: who does not see it
 // gets the same answer for a grant on the right one and on any other.
 func TestExplainDoesNotTellASensitiveValue(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	for name, value := range map[string]string{"zed": "DE SECRET", "yul": "DE OTHER"} {
 		w.person(t, name, "", api.GrantRequest{Right: "view", Process: "care", Where: &api.Where{Path: "iban", Value: value}})
@@ -66,6 +67,7 @@ func TestExplainDoesNotTellASensitiveValue(t *testing.T) {
 // TestExplainTellsAnAuditorNoValue asks about grants on a value that whoever sees the
 // instance sees: an Auditor, who sees no data, is not told whether it matches.
 func TestExplainTellsAnAuditorNoValue(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	for name, company := range map[string]string{"zed": "A", "yul": "B"} {
 		w.person(t, name, "", api.GrantRequest{Right: "view", Process: "care", Where: &api.Where{Path: "company", Value: company}})
@@ -85,6 +87,7 @@ func TestExplainTellsAnAuditorNoValue(t *testing.T) {
 // TestExplainSaysWhatIsSo asks about values of a task and a job, about what is somebody's
 // own, and about what is not there yet, and compares with what is so.
 func TestExplainSaysWhatIsSo(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	w.group(t, "clerks")
 	bob := w.clerk(t, "bob", "Executor")

@@ -13,6 +13,7 @@ import (
 // What an instance was ever told is in its export, also what no variable holds any
 // more; and the log says of each path that it was exported.
 func TestAnExportIsAllData(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx := t.Context()
 	env.Deploy("all.bpmn", everything)
@@ -59,6 +60,7 @@ func TestAnExportIsAllData(t *testing.T) {
 
 // The keys of files and what was erased are in no export.
 func TestAnExportHoldsNoKeysAndNothingErased(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	file := put(t, env, env.Ann, content(10)).File

@@ -80,6 +80,7 @@ func erasedFiles(t *testing.T, env *testenv.Env) {
 // TestAVerificationFindsWhatIsLeftOfAFile puts the bytes of erased files back, then their
 // uploads, and then the keys of these.
 func TestAVerificationFindsWhatIsLeftOfAFile(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"subject", "instance"} {
 		t.Run(kind, func(t *testing.T) { foundFile(t, kind) })
 	}
@@ -136,6 +137,7 @@ func hasFile(t *testing.T, env *testenv.Env, instance, id string, data []byte, w
 }
 
 func TestErasedFilesDoNotCount(t *testing.T) {
+	t.Parallel()
 	env := limitedEnv(t, engine.FileLimits{All: 2500})
 	env.Deploy("c.bpmn", classified)
 	id, err := startWith(t, env, env.Ann, `{"shoe": `+named(put(t, env, env.Ann, content(1000)).File)+`, "plain": `+named(put(t, env, env.Ann, content(1000)).File)+`, "person": {"id": "p-1"}}`)

@@ -38,6 +38,7 @@ var failing = []struct {
 // TestWhateverWriteFailsIsMadeUpFor fails each write in turn, and then lets a
 // collection run: what an instance has is whole, and of the rest nothing is left.
 func TestWhateverWriteFailsIsMadeUpFor(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a failure of every write")
 	}
@@ -140,6 +141,7 @@ func leavesFiles(t *testing.T, env *testenv.Env, files int) {
 // TestACollectionDestroysNoKeyThatIsNotAnUploads lets an administrator of the
 // database name other keys in rows of uploads, and files that an instance has.
 func TestACollectionDestroysNoKeyThatIsNotAnUploads(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
 	env.Deploy("c.bpmn", classified)

@@ -234,6 +234,7 @@ func repeatedClaim(t *testing.T, env *testenv.Env) {
 // TestAClaimMovesTheKey looks at what is stored: after the claim, the key that the
 // bytes are sealed under exists in the instance's sealed field alone.
 func TestAClaimMovesTheKey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	file, public := api.FileInfo{}, put(t, env, env.Ann, content(10)).File
@@ -284,6 +285,7 @@ func TestAClaimMovesTheKey(t *testing.T) {
 // TestACopyOpensWhereItCameFrom copies a file's reference by an expression, and
 // from a draft: the file keeps, or takes, the label of the place where it belongs.
 func TestACopyOpensWhereItCameFrom(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	// derive2 copies person.diagnosis to "copied".
@@ -350,6 +352,7 @@ func fileOfRenamedPerson(t *testing.T, env *testenv.Env) {
 }
 
 func TestFilesAreFoundInTheirInstanceOnly(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	file := put(t, env, env.Ann, content(10)).File
@@ -392,6 +395,7 @@ func TestFilesAreFoundInTheirInstanceOnly(t *testing.T) {
 
 // TestAnyRangeIsThatOfTheWhole reads a file at random places.
 func TestAnyRangeIsThatOfTheWhole(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	data := content(3*envelope.SegmentSize + 17)
@@ -421,6 +425,7 @@ func TestAnyRangeIsThatOfTheWhole(t *testing.T) {
 // TestAChangedBlobIsRefused damages a blob in every way; nothing wrong is ever
 // read of it.
 func TestAChangedBlobIsRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	data := content(3 * envelope.SegmentSize)
@@ -470,6 +475,7 @@ func flipped(data []byte, at int) []byte {
 // TestUploadsThatBreakOffLeaveNothing fails an upload at each of its writes, and
 // lets its sender hang up.
 func TestUploadsThatBreakOffLeaveNothing(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	full := fault.New(fault.Unavailable, "no space left")
 	for _, point := range []string{"create", "write", "commit"} {
@@ -513,6 +519,7 @@ func leaves(t *testing.T, env *testenv.Env, want int) {
 // TestUploadsAreCollected leaves an upload unclaimed, whole and broken off by a
 // crash, and a blob that no row knows.
 func TestUploadsAreCollected(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
 	env.Deploy("c.bpmn", classified)
@@ -571,6 +578,7 @@ func TestUploadsAreCollected(t *testing.T) {
 // TestAClaimThatBreaksOffIsFinished destroys a claimed upload's key later, when
 // that was not possible at once.
 func TestAClaimThatBreaksOffIsFinished(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	file := put(t, env, env.Ann, content(10)).File
@@ -622,6 +630,7 @@ func limitedEnv(t *testing.T, l engine.FileLimits) *testenv.Env {
 
 // TestLimitsOfFiles sends too much: in one file, announced or not, and in all.
 func TestLimitsOfFiles(t *testing.T) {
+	t.Parallel()
 	env := limitedEnv(t, engine.FileLimits{One: 100_000, All: 250_000})
 	send := func(n int, announced int64) error {
 		_, err := env.Engine.PutFile(t.Context(), env.Ann, engine.Incoming{Name: "n", Size: announced, Body: bytes.NewReader(content(n))})
@@ -651,6 +660,7 @@ func TestLimitsOfFiles(t *testing.T) {
 }
 
 func TestNamesAndTypesOfFiles(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, c := range []struct{ name, media, code string }{
 		{"Gehalt März.pdf", "application/pdf", ""},
@@ -681,6 +691,7 @@ func TestNamesAndTypesOfFiles(t *testing.T) {
 
 // TestUploadsAtOnceAreBounded holds some open while more come.
 func TestUploadsAtOnceAreBounded(t *testing.T) {
+	t.Parallel()
 	env := limitedEnv(t, engine.FileLimits{Uploads: 2})
 	company := env.Tenant("other")
 	type sender struct {

@@ -82,6 +82,7 @@ func (f *forgery) leaf(seq int, fits bool) {
 // TestForgedRowsAreRefused makes changes that fit together better than one
 // column at a time, and reads only what has to notice.
 func TestForgedRowsAreRefused(t *testing.T) {
+	t.Parallel()
 	instance := func(env *testenv.Env, id string) error {
 		_, err := env.Engine.Instance(context.Background(), env.Ann, id)
 		return err
@@ -118,6 +119,7 @@ func TestForgedRowsAreRefused(t *testing.T) {
 // An instance that is open in memory was checked when it was opened; what happens
 // to its past afterwards shows when that is read.
 func TestAPastThatIsCutOffIsRefused(t *testing.T) {
+	t.Parallel()
 	env, id := twoSteps(t)
 	f := forge(t, env, id)
 	for _, table := range []string{"steps", "leaves", "fields"} {

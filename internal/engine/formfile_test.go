@@ -29,6 +29,7 @@ func deployAsking(t *testing.T, env *testenv.Env, form string) error {
 
 // TestAFormAsksForAFile enters files of all kinds into a form, and what is none.
 func TestAFormAsksForAFile(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, draft := range []string{"", `"$schema": "http://json-schema.org/draft-07/schema#",`, `"$schema": "https://json-schema.org/draft/2020-12/schema",`} {
 		form := `{` + draft + ` "type": "object", "required": ["scan"], "additionalProperties": false, "properties": {
@@ -76,6 +77,7 @@ func finding(err error) string {
 }
 
 func TestAMalformedFileKeywordIsRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, rule := range []string{`"yes"`, `1`, `null`, `{"maxsize": 1}`, `{"maxSize": 0}`, `{"maxSize": 1.5}`, `{"accept": []}`, `{"accept": ["pdf"]}`, `{"accept": "image/*"}`} {
 		if err := deployAsking(t, env, `{"properties": {"a": {"x-file": `+rule+`}}}`); !fault.Is(err, fault.Invalid) {

@@ -15,6 +15,7 @@ import (
 
 // A form must not make the server read a file or call another one.
 func TestAFormPointsToNoOtherDocument(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	file := filepath.Join(t.TempDir(), "other.json")
 	if err := os.WriteFile(file, []byte(`{"type": "object"}`), 0o600); err != nil {
@@ -33,6 +34,7 @@ func TestAFormPointsToNoOtherDocument(t *testing.T) {
 
 // What a form names is shown to who does the task, so it names no more than it describes.
 func TestWhatAFormNames(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ name, form, want string }{
 		{"nothing", `{}`, ""},
 		{"properties", `{"properties": {"b": {"type": "string"}, "a": true}}`, "a b"},
@@ -60,6 +62,7 @@ func TestWhatAFormNames(t *testing.T) {
 // Forms can be written so that they name more than any memory holds, or nothing for very
 // long.
 func TestAFormNamesNoEndOfThings(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		each        string // refers to the next one, N
 		least, most int

@@ -77,6 +77,7 @@ func anchorMutations(t *testing.T, of func(file, name string) (now, old *table))
 }
 
 func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
+	t.Parallel()
 	w := newAnchoredWorld(t, 1)
 	w.untouched(t, w.copy(t, w.config.Data))
 	all := anchorMutations(t, func(file, name string) (now, old *table) {
@@ -92,6 +93,7 @@ func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
 // TestWhatWitnessesAndAuthorityGaveIsChecked changes what is stored beside checkpoints
 // so that each row is well formed.
 func TestWhatWitnessesAndAuthorityGaveIsChecked(t *testing.T) {
+	t.Parallel()
 	w := newAnchoredWorld(t, 1)
 	const first, last = `(SELECT min(size) FROM anchor_checkpoints)`, `(SELECT max(size) FROM anchor_checkpoints)`
 	const bare = `UPDATE anchor_checkpoints SET signed = substr(signed, 1, instr(signed, CAST('` + "\u2014" + ` w1.example' AS BLOB)) - 1)`
@@ -140,6 +142,7 @@ func TestWhatWitnessesAndAuthorityGaveIsChecked(t *testing.T) {
 // TestAWitnessThatWasTakenOutIsNoFinding checks with another configuration than the one
 // under which the log was seen.
 func TestAWitnessThatWasTakenOutIsNoFinding(t *testing.T) {
+	t.Parallel()
 	w := newAnchoredWorld(t, 1)
 	w.config.Anchor.Witnesses, w.config.Anchor.Quorum, w.config.Anchor.Authority = w.config.Anchor.Witnesses[:1], 1, nil
 	w.untouched(t, w.copy(t, w.config.Data))
@@ -148,6 +151,7 @@ func TestAWitnessThatWasTakenOutIsNoFinding(t *testing.T) {
 // TestACheckOfTheAnchorLogGoesOnWhereItWas interrupts a check after each part, and goes on
 // with its state as it was stored: first of what is whole, then of what was changed.
 func TestACheckOfTheAnchorLogGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("hours in which the log is anchored, and a start for each part of the check")
 	}

@@ -155,6 +155,7 @@ func (n *interruptible) keys(away bool) {
 // while, and the key service go away before many of them: the part is Unavailable, finds
 // nothing and stays where it was, and tried again it finds what it finds without.
 func TestAnOutageAmidACheckIsNoFinding(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("each part of a check, for each of its queries")
 	}
@@ -324,6 +325,7 @@ func TestAnOutageKeepsTheServersOwnCheckWhereItWas(t *testing.T) {
 // TestALostConnectionIsNoFinding cuts all connections to Postgres before each part of a
 // check, and in the middle of what it reads of custodies.
 func TestALostConnectionIsNoFinding(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("Postgres, and new connections for each part of a check")
 	}

@@ -72,6 +72,7 @@ var unnamed = map[string]string{
 // and those that it lists as free, and requires that either the check names something
 // or reading fails.
 func TestWhatReadsDoNotRefuseIsNamed(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a check for every change")
 	}
@@ -133,6 +134,7 @@ var unnamedInserts = map[string]string{
 // TestWhatIsAddedIsNamed adds rows to every table, each a copy of one that is there but for
 // one column of its key, and requires that the check names something.
 func TestWhatIsAddedIsNamed(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a check of all data for every row")
 	}
@@ -168,6 +170,7 @@ func (m mutation) mayEndACheck(t *testing.T, err error) {
 // TestOneRowHidesNoOther puts rows where none of ours can be, and requires that the check
 // names them and all else that was changed.
 func TestOneRowHidesNoOther(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a check of all data for every row")
 	}
@@ -232,6 +235,7 @@ func TestOneRowHidesNoOther(t *testing.T) {
 // TestATenantWithoutKeysIsNamed takes the keys of all tenants away, calls the tenant of
 // single rows by a name that nobody has, and takes everything away.
 func TestATenantWithoutKeysIsNamed(t *testing.T) {
+	t.Parallel()
 	w := theWorld(t)
 	all := func(t *testing.T, path string) string {
 		var text strings.Builder
@@ -291,6 +295,7 @@ var ofObjects = map[string]string{
 
 // TestAnObjectSetBackIsNamed does to whole objects what no read notices.
 func TestAnObjectSetBackIsNamed(t *testing.T) {
+	t.Parallel()
 	w := theWorld(t)
 	object := w.instances[2] // has steps that its older state has not
 	id := idBytes(t, object)
@@ -343,6 +348,7 @@ func TestAnObjectSetBackIsNamed(t *testing.T) {
 // TestWhatIsDoneToTheTreeIsNamed changes leaves and places together, so that each
 // row by itself is as it should be.
 func TestWhatIsDoneToTheTreeIsNamed(t *testing.T) {
+	t.Parallel()
 	w := theWorld(t)
 	tests := []struct{ name, kind, sql string }{
 		{"a leaf with its place, and the places behind it moved up", engine.FoundTree, `
@@ -429,6 +435,7 @@ func TestALogThatSeemsToGrowHidesNoLaterOne(t *testing.T) {
 // TestTheKeyThatSignedACheckpointMustHaveCountedThen signs checkpoints anew with keys of
 // the platform that had been revoked by then, or were not registered yet.
 func TestTheKeyThatSignedACheckpointMustHaveCountedThen(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	env.Restart(nil)
@@ -496,6 +503,7 @@ func TestTheKeyThatSignedACheckpointMustHaveCountedThen(t *testing.T) {
 // TestACheckGoesOnWhereItWas stops a check after each part and goes on with its
 // state as it was stored.
 func TestACheckGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	for range 40 {
@@ -527,6 +535,7 @@ func TestACheckGoesOnWhereItWas(t *testing.T) {
 // TestWhatIsChangedBehindACheckIsNamedByTheNext stops a check, changes what it has been
 // past, and goes on: it cannot name that any more, and the next whole check must.
 func TestWhatIsChangedBehindACheckIsNamedByTheNext(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("checks of all data")
 	}
@@ -584,6 +593,7 @@ func TestWhatIsChangedBehindACheckIsNamedByTheNext(t *testing.T) {
 // TestAFindingNamesTheTableThatWasChanged changes rows of one instance, and of one table
 // at a time.
 func TestAFindingNamesTheTableThatWasChanged(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a check of all data for every change")
 	}

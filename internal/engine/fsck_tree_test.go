@@ -13,6 +13,7 @@ import (
 // TestTheTreeIsThatOfTheEntries grows a tree and compares its roots and tiles with
 // another implementation's.
 func TestTheTreeIsThatOfTheEntries(t *testing.T) {
+	t.Parallel()
 	const size = 70_000 // two full levels of tiles and more
 	var hashes []tlog.Hash
 	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {

@@ -97,6 +97,7 @@ func (n *neighborhood) open(t *testing.T) {
 }
 
 func TestATenantWhoseErasuresWaitHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("two tenants, and hours of tries")
 	}
@@ -132,6 +133,7 @@ func TestATenantWhoseErasuresWaitHoldsUpNoOther(t *testing.T) {
 
 // Without a second service there is nobody to serve meanwhile, and a start says so.
 func TestAStartWithoutTheOnlyKeyServiceFails(t *testing.T) {
+	t.Parallel()
 	for how, away := range map[string]func(*kmstest.Faulty){"unreachable": (*kmstest.Faulty).Unreachable, "denied": (*kmstest.Faulty).Deny} {
 		t.Run(how, func(t *testing.T) {
 			neighbors(t, false, func(t *testing.T, n *neighborhood) {

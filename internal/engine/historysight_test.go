@@ -125,6 +125,7 @@ func (w *pastCare) closed(path string, seq uint64) bool {
 // What was open when it was written, and in the field ever since, is shown to whoever may
 // read it, in both modes alike; all else is masked, also when the field has ended.
 func TestWhatAViewerSeesOfThePast(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"standard", "confidential"} {
 		t.Run(mode, func(t *testing.T) {
 			w := newPast(t, mode)
@@ -156,6 +157,7 @@ func TestWhatAViewerSeesOfThePast(t *testing.T) {
 // both modes nothing in clear that was sensitive when it was written or later, or that the
 // instance masks.
 func TestThePastShowsWhatIsDecided(t *testing.T) {
+	t.Parallel()
 	policies, err := access.Builtin()
 	if err != nil {
 		t.Fatal(err)

@@ -154,6 +154,7 @@ func TestAFormerKeyOfAPersonIsNoFinding(t *testing.T) {
 // durable, for each n: what is there then is no finding, and the act can be carried out
 // again.
 func TestAnActThatIsCutShortIsNoFinding(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("checks of all data after every unit of some acts")
 	}

@@ -171,6 +171,7 @@ func tokensOf(t *testing.T, env *testenv.Env) []string {
 }
 
 func TestAFormerValueIsNotFoundAnyMore(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	id := startLoan(t, env, "536-22-8817", "B-1", "")
@@ -242,6 +243,7 @@ func onePersonAcrossRotations(t *testing.T, env *testenv.Env) {
 // TestBothSpellingsAreErasedAcrossARotation erases somebody of whom one spelling of the
 // id is met only when the index key was rotated since the order.
 func TestBothSpellingsAreErasedAcrossARotation(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	text := env.Start("classified", strings.Replace(somebody, `"p-1"`, `"17"`, 1))
@@ -308,6 +310,7 @@ func holdOutlivesRotation(t *testing.T, env *testenv.Env) {
 
 // TestANewIndexKeyAfterACrash loses what comes after the order to rotate, or the outcome.
 func TestANewIndexKeyAfterACrash(t *testing.T) {
+	t.Parallel()
 	crash := errors.New("the power failed")
 	for point, want := range map[string]struct{ last, number string }{
 		"commit index_key.rotated": {"index_key.rotated", "2"},
@@ -344,6 +347,7 @@ func TestANewIndexKeyAfterACrash(t *testing.T) {
 // TestTokensAreMadeAnewWithTheLog lets the transaction of a page fail: then its tokens are
 // those of before, and the next try makes them anew.
 func TestTokensAreMadeAnewWithTheLog(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	for range 3 {
@@ -369,6 +373,7 @@ func TestTokensAreMadeAnewWithTheLog(t *testing.T) {
 
 // TestIndexKeysThatWereSetBackAreNoticed puts the key rows of before a rotation back.
 func TestIndexKeysThatWereSetBackAreNoticed(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]string{
 		"both as they were": `DELETE FROM data_keys WHERE scope = 'index' OR substr(scope, 1, 6) = 'index/';
 			INSERT INTO data_keys SELECT * FROM before WHERE scope = 'index' OR substr(scope, 1, 6) = 'index/'`,
@@ -403,6 +408,7 @@ func TestIndexKeysThatWereSetBackAreNoticed(t *testing.T) {
 
 // TestATokenUnderNoIndexKeyIsNamed changes a token, and adds one.
 func TestATokenUnderNoIndexKeyIsNamed(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]string{
 		"another one": `UPDATE tokens SET token = randomblob(32) WHERE kind = 2`,
 		"one more":    `INSERT INTO tokens SELECT tenant, kind, randomblob(32), object, seq, print, data_key FROM tokens WHERE kind = 2`,
@@ -436,6 +442,7 @@ func TestATokenUnderNoIndexKeyIsNamed(t *testing.T) {
 // TestSearchesAndErasuresAgreeWithAModelOfRotations starts, rotates, renews, searches,
 // holds and erases in any order.
 func TestSearchesAndErasuresAgreeWithAModelOfRotations(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("rotations and erasures in many orders")
 	}

@@ -303,6 +303,7 @@ func orderedCheck(t *testing.T, env *testenv.Env, in api.CheckRequest) api.Integ
 // TestOneCheckIsOrderedAtATime orders another while one is under way, and one that the
 // log cannot be told of.
 func TestOneCheckIsOrderedAtATime(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	noLeaves(t, env)
 	if _, err := env.Engine.StartCheck(t.Context(), env.Ann, api.CheckRequest{}); err == nil {
@@ -491,6 +492,7 @@ func TestWhatTheLogCannotBeToldOfHoldsNoCheckUp(t *testing.T) {
 // TestATenantThatCannotBeCheckedHoldsNoOtherUp has the key service of one tenant away, so
 // that not even what was kept of its checks can be read.
 func TestATenantThatCannotBeCheckedHoldsNoOtherUp(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("two tenants, and minutes in which the server checks itself")
 	}

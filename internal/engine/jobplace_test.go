@@ -28,6 +28,7 @@ func taken(t *testing.T, env *testenv.Env, c engine.Caller) (jobs []api.Job, pro
 // TestAWorkerGetsTheJobsOfWhatTheyMayWork by process, by element, by role and by the
 // tenant's own policies.
 func TestAWorkerGetsTheJobsOfWhatTheyMayWork(t *testing.T) {
+	t.Parallel()
 	onBoth(t, aWorkerGetsTheJobs)
 }
 
@@ -97,6 +98,7 @@ func aWorkerGetsTheJobs(t *testing.T, env *testenv.Env) {
 
 // TestAWorkerWaitsForTheirJob while others come, which are older.
 func TestAWorkerWaitsForTheirJob(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployClaims(t, env)
 	key := env.PersonsKey("ofcar")

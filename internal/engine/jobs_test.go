@@ -65,6 +65,7 @@ func trail(t *testing.T, env *testenv.Env, id string) string {
 }
 
 func TestTimerFires(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		id := env.Start("timed", `{}`)
 		time.Sleep(2*time.Hour - time.Second)
@@ -81,6 +82,7 @@ func TestTimerFires(t *testing.T) {
 }
 
 func TestTimerFiresAfterARestart(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		id := env.Start("timed", `{}`)
 		env.Restart(func() { time.Sleep(3 * time.Hour) })
@@ -92,6 +94,7 @@ func TestTimerFiresAfterARestart(t *testing.T) {
 }
 
 func TestLeaseEndsAndTheJobIsOfferedAgain(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		env.Start("timed", `{}`)
 		first := jobs(t, env, 0)
@@ -119,6 +122,7 @@ func TestLeaseEndsAndTheJobIsOfferedAgain(t *testing.T) {
 }
 
 func TestExtendedLeaseHolds(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		env.Start("timed", `{}`)
 		job := jobs(t, env, 0)[0]
@@ -136,6 +140,7 @@ func TestExtendedLeaseHolds(t *testing.T) {
 }
 
 func TestLeaseFromBeforeARestartCounts(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		id := env.Start("timed", `{}`)
 		job := jobs(t, env, 0)[0]
@@ -153,6 +158,7 @@ func TestLeaseFromBeforeARestartCounts(t *testing.T) {
 }
 
 func TestFailedJobWaitsAndBecomesAnIncident(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		id := env.Start("timed", `{}`)
 		fail := func() {
@@ -193,6 +199,7 @@ func TestFailedJobWaitsAndBecomesAnIncident(t *testing.T) {
 }
 
 func TestBPMNErrorIsCaught(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		id := env.Start("timed", `{}`)
 		job := env.Job("work")
@@ -206,6 +213,7 @@ func TestBPMNErrorIsCaught(t *testing.T) {
 }
 
 func TestLongPollWakesForANewJob(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		got := make(chan int)
 		began := time.Now()
@@ -226,6 +234,7 @@ func fail(t *testing.T, env *testenv.Env, job api.Job, key string) (api.Receipt,
 }
 
 func TestASupersededLeaseNeverCountsAgain(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		env.Start("timed", `{}`)
 		first := jobs(t, env, 0)[0]
@@ -246,6 +255,7 @@ func TestASupersededLeaseNeverCountsAgain(t *testing.T) {
 }
 
 func TestARepeatedFailureGivesItsReceipt(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		env.Start("timed", `{}`)
 		job := jobs(t, env, 0)[0]
@@ -263,6 +273,7 @@ func TestARepeatedFailureGivesItsReceipt(t *testing.T) {
 }
 
 func TestALapsedLeaseMayBeExtendedUntilSomebodyElseHasTheJob(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		env.Start("timed", `{}`)
 		job := jobs(t, env, 0)[0]
@@ -293,6 +304,7 @@ func TestALapsedLeaseMayBeExtendedUntilSomebodyElseHasTheJob(t *testing.T) {
 }
 
 func TestWorkersWhoHangUpLoseNoJob(t *testing.T) {
+	t.Parallel()
 	const instances = 40
 	env := testenv.New(t, func(c *node.Config) { c.HotInstances = 1 })
 	env.Deploy("timed.bpmn", withTimer)

@@ -24,6 +24,7 @@ func keySteps(t *testing.T, env *testenv.Env) []string {
 
 // TestWhatIsDoneToKeysIsOrderedFirst does everything that can be done to keys.
 func TestWhatIsDoneToKeysIsOrderedFirst(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	rotated(t, env, api.RotateKeyRequest{Key: "tenant"})
 	rotated(t, env, api.RotateKeyRequest{Key: "audit"})
@@ -62,6 +63,7 @@ func TestWhatIsDoneToKeysIsOrderedFirst(t *testing.T) {
 
 // TestNoKeyIsChangedWithoutAnOrder has the order fail that each change begins with.
 func TestNoKeyIsChangedWithoutAnOrder(t *testing.T) {
+	t.Parallel()
 	env, now := clocked(t)
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", somebody)
@@ -138,6 +140,7 @@ func keyChanges(ctx context.Context, env *testenv.Env) []keyChange {
 // the keys and the log does, and looks at the record after a restart and after the
 // next order.
 func TestAnOrderWithoutAnOutcomeIsSettled(t *testing.T) {
+	t.Parallel()
 	crash := errors.New("the power failed")
 	for name, c := range map[string]struct {
 		at   string // what is not written any more

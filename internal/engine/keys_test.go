@@ -62,6 +62,7 @@ func retired(t *testing.T, env *testenv.Env, in api.RetireKeyRequest) {
 // TestRotationTouchesNoData compares all rows of all tables before and after a
 // rotation of everything, byte for byte.
 func TestRotationTouchesNoData(t *testing.T) {
+	t.Parallel()
 	second := kmstest.New(t)
 	env := testenv.New(t, func(c *node.Config) { c.KeyServices = map[string]kms.Service{"second": second} })
 	deployLoan(t, env)
@@ -129,6 +130,7 @@ func (tab *table) grewTo(after *table) bool {
 }
 
 func TestRotatingAKeyTwiceByMistake(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, key := range []string{"tenant", "root"} {
 		for range 2 {
@@ -211,6 +213,7 @@ func TestKeysAreRotatedOnSchedule(t *testing.T) {
 
 // TestARootKeyCountsTheTenantsOwnKeys: how many of others it wraps is for Operators.
 func TestARootKeyCountsTheTenantsOwnKeys(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	for name, test := range map[string]struct {

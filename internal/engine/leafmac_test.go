@@ -27,6 +27,7 @@ func invented(origin, kind string, object uuid.UUID, key ledger.Hash) ledger.Lea
 // TestAnInventedLeafComesUnderNoHead: else who has SQL alone could make evidence of a
 // worker, a key and a result that never were.
 func TestAnInventedLeafComesUnderNoHead(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	env.Start("everything", `{"note": "a"}`)
@@ -77,6 +78,7 @@ func TestAnInventedLeafComesUnderNoHead(t *testing.T) {
 
 // TestAChangedLeafGetsNoReceipt: a receipt is the platform's word as well.
 func TestAChangedLeafGetsNoReceipt(t *testing.T) {
+	t.Parallel()
 	env, id := twoSteps(t)
 	if _, err := env.Engine.Receipt(t.Context(), env.Ann, id, 2); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 // A lease from before an erasure gave its worker what is erased now: after a restart,
 // which forgets leases, it must not count either.
 func TestALeaseOfAnErasedPersonsJobEndsAlsoAcrossARestart(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", somebody)
@@ -40,6 +41,7 @@ func TestALeaseOfAnErasedPersonsJobEndsAlsoAcrossARestart(t *testing.T) {
 // TestALeaseEndsWithTheRightToWork takes the right to work from somebody who has a job, in
 // all ways there are: others get the job at once, and what others hold stays theirs.
 func TestALeaseEndsWithTheRightToWork(t *testing.T) {
+	t.Parallel()
 	for _, way := range []struct {
 		name string
 		give func(*testenv.Env) error
@@ -131,6 +133,7 @@ func begun(t *testing.T, env *testenv.Env, c engine.Caller) api.NewSession {
 
 // TestALeaseEndsWithTheCredential at the latest, also when it is extended.
 func TestALeaseEndsWithTheCredential(t *testing.T) {
+	t.Parallel()
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	soon := clock.Add(10 * time.Minute)
 	env := testenv.New(t, func(c *node.Config) {
@@ -167,6 +170,7 @@ func TestALeaseEndsWithTheCredential(t *testing.T) {
 // TestWhatMayNotBeAWorkersIsNot while the rest of what they took is: a grant ended when
 // the call had begun.
 func TestWhatMayNotBeAWorkersIsNot(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	env.Deploy("all.bpmn", everything)
@@ -194,6 +198,7 @@ func TestWhatMayNotBeAWorkersIsNot(t *testing.T) {
 
 // TestALeaseIsNotExtendedByWhoMayNoMore who has its text still.
 func TestALeaseIsNotExtendedByWhoMayNoMore(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	worker := env.Person("worker", "Executor")
@@ -210,6 +215,7 @@ func TestALeaseIsNotExtendedByWhoMayNoMore(t *testing.T) {
 
 // TestWhoIsGoneWhenAJobIsTheirsGetsNone: their key was revoked when the call had begun.
 func TestWhoIsGoneWhenAJobIsTheirsGetsNone(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	worker := env.Person("worker", "Executor")

@@ -140,6 +140,7 @@ func linked(t *testing.T, env *testenv.Env, name, subject string) api.User {
 // Whom the tenant has linked is let in by issuer and subject alone, and what the issuer's
 // groups give is theirs from then on, and no longer than the issuer says.
 func TestSigningInByAnIssuer(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	personWithPassword(t, env, "zoe", "Executor")
@@ -183,6 +184,7 @@ func TestSigningInByAnIssuer(t *testing.T) {
 }
 
 func TestWhoIsNotLetInByAnIssuer(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	acme := env.Tenant("acme")
@@ -270,6 +272,7 @@ func TestWhoIsNotLetInByAnIssuer(t *testing.T) {
 
 // A link counts for whom it was given to, wherever its row leads.
 func TestALinkThatIsMovedSignsNobodyIn(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	personWithPassword(t, env, "zoe", "Executor")
@@ -288,6 +291,7 @@ func TestALinkThatIsMovedSignsNobodyIn(t *testing.T) {
 // An attempt leads to one session, also after a restart, and to none once what it was begun
 // with has changed.
 func TestASignInIsFinishedOnce(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	personWithPassword(t, env, "zoe", "Executor")
@@ -317,6 +321,7 @@ func TestASignInIsFinishedOnce(t *testing.T) {
 // as by password, and the new one has another text. An issuer's word displaces only one of
 // the same person (TestASignInDisplacesNobodyElse).
 func TestAPlantedSessionEndsWithEverySignIn(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	s.in["zoe"] = identity.Claims{Subject: "8"}
 	env := newCompany(t, s, corp)
@@ -355,6 +360,7 @@ func TestAPlantedSessionEndsWithEverySignIn(t *testing.T) {
 // Who is invited need not use the link, and who is nobody becomes somebody only where the
 // tenant wants it, and never somebody who is there.
 func TestWhoComesForTheFirstTime(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	creates := corp
 	creates.Creates = true
@@ -400,6 +406,7 @@ func TestWhoComesForTheFirstTime(t *testing.T) {
 // Who was revoked does not come back by the issuer's word: not when they are enabled, and
 // not as somebody else, whatever the issuer calls them by then.
 func TestWhoWasRevokedIsNobodyToTheIssuer(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	creates := corp
 	creates.Creates = true
@@ -434,6 +441,7 @@ func TestWhoWasRevokedIsNobodyToTheIssuer(t *testing.T) {
 // Who was revoked does not come back as somebody else where SQL has taken away what leads to
 // them: what is sealed says whom the issuer means.
 func TestASubjectWhoseRowIsGoneIsNobodyElse(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	creates := corp
 	creates.Creates = true
@@ -475,6 +483,7 @@ func TestASubjectWhoseRowIsGoneIsNobodyElse(t *testing.T) {
 // No issuer makes an Operator, not by a group either, and none takes the last
 // administrator's role.
 func TestWhatAnIssuerDoesNotGive(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	in := corp
 	in.Given = []api.IssuerGroup{{Group: "ops", Groups: []string{"operators", "gone", "clerks"}}, {Group: "admins", Roles: []string{"Admin"}}}
@@ -500,6 +509,7 @@ func TestWhatAnIssuerDoesNotGive(t *testing.T) {
 
 // What a session is good for ends with the link and with the issuer.
 func TestASessionEndsWithItsIssuer(t *testing.T) {
+	t.Parallel()
 	for name, take := range map[string]func(*testing.T, *testenv.Env, api.User) error{
 		"the link": func(t *testing.T, env *testenv.Env, u api.User) error {
 			_, err := env.Engine.UnlinkUser(t.Context(), env.Ann, "zoe", api.UnlinkRequest{ID: u.Identities[0].ID}, "")
@@ -535,6 +545,7 @@ func TestASessionEndsWithItsIssuer(t *testing.T) {
 // An issuer's word is about somebody who may have left: for what asks for a proof of who
 // they are, the issuer has to ask them anew.
 func TestAnIssuersWordIsNoProof(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	personWithPassword(t, env, "zoe", "Executor")
@@ -567,6 +578,7 @@ func TestAnIssuersWordIsNoProof(t *testing.T) {
 // A page of another site can have a browser begin and finish a sign-in: it takes the place
 // of no session of somebody else.
 func TestASignInDisplacesNobodyElse(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	acme := env.Tenant("acme")
@@ -665,6 +677,7 @@ func TestAnIssuerSignsOut(t *testing.T) {
 
 // A session that is named alone is looked for by that, however many people are signed in.
 func TestASignOutOfASessionIsLookedFor(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	q := &asked{Issuers: s}
 	env := testenv.New(t, func(c *node.Config) { c.Issuers, c.Observe = q, q.note })
@@ -701,6 +714,7 @@ func TestASignOutOfASessionIsLookedFor(t *testing.T) {
 
 // Who is signed out at the issuer while a session of theirs begins gets none.
 func TestASignOutIsNotOvertaken(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	personWithPassword(t, env, "zoe", "Executor")

@@ -14,6 +14,7 @@ import (
 )
 
 func TestReadersAreListedAndRevoked(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx := t.Context()
 	var made []api.NewLogReader
@@ -60,6 +61,7 @@ func TestReadersAreListedAndRevoked(t *testing.T) {
 // A revocation that was taken back in the database, whole as the row is, does not make
 // the path good again: the log knows better.
 func TestARevocationThatWasTakenBackStands(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	made, err := env.Engine.CreateLogReader(t.Context(), env.Ann, api.LogReaderRequest{Name: "the auditor"})
 	if err != nil {
@@ -91,6 +93,7 @@ func TestARevocationThatWasTakenBackStands(t *testing.T) {
 // What a reader may ask for is bounded, and one that asks too much takes nothing from
 // another.
 func TestAReaderThatAsksTooMuchWaits(t *testing.T) {
+	t.Parallel()
 	at := time.Now()
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return at } })
 	var secrets []string
@@ -121,6 +124,7 @@ func TestAReaderThatAsksTooMuchWaits(t *testing.T) {
 
 // TestADisabledTenantsLogIsNotRead by those who have a path to it, until it is enabled.
 func TestADisabledTenantsLogIsNotRead(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	acme := env.Tenant("acme")

@@ -19,10 +19,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// onBoth runs a test on SQLite and on Postgres.
+// onBoth runs a test on SQLite and on Postgres, beside others: they wait more than they work.
 func onBoth(t *testing.T, f func(t *testing.T, env *testenv.Env)) {
-	t.Run("SQLite", func(t *testing.T) { f(t, testenv.New(t, nil)) })
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		f(t, testenv.New(t, nil))
+	})
 	t.Run("Postgres", func(t *testing.T) {
+		t.Parallel()
 		dsn := pgtest.Database(t)
 		f(t, testenv.New(t, func(c *node.Config) { c.DSN = dsn }))
 	})

@@ -247,6 +247,7 @@ func mayHold(t reflect.Type) bool {
 }
 
 func TestEveryAnswerWithValuesIsKnown(t *testing.T) {
+	t.Parallel()
 	known, all := (&care{Env: &testenv.Env{}}).answers(), reflect.TypeFor[*engine.Engine]()
 	found := 0
 	for i := range all.NumMethod() {
@@ -266,6 +267,7 @@ func TestEveryAnswerWithValuesIsKnown(t *testing.T) {
 
 // Whoever sees an instance by role alone gets no sensitive value, in no answer.
 func TestNoMaskedValueIsInAnyAnswer(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("every answer, for everybody")
 	}
@@ -315,6 +317,7 @@ func TestNoMaskedValueIsInAnyAnswer(t *testing.T) {
 }
 
 func TestWhatAViewerSeesOfAnInstance(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	seen, err := w.Engine.Instance(t.Context(), w.person(t, "vic", "Viewer"), w.instance)
 	if err != nil {
@@ -339,6 +342,7 @@ func TestWhatAViewerSeesOfAnInstance(t *testing.T) {
 
 // A grant to read some fields shows no more than these, and names no others.
 func TestWhatAReaderSees(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	rea := w.person(t, "rea", "", api.GrantRequest{Right: "read", Process: "care", Fields: []string{"note", "patient", "iban"}})
 	seen, err := w.Engine.Instance(t.Context(), rea, w.instance)
@@ -369,6 +373,7 @@ func TestWhatAReaderSees(t *testing.T) {
 
 // Who does a task sees in clear what its form names, and its draft.
 func TestWhatTheDoerOfATaskSees(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	w.group(t, "clerks")
 	eve, zoe := w.clerk(t, "eve", "Executor"), w.clerk(t, "zoe", "Executor")
@@ -405,6 +410,7 @@ func TestWhatTheDoerOfATaskSees(t *testing.T) {
 
 // Who works a job is given what the job was given.
 func TestWhatAWorkerIsGiven(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	id := w.Start("care", `{"iban": "DE SECRET", "patient": {"diagnosis": "flu"}}`)
 	jobs, err := w.Engine.ActivateJobs(t.Context(), w.person(t, "wes", "Executor"), api.ActivateRequest{Type: "work", Worker: "w"})
@@ -418,6 +424,7 @@ func TestWhatAWorkerIsGiven(t *testing.T) {
 
 // A grant to reveal a field shows it, and nothing else, for a purpose that the log has.
 func TestWhatIsRevealedAndWhatFor(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	reveal := api.GrantRequest{Right: "reveal", Process: "care", Fields: []string{"iban", "people[].phone"}}
 	standing := reveal
@@ -473,6 +480,7 @@ func TestWhatIsRevealedAndWhatFor(t *testing.T) {
 // To find by a value says who has it: a search by a sensitive field needs the right to
 // see it in clear, one by another field the right to read it.
 func TestASearchShowsNoMoreThanALook(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	iban := engine.InstanceFilter{Process: "care", Field: "iban", Value: "DE SECRET"}
 	company := engine.InstanceFilter{Process: "care", Field: "company", Value: "A"}
@@ -542,6 +550,7 @@ func TestEvidenceOfMaskedValues(t *testing.T) {
 
 // A file is shown to who sees in clear where it stands.
 func TestWhoSeesAFile(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	pam := w.person(t, "pam", "", api.GrantRequest{Right: "work", Process: "care", Task: "pay"})
 	for _, test := range []struct {
@@ -591,6 +600,7 @@ func TestWhoSeesAFile(t *testing.T) {
 // Of a grant to reveal that is revoked nothing comes any more, not of a file that was
 // begun.
 func TestADownloadEndsWithTheGrantToRevealIt(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	key := w.PersonsKey("rob", "Viewer")
 	given, err := w.Engine.GiveGrant(t.Context(), w.Ann, api.GrantRequest{User: "rob", Right: "reveal", Process: "care", Fields: []string{"scan"}, Purpose: "x"}, "")
@@ -616,6 +626,7 @@ func TestADownloadEndsWithTheGrantToRevealIt(t *testing.T) {
 
 // What somebody does not see of a variable stays when they write to it.
 func TestWhatIsUnseenIsNotOverwritten(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	w.group(t, "clerks")
 	eve, mia := w.clerk(t, "eve", "Executor"), w.person(t, "mia", "", api.GrantRequest{Right: "manage", Process: "care"})
@@ -657,6 +668,7 @@ func (w *care) holds(t *testing.T, what, patient, people string) {
 
 // By the id of a file that they do not see nobody puts it where they do.
 func TestAnUnseenFileIsNotNamed(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	entered := []byte(`{"note": ` + named(w.file) + `}`)
 	mia := w.person(t, "mia", "", api.GrantRequest{Right: "manage", Process: "care"})
@@ -756,6 +768,7 @@ func anybody(t *rapid.T) access.Principal {
 
 // Whoever asks: of each field an instance and a task show what is decided about it.
 func TestWhatIsShownIsWhatIsDecided(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	policies, err := access.Builtin()
 	if err != nil {
@@ -798,6 +811,7 @@ func TestWhatIsShownIsWhatIsDecided(t *testing.T) {
 // Whoever writes what they do not see learns from the history not whether they guessed it:
 // the step says the same of the right value and of any other.
 func TestAStepDoesNotTellAGuess(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	w.group(t, "clerks")
 	mia, eve := w.person(t, "mia", "", api.GrantRequest{Right: "manage", Process: "care"}), w.clerk(t, "eve", "Executor")
@@ -850,6 +864,7 @@ func TestAStepDoesNotTellAGuess(t *testing.T) {
 // Who may read some fields is told of no other: not whom one is about, be it by the path of
 // the field that names them.
 func TestWhomAFieldIsAboutIsToldToWhoMayReadThat(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	file := put(t, w.Env, w.Ann, []byte("of the patient")).File
 	w.instance = w.Start("care", `{"patient": {"id": "p-1", "diagnosis": `+named(file)+`}}`)
@@ -872,6 +887,7 @@ func TestWhomAFieldIsAboutIsToldToWhoMayReadThat(t *testing.T) {
 }
 
 func TestABusinessKeyIsToldAsConfidential(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	seen, err := w.Engine.Instance(t.Context(), w.Ann, w.instance)
 	if err != nil || !slices.ContainsFunc(seen.Fields, func(f api.FieldInfo) bool { return f.Path == "$business_key" && f.Class == "confidential" }) {
@@ -881,6 +897,7 @@ func TestABusinessKeyIsToldAsConfidential(t *testing.T) {
 
 // How an instance stands is told, with a refusal, to who sees it; a worker sees a job.
 func TestARefusalTellsNoStateOfWhatIsNotSeen(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	for _, test := range []struct {
 		name, roles string

@@ -165,6 +165,7 @@ func aPersonWhoseIdComesLater(t *testing.T, env *testenv.Env) {
 }
 
 func TestTheSweepSparesKeysInUse(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
 	env.Deploy("c.bpmn", classified)
@@ -205,6 +206,7 @@ const crowd = `<?xml version="1.0"?>
 </process></definitions>`
 
 func TestAFieldAboutManyPersons(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("crowd.bpmn", crowd)
 	var people []string

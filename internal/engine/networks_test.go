@@ -34,6 +34,7 @@ type wayIn struct {
 // role: it is refused like whatever is wrong, before anything of the tenant is read for it,
 // or hashed. From inside the very same works.
 func TestNetworksComeFirst(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("hashes passwords, which costs by design")
 	}
@@ -81,6 +82,7 @@ func TestNetworksComeFirst(t *testing.T) {
 // Nor does who comes from outside see by the time that there is the tenant: whoever names
 // none has the same asked of the databases and of who reads tokens.
 func TestFromOutsideATenantIsLikeNone(t *testing.T) {
+	t.Parallel()
 	q := &asked{Issuers: newStaff()}
 	env := testenv.New(t, func(c *node.Config) { c.Issuers, c.Observe = q, q.note })
 	acme := env.Tenant("acme")
@@ -190,6 +192,7 @@ func (q *asked) take() []string {
 // A password that is right says nothing to who comes from elsewhere, nor does a passkey's
 // answer that is wrong.
 func TestFromOutsideARoleNothingIsCompared(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	a := testenv.NewAuthenticator(t, true)
 	personWithPasskey(t, env, "zoe", a, "Viewer")
@@ -209,6 +212,7 @@ func TestFromOutsideARoleNothingIsCompared(t *testing.T) {
 
 // Who fills the line of those who come from elsewhere fills nobody's who may come in.
 func TestWhoComesFromElsewhereTakesNoTurn(t *testing.T) {
+	t.Parallel()
 	gate := &password.Gate{Slots: 2, Line: 1}
 	env := testenv.New(t, func(c *node.Config) { c.Passwords = gate })
 	personWithPassword(t, env, "zoe")
@@ -241,6 +245,7 @@ func (w *asWeHash) Contains(string) (bool, error) {
 
 // Networks that are set while a first password is hashed count.
 func TestALinkIsUsedFromTheNetworksOfThen(t *testing.T) {
+	t.Parallel()
 	meanwhile := &asWeHash{}
 	env := testenv.New(t, func(c *node.Config) { c.Breached = meanwhile })
 	invited, err := env.Engine.InviteUser(t.Context(), env.Ann, api.UserRequest{Name: "zoe", Kind: "user"}, "")

@@ -112,6 +112,7 @@ func TestNoStepOfAnAccountIsPushedOut(t *testing.T) {
 
 // A key is told of its person's account no more than its scopes let it see.
 func TestAKeysScopesLimitNotices(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe", "Viewer")
 	soon := time.Now().Add(24 * time.Hour)

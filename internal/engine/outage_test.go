@@ -16,6 +16,7 @@ import (
 // for as long as keys may be held, then pauses with Unavailable, fails nothing,
 // and goes on when the keys are back.
 func TestWorkPausesWhileTheKeyServiceIsAway(t *testing.T) {
+	t.Parallel()
 	timed(t, func(t *testing.T, env *testenv.Env) {
 		id := env.Start("timed", `{}`)
 		if err := os.Rename(env.Config.KeyFile, env.Config.KeyFile+".away"); err != nil {

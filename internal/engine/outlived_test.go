@@ -31,6 +31,7 @@ const scoped = `<?xml version="1.0"?>
 // inner scope. However the name is known then, an erasure of the person reaches the
 // file and all that was written before.
 func TestAPersonOfAnInnerScopeIsErased(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("every way of meeting a person")
 	}

@@ -125,6 +125,7 @@ func listsOfPeopleComeInPages(t *testing.T, env *testenv.Env) {
 // TestAListOfPeopleLacksNobodyUnnoticed takes each principal and group away, one at a
 // time: no list ends without them.
 func TestAListOfPeopleLacksNobodyUnnoticed(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	company(t, env)
 	execRaw(t, env, `CREATE TABLE kept AS SELECT * FROM heads`)

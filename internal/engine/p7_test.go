@@ -254,6 +254,7 @@ func TestAnIdleServerTellsOfAnOutage(t *testing.T) {
 
 // TestAnOutagePausesWorkAndFailsNothing is promise P7.
 func TestAnOutagePausesWorkAndFailsNothing(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("hours under load, and a checkpoint for each second of them")
 	}
@@ -297,6 +298,7 @@ func TestAnOutagePausesWorkAndFailsNothing(t *testing.T) {
 }
 
 func TestARefusalStopsWorkWithinTheSoftAgeAndFailsNothing(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("half an hour under load, and a checkpoint for each second of it")
 	}
@@ -318,6 +320,7 @@ func TestARefusalStopsWorkWithinTheSoftAgeAndFailsNothing(t *testing.T) {
 }
 
 func TestAClockThatJumpsInAnOutageFailsNothing(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("hours under load, and a checkpoint for each second of them")
 	}

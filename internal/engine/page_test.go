@@ -16,6 +16,7 @@ import (
 // Whatever is not for the reader of a list: every page is full but the last one, which
 // nothing follows, no cursor is that of a row they do not see, and they get what they see.
 func TestAPageDoesNotTellWhatIsLeftOut(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		n, limit := rapid.IntRange(0, 60).Draw(t, "rows"), rapid.IntRange(1, 7).Draw(t, "limit")
 		hidden := rapid.SliceOfN(rapid.Bool(), n+1, n+1).Draw(t, "hidden")
@@ -48,6 +49,7 @@ func TestAPageDoesNotTellWhatIsLeftOut(t *testing.T) {
 // A reader who may see nearly nothing costs no more than a page and a thousand rows at a
 // time.
 func TestAPageLooksAtABoundedNumberOfRows(t *testing.T) {
+	t.Parallel()
 	items, next, looked, err := engine.FillPage(1_000_000, 0, 50, func(row int) bool { return row == 7 })
 	if err != nil || !slices.Equal(items, []int{7}) || next != strconv.Itoa(looked) || looked > 50+1000+51 {
 		t.Errorf("%v, the next after %s, %d rows, %v", items, next, looked, err)
@@ -56,6 +58,7 @@ func TestAPageLooksAtABoundedNumberOfRows(t *testing.T) {
 
 // What a policy hides from somebody makes no page of theirs shorter.
 func TestHiddenRowsMakeNoPageShorter(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	ids := []string{w.instance}
 	for range 4 {

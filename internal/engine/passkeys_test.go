@@ -54,6 +54,7 @@ func askToSignIn(t *testing.T, env *testenv.Env) api.PasskeyQuestion {
 }
 
 func TestSigningInByPasskey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for name, ed := range map[string]bool{"ed25519": true, "p256": false} {
 		t.Run(name, func(t *testing.T) {
@@ -159,6 +160,7 @@ func TestWrongPasskeysSignNobodyIn(t *testing.T) {
 
 // What is wrong with a registration gives nobody a passkey.
 func TestWrongRegistrationsAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	s, other := session(t, env, "zoe", home), session(t, env, "zoe", home)
@@ -327,6 +329,7 @@ func TestStepUp(t *testing.T) {
 
 // A passkey that is taken away signs nobody in.
 func TestRemovingPasskeys(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true)
 	c, k := personWithPasskey(t, env, "zoe", a)
@@ -369,6 +372,7 @@ func TestRemovingPasskeys(t *testing.T) {
 
 // A session by a passkey, or proved by one, ends with the passkey, and no other does.
 func TestASessionEndsWithItsPasskey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
 	c, k := personWithPasskey(t, env, "zoe", a)
@@ -418,6 +422,7 @@ func provedBy(t *testing.T, env *testenv.Env, c engine.Caller, a *testenv.Authen
 // A session that was proved by a passkey, however it began, ends with the passkey, and so
 // does what has taken its place since.
 func TestAProvedSessionEndsWithThePasskey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	stolen, kept := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
 	zoe, k := personWithPasskey(t, env, "zoe", stolen)
@@ -447,6 +452,7 @@ func TestAProvedSessionEndsWithThePasskey(t *testing.T) {
 
 // A session by the word of an issuer that was proved by a passkey ends with either.
 func TestAProvedSessionEndsWithItsIssuerToo(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	a, b := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, false)
@@ -476,6 +482,7 @@ func TestAProvedSessionEndsWithItsIssuerToo(t *testing.T) {
 }
 
 func TestWithoutAnAddressThereAreNoPasskeys(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, func(c *node.Config) { c.Passkeys = passkey.RelyingParty{} })
 	personWithPassword(t, env, "zoe")
 	c := by(t, env, session(t, env, "zoe", home))
@@ -493,6 +500,7 @@ func TestWithoutAnAddressThereAreNoPasskeys(t *testing.T) {
 
 // Passkeys are for the address at which they were made.
 func TestPasskeysAreForOneAddress(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	a := testenv.NewAuthenticator(t, false)
 	personWithPasskey(t, env, "zoe", a)
@@ -516,6 +524,7 @@ func moved(env *testenv.Env, port string, all ...*testenv.Authenticator) {
 // One that is for a former address is none by which somebody may demand passkeys, and is one
 // in whose place a password alone makes no other.
 func TestAPasskeyOfAFormerAddressIsOfNoUse(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	old, mine, next := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true), testenv.NewAuthenticator(t, false)
 	personWithPasskey(t, env, "zoe", old, "Admin")
@@ -557,6 +566,7 @@ func TestAPasskeyOfAFormerAddressIsOfNoUse(t *testing.T) {
 
 // Nor is one who has no other way in an administrator.
 func TestAnAdministratorHasAPasskeyThatCounts(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env := newCompany(t, s, corp)
 	a := testenv.NewAuthenticator(t, false)
@@ -675,6 +685,7 @@ func requirePasskeys(t *testing.T, env *testenv.Env, c engine.Caller, of string)
 // Where a passkey is demanded, who signs in by a password alone can make their first one,
 // and is whole by that; one who has one goes on by that one, and makes no other.
 func TestAPasswordAloneIsNotEnough(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	boss, clerk, other := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true), testenv.NewAuthenticator(t, false)
 	zoe, _ := personWithPasskey(t, env, "zoe", boss, "Admin")
@@ -758,6 +769,7 @@ func TestAPasswordAloneIsNotEnough(t *testing.T) {
 
 // Passkeys are demanded by who has one: else nobody might be left who can take it back.
 func TestWhoDemandsPasskeysHasOne(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, of := range []string{"administrators", "everyone"} {
 		if err := requirePasskeys(t, env, env.Ann, of); fault.CodeOf(err) != "locked_out" {

@@ -26,6 +26,7 @@ func unauthenticated(err error) bool {
 }
 
 func TestAuthenticate(t *testing.T) {
+	t.Parallel()
 	env, other := testenv.New(t, nil), testenv.NewDeployment(t, nil)
 	good := env.Key()
 	flipped := []byte(good)
@@ -61,6 +62,7 @@ func TestAuthenticate(t *testing.T) {
 
 // The checksum keeps mistyped and made-up keys away from the database.
 func TestAMistypedKeyIsNotLookedUp(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	good, unknown := env.Key(), identity.APIKeyText.Generate("main")
 	flipped := []byte(good)
@@ -79,6 +81,7 @@ func TestAMistypedKeyIsNotLookedUp(t *testing.T) {
 
 // TestWhatIsTakenAwayCountsAtOnce takes from Bob whatever he has, and signs him in again.
 func TestWhatIsTakenAwayCountsAtOnce(t *testing.T) {
+	t.Parallel()
 	onBoth(t, whatIsTakenAwayCountsAtOnce)
 }
 
@@ -160,6 +163,7 @@ func whatIsTakenAwayCountsAtOnce(t *testing.T, env *testenv.Env) {
 // TestACallThatWaitsIsDecidedAgain revokes the key of a worker who waits for a job. If the
 // call begins to wait later than that, it is the same.
 func TestACallThatWaitsIsDecidedAgain(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	worker := env.Person("worker", "Executor")
@@ -181,6 +185,7 @@ func TestACallThatWaitsIsDecidedAgain(t *testing.T) {
 // TestAKeyGetsNoMightierKey asks, with a key that is for little, for keys that are for
 // more.
 func TestAKeyGetsNoMightierKey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	own, err := e.CreateAPIKey(ctx, env.Ann, api.APIKeyRequest{User: "ann", Scopes: []string{"apikey:*", "task:list"}}, "")
@@ -219,6 +224,7 @@ func TestAKeyGetsNoMightierKey(t *testing.T) {
 
 // TestAKeyGetsNoKeyThatOutlivesIt or is good from elsewhere.
 func TestAKeyGetsNoKeyThatOutlivesIt(t *testing.T) {
+	t.Parallel()
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
 	ctx, e := t.Context(), env.Engine
@@ -260,6 +266,7 @@ func TestAKeyGetsNoKeyThatOutlivesIt(t *testing.T) {
 }
 
 func TestTheLastAdministratorStays(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	refused := func(what string, err error) {
@@ -299,6 +306,7 @@ func TestTheLastAdministratorStays(t *testing.T) {
 }
 
 func TestAnOperatorIsMadeByOperatorsOfMain(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	admin := env.Person("bob", "Admin")
@@ -318,6 +326,7 @@ func TestAnOperatorIsMadeByOperatorsOfMain(t *testing.T) {
 // TestTheLastOperatorStays, and an Operator is one until an Operator takes the role, by a
 // group as well.
 func TestTheLastOperatorStays(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	bob, oscar := env.Person("bob", "Admin"), env.PersonsKey("oscar")
@@ -356,6 +365,7 @@ func TestTheLastOperatorStays(t *testing.T) {
 
 // TestNobodyBecomesAnOperatorByDetours tries what gives a role without naming it.
 func TestNobodyBecomesAnOperatorByDetours(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	bob := env.Person("bob", "Admin")
@@ -438,6 +448,7 @@ func twoCompanies(t *testing.T, env *testenv.Env) {
 }
 
 func TestALinkIsUsedOnce(t *testing.T) {
+	t.Parallel()
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
 	ctx, e := t.Context(), env.Engine
@@ -500,6 +511,7 @@ func newLink(t *testing.T, e *engine.Engine, tenant string) string {
 // Whoever tries credentials does not see by the time which tenants there are: the same is
 // asked of the databases, which is seen by what is missing there.
 func TestWhoNamesNoTenantIsLookedForAsAnyOther(t *testing.T) {
+	t.Parallel()
 	at := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return at } })
 	ask := func(tenant string) (all [3]string) {
@@ -548,6 +560,7 @@ func TestWhoNamesNoTenantIsLookedForAsAnyOther(t *testing.T) {
 
 // TestASetupLink counts once, only the newest of its tenant, and only on its server.
 func TestASetupLink(t *testing.T) {
+	t.Parallel()
 	env, other := testenv.New(t, nil), testenv.NewDeployment(t, nil)
 	e := env.Engine
 	use := func(e *engine.Engine, link, name string) error {
@@ -580,6 +593,7 @@ func TestASetupLink(t *testing.T) {
 
 // TestWhoHasTheFilesLetsSomebodyIntoACompany of which nobody can sign in any more.
 func TestWhoHasTheFilesLetsSomebodyIntoACompany(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	env.Tenant("acme")
@@ -619,6 +633,7 @@ func TestWhoHasTheFilesLetsSomebodyIntoACompany(t *testing.T) {
 // TestASetupLinkForSomebodyWhoIsThere makes them administrator, and nobody else whom they
 // were made for or who has their keys.
 func TestASetupLinkForSomebodyWhoIsThere(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	creates := corp
 	creates.Creates = true
@@ -685,6 +700,7 @@ func TestASetupLinkForSomebodyWhoIsThere(t *testing.T) {
 
 // TestNobodyIsCalledAsTheServerItself in the log, whoever names them.
 func TestNobodyIsCalledAsTheServerItself(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	creates := corp
 	creates.Creates = true
@@ -708,6 +724,7 @@ func TestNobodyIsCalledAsTheServerItself(t *testing.T) {
 
 // TestAwaitsSetup until somebody was let in.
 func TestAwaitsSetup(t *testing.T) {
+	t.Parallel()
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	n, err := node.Open(t.Context(), node.Config{
 		Data: filepath.Join(t.TempDir(), "data"), KeyFile: filepath.Join(t.TempDir(), "key"), Create: true, Now: func() time.Time { return clock },
@@ -735,6 +752,7 @@ func TestAwaitsSetup(t *testing.T) {
 
 // TestARepeatedChangeOfPeople repeats requests with the same idempotency key.
 func TestARepeatedChangeOfPeople(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	env.Person("bob")
@@ -765,6 +783,7 @@ func TestARepeatedChangeOfPeople(t *testing.T) {
 
 // TestWhenAKeyWasUsedIsShown also after a restart.
 func TestWhenAKeyWasUsedIsShown(t *testing.T) {
+	t.Parallel()
 	july := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return july } })
 	env.Person("bob")
@@ -799,6 +818,7 @@ func moveCredential(t *testing.T, env *testenv.Env, from, to api.User) {
 
 // TestACredentialThatIsMovedAdmitsNobody changes where credentials lead.
 func TestACredentialThatIsMovedAdmitsNobody(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	key := env.PersonsKey("bob", "Viewer")
 	bob, err := env.Engine.User(t.Context(), env.Ann, "bob")

@@ -140,6 +140,7 @@ func keysOfField(t *testing.T, env *testenv.Env, path string) (keys [][]envelope
 
 // TestAStepTakesThePersonsNewestKey looks at which keys envelopes name.
 func TestAStepTakesThePersonsNewestKey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
@@ -170,6 +171,7 @@ func TestAStepTakesThePersonsNewestKey(t *testing.T) {
 // TestAKeyGivenDuringAnErasureIsDestroyedToo rotates the person's key when the plan of
 // their erasure stands already.
 func TestAKeyGivenDuringAnErasureIsDestroyedToo(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
@@ -202,6 +204,7 @@ func TestAKeyGivenDuringAnErasureIsDestroyedToo(t *testing.T) {
 // TestAFormerKeyIsFoundWithoutItsTokens deletes the rows that name keys of persons
 // beside the data: those that the person's own row names are destroyed all the same.
 func TestAFormerKeyIsFoundWithoutItsTokens(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id := env.Start("classified", somebody)
@@ -226,6 +229,7 @@ func TestAFormerKeyIsFoundWithoutItsTokens(t *testing.T) {
 
 // TestAHiddenFormerKeyIsNoticed does by SQL what would keep a key from an erasure.
 func TestAHiddenFormerKeyIsNoticed(t *testing.T) {
+	t.Parallel()
 	for name, hide := range map[string]string{
 		"the row does not name it": `UPDATE subjects SET former = x''`,
 		"it is gone":               `DELETE FROM data_keys WHERE scope = 'replaced'`,
@@ -262,6 +266,7 @@ func TestAHiddenFormerKeyIsNoticed(t *testing.T) {
 }
 
 func TestPersonsKeysAreRenewedByTheirAge(t *testing.T) {
+	t.Parallel()
 	env, now := clocked(t)
 	env.Deploy("c.bpmn", classified)
 	var started []string
@@ -327,6 +332,7 @@ func TestPersonsKeysAreRenewedByTheirAge(t *testing.T) {
 
 // TestAnOrderAboutAPersonsKeyIsSettled lets the outcome be lost, as a crash does.
 func TestAnOrderAboutAPersonsKeyIsSettled(t *testing.T) {
+	t.Parallel()
 	crash := errors.New("the power failed")
 	for point, want := range map[string]string{
 		"commit subject_key.rotated": "subject_key.rotated",

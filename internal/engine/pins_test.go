@@ -206,6 +206,7 @@ func revoke(t *testing.T, env *testenv.Env, name string) api.Signer {
 // TestAnObjectThatRulesIsNotSetBack puts all rows of an object back to a former moment,
 // at once and so that they fit each other, and starts the server anew.
 func TestAnObjectThatRulesIsNotSetBack(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("every kind of object, restarted")
 	}
@@ -236,6 +237,7 @@ func TestAnObjectThatRulesIsNotSetBack(t *testing.T) {
 
 // TestAReadersRevocationIsNotTakenBack takes the entry that says so away, too.
 func TestAReadersRevocationIsNotTakenBack(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	made, err := env.Engine.CreateLogReader(t.Context(), env.Ann, api.LogReaderRequest{Name: "the auditor"})
 	if err != nil {
@@ -271,6 +273,7 @@ func execKeys(t *testing.T, env *testenv.Env, text string) {
 // TestAStepThatACrashLeftUnpinnedIsPinnedWhenItIsRead sets pins back as a crash between
 // a step and its pin leaves them, and further than any crash does.
 func TestAStepThatACrashLeftUnpinnedIsPinnedWhenItIsRead(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	s := register(t, env, "scorer", newKey(t))
 	object := strings.ReplaceAll(s.Object, "-", "")
@@ -330,6 +333,7 @@ func putBackFile(t *testing.T, env *testenv.Env, name string, old []byte) {
 // TestRightsThatEndedDoNotComeBackWithABackup restores data of before a worker's key
 // and a reader's path were revoked.
 func TestRightsThatEndedDoNotComeBackWithABackup(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	register(t, env, "scorer", newKey(t))

@@ -12,6 +12,7 @@ import (
 
 // Where a person is found is said for a purpose, and by name of what the caller may see.
 func TestAPreviewFindsAPersonForAPurpose(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	w := &care{Env: env}
 	env.Deploy("c.bpmn", classified)
@@ -45,6 +46,7 @@ func TestAPreviewFindsAPersonForAPurpose(t *testing.T) {
 
 // A search by what is sensitive that finds nothing is told as well: an answer it is.
 func TestASearchThatFindsNothingIsTold(t *testing.T) {
+	t.Parallel()
 	w := newCare(t)
 	rob := w.person(t, "rob", "Viewer", api.GrantRequest{Right: "reveal", Process: "care", Fields: []string{"iban"}, Purpose: "payroll"})
 	for _, f := range []engine.InstanceFilter{

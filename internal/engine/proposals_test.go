@@ -37,6 +37,7 @@ func deploying(t *testing.T, env *testenv.Env, c engine.Caller, idem, text strin
 
 // TestTwoPeopleDeployAConfidentialProcess on both databases, over a restart.
 func TestTwoPeopleDeployAConfidentialProcess(t *testing.T) {
+	t.Parallel()
 	onBoth(t, twoPeopleDeploy)
 }
 
@@ -91,6 +92,7 @@ func twoPeopleDeploy(t *testing.T, env *testenv.Env) {
 
 // TestWhatNeedsFourEyes tells processes apart.
 func TestWhatNeedsFourEyes(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, unsettled)
 	env.Deploy("timed.bpmn", withTimer)
 	if _, err := env.Engine.SetMode(t.Context(), env.Ann, "timed", "confidential", ""); err != nil {
@@ -124,6 +126,7 @@ func TestWhatNeedsFourEyes(t *testing.T) {
 
 // TestTwoPeopleMakeAProcessLessConfidential by its mode alone; more so, one does.
 func TestTwoPeopleMakeAProcessLessConfidential(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, unsettled)
 	ctx := t.Context()
 	env.Deploy("timed.bpmn", withTimer)
@@ -172,6 +175,7 @@ func TestTwoPeopleMakeAProcessLessConfidential(t *testing.T) {
 
 // An older version can be started, so what makes that one standard takes two people as well.
 func TestTwoPeopleMakeAnOlderVersionLessConfidential(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, unsettled)
 	env.Deploy("c.bpmn", strings.Replace(classified, `<process id="classified"`, `<process id="classified" seal:mode="confidential"`, 1))
 	env.Deploy("c.bpmn", classified)
@@ -186,6 +190,7 @@ func TestTwoPeopleMakeAnOlderVersionLessConfidential(t *testing.T) {
 
 // TestWhoMayApprove has people who may deploy little, and a proposer who may no more.
 func TestWhoMayApprove(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, unsettled)
 	ctx, e := t.Context(), env.Engine
 	dora, emil := designers(t, env)
@@ -226,6 +231,7 @@ func TestWhoMayApprove(t *testing.T) {
 
 // Who withdraws a proposal is decided by what they may then, not when they asked.
 func TestAWithdrawalIsDecidedWhenItIsMade(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, unsettled)
 	dora, emil := designers(t, env)
 	id := deploying(t, env, dora, "", classified).Pending.ID
@@ -242,6 +248,7 @@ func TestAWithdrawalIsDecidedWhenItIsMade(t *testing.T) {
 }
 
 func TestAProposalExpires(t *testing.T) {
+	t.Parallel()
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
 	dora, emil := designers(t, env)
@@ -258,6 +265,7 @@ func TestAProposalExpires(t *testing.T) {
 }
 
 func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("as many proposals as there may be")
 	}
@@ -285,6 +293,7 @@ func TestNotMoreProposalsThanSomebodyDecides(t *testing.T) {
 // TestTwoPeopleAreNotOneWithTwoKeys: a program approves nothing, and nobody comes with a
 // key that the other one made.
 func TestTwoPeopleAreNotOneWithTwoKeys(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, unsettled)
 	dora, _ := designers(t, env)
 	e := env.Engine
@@ -332,6 +341,7 @@ func grownUp(t *testing.T) (env *testenv.Env, clock *time.Time, abe string) {
 
 // Who proposes a deployment makes no second person up who approves it, and is not made up.
 func TestNobodyMakesUpWhoApprovesADeployment(t *testing.T) {
+	t.Parallel()
 	env, clock, abe := grownUp(t)
 	anns := deploying(t, env, env.SignIn(env.Key()), "", classified).Pending.ID
 	sock := env.PersonsKey("sock", "Designer")
@@ -353,6 +363,7 @@ func TestNobodyMakesUpWhoApprovesADeployment(t *testing.T) {
 
 // TestTwoPeopleEndFourEyes so that nobody ends them alone to deploy alone.
 func TestTwoPeopleEndFourEyes(t *testing.T) {
+	t.Parallel()
 	env, clock, abe := grownUp(t)
 	set := func(key string, required bool) (api.Settings, error) {
 		return env.Engine.SetFourEyes(t.Context(), env.SignIn(key), api.FourEyesRequest{Required: required}, "")

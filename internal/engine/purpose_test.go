@@ -79,6 +79,7 @@ func newAuditKey(t *testing.T, env *testenv.Env) {
 
 // TestHeadsGoOnUnderTheNewestAuditKey looks at which key the heads' envelopes name.
 func TestHeadsGoOnUnderTheNewestAuditKey(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	key := func() (id envelope.KeyID) {

@@ -10,6 +10,7 @@ import (
 
 // A reason that nobody can read is refused, wherever one can be given, and nothing is done.
 func TestAReasonCanBeRead(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	id, e, ctx := env.Start("classified", `{}`), env.Engine, t.Context()

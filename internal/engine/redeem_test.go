@@ -75,6 +75,7 @@ func newTwoCompanies(t *testing.T, s *staff) (env, acme *testenv.Env) {
 // A program is signed in by the code that the browser brings it, as whom the issuer means,
 // and the browser is not, whoever is signed in there.
 func TestAProgramIsSignedInByABrowser(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env, _ := newTwoCompanies(t, s)
 	personWithPassword(t, env, "bob", "Executor")
@@ -134,6 +135,7 @@ func TestAProgramIsSignedInByABrowser(t *testing.T) {
 }
 
 func TestWhatProgramsAreNotSignedIn(t *testing.T) {
+	t.Parallel()
 	env := newCompany(t, newStaff(), corp)
 	good := challengeOf(verifier)
 	for _, in := range []engine.Login{
@@ -230,6 +232,7 @@ func TestACodeSignsNobodyElseIn(t *testing.T) {
 // A code that is brought twice, or at once by two, signs one in; and so does an attempt of
 // which two codes were made.
 func TestACodeCountsOnce(t *testing.T) {
+	t.Parallel()
 	s := newStaff()
 	env, _ := newTwoCompanies(t, s)
 	answer := beginFor(t, env, "main", "zoe", challengeOf(verifier))

@@ -140,6 +140,7 @@ func TestAFloodOfStrangersIsBounded(t *testing.T) {
 // TestRefusalsOfATenantTakeNoOthersPlace refuses more principals of a company than are
 // told apart.
 func TestRefusalsOfATenantTakeNoOthersPlace(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	for i := range 300 {
@@ -158,6 +159,7 @@ func TestRefusalsOfATenantTakeNoOthersPlace(t *testing.T) {
 // TestRefusalsOfALogThatCannotBeWrittenAreToldLater has the database refuse leaves
 // for a while.
 func TestRefusalsOfALogThatCannotBeWrittenAreToldLater(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	noLeaves(t, env)
 	refuse(t, env, env.Ann, 3)
@@ -188,6 +190,7 @@ func TestWhoAsksForWhatIsNotTheirsLeavesATrace(t *testing.T) {
 
 // TestARefusalNamesNoPerson: what the log says of a person could not be erased.
 func TestARefusalNamesNoPerson(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	nobody := env.Ann
 	nobody = withoutRoles(nobody)

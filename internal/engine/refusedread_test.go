@@ -41,6 +41,7 @@ func (l *lines) count(text string) int {
 // before a forbid. Neither counts, and who is refused first raises the alarm, while no check
 // runs; once, however often it is tried.
 func TestARefusedReadRaisesTheAlarm(t *testing.T) {
+	t.Parallel()
 	for name, dsn := range map[string]func(t *testing.T) string{"SQLite": func(*testing.T) string { return "" }, "Postgres": func(t *testing.T) string { return pgtest.Database(t) }} {
 		t.Run(name, func(t *testing.T) {
 			var log lines
@@ -98,6 +99,7 @@ type duringReads struct{}
 // TestAStepDuringAReadRaisesNoAlarm gives and takes a role of somebody who is being read,
 // each time between their head and the rest of their rows.
 func TestAStepDuringAReadRaisesNoAlarm(t *testing.T) {
+	t.Parallel()
 	between := func() {}
 	env := testenv.New(t, func(c *node.Config) {
 		c.CheckRate = 0
@@ -135,6 +137,7 @@ func TestAStepDuringAReadRaisesNoAlarm(t *testing.T) {
 // TestTheCheckTellsByItself changes what a check reads: it returns that, and no read of it
 // raises the alarm meanwhile, as what is found once only does not count.
 func TestTheCheckTellsByItself(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, func(c *node.Config) { c.CheckRate = 0 })
 	env.Person("bob", "Viewer")
 	bob, err := env.Engine.User(t.Context(), env.Ann, "bob")

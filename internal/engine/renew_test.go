@@ -40,6 +40,7 @@ func renewedKey(t *testing.T, env *testenv.Env) {
 }
 
 func TestKeysAreRenewedOnce(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
 	env.Deploy("c.bpmn", classified)

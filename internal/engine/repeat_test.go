@@ -15,6 +15,7 @@ import (
 )
 
 func TestARepeatedRequestGivesTheSameReceipt(t *testing.T) {
+	t.Parallel()
 	onBoth(t, aRepeatedRequestGivesTheSameReceipt)
 }
 
@@ -59,6 +60,7 @@ func aRepeatedRequestGivesTheSameReceipt(t *testing.T, env *testenv.Env) {
 }
 
 func TestARepeatedRequestThatWasRefusedIsRefusedAgain(t *testing.T) {
+	t.Parallel()
 	onBoth(t, aRepeatedRequestThatWasRefusedIsRefusedAgain)
 }
 
@@ -85,6 +87,7 @@ func aRepeatedRequestThatWasRefusedIsRefusedAgain(t *testing.T, env *testenv.Env
 }
 
 func TestManyRepeatedStartsAtOnceMakeOneInstance(t *testing.T) {
+	t.Parallel()
 	onBoth(t, manyRepeatedStartsAtOnceMakeOneInstance)
 }
 
@@ -145,6 +148,7 @@ func oneOfManyCompletionsWins(t *testing.T, env *testenv.Env) {
 // A completion that came too late is a step, and evidence of that step must not show
 // who was late as who did the work.
 func TestALateCompletionIsNoCompletion(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
@@ -199,6 +203,7 @@ func claiming(t *testing.T, env *testenv.Env) {
 }
 
 func TestFormViolationsNameThePlace(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
@@ -216,6 +221,7 @@ func TestFormViolationsNameThePlace(t *testing.T) {
 }
 
 func TestARepeatedDeploymentIsNotCarriedOutAgain(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deploy := func(mode, key string) (api.Deployment, error) {
 		return env.Engine.Deploy(t.Context(), env.Ann, []api.File{{Name: "one.bpmn", Content: []byte(strings.Replace(oneTask, "THE_MODE", mode, 1))}}, key)
@@ -258,6 +264,7 @@ func TestARepeatedDeploymentIsNotCarriedOutAgain(t *testing.T) {
 }
 
 func TestADeploymentWhoseCallerHangsUpDoesNotBlockTheNext(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, hangUp := context.WithCancel(t.Context())
 	hangUp()
@@ -271,6 +278,7 @@ func TestADeploymentWhoseCallerHangsUpDoesNotBlockTheNext(t *testing.T) {
 }
 
 func TestNamesThatLookLikePathsAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	for _, name := range []string{"person.diagnosis", "people[0]", "$actor", ""} {
@@ -282,6 +290,7 @@ func TestNamesThatLookLikePathsAreRefused(t *testing.T) {
 }
 
 func TestOnlySearchableFieldsAreSearched(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	id := env.Start("loan", example(t, "application.json"))
@@ -300,6 +309,7 @@ func TestOnlySearchableFieldsAreSearched(t *testing.T) {
 }
 
 func TestDataThatNeverFitLeavesNoStep(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	large := json.RawMessage(`{"note": "` + strings.Repeat("x", 70_000) + `"}`)
@@ -321,6 +331,7 @@ func TestDataThatNeverFitLeavesNoStep(t *testing.T) {
 // TestRequestsOfOneMomentStandTogether sends keys of version 7: what they leave
 // begins with their time, and still tells two keys of one millisecond apart.
 func TestRequestsOfOneMomentStandTogether(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	request := api.StartRequest{Process: "loan", Variables: json.RawMessage(example(t, "application.json"))}

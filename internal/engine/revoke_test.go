@@ -12,6 +12,7 @@ import (
 // TestRevokingSomebodyEndsAllThatAdmitsThem for good, also after they are enabled again and
 // after a restart.
 func TestRevokingSomebodyEndsAllThatAdmitsThem(t *testing.T) {
+	t.Parallel()
 	onBoth(t, revokingSomebody)
 }
 

@@ -13,6 +13,7 @@ import (
 // TestRowsAreSealedUnderTheRightKeys looks at the stored bytes: by which keys a
 // field can be erased is what its envelope names.
 func TestRowsAreSealedUnderTheRightKeys(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("c.bpmn", classified)
 	start := api.StartRequest{Process: "classified", Variables: json.RawMessage(somebody), BusinessKey: "B-17"}

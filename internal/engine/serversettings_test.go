@@ -12,6 +12,7 @@ import (
 
 // TestSettingsThatChangedAreTold starts a server with one configuration after the other.
 func TestSettingsThatChangedAreTold(t *testing.T) {
+	t.Parallel()
 	env, told := testenv.New(t, nil), 0
 	first := map[string]string{"listen": "127.0.0.1:8700", "tls_min": "1.3"}
 	older := map[string]string{"listen": "127.0.0.1:8700", "tls_min": "1.2"}
@@ -53,6 +54,7 @@ func TestSettingsThatChangedAreTold(t *testing.T) {
 // TestSettingsAreToldAgainWhenTheirEntryWasChanged sets the entry back by SQL, which must
 // not keep the log from being told.
 func TestSettingsAreToldAgainWhenTheirEntryWasChanged(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, want := range []int{1, 2} {
 		if err := env.Engine.TellSettings(t.Context(), map[string]string{"tls_min": "1.3"}); err != nil {

@@ -85,6 +85,7 @@ func setIssuer(t *testing.T, env *testenv.Env, id string, r api.IssuerRequest) {
 var robots = api.IssuerRequest{Kind: "services", URL: idp, Audiences: []string{"https://seal.example.org"}}
 
 func TestServicesCallWithTokens(t *testing.T) {
+	t.Parallel()
 	leaf := &x509.Certificate{Raw: []byte("a certificate")}
 	sum := sha256.Sum256(leaf.Raw)
 	later := time.Now().Add(time.Hour)
@@ -147,6 +148,7 @@ func TestServicesCallWithTokens(t *testing.T) {
 }
 
 func TestWhatIsTakenFromAServiceCountsAtOnce(t *testing.T) {
+	t.Parallel()
 	reason := api.ReasonRequest{}
 	for name, take := range map[string]func(*testing.T, *testenv.Env, api.User) error{
 		"the link": func(t *testing.T, env *testenv.Env, u api.User) error {
@@ -181,6 +183,7 @@ func TestWhatIsTakenFromAServiceCountsAtOnce(t *testing.T) {
 // TestARevokedServiceStaysOut when it is enabled again, and its subject is nobody else's
 // before somebody says so.
 func TestARevokedServiceStaysOut(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, withIssuers(words{"robot": {Subject: "7", Expires: time.Now().Add(time.Hour)}}))
 	ctx, reason, link := t.Context(), api.ReasonRequest{}, api.LinkRequest{Issuer: "robots", Subject: "7"}
 	setIssuer(t, env, "robots", robots)
@@ -284,6 +287,7 @@ func holder(names ...string) *x509.Certificate {
 }
 
 func TestServicesCallWithCertificates(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ours, theirs := newAuthority(t), newAuthority(t)
 	setIssuer(t, env, "mesh", api.IssuerRequest{Kind: "certificates", Authority: ours.pem()})
@@ -357,6 +361,7 @@ func TestServicesCallWithCertificates(t *testing.T) {
 }
 
 func TestWhoMayLinkWhom(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	setIssuer(t, env, "robots", robots)
 	setIssuer(t, env, "corp", api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal"})
@@ -422,6 +427,7 @@ func TestWhoMayLinkWhom(t *testing.T) {
 }
 
 func TestTheSecretOfAnIssuerGoesNowhereElse(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	people := api.IssuerRequest{Kind: "people", URL: idp, Client: "underseal", Secret: "sesame"}
 	set := func(change func(*api.IssuerRequest)) api.Issuer {

@@ -83,6 +83,7 @@ func admits(t *testing.T, env *testenv.Env, s api.NewSession) bool {
 }
 
 func TestSigningInByPassword(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	personWithPassword(t, env, "zoe", "Viewer")
@@ -241,6 +242,7 @@ func TestHowLongASessionLastsIsSaid(t *testing.T) {
 // Nobody is signed in by a text that was there before they signed in, nor before they
 // proved anew who they are.
 func TestEverySignInHasATextOfItsOwn(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "eve")
 	personWithPassword(t, env, "zoe")
@@ -270,6 +272,7 @@ func TestEverySignInHasATextOfItsOwn(t *testing.T) {
 // program's text, or a program's as a cookie.
 // TestWhoseFormerSessionCannotBeEnded is not signed in twice.
 func TestWhoseFormerSessionCannotBeEnded(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe", "Executor")
 	former := session(t, env, "zoe", home)
@@ -290,6 +293,7 @@ func TestWhoseFormerSessionCannotBeEnded(t *testing.T) {
 }
 
 func TestACookieIsForItsHost(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	browser := home
@@ -317,6 +321,7 @@ func TestACookieIsForItsHost(t *testing.T) {
 
 // Each way to end sessions, and which it leaves.
 func TestWhatEndsSessions(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("signs in many times, which costs by design")
 	}
@@ -438,6 +443,7 @@ func TestUsedSessionsOfAllCompaniesOutliveARestart(t *testing.T) {
 
 // Who is nobody's administrator ends no session of others, and learns of none.
 func TestSessionsOfOthers(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("signs in many times, which costs by design")
 	}
@@ -484,6 +490,7 @@ func TestSessionsOfOthers(t *testing.T) {
 
 // A list goes on where a page of it ended.
 func TestSessionsByPages(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	want := map[string]bool{}
@@ -617,6 +624,7 @@ func checkNames(t *testing.T, env *testenv.Env, table string) {
 
 // Somebody is signed in in a hundred places; one more ends the oldest.
 func TestOneSessionTooManyEndsTheOldest(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("signs in many times, which costs by design")
 	}
@@ -639,6 +647,7 @@ func TestOneSessionTooManyEndsTheOldest(t *testing.T) {
 }
 
 func TestSettingAPassword(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("signs in many times, which costs by design")
 	}
@@ -780,6 +789,7 @@ func held(t *testing.T, env *testenv.Env) (letGo func()) {
 }
 
 func TestALinkEndsWithADisabling(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	reset, err := env.Engine.ResetPassword(t.Context(), env.Ann, "zoe", api.ReasonRequest{}, "")
@@ -808,6 +818,7 @@ func TestALinkEndsWithADisabling(t *testing.T) {
 // A session that has just begun is known by its row alone: who ended it before it was used
 // has ended it.
 func TestASessionIsReadBeforeItCounts(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	s := session(t, env, "zoe", home)
@@ -820,6 +831,7 @@ func TestASessionIsReadBeforeItCounts(t *testing.T) {
 // Whoever lets somebody set another password learns none, and the former counts until
 // then.
 func TestALinkSetsAnotherPassword(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	personWithPassword(t, env, "zoe")
 	before := session(t, env, "zoe", home)

@@ -30,6 +30,7 @@ func setPolicies(t *testing.T, env *testenv.Env, text string) {
 
 // TestPeopleComeFromTheTenantsNetworks also after a restart, and elsewhere from anywhere.
 func TestPeopleComeFromTheTenantsNetworks(t *testing.T) {
+	t.Parallel()
 	onBoth(t, peopleComeFromTheTenantsNetworks)
 }
 
@@ -74,6 +75,7 @@ func peopleComeFromTheTenantsNetworks(t *testing.T, env *testenv.Env) {
 
 // Whoever has the server's files lets somebody in whom the networks keep out.
 func TestASetupLinkLiftsNetworks(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	use := func(name, address string) string {
 		t.Helper()
@@ -106,6 +108,7 @@ func TestASetupLinkLiftsNetworks(t *testing.T) {
 
 // Who would be shut out is whoever asks, with the roles that they have when it is set.
 func TestNetworksAreDecidedByTheRolesOfThen(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	bob := env.Person("bob", "Admin")
 	if _, err := env.Engine.GiveUserRole(t.Context(), env.Ann, "bob", api.RoleRequest{Role: "Viewer"}, ""); err != nil {
@@ -118,6 +121,7 @@ func TestNetworksAreDecidedByTheRolesOfThen(t *testing.T) {
 }
 
 func TestNetworksThatAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	for _, c := range []struct {
 		name, code string
@@ -142,6 +146,7 @@ func TestNetworksThatAreRefused(t *testing.T) {
 
 // TestACallerHasTheTenantsLimits and nobody of another tenant has.
 func TestACallerHasTheTenantsLimits(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	in := api.LimitsRequest{Limits: api.Limits{User: "5/s", Tenant: "1000/h"}}
@@ -180,6 +185,7 @@ when { resource.process == "home" };`
 // TestTheTenantsPoliciesCount at once, for lists and records, after a restart, and for no
 // other tenant.
 func TestTheTenantsPoliciesCount(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	acme := env.Tenant("acme")
 	theirs := acme.PersonsKey("bob", "Viewer")
@@ -233,6 +239,7 @@ func TestTheTenantsPoliciesCount(t *testing.T) {
 }
 
 func TestPoliciesThatLockOutAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	set := func(text string) error {
@@ -266,6 +273,7 @@ func TestPoliciesThatLockOutAreRefused(t *testing.T) {
 
 // TestTryingPoliciesSetsNothing and says whose decisions would change.
 func TestTryingPoliciesSetsNothing(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	newClaims(t, env)
 	env.Person("bob", "Viewer")
@@ -295,6 +303,7 @@ func TestTryingPoliciesSetsNothing(t *testing.T) {
 
 // TestExplain asks about named people and what they may.
 func TestExplain(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	w := newClaims(t, env)
 	zoe, eve := env.Person("zoe", "Executor"), env.Person("eve")

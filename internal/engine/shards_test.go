@@ -230,6 +230,7 @@ func writeWhileTheYearTurns(t *testing.T, env *testenv.Env, clock *clock) {
 // TestALogIsOpenUntilWhoEnteredLeaves has a step of the next year wait for one that is
 // under way.
 func TestALogIsOpenUntilWhoEnteredLeaves(t *testing.T) {
+	t.Parallel()
 	clock := newClock(time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC))
 	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("all.bpmn", everything)
@@ -359,6 +360,7 @@ func TestDataAndKeysThatAreBroughtBackTogetherGoOnInANewLog(t *testing.T) {
 
 // TestARestoreCanBeCutShort lets the last part of it fail.
 func TestARestoreCanBeCutShort(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	deployLoan(t, env)
 	var old []byte

@@ -108,6 +108,7 @@ func oneJob(t *testing.T, env *testenv.Env) api.Job {
 const score = `{"score": 712.50, "applicant": {"id": 17}}`
 
 func TestASignedResult(t *testing.T) {
+	t.Parallel()
 	for name, make := range map[string]func(testing.TB) crypto.Signer{"Ed25519": newKey, "P-256": newP256} {
 		t.Run(name, func(t *testing.T) {
 			env := testenv.New(t, nil)
@@ -153,6 +154,7 @@ func TestASignedResult(t *testing.T) {
 // TestWrongSignaturesAreRefused: whatever is wrong, nothing is written and the job
 // is the worker's as before.
 func TestWrongSignaturesAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	key, other := newKey(t), newKey(t)
@@ -250,6 +252,7 @@ func TestASignatureIsNotReplayed(t *testing.T) {
 }
 
 func TestFailuresAndErrorsAreSigned(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	key := newKey(t)
@@ -306,6 +309,7 @@ func TestFailuresAndErrorsAreSigned(t *testing.T) {
 
 // Once a key is revoked or replaced, nothing counts that is signed with it.
 func TestARevokedKeySignsNothing(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	key, next := newKey(t), newKey(t)
@@ -356,6 +360,7 @@ const mustSign = `<?xml version="1.0"?>
 <sequenceFlow id="b" sourceRef="work" targetRef="done"/><endEvent id="done"/></process></definitions>`
 
 func TestAModelCanRequireSignatures(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("strict.bpmn", mustSign)
 	key := newKey(t)
@@ -378,6 +383,7 @@ func TestAModelCanRequireSignatures(t *testing.T) {
 }
 
 func TestSigners(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	key, other := publicKey(t, newKey(t)), publicKey(t, newP256(t))
 	call := func(name string, key ledger.PublicKey, idem string) (api.Signer, error) {
@@ -429,6 +435,7 @@ const aboutSomebody = `<?xml version="1.0"?>
 // Whoever has the nonce can guess at what was signed. When the person is erased that
 // a result was about, it goes too, and the signature still verifies.
 func TestTheNonceGoesWithThePerson(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("about.bpmn", aboutSomebody)
 	key := newKey(t)
@@ -466,6 +473,7 @@ func TestTheNonceGoesWithThePerson(t *testing.T) {
 // A step that came too late keeps no signature: its leaf must not say that the work
 // was signed.
 func TestARejectedReportIsNotSigned(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("timed.bpmn", withTimer)
 	key := newKey(t)
@@ -504,6 +512,7 @@ func execSQL(t *testing.T, env *testenv.Env, statement string, args ...any) {
 // Signers put in each other's place, or given another kind, are noticed before any
 // signature is taken.
 func TestForgedSignersAreNoticed(t *testing.T) {
+	t.Parallel()
 	for name, forge := range map[string]string{ // $1 is the signer, $2 another
 		"a head of another":    `UPDATE heads SET body = (SELECT body FROM heads WHERE object = $2) WHERE object = $1`,
 		"a step less":          `DELETE FROM steps WHERE object IN ($1, $2) AND seq = 1`,

@@ -96,6 +96,7 @@ func TestAPersonSignsATask(t *testing.T) {
 
 // Whatever is wrong with a person's signature, nothing is written.
 func TestWrongSignaturesOfPersonsAreRefused(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("approval.bpmn", signedTask)
 	a, b, other := testenv.NewAuthenticator(t, false), testenv.NewAuthenticator(t, true), testenv.NewAuthenticator(t, false)

@@ -32,6 +32,7 @@ var takings = []struct {
 
 // TestADownloadEndsWithTheRightToIt between two of its parts.
 func TestADownloadEndsWithTheRightToIt(t *testing.T) {
+	t.Parallel()
 	for _, way := range takings {
 		t.Run(way.name, func(t *testing.T) {
 			env := testenv.New(t, nil)
@@ -66,6 +67,7 @@ func TestADownloadEndsWithTheRightToIt(t *testing.T) {
 
 // TestADownloadUsesItsSession as long as parts of it are read, and no longer.
 func TestADownloadUsesItsSession(t *testing.T) {
+	t.Parallel()
 	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
 	env.Deploy("c.bpmn", classified)
@@ -113,6 +115,7 @@ func (b *between) Read(p []byte) (int, error) {
 
 // TestAnUploadEndsWithTheRightToIt between two of its parts, and leaves nothing.
 func TestAnUploadEndsWithTheRightToIt(t *testing.T) {
+	t.Parallel()
 	for _, way := range takings {
 		t.Run(way.name, func(t *testing.T) {
 			env := testenv.New(t, nil)
@@ -134,6 +137,7 @@ func TestAnUploadEndsWithTheRightToIt(t *testing.T) {
 
 // TestAnExportEndsWithTheRightToIt between two entries.
 func TestAnExportEndsWithTheRightToIt(t *testing.T) {
+	t.Parallel()
 	for _, way := range takings {
 		t.Run(way.name, func(t *testing.T) {
 			env := testenv.New(t, nil)

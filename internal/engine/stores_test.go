@@ -22,6 +22,7 @@ import (
 // TestFilesInEveryStore brings files in and out, over restarts, wherever a node
 // can keep them, and looks where they are.
 func TestFilesInEveryStore(t *testing.T) {
+	t.Parallel()
 	own := func(c *node.Config) { c.OpenBlobs = nil }
 	t.Run("files", func(t *testing.T) {
 		env := testenv.New(t, own)
@@ -84,6 +85,7 @@ func blobRows(t *testing.T, dsn string) (n int) {
 }
 
 func TestAStoreOfFilesThatCannotBeIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{node.BlobsInRows, "elsewhere"} {
 		cfg := node.Config{Data: filepath.Join(dir, name), KeyFile: filepath.Join(dir, name+".key"), Create: true, Blobs: name}

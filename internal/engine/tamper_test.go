@@ -90,6 +90,7 @@ type world struct {
 // swaps values between rows, sets rows back and deletes them, and requires that
 // reading then fails.
 func TestEveryChangeByTheAdministratorIsRefused(t *testing.T) {
+	t.Parallel()
 	w := theWorld(t)
 	if err := w.readAll(t, w.copy(t, w.config.Data)); err != nil {
 		t.Fatalf("untouched data: %v", err)
@@ -536,6 +537,7 @@ func (m mutation) apply(t *testing.T, path string) bool {
 // TestAPlanOfAnotherErasureIsRefused puts every erasure's plan in the place of every
 // other's.
 func TestAPlanOfAnotherErasureIsRefused(t *testing.T) {
+	t.Parallel()
 	w := theWorld(t)
 	plans := tables(t, filepath.Join(w.config.Data, "keys.db"), "keys.db")["erasures"]
 	sealed, tried := slices.Index(plans.columns, "sealed"), 0
@@ -558,6 +560,7 @@ func TestAPlanOfAnotherErasureIsRefused(t *testing.T) {
 
 // TestAHeadOfAnotherKindIsRefused calls instances definitions, and the other way round.
 func TestAHeadOfAnotherKindIsRefused(t *testing.T) {
+	t.Parallel()
 	w := theWorld(t)
 	heads := tables(t, filepath.Join(w.config.Data, "data.db"), "data.db")["heads"]
 	kind, tried := slices.Index(heads.columns, "kind"), map[any]bool{}

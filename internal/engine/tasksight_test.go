@@ -34,6 +34,7 @@ const roomsForm = `{"type": "object", "properties": {"scan": {}, "note": {}}}`
 // Who does a task sees of files those that stand in what the task sees, and in its draft:
 // none of a scope inside, and none of the draft of another task, whatever its form names.
 func TestADoerSeesNoFileOfAnotherTask(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	w := &care{Env: env}
 	env.Deploy("rooms.bpmn", roomsModel, "rooms.schema.json", roomsForm)
@@ -76,6 +77,7 @@ func TestADoerSeesNoFileOfAnotherTask(t *testing.T) {
 // Who does a task is told which of what it shows was erased, and of no path of a scope
 // inside, nor of the draft of another task.
 func TestATaskNamesOfWhatWasErasedWhatItShows(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("rooms.bpmn", strings.NewReplacer(
 		`</seal:policy>`, `<seal:field path="person.id" class="internal"/><seal:field path="person.diagnosis" class="regulated" subject="person.id"/></seal:policy>`,

@@ -11,6 +11,7 @@ import (
 
 // A variable must not take the place of "$actor" and other facts of a step.
 func TestVariablesAreNotNamedLikeFacts(t *testing.T) {
+	t.Parallel()
 	env := testenv.New(t, nil)
 	env.Deploy("all.bpmn", everything)
 	id := env.Start("everything", `{}`)

@@ -508,6 +508,7 @@ func worldsTried(env *testenv.Env) int {
 
 // In every world, whoever asks: what is listed and shown is what is decided.
 func TestListsAreDecisionsInEveryWorld(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, env *testenv.Env) {
 		ctx, tried, failed := t.Context(), 0, false
 		there := newNeighbour(t, env)
@@ -534,6 +535,7 @@ func TestListsAreDecisionsInEveryWorld(t *testing.T) {
 
 // What there is in worlds, each alone, shows what is decided.
 func TestListsAreDecisionsForEachRightAlone(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("everything, for everybody: random worlds are tried")
 	}
