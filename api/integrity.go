@@ -24,6 +24,7 @@ type IntegrityCheck struct {
 	Rows     uint64             `json:"rows" doc:"leaves, objects, tokens and files looked at so far"`
 	Files    bool               `json:"files,omitempty" doc:"all files are read too"`
 	Bytes    uint64             `json:"bytes,omitempty" doc:"of files, read so far"`
+	Waiting  string             `json:"waiting,omitempty" doc:"the outage that it waits out, and then goes on where it is"`
 	Error    string             `json:"error,omitempty" doc:"why it could not go on"`
 	Findings []IntegrityFinding `json:"findings" doc:"the first thousand"`
 	// Uncovered is no finding: see docs/design/sequencer.md.

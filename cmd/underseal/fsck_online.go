@@ -46,13 +46,21 @@ func (c *fsckCmd) online(ctx context.Context, e *env) error {
 		}
 		if time.Since(last) >= 2*time.Second {
 			last = time.Now()
-			fmt.Fprintf(e.stderr, "%s, %s looked at%s, %s\n", check.Phase, counted(int(check.Rows), "row"), ofFiles(check.Bytes), counted(len(check.Findings), "finding"))
+			fmt.Fprintf(e.stderr, "%s, %s looked at%s, %s%s\n", check.Phase, counted(int(check.Rows), "row"), ofFiles(check.Bytes), counted(len(check.Findings), "finding"), waits(check))
 		}
 		if err := again.wait(ctx); err != nil {
 			return err
 		}
 	}
 	return e.explain(err)
+}
+
+// waits says what a check waits for, if it does.
+func waits(check *api.IntegrityCheck) string {
+	if check.Waiting == "" {
+		return ""
+	}
+	return "; waiting: " + check.Waiting
 }
 
 func isRunning(err error) bool {
@@ -113,7 +121,7 @@ func writeIntegrity(w io.Writer, now api.Integrity) {
 			ended = stamp(*check.Ended)
 		}
 		fmt.Fprintf(w, "\n%s:\n", check.name)
-		pairs(w, "state", check.State, "began", stamp(check.Began), "ended", ended, "phase", check.Phase, "error", check.Error)
+		pairs(w, "state", check.State, "began", stamp(check.Began), "ended", ended, "phase", check.Phase, "waiting", check.Waiting, "error", check.Error)
 		fsckedBy(check.IntegrityCheck).write(w)
 	}
 }

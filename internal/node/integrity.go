@@ -21,6 +21,9 @@ const (
 	checkEvery = 10 * time.Second
 	// checkAtOnce is how many rows one part has, so that a low rate is not a burst.
 	checkAtOnce = 128
+	// waitsAtMost is how long an ordered check waits for the end of one outage: over a
+	// night, and no order stands in the way of another one for ever.
+	waitsAtMost = 12 * time.Hour
 	// maxFindings bounds the findings that are kept to be asked for.
 	maxFindings = 1000
 )
@@ -70,7 +73,7 @@ type checks struct {
 // checked is a check, under way or over.
 type checked struct {
 	began, ended time.Time // ended is zero while it is under way
-	due          bool      // ordered, and nobody carries it out yet
+	order        order     // of an ordered one
 	phase        string
 	rows         uint64
 	files        bool   // all of them are read too
@@ -80,6 +83,16 @@ type checked struct {
 	found        []engine.Finding
 	names        map[string]bool  // of what was found
 	content      []engine.Finding // of these, what only reading files tells
+}
+
+// order says how far an ordered check is. It waits where it stands while there is an
+// outage.
+type order struct {
+	due     bool              // nobody carries it out now
+	place   engine.CheckState // where it goes on
+	away    time.Time         // since when it cannot; zero: it can
+	waiting string            // why it cannot
+	anchors *checked          // what is the operator's of it
 }
 
 // add adds what a part found.
@@ -435,7 +448,7 @@ func (n *Node) BeginCheck(tenant string, files bool, first func() error) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	c.due = true
+	c.order.due = true
 	i.rouse()
 	return nil
 }
@@ -449,7 +462,7 @@ func (i *integrity) order(tenant string, files bool, at time.Time) (c, former *c
 		return nil, nil, fault.New(fault.Conflict, "a check of everything is under way").WithCode("check_running").
 			WithHint("`underseal fsck --status` says how far it is")
 	}
-	of.ordered = &checked{began: at, files: files}
+	of.ordered = &checked{began: at, files: files, order: order{anchors: &checked{began: at}}}
 	return of.ordered, former, nil
 }
 
@@ -465,86 +478,130 @@ func (n *Node) runOrders(ctx context.Context) {
 		if err := n.tellAllOwed(ctx); err != nil && ctx.Err() == nil {
 			n.log.Warn("a log cannot be told now of what was found: it is when it can be", "error", err)
 		}
-		for tenant, c := n.integrity.nextOrder(); c != nil && ctx.Err() == nil; tenant, c = n.integrity.nextOrder() {
-			n.runOrdered(ctx, tenant, c)
+		for _, tenant := range n.integrity.dueOrders() {
+			n.runOrdered(ctx, tenant)
 		}
 	}
 }
 
-// nextOrder returns an ordered check that nobody carries out yet; nil: there is none.
-func (i *integrity) nextOrder() (string, *checked) {
+// dueOrders takes the tenants with an ordered check that nobody carries out now.
+func (i *integrity) dueOrders() (tenants []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, tenant := range slices.Sorted(maps.Keys(i.tenants)) {
-		if c := i.tenants[tenant].ordered; c != nil && c.due {
-			c.due = false
-			return tenant, c
+	for tenant, of := range i.tenants {
+		if c := of.ordered; c != nil && c.order.due {
+			c.order.due, tenants = false, append(tenants, tenant)
 		}
 	}
-	return "", nil
+	slices.Sort(tenants)
+	return tenants
 }
 
 // runOrdered carries an ordered check out, and one of the operator with it, tells the
-// tenant's log how it ended, and then whoever asks. The end of the server cuts it short.
-func (n *Node) runOrdered(ctx context.Context, tenant string, c *checked) {
+// tenant's log how it ended, and then whoever asks. An outage puts it off; the end of the
+// server cuts it short.
+func (n *Node) runOrdered(ctx context.Context, tenant string) {
 	i := &n.integrity
-	anchors := &checked{began: c.began}
-	err := n.orderedParts(ctx, tenant, c, anchors)
-	if ctx.Err() != nil {
+	c := i.ordered(tenant)
+	err := n.orderedParts(ctx, tenant, c)
+	if err == nil {
+		err = n.tellEnd(ctx, tenant, c, true)
+	}
+	if ctx.Err() != nil || fault.Is(err, fault.Unavailable) && n.putOff(tenant, c, err) {
 		return
 	}
-	n.tellEnd(ctx, tenant, c, err)
-	at := n.now()
-	i.mu.Lock()
-	for _, of := range []*checked{c, anchors} {
-		if of.ended = at; err != nil {
-			of.err = err.Error()
+	if fault.Is(err, fault.Unavailable) {
+		err = fault.New(fault.Unavailable, "it waited %v for the end of an outage: %w", waitsAtMost, err)
+	}
+	if err != nil {
+		n.log.Error("an ordered check could not go on", "tenant", tenant, "error", err)
+		if err := n.tellEnd(ctx, tenant, c, false); err != nil {
+			n.log.Error("the log could not be told that a check is over", "tenant", tenant, "error", err)
 		}
 	}
-	if i.tenants[operator] != nil {
-		i.tenants[operator].ordered = anchors
-	}
-	if c.files {
-		i.of(tenant).read(c)
-	}
-	i.mu.Unlock()
+	i.endOrdered(tenant, c, err, n.now())
 	ctx = context.WithoutCancel(ctx) // it is over, whatever ends now
 	if err := errors.Join(n.keepChecks(ctx, tenant), n.keepChecks(ctx, operator)); err != nil {
 		n.log.Error("what an ordered check found is known until the server ends, and could not be kept", "tenant", tenant, "error", err)
 	}
 }
 
-func (n *Node) tellEnd(ctx context.Context, tenant string, c *checked, err error) {
-	n.integrity.mu.Lock()
-	rows, found := c.rows, len(c.names)
-	n.integrity.mu.Unlock()
-	if err != nil {
-		n.log.Error("an ordered check could not go on", "tenant", tenant, "error", err)
+// ordered is the check of a tenant that was ordered last.
+func (i *integrity) ordered(tenant string) *checked {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.of(tenant).ordered
+}
+
+// putOff has an ordered check tried again where it stands, unless the outage that keeps it
+// from going on is too long. An outage says nothing about the data.
+func (n *Node) putOff(tenant string, c *checked, because error) bool {
+	i := &n.integrity
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	o, at := &c.order, n.now()
+	if o.away.IsZero() {
+		o.away = at
+		n.log.Warn("an ordered check waits for the end of an outage", "tenant", tenant, "error", because)
 	}
-	if err := n.Engine.CheckEnded(ctx, tenant, err == nil, rows, found); err != nil {
-		n.log.Error("the log could not be told that a check is over", "tenant", tenant, "error", err)
+	if at.Sub(o.away) >= waitsAtMost {
+		return false
+	}
+	o.due, o.waiting = true, because.Error()
+	time.AfterFunc(checkEvery, i.rouse)
+	return true
+}
+
+func (i *integrity) endOrdered(tenant string, c *checked, err error, at time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, of := range []*checked{c, c.order.anchors} {
+		if of.ended, of.order.waiting = at, ""; err != nil {
+			of.err = err.Error()
+		}
+	}
+	if i.tenants[operator] != nil {
+		i.tenants[operator].ordered = c.order.anchors
+	}
+	if c.files {
+		i.of(tenant).read(c)
 	}
 }
 
-// orderedParts checks a tenant, and what is the operator's.
-func (n *Node) orderedParts(ctx context.Context, tenant string, c, anchors *checked) error {
+func (n *Node) tellEnd(ctx context.Context, tenant string, c *checked, whole bool) error {
+	n.integrity.mu.Lock()
+	rows, found := c.rows, len(c.names)
+	n.integrity.mu.Unlock()
+	return n.Engine.CheckEnded(ctx, tenant, whole, rows, found)
+}
+
+// orderedParts checks a tenant, and what is the operator's, from where the order stands.
+func (n *Node) orderedParts(ctx context.Context, tenant string, c *checked) error {
 	tenants, err := n.checked(ctx, nil)
 	if err != nil {
 		return err
 	}
 	for _, name := range tenants {
-		of := map[string]*checked{operator: anchors, tenant: c}[name]
+		of := map[string]*checked{operator: c.order.anchors, tenant: c}[name]
 		if of == nil {
 			continue
 		}
 		o := engine.CheckOptions{Files: n.fileCheck(of.files), FileRate: n.integrity.fileRate}
-		for check := n.newCheck(name, engine.CheckState{}, o, n.integrity.anchors); !check.Done(); {
+		for check := n.newCheck(name, of.order.place.Clone(), o, n.integrity.anchors); !check.Done(); {
 			if err := n.orderedPart(ctx, name, check, of); err != nil {
 				return err
 			}
+			n.integrity.goesOn(c)
 		}
 	}
 	return nil
+}
+
+// goesOn takes down that an ordered check can go on: another outage is waited out anew.
+func (i *integrity) goesOn(c *checked) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c.order.away, c.order.waiting = time.Time{}, ""
 }
 
 func (n *Node) orderedPart(ctx context.Context, tenant string, check *engine.Check, of *checked) error {
@@ -557,7 +614,7 @@ func (n *Node) orderedPart(ctx context.Context, tenant string, check *engine.Che
 	n.integrity.mu.Lock()
 	defer n.integrity.mu.Unlock()
 	of.rows, of.phase, of.uncovered = of.rows+check.State.Rows-before, check.State.Phase, check.State.Uncovered
-	of.bytes = check.State.Bytes
+	of.bytes, of.order.place = check.State.Bytes, check.State.Clone()
 	of.add(found)
 	if files {
 		of.content = append(of.content, found[:min(len(found), maxFindings-len(of.content))]...)
@@ -589,7 +646,7 @@ func (c *checked) wire(content []engine.Finding) *api.IntegrityCheck {
 		return nil
 	}
 	out := &api.IntegrityCheck{
-		State: "running", Began: c.began, Phase: c.phase, Rows: c.rows, Files: c.files, Bytes: c.bytes, Uncovered: c.uncovered,
+		State: "running", Began: c.began, Phase: c.phase, Rows: c.rows, Files: c.files, Bytes: c.bytes, Uncovered: c.uncovered, Waiting: c.order.waiting,
 		Findings: []api.IntegrityFinding{},
 	}
 	for _, f := range c.found {
