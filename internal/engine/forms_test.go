@@ -32,6 +32,26 @@ func TestAFormPointsToNoOtherDocument(t *testing.T) {
 	}
 }
 
+// Rules about several fields together hold on the server, whatever a client checked.
+func TestAFormSaysWhatBelongsTogether(t *testing.T) {
+	env := testenv.New(t, nil)
+	form := `{"type": "object", "dependentRequired": {"iban": ["owner"]},
+		"properties": {"country": {"enum": ["CH", "DE"]}, "zip": {"type": "string"}, "iban": {"type": "string"}, "owner": {"type": "string"}},
+		"if": {"properties": {"country": {"const": "CH"}}}, "then": {"properties": {"zip": {"pattern": "^[0-9]{4}$"}}}, "else": {"properties": {"zip": {"pattern": "^[0-9]{5}$"}}}}`
+	if err := deployAsking(t, env, form); err != nil {
+		t.Fatal(err)
+	}
+	id := env.Start("asking", `{}`)
+	for _, entered := range []string{`{"country": "CH", "zip": "80331"}`, `{"country": "DE", "zip": "8001"}`, `{"iban": "CH93"}`} {
+		if _, err := env.Engine.CompleteTask(t.Context(), env.Ann, env.Task(id).ID, []byte(entered), ""); fault.CodeOf(err) != "form_violation" {
+			t.Errorf("%s: %v, want a form violation", entered, err)
+		}
+	}
+	if _, err := env.Engine.CompleteTask(t.Context(), env.Ann, env.Task(id).ID, []byte(`{"country": "CH", "zip": "8001", "iban": "CH93", "owner": "Zoe"}`), ""); err != nil {
+		t.Errorf("what fits together: %v", err)
+	}
+}
+
 // What a form names is shown to who does the task, so it names no more than it describes.
 func TestWhatAFormNames(t *testing.T) {
 	t.Parallel()

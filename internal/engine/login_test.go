@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/envelope"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/identity"
@@ -94,8 +97,9 @@ func begin(t *testing.T, env *testenv.Env, code string) engine.LoginAnswer {
 		t.Fatal(err)
 	}
 	_, state, _ := strings.Cut(b.Address, "state=")
-	if !strings.HasPrefix(b.Address, idp+"/auth?") || b.Attempt == "" || strings.Contains(b.Attempt, state) {
-		t.Fatalf("begun is %+v", b)
+	sealed, err := base64.RawURLEncoding.DecodeString(b.Attempt)
+	if !strings.HasPrefix(b.Address, idp+"/auth?") || err != nil || !envelope.IsSealed(sealed) || bytes.Contains(sealed, []byte(state)) {
+		t.Fatalf("begun is %+v, %v", b, err)
 	}
 	return engine.LoginAnswer{At: at, From: browser, Attempt: b.Attempt, Answer: url.Values{"code": {code}, "state": {state}}}
 }

@@ -764,6 +764,18 @@ func TestAPasswordAloneIsNotEnough(t *testing.T) {
 	if s, err := env.Engine.SignInByPasskey(t.Context(), other.SignIn(askToSignIn(t, env)), home); err != nil || by(t, env, s).RequireProof() != nil {
 		t.Errorf("signed in by passkey: %v", err)
 	}
+	reset, err := env.Engine.ResetPassword(t.Context(), env.Ann, "bob", api.ReasonRequest{Reason: "forgotten"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.Setup(t.Context(), api.SetupRequest{Link: reset.Link, Password: otherWords}, home.Address); err != nil {
+		t.Fatal(err)
+	}
+	anew, err := attempt(t, env, "main", "bob", otherWords, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(by(t, env, anew), "somebody whose password a link has set")
 	checkedWhole(t, env)
 }
 

@@ -364,6 +364,8 @@ func TestUnknownRoutesAreProblems(t *testing.T) {
 		{"GET", "/v1/instances/", 404, "not_found", ""},
 		{"GET", "/v1//instances", 404, "not_found", ""},
 		{"GET", "/v1/../v1/instances", 404, "not_found", ""},
+		{"GET", "/metrics", 404, "not_found", ""}, // has an address of its own
+		{"GET", "/debug/pprof/heap", 404, "not_found", ""},
 		{"GET", "/v1/instances/1/steps/2", 404, "not_found", ""},
 		{"DELETE", "/v1/instances", 405, "method_not_allowed", "GET, HEAD, POST"},
 		{"POST", "/v1/instances/1", 405, "method_not_allowed", "GET, HEAD"},

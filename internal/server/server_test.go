@@ -202,7 +202,7 @@ func TestRequestIDsDiffer(t *testing.T) {
 
 func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	s := newServer(t, &fakeEngine{})
-	for _, path := range []string{"/healthz", "/v1/tasks", "/nowhere", "/openapi.json"} {
+	for _, path := range []string{"/healthz", "/v1/tasks", "/nowhere", "/openapi.json", "/v1/jobs/activate", "/v1/processes/p/model", "/v1/login/acme/corp", "/log/usl_good/2026/checkpoint"} {
 		h := serve(s, request("GET", path, "")).Header()
 		for name, want := range map[string]string{
 			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
@@ -221,7 +221,7 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 
 func TestBrowsersAreToldToComeOverTLS(t *testing.T) {
 	s := newServer(t, &fakeEngine{}, func(c *server.Config) { c.StrictTransport = true })
-	for _, path := range []string{"/healthz", "/v1/tasks", "/nowhere"} {
+	for _, path := range []string{"/healthz", "/v1/tasks", "/nowhere", "/v1/login/acme/corp", "/log/usl_good/2026/checkpoint"} {
 		if got := serve(s, request("GET", path, "")).Header().Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
 			t.Errorf("GET %s: %q", path, got)
 		}
