@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Kind classifies an error by what can be done about it.
@@ -104,6 +105,17 @@ type Error struct {
 func New(kind Kind, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Kind: kind, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// OwnText returns the message. Of what is wrong with our own services it leaves out what a
+// library said, which tells of hosts, files and tables.
+func (e *Error) OwnText() string {
+	var ours *Error
+	if e.Err == nil || errors.As(e.Err, &ours) || e.Kind != Unavailable && e.Kind != Integrity {
+		return e.Message
+	}
+	own, _, _ := strings.Cut(e.Message, e.Err.Error())
+	return strings.TrimRight(own, ": ")
 }
 
 // WithCode sets the stable code and returns the error.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -510,9 +511,6 @@ func (n *Node) runOrdered(ctx context.Context, tenant string) {
 	if ctx.Err() != nil || fault.Is(err, fault.Unavailable) && n.putOff(tenant, c, err) {
 		return
 	}
-	if fault.Is(err, fault.Unavailable) {
-		err = fault.New(fault.Unavailable, "it waited %v for the end of an outage: %w", waitsAtMost, err)
-	}
 	if err != nil {
 		n.log.Error("an ordered check could not go on", "tenant", tenant, "error", err)
 		if err := n.tellEnd(ctx, tenant, c, false); err != nil {
@@ -547,17 +545,28 @@ func (n *Node) putOff(tenant string, c *checked, because error) bool {
 	if at.Sub(o.away) >= waitsAtMost {
 		return false
 	}
-	o.due, o.waiting = true, because.Error()
+	o.due, o.waiting = true, told(because)
 	time.AfterFunc(checkEvery, i.rouse)
 	return true
+}
+
+// told is what a tenant is told of an error; the server's log has all of it.
+func told(err error) string {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return "something went wrong; the server's log has more"
+	}
+	return f.OwnText()
 }
 
 func (i *integrity) endOrdered(tenant string, c *checked, err error, at time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, of := range []*checked{c, c.order.anchors} {
-		if of.ended, of.order.waiting = at, ""; err != nil {
-			of.err = err.Error()
+		if of.ended, of.order.waiting = at, ""; fault.Is(err, fault.Unavailable) {
+			of.err = fmt.Sprintf("it waited %v for the end of an outage: %s", waitsAtMost, told(err))
+		} else if err != nil {
+			of.err = told(err)
 		}
 	}
 	if i.tenants[operator] != nil {

@@ -99,7 +99,7 @@ func problem(f *fault.Error) api.Problem {
 		Type:   api.ProblemURN + f.StableCode(),
 		Title:  titles[f.Kind],
 		Status: f.Kind.Status(),
-		Detail: ownText(f),
+		Detail: f.OwnText(),
 		Code:   f.StableCode(),
 		Kind:   f.Kind.String(),
 		Hint:   f.Hint,
@@ -115,17 +115,6 @@ func problem(f *fault.Error) api.Problem {
 		p.Errors = append(p.Errors, api.Finding{Place: shorten(d.Place), Message: d.Message})
 	}
 	return p
-}
-
-// ownText returns the fault's message. Of what is wrong with our own services
-// it leaves out what a library said, which tells of hosts, files and tables.
-func ownText(f *fault.Error) string {
-	var ours *fault.Error
-	if f.Err == nil || errors.As(f.Err, &ours) || f.Kind != fault.Unavailable && f.Kind != fault.Integrity {
-		return f.Message
-	}
-	own, _, _ := strings.Cut(f.Message, f.Err.Error())
-	return strings.TrimRight(own, ": ")
 }
 
 // shorten cuts a place that holds names of somebody else's making.
