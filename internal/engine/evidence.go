@@ -14,6 +14,7 @@ import (
 	"github.com/underseal/underseal/internal/access"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/ledger"
 )
@@ -330,11 +331,16 @@ func (p *pastFields) ordinary() []string {
 	var paths []string
 	for _, f := range p.fields {
 		own := f.path == "$actor" || p.object.kind == store.Instance && strings.HasPrefix(f.path, "$")
-		if !own && !f.erased && !f.veiled {
+		if !own && !f.erased && !f.veiled && !p.isSecret(f.path) {
 			paths = append(paths, f.path)
 		}
 	}
 	return paths
+}
+
+// isSecret reports whether a value is shown to nobody, whoever may see all else of the step.
+func (p *pastFields) isSecret(path string) bool {
+	return p.object.kind == store.Tenant && path == identity.SecretsField
 }
 
 // what names the step or entry in messages.
@@ -369,6 +375,10 @@ func (p *pastFields) disclose(path string) (ledger.Disclosed, error) {
 	if strings.HasPrefix(path, heldPrefix) {
 		return ledger.Disclosed{}, fault.New(fault.Invalid, "%s is not disclosed: it holds the key of a file", path).
 			WithHint("the field in which the file stands names it with its size and digest")
+	}
+	if p.isSecret(path) {
+		return ledger.Disclosed{}, fault.New(fault.Invalid, "%s is not disclosed: it holds what proves the company to its issuers", path).
+			WithHint("the field issuers says which there are")
 	}
 	d, ok := p.find(path)
 	if !ok || d.veiled {

@@ -11,6 +11,7 @@ import (
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/engine"
 	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/store"
 	"github.com/underseal/underseal/internal/testenv"
 	"github.com/underseal/underseal/ledger"
@@ -92,7 +93,11 @@ func everyEntryIsProven(t *testing.T, env *testenv.Env) {
 		if leaf.Kind != x.Kind || leaf.Object != x.Object || leaf.Seq != x.Step || ledger.LeafHash(b.Leaf).String() != x.Leaf {
 			t.Errorf("the evidence of %+v is of %+v", x, leaf)
 		}
-		if gone := x.Object == instance; len(b.Fields) == 0 || !gone && len(b.Fields) != leaf.N {
+		all := leaf.N
+		if x.Kind == "tenant.created" { // but for the secrets that it has at issuers
+			all--
+		}
+		if gone := x.Object == instance; len(b.Fields) == 0 || !gone && len(b.Fields) != all {
 			t.Errorf("%s discloses %q of %d", x.Kind, disclosed(b), leaf.N)
 		}
 		if kinds[x.Kind] == nil { // the second verifier once of each kind: it takes its time
@@ -265,5 +270,38 @@ func TestEvidenceDisclosesToWhoMayRead(t *testing.T) {
 				t.Errorf("Evidence: %v, want allowed: %v", err, test.allowed)
 			}
 		})
+	}
+}
+
+// TestNoEvidenceHoldsASecret exports the evidence of the step by which a company has got a
+// client's secret, with all that it says.
+func TestNoEvidenceHoldsASecret(t *testing.T) {
+	t.Parallel() // it waits for the log
+	env := newCompany(t, newStaff(), corp)
+	auditor := env.Person("aud", "Auditor")
+	evidence(t, env, api.EvidenceRequest{Entry: entriesIn(t, env, "role.given")[0].Entry}) // which is after all the others
+	changed := entriesIn(t, env, "tenant.changed")
+	last := changed[len(changed)-1].Entry
+	data, err := testenv.Proven(func() ([]byte, error) {
+		return env.Engine.Evidence(t.Context(), auditor, api.EvidenceRequest{Entry: last, AllFields: true, Fields: []string{"issuers"}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := parseBundle(t, data)
+	if len(b.Fields) != 1 {
+		t.Errorf("disclosed is %q, want the issuers alone", disclosed(b))
+	}
+	for _, f := range b.Fields {
+		if text := string(canon.EncodeJSON(f.Value)); strings.Contains(text, corp.Secret) || !strings.Contains(text, corp.Client) {
+			t.Errorf("%s is disclosed as %s, want the client and not its secret", f.Path, text)
+		}
+	}
+	_, err = env.Engine.Evidence(t.Context(), auditor, api.EvidenceRequest{Entry: last, Fields: []string{identity.SecretsField}})
+	if !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), corp.Secret) {
+		t.Errorf("the secrets by themselves: %v, want Invalid", err)
+	}
+	if s, err := env.Engine.Issuers(t.Context(), env.Ann); err != nil || len(s.Items) != 1 || !s.Items[0].SecretSet {
+		t.Errorf("the issuers are %+v, %v", s, err)
 	}
 }

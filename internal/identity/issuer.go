@@ -232,14 +232,14 @@ func (i *Issuer) Authorities() ([]*x509.Certificate, error) {
 	return found, nil
 }
 
-// value returns an issuer as it is sealed.
+// value returns an issuer as it is sealed, without its client's secret.
 func (i *Issuer) value() canon.Value {
 	given := make(canon.List, len(i.Given))
 	for j, g := range i.Given {
 		given[j] = contextOf(text("group", g.Group), list("groups", g.Groups), list("roles", g.Roles))
 	}
 	return contextOf(
-		text("id", i.ID), text("kind", string(i.Kind)), text("url", i.URL), text("client", i.Client), text("secret", i.Secret),
+		text("id", i.ID), text("kind", string(i.Kind)), text("url", i.URL), text("client", i.Client),
 		list("scopes", i.Scopes), text("name_claim", i.NameClaim), text("group_claim", i.GroupClaim),
 		canon.Entry{Name: "given", Value: given}, canon.Entry{Name: "creates", Value: canon.Bool(i.Creates)},
 		list("audiences", i.Audiences), text("authority", i.Authority),
@@ -254,7 +254,7 @@ func issuerOf(v canon.Value) Issuer {
 	creates, _ := entryOf(v, "creates").(canon.Bool)
 	return Issuer{
 		ID: textOf(entryOf(v, "id")), Kind: IssuerKind(textOf(entryOf(v, "kind"))), URL: textOf(entryOf(v, "url")),
-		Client: textOf(entryOf(v, "client")), Secret: textOf(entryOf(v, "secret")), Scopes: textsOf[string](entryOf(v, "scopes")),
+		Client: textOf(entryOf(v, "client")), Scopes: textsOf[string](entryOf(v, "scopes")),
 		NameClaim: textOf(entryOf(v, "name_claim")), GroupClaim: textOf(entryOf(v, "group_claim")),
 		Given: listOf(entryOf(v, "given"), givenOf), Creates: bool(creates),
 		Audiences: textsOf[string](entryOf(v, "audiences")), Authority: textOf(entryOf(v, "authority")),
@@ -271,4 +271,30 @@ func issuers(list []Issuer) canon.List {
 		out[i] = list[i].value()
 	}
 	return out
+}
+
+// SecretsField is the field of a tenant that has the secrets of its clients at issuers. It is
+// apart from what is known of these, since nobody is ever shown it: evidence discloses
+// fields, and none of this.
+const SecretsField = "issuer_secrets"
+
+func issuerSecrets(all []Issuer) canon.List {
+	out := canon.List{}
+	for i := range all {
+		if all[i].Secret != "" {
+			out = append(out, contextOf(text("id", all[i].ID), text("secret", all[i].Secret)))
+		}
+	}
+	return out
+}
+
+// withSecrets returns issuers with what issuerSecrets made of them.
+func withSecrets(all []Issuer, secrets canon.Value) []Issuer {
+	kept, _ := secrets.(canon.List)
+	for _, v := range kept {
+		if i := slices.IndexFunc(all, func(i Issuer) bool { return i.ID == textOf(entryOf(v, "id")) }); i >= 0 {
+			all[i].Secret = textOf(entryOf(v, "secret"))
+		}
+	}
+	return all
 }

@@ -214,6 +214,7 @@ func (t *Tenant) Fields() []Field {
 		Field{"setup", t.Setup.value()},
 		Field{"sessions", count(t.Ended)},
 		Field{"issuers", issuers(t.Issuers)},
+		Field{SecretsField, issuerSecrets(t.Issuers)},
 		Field{"proposals", proposals(t.Proposals)},
 		Field{"break_glass", broken(t.BreakGlass)},
 	)
@@ -226,7 +227,7 @@ func ParseTenant(values map[string]canon.Value) (Tenant, error) {
 		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
 		State: State(textOf(values["state"])), Setup: linkOf(values["setup"]), Settings: settingsOf(values), Proposals: listOf(values["proposals"], proposalOf),
 		BreakGlass: listOf(values["break_glass"], breakGlassOf),
-		Issuers:    listOf(values["issuers"], issuerOf),
+		Issuers:    withSecrets(listOf(values["issuers"], issuerOf), values[SecretsField]),
 		Ended:      countOf(values["sessions"]),
 	}
 	return t, same("tenant", t.Fields(), values)
