@@ -110,7 +110,7 @@ func (e *Engine) vouchedPerson(ctx context.Context, scope store.Scope, i *identi
 // newcomer makes a principal of somebody whom an issuer has signed in. A name that is there
 // already is somebody else's, whoever the issuer calls so.
 func (e *Engine) newcomer(ctx context.Context, scope store.Scope, i *identity.Issuer, c identity.Claims, a *amendment) (*principal, string, error) {
-	name := strings.ToLower(c.Name)
+	name := strings.Map(lowered, c.Name)
 	if err := identity.CheckPrincipalName(name); err != nil {
 		return nil, "", nobody(fault.New(fault.Denied, "the claim %s of the ID token is no name of a new user", i.NameClaim))
 	}
@@ -127,6 +127,16 @@ func (e *Engine) newcomer(ctx context.Context, scope store.Scope, i *identity.Is
 		return nil, "", err
 	}
 	return p, p.Federated[0].ID, nil
+}
+
+// lowered is a letter of a name in lower case. Those of other alphabets stay what they are,
+// which no name has: a few of them, such as the Kelvin sign, have a letter of ASCII for their
+// lower case, and whoever calls themselves so elsewhere would take somebody's name here.
+func lowered(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r - 'A' + 'a'
+	}
+	return r
 }
 
 // mapGroups gives a principal what groups of the issuer give, and takes what others would.

@@ -407,6 +407,23 @@ func TestWhoComesForTheFirstTime(t *testing.T) {
 	}
 }
 
+// A name that looks like another one, and is not, does not become that: at the issuer it may
+// be anybody's.
+func TestALookAlikeIsNobodysName(t *testing.T) {
+	s := newStaff()
+	creates := corp
+	creates.Creates = true
+	env := newCompany(t, s, creates)
+	s.in["kelvin"] = identity.Claims{Subject: "2", Name: "\u212aim"} // whose lower case is that of K
+	s.in["kim"] = identity.Claims{Subject: "3", Name: "Kim"}
+	if in, err := logIn(t, env, "kelvin"); !unauthenticated(err) {
+		t.Errorf("with the Kelvin sign: %+v, %v, want nobody signed in", in.Session, err)
+	}
+	if in, err := logIn(t, env, "kim"); err != nil || in.Session.User != "kim" {
+		t.Errorf("Kim is signed in as %q, %v", in.Session.User, err)
+	}
+}
+
 // Who was revoked does not come back by the issuer's word: not when they are enabled, and
 // not as somebody else, whatever the issuer calls them by then.
 func TestWhoWasRevokedIsNobodyToTheIssuer(t *testing.T) {
