@@ -50,9 +50,7 @@ type use struct {
 func (u *uses) note(c Caller, token [32]byte, at time.Time) (first bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.open == nil {
-		u.open, u.last, u.from = map[usedFrom]*use{}, map[usedBy]time.Time{}, map[usedBy]int{}
-	}
+	u.begin()
 	by := usedFrom{usedBy{c.Scope, token}, prefixOf(c.Address)}
 	u.last[by.usedBy] = at
 	if known, ok := u.open[by]; ok {
@@ -92,23 +90,55 @@ func (u *uses) of(scope store.Scope, token [32]byte) time.Time {
 
 // take returns what is not written down: when credentials were used last, by tenant, and
 // what the log is to be told.
-func (u *uses) take() (last map[store.Scope]map[[32]byte]time.Time, counted []*use) {
+func (u *uses) take() (last map[store.Scope]map[[32]byte]time.Time, counted map[usedFrom]*use) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	last = map[store.Scope]map[[32]byte]time.Time{}
+	last, counted = map[store.Scope]map[[32]byte]time.Time{}, map[usedFrom]*use{}
 	for of, at := range u.last {
 		if last[of.scope] == nil {
 			last[of.scope] = map[[32]byte]time.Time{}
 		}
 		last[of.scope][of.token] = at
 	}
-	for _, known := range u.open {
+	for by, known := range u.open {
 		if known.count > 0 {
-			counted = append(counted, known)
+			counted[by] = known
 		}
 	}
 	u.open, u.last, u.from = nil, nil, nil
 	return last, counted
+}
+
+// lastAgain takes back when credentials of a tenant were used last.
+func (u *uses) lastAgain(scope store.Scope, used map[[32]byte]time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.begin()
+	for token, at := range used {
+		if by := (usedBy{scope, token}); at.After(u.last[by]) {
+			u.last[by] = at
+		}
+	}
+}
+
+// countAgain takes back a count that the log could not be told.
+func (u *uses) countAgain(by usedFrom, counted *use) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.begin()
+	if newer, ok := u.open[by]; ok {
+		counted.count += newer.count
+	} else {
+		u.from[by.usedBy]++
+	}
+	u.open[by] = counted
+}
+
+// begin is for a caller who holds mu.
+func (u *uses) begin() {
+	if u.open == nil {
+		u.open, u.last, u.from = map[usedFrom]*use{}, map[usedBy]time.Time{}, map[usedBy]int{}
+	}
 }
 
 // used takes down that a credential admitted somebody. What the log cannot be told now, it
@@ -128,15 +158,20 @@ func (e *Engine) tellUse(ctx context.Context, u *use) error {
 }
 
 // WriteUses writes down when credentials were last used, and tells the log how often. The
-// node does so every hour and when it ends; what a crash loses is no more than that.
+// node does so every hour and when it ends; what a crash loses is no more than that. What
+// cannot be written now is written with what comes.
 func (e *Engine) WriteUses(ctx context.Context) error {
 	last, counted := e.people.used.take()
 	var errs []error
 	for scope, used := range last {
-		errs = append(errs, e.store.CredentialsUsed(ctx, scope, used))
+		if err := e.store.CredentialsUsed(ctx, scope, used); err != nil {
+			e.people.used.lastAgain(scope, used)
+			errs = append(errs, err)
+		}
 	}
-	for _, u := range counted {
-		if err := e.tellUse(ctx, u); !fault.Is(err, fault.NotFound) { // of a tenant that is gone
+	for by, u := range counted {
+		if err := e.tellUse(ctx, u); err != nil && !fault.Is(err, fault.NotFound) { // of a tenant that is gone
+			e.people.used.countAgain(by, u)
 			errs = append(errs, err)
 		}
 	}
