@@ -229,6 +229,16 @@ func (e *Engine) strange(ctx context.Context, address string) {
 	e.strangeTo(ctx, Caller{}, address)
 }
 
+// strangeAt is strange for what names a tenant, in whatever way: the log of that is told, if
+// there is one.
+func (e *Engine) strangeAt(ctx context.Context, tenant, address string) {
+	var whose Caller
+	if there, err := e.identity.Exists(ctx, tenant); err == nil && there {
+		whose.Scope = store.NewScope(tenant)
+	}
+	e.strangeTo(ctx, whose, address)
+}
+
 // strangeTo is strange for a credential that names a tenant, or is somebody's who may not
 // come in by it: that tenant's log is told, so that the company learns of a key that goes on
 // being tried after it was revoked, or from elsewhere.

@@ -46,7 +46,7 @@ type Presented struct {
 func (e *Engine) AuthenticateService(ctx context.Context, p Presented) (Caller, error) {
 	c, err := e.recognizeService(ctx, p)
 	if fault.CodeOf(err) == "unauthenticated" {
-		e.strange(ctx, p.Address)
+		e.strangeAt(ctx, p.Tenant, p.Address)
 	}
 	return c, err
 }

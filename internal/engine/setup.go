@@ -107,7 +107,8 @@ func (e *Engine) Setup(ctx context.Context, r api.SetupRequest, address string) 
 		e.endLeases(ctx, e.TenantScope(done.Tenant))
 	}
 	if fault.CodeOf(err) == "unauthenticated" {
-		e.strange(ctx, address)
+		tenant, _ := identity.LinkText.Tenant(r.Link)
+		e.strangeAt(ctx, tenant, address)
 	}
 	return done, err
 }

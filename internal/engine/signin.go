@@ -63,7 +63,7 @@ func (e *Engine) turnAway(ctx context.Context, in api.SignInRequest, from From) 
 	if err != nil {
 		return err
 	}
-	e.strange(ctx, from.Address)
+	e.strangeAt(ctx, in.Tenant, from.Address)
 	return badSignIn()
 }
 

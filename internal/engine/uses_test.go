@@ -2,12 +2,14 @@ package engine_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/identity"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -113,5 +115,94 @@ func TestACompanyLearnsOfARefusedKey(t *testing.T) {
 	}
 	if n := len(entriesOf(t, env, "sign_in.failed")); n != 0 {
 		t.Errorf("%d entries in the main tenant's log tell of it", n)
+	}
+}
+
+// TestACompanyLearnsOfWhoTriesToComeIn has strangers come with what names a company: its log
+// is told, and the main tenant's of what names none.
+func TestACompanyLearnsOfWhoTriesToComeIn(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, withIssuers(words{}))
+	acme := env.Tenant("acme")
+	inside := api.Networks{All: []string{"192.0.2.0/24"}}
+	if _, err := acme.Engine.SetNetworks(t.Context(), acme.Ann, api.NetworksRequest{Networks: inside}, ""); err != nil {
+		t.Fatal(err)
+	}
+	tries := map[string]func(tenant, address string) error{
+		"192.0.2.7": func(tenant, address string) error {
+			_, err := env.Engine.AuthenticateService(t.Context(), engine.Presented{Tenant: tenant, Token: "robot", Address: address})
+			return err
+		},
+		"198.51.100.2": func(tenant, address string) error { // from outside
+			_, err := env.Engine.AuthenticateService(t.Context(), engine.Presented{Tenant: tenant, Token: "robot", Address: address})
+			return err
+		},
+		"192.0.2.8": func(tenant, address string) error {
+			_, err := env.Engine.Setup(t.Context(), api.SetupRequest{Link: identity.LinkText.Generate(tenant)}, address)
+			return err
+		},
+		"198.51.100.1": func(tenant, address string) error { // from outside
+			_, err := env.Engine.SignIn(t.Context(), api.SignInRequest{Tenant: tenant, Name: "zoe", Password: otherWords}, engine.From{Address: address})
+			return err
+		},
+	}
+	for address, try := range tries {
+		for _, tenant := range []string{"acme", "none"} {
+			if err := try(tenant, address); !unauthenticated(err) {
+				t.Errorf("from %s at %s: %v", address, tenant, err)
+			}
+		}
+	}
+	for name, at := range map[string]*testenv.Env{"the company's": acme, "the main tenant's": env} {
+		told := map[string]bool{}
+		for _, past := range entriesOf(t, at, "sign_in.failed") {
+			told[actorOf(past, "address")] = true
+		}
+		if len(told) != len(tries) {
+			t.Errorf("%s log tells of %v, want %d addresses", name, told, len(tries))
+		}
+	}
+}
+
+// TestUsesThatCannotBeWrittenDownAreKept has the database refuse them when they are due.
+func TestUsesThatCannotBeWrittenDownAreKept(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	key := env.PersonsKey("bob", "Viewer")
+	use := func() engine.Caller {
+		t.Helper()
+		c, err := env.Engine.Authenticate(t.Context(), key, "192.0.2.7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	use()
+	use()
+	noLeaves(t, env)
+	execRaw(t, env, `CREATE TRIGGER no_uses BEFORE UPDATE ON credentials BEGIN SELECT RAISE(ABORT, 'no uses'); END`)
+	for range 2 {
+		if err := env.Engine.WriteUses(t.Context()); err == nil {
+			t.Error("uses that cannot be written down are nobody's error")
+		}
+	}
+	keys, err := env.Engine.APIKeys(t.Context(), env.Ann, "bob", engine.Page{})
+	if err != nil || len(keys.Items) != 1 || keys.Items[0].Used == nil {
+		t.Errorf("the key is %+v, %v, want that it was used", keys.Items, err)
+	}
+	leavesAgain(t, env)
+	execRaw(t, env, `DROP TRIGGER no_uses`)
+	use()
+	if err := env.Engine.WriteUses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var counts []string
+	for _, past := range entriesOf(t, env, "credential.used") {
+		if actorOf(past, "principal") == "bob" {
+			counts = append(counts, string(canon.EncodeJSON(past.Fields["$count"])))
+		}
+	}
+	if !slices.Equal(counts, []string{"1", "2"}) {
+		t.Errorf("the log counts %q, want the first use, and two more", counts)
 	}
 }
