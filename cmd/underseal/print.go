@@ -44,7 +44,7 @@ func table(w io.Writer, header []string, rows [][]string) {
 	for _, row := range rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			cells[i] = printable(cell)
+			cells[i] = strings.ReplaceAll(printable(cell), "\n", " ") // which would begin a row of nobody's
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
@@ -80,7 +80,7 @@ func pairs(w io.Writer, kv ...string) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for i := 0; i+1 < len(kv); i += 2 {
 		if kv[i+1] != "" {
-			fmt.Fprintf(t, "%s\t%s\n", kv[i], printable(kv[i+1]))
+			fmt.Fprintf(t, "%s\t%s\n", kv[i], strings.ReplaceAll(printable(kv[i+1]), "\n", "\n\t")) // else a line of it would pass for another pair
 		}
 	}
 	t.Flush()
