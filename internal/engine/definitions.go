@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 	"sync"
 
 	"github.com/underseal/underseal/internal/bpmn"
@@ -105,6 +106,9 @@ func (e *Engine) definition(ctx context.Context, scope store.Scope, id store.ID)
 
 // version returns a version of a process; 0 is the newest.
 func (e *Engine) version(ctx context.Context, scope store.Scope, process string, version int) (*definition, error) {
+	if strings.IndexByte(process, 0) >= 0 { // Postgres has no such text, and refuses to look for it
+		return nil, noProcess(process, version)
+	}
 	if version == 0 {
 		if d := e.defs.latest(scope, process); d != nil {
 			return d, nil

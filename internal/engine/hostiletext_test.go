@@ -5,6 +5,7 @@ import (
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -39,6 +40,9 @@ func textIsNeverSQL(t *testing.T, env *testenv.Env) {
 		if err != nil || len(list.Items) != 1 || list.Items[0].ID != started.Instance {
 			t.Errorf("instances by the business key %q: %+v, %v, want the one that has it", text, list, err)
 		}
+	}
+	if _, err := e.Start(ctx, env.Ann, api.StartRequest{Process: "every\x00thing"}, ""); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a process whose id has a NUL: %v, want NotFound", err)
 	}
 	if now := env.Task(task.Instance); now.ID != task.ID {
 		t.Errorf("the task is %+v, want %s as before", now, task.ID)
