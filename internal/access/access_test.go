@@ -418,3 +418,12 @@ func manyGrants(b *testing.B) (*access.Policies, *access.Effective, access.Resou
 	on := access.Resource{Kind: access.Instance, ID: "1", Tenant: "main", Process: "loan", Values: map[string]string{"company": strings.Repeat("c", 199)}}
 	return p, who, on
 }
+
+// Whoever explains an action without a kind of resources asks about one that there is.
+func TestEveryActionIsOnSomething(t *testing.T) {
+	for _, action := range access.Actions() {
+		if _, err := access.ParseKind(string(action.Kind())); err != nil {
+			t.Errorf("%s is on %q: %v", action, action.Kind(), err)
+		}
+	}
+}

@@ -132,7 +132,7 @@ func (a Action) family() string {
 // familyKinds are the kinds of what the actions of families are on, where they have
 // another name.
 var familyKinds = map[string]Kind{
-	"value": Field, "erasure": Erasure, "integrity": Log, "evidence": Log, "audit": Log, "explain": Someone,
+	"value": Field, "erasure": Erasure, "integrity": Log, "evidence": Log, "audit": Log, "explain": Someone, "role": Someone,
 }
 
 // Kind returns the kind of resources that the action is on.

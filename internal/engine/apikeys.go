@@ -85,7 +85,7 @@ func wireKey(user string, k *identity.APIKey) api.APIKey {
 func (e *Engine) CreateAPIKey(ctx context.Context, c Caller, r api.APIKeyRequest, idem string) (api.NewAPIKey, error) {
 	var key identity.APIKey
 	may := func(c Caller) (err error) {
-		if err = cmp.Or(e.may(ctx, c, access.CreateAPIKey, "apikey", r.User), e.freshPerson(c)); err != nil {
+		if err = cmp.Or(e.mayOwn(ctx, c, access.CreateAPIKey, "apikey", r.User, r.User), e.freshPerson(c)); err != nil {
 			return err
 		}
 		if key, err = e.keyOf(r); err != nil {
@@ -170,7 +170,8 @@ func (e *Engine) addKey(ctx context.Context, p *principal, k identity.APIKey, a 
 // as long a life. The old one counts for a while, so that whoever has it can change over.
 func (e *Engine) RotateAPIKey(ctx context.Context, c Caller, id string, r api.RotateAPIKeyRequest, idem string) (api.NewAPIKey, error) {
 	may := func(c Caller) error {
-		return cmp.Or(e.may(ctx, c, access.RotateAPIKey, "apikey", id), e.freshPerson(c))
+		owner, err := e.ownerOfPart(ctx, c, id)
+		return cmp.Or(err, e.mayOwn(ctx, c, access.RotateAPIKey, "apikey", id, owner), e.freshPerson(c))
 	}
 	overlap := rotationOverlap
 	if r.OverlapMS != nil {

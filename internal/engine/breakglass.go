@@ -35,7 +35,8 @@ const (
 // RequestBreakGlass asks for sight of one process or one instance, for the caller.
 func (e *Engine) RequestBreakGlass(ctx context.Context, c Caller, r api.BreakGlassRequest, idem string) (api.BreakGlass, error) {
 	may := func(c Caller) error {
-		return cmp.Or(e.may(ctx, c, access.RequestBreakGlass, string(access.Breach), ""), isPerson(c))
+		on := access.Resource{Kind: access.Breach, Tenant: c.Scope.Tenant(), Owner: c.Principal, Process: r.Process}
+		return cmp.Or(e.mayBreak(ctx, c, access.RequestBreakGlass, on), isPerson(c))
 	}
 	if err := may(c); err != nil {
 		return api.BreakGlass{}, err
@@ -68,6 +69,14 @@ func (e *Engine) RequestBreakGlass(ctx context.Context, c Caller, r api.BreakGla
 		return api.BreakGlass{}, err
 	}
 	return b, nil
+}
+
+// mayBreak is may for a break-glass of which more is known: whose it is, and the process.
+func (e *Engine) mayBreak(ctx context.Context, c Caller, action access.Action, on access.Resource) error {
+	if err := e.admitted(c.Scope); err != nil || e.sees(c, action, on) {
+		return err
+	}
+	return e.refuse(ctx, c, action, string(on.Kind), on.ID)
 }
 
 // BreakGlassCount is how many break-glasses were asked for, and approved, since the start.
@@ -173,7 +182,7 @@ func (e *Engine) mayKnowGlass(ctx context.Context, c Caller, id string) error {
 // glassResource is a break-glass, which is both people's: whose it is for, and who
 // approved it.
 func glassResource(c Caller, b *identity.BreakGlass) access.Resource {
-	on := access.Resource{Kind: access.Breach, ID: b.ID, Tenant: c.Scope.Tenant(), Owner: b.By}
+	on := access.Resource{Kind: access.Breach, ID: b.ID, Tenant: c.Scope.Tenant(), Owner: b.By, Process: b.Process}
 	if b.Approver == c.Principal {
 		on.Owner = b.Approver
 	}
@@ -193,12 +202,17 @@ func (e *Engine) ApproveBreakGlass(ctx context.Context, c Caller, id string, r a
 		return api.BreakGlass{}, err
 	}
 	began := false
-	b, err := e.changeGlass(ctx, c, change{"", "approve-break-glass " + id, idem, r, r.Reason, false}, id, may, func(t *tenant, b *identity.BreakGlass) (amendment, error) {
+	b, err := e.changeGlass(ctx, c, change{"", "approve-break-glass " + id, idem, r, r.Reason, false}, id, may, func(c Caller, t *tenant, b *identity.BreakGlass) (amendment, error) {
 		now := e.moment()
 		if b.State != identity.Asked || b.Over(now) {
 			return amendment{}, decidedGlass(b, now)
 		}
-		by, err := e.secondPerson(ctx, c, b)
+		on := glassResource(c, b)
+		on.Process = process
+		if err := e.mayBreak(ctx, c, access.ApproveBreakGlass, on); err != nil {
+			return amendment{}, err
+		}
+		by, err := e.secondPerson(ctx, c, b, on)
 		if err != nil {
 			return amendment{}, err
 		}
@@ -244,16 +258,16 @@ func decidedGlass(b *identity.BreakGlass, now time.Time) error {
 
 // changeGlass carries out a change of a break-glass of the caller's tenant.
 func (e *Engine) changeGlass(ctx context.Context, c Caller, ch change, id string, may func(Caller) error,
-	edit func(*tenant, *identity.BreakGlass) (amendment, error),
+	edit func(Caller, *tenant, *identity.BreakGlass) (amendment, error),
 ) (api.BreakGlass, error) {
 	ch.name = c.Scope.Tenant()
-	t, err := e.changeTenant(ctx, c, ch, may, func(_ Caller, t *tenant) (amendment, error) {
+	t, err := e.changeTenant(ctx, c, ch, may, func(c Caller, t *tenant) (amendment, error) {
 		t.BreakGlass = slices.Clone(t.BreakGlass)
 		b, err := t.glass(id)
 		if err != nil {
 			return amendment{}, err
 		}
-		return edit(t, b)
+		return edit(c, t, b)
 	})
 	if err != nil {
 		return api.BreakGlass{}, err
@@ -264,7 +278,7 @@ func (e *Engine) changeGlass(ctx context.Context, c Caller, ch change, id string
 // secondPerson requires that who approves a break-glass is somebody else than who asked
 // for it, and that both have been who they are for a while, so that nobody makes the other
 // one up. It returns who asked.
-func (e *Engine) secondPerson(ctx context.Context, c Caller, b *identity.BreakGlass) (*principal, error) {
+func (e *Engine) secondPerson(ctx context.Context, c Caller, b *identity.BreakGlass, on access.Resource) (*principal, error) {
 	if b.By == c.Principal {
 		e.denied(ctx, c, access.ApproveBreakGlass, string(access.Breach), b.ID)
 		return nil, fault.New(fault.Denied, "%s asked for this, and somebody else has to approve it", c.Principal).WithCode("own_break_glass")
@@ -273,7 +287,7 @@ func (e *Engine) secondPerson(ctx context.Context, c Caller, b *identity.BreakGl
 	if err != nil {
 		return nil, err
 	}
-	if !e.sees(asker, access.RequestBreakGlass, access.Resource{Kind: access.Breach, Tenant: c.Scope.Tenant()}) {
+	if !e.sees(asker, access.RequestBreakGlass, on) {
 		return nil, fault.New(fault.Conflict, "%s, who asked for this, may not any more", first.Name).WithCode("asker_may_not")
 	}
 	return first, e.twoSettled(ctx, c, first, b.Key)
@@ -394,7 +408,7 @@ func (e *Engine) EndBreakGlass(ctx context.Context, c Caller, id string, r api.R
 	may := func(c Caller) error {
 		return e.mayOwn(ctx, c, access.EndBreakGlass, string(access.Breach), id, on.Owner)
 	}
-	return e.changeGlass(ctx, c, change{"", "end-break-glass " + id, idem, r, r.Reason, false}, id, may, func(_ *tenant, b *identity.BreakGlass) (amendment, error) {
+	return e.changeGlass(ctx, c, change{"", "end-break-glass " + id, idem, r, r.Reason, false}, id, may, func(c Caller, _ *tenant, b *identity.BreakGlass) (amendment, error) {
 		now := e.moment()
 		if b.Over(now) {
 			return amendment{}, decidedGlass(b, now)

@@ -223,7 +223,11 @@ func (e *Engine) Use(r Runner) { e.runner = r }
 // may asks access, for every use case that is not about one record of a process. What the caller may not do is Denied, and
 // the log is told. A tenant that is not served yet is Unavailable.
 func (e *Engine) may(ctx context.Context, c Caller, action access.Action, kind, id string) error {
-	return e.mayOwn(ctx, c, action, kind, id, "")
+	owner := ""
+	if kind == string(access.Someone) { // everybody is their own
+		owner = id
+	}
+	return e.mayOwn(ctx, c, action, kind, id, owner)
 }
 
 // mayOwn is may for what belongs to a principal, or is one: that one may see it, and end
@@ -233,10 +237,56 @@ func (e *Engine) mayOwn(ctx context.Context, c Caller, action access.Action, kin
 		return err
 	}
 	on := access.Resource{Kind: access.Kind(kind), ID: id, Tenant: c.Scope.Tenant(), Owner: owner}
+	if kind == targetSubject { // as policies call them
+		on.Kind = access.Person
+	}
 	if e.sees(c, action, on) {
 		return nil
 	}
 	return e.refuse(ctx, c, action, kind, id)
+}
+
+// mayTarget is may for what is done to an instance or a person as a whole. The tenant's own
+// policies can be of the process of the instance, so it is read where there are some. Of one
+// that is not there, whoever looks for it says so.
+func (e *Engine) mayTarget(ctx context.Context, c Caller, action access.Action, kind, id string) error {
+	if kind != targetInstance || !c.Rules.Policies.Own(action) {
+		return e.may(ctx, c, action, kind, id)
+	}
+	if err := e.could(ctx, c, action, access.Instance, id); err != nil {
+		return err
+	}
+	process, err := e.processOf(ctx, c.Scope, id)
+	if err != nil || process == "" {
+		return err
+	}
+	if e.sees(c, action, access.Resource{Kind: access.Instance, ID: id, Tenant: c.Scope.Tenant(), Process: process, Instance: id}) {
+		return nil
+	}
+	return e.refuse(ctx, c, action, kind, id)
+}
+
+// processOf returns the process of an instance, also of one that was erased; "": there is
+// none.
+func (e *Engine) processOf(ctx context.Context, scope store.Scope, instance string) (string, error) {
+	id, err := parseInstanceID(instance)
+	if err != nil {
+		return "", nil
+	}
+	o, err := e.load(ctx, scope, id, store.Instance)
+	switch {
+	case err == nil:
+		return o.head.process, nil
+	case fault.Is(err, fault.NotFound):
+		return "", nil
+	case !fault.Is(err, fault.Sealed):
+		return "", err
+	}
+	last, err := e.lastState(ctx, &object{scope: scope, id: id, kind: store.Instance})
+	if err != nil {
+		return "", err
+	}
+	return last.Process, nil
 }
 
 // Ready reports what the engine needs and whether it works: nil is fine.

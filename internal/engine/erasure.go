@@ -29,7 +29,7 @@ func (e *Engine) OrderErasure(ctx context.Context, c Caller, r api.ErasureReques
 }
 
 func (e *Engine) orderErasureAs(ctx context.Context, c Caller, r api.ErasureRequest, idem string) (api.Erasure, error) {
-	if err := cmp.Or(e.may(ctx, c, access.OrderErasure, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
+	if err := cmp.Or(e.mayTarget(ctx, c, access.OrderErasure, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
 		return api.Erasure{}, err
 	}
 	again, err := e.request(ctx, c, "order-erasure", idem, r)
@@ -277,7 +277,7 @@ func (c *custody) wire() api.Erasure {
 // nothing. In which instances a person is, it says for a purpose alone (Denied, code
 // "purpose_required"), and names those that the caller may see.
 func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarget) (api.ErasurePreview, error) {
-	if err := e.may(ctx, c, access.ReadErasure, t.Kind, t.ID); err != nil {
+	if err := e.mayTarget(ctx, c, access.ReadErasure, t.Kind, t.ID); err != nil {
 		return api.ErasurePreview{}, err
 	}
 	aimed, id, err := e.aim(ctx, c.Scope, t)

@@ -279,7 +279,8 @@ func TestNoEvidenceHoldsASecret(t *testing.T) {
 	t.Parallel() // it waits for the log
 	env := newCompany(t, newStaff(), corp)
 	auditor := env.Person("aud", "Auditor")
-	evidence(t, env, api.EvidenceRequest{Entry: entriesIn(t, env, "role.given")[0].Entry}) // which is after all the others
+	env.Deploy("c.bpmn", classified)
+	evidence(t, env, api.EvidenceRequest{Instance: env.Start("classified", somebody)}) // which is after all the others
 	changed := entriesIn(t, env, "tenant.changed")
 	last := changed[len(changed)-1].Entry
 	data, err := testenv.Proven(func() ([]byte, error) {

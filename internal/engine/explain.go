@@ -144,6 +144,9 @@ func (e *Engine) explained(ctx context.Context, a *asking, action access.Action,
 	if err != nil {
 		return access.Resource{}, err
 	}
+	if _, failed := parseInstanceID(q.ID); failed == nil && q.Kind == "" && (action == access.OrderErasure || action == access.PlaceHold) {
+		kind = access.Instance // which is erased, or held
+	}
 	on := access.Resource{Kind: kind, ID: q.ID, Tenant: a.Scope.Tenant(), Field: q.Field}
 	if q.Field != "" && kind != access.Field {
 		return on, fault.New(fault.Invalid, "a %s has no field %q", kind, q.Field).WithCode("invalid_resource").WithHint("ask for value:read or value:reveal")
@@ -163,8 +166,10 @@ func (e *Engine) explained(ctx context.Context, a *asking, action access.Action,
 		return e.explainedInstance(ctx, a, on)
 	case access.Task, access.Job, access.Incident:
 		return e.explainedPart(ctx, a, on)
-	case access.APIKey, access.Given, access.Session, access.Breach:
+	case access.APIKey, access.Given, access.Session:
 		on.Owner, err = e.explainedOwner(ctx, a, on)
+	case access.Breach:
+		return e.explainedGlass(ctx, a, on.ID)
 	case access.Someone:
 		on.Owner = q.ID
 	case access.Tenant, access.Secret, access.Connector:
@@ -173,38 +178,47 @@ func (e *Engine) explained(ctx context.Context, a *asking, action access.Action,
 	return on, err
 }
 
-// explainedOwner returns whose a key, grant, session or break-glass is: the principal's
-// name, or else nobody's who is asked about.
+// explainedOwner returns whose a key, grant or session is: the principal's name, or else
+// nobody's who is asked about.
 func (e *Engine) explainedOwner(ctx context.Context, a *asking, on access.Resource) (string, error) {
+	if on.Kind != access.Session {
+		asked := a.Caller
+		asked.Principal = a.who.Name
+		return e.ownerOfPart(ctx, asked, on.ID)
+	}
+	id, err := store.ParseID(on.ID)
+	if err != nil {
+		return "", noSuch("session", on.ID)
+	}
+	row, err := e.store.SessionByID(ctx, a.Scope, id)
+	if fault.Is(err, fault.NotFound) {
+		return "", noSuch("session", on.ID)
+	}
+	if err != nil {
+		return "", err
+	}
+	s, err := e.openSession(ctx, a.Scope, row)
+	return s.Principal, err
+}
+
+// explainedGlass returns a break-glass as it is decided about, with the process that its
+// instance is of.
+func (e *Engine) explainedGlass(ctx context.Context, a *asking, id string) (access.Resource, error) {
+	t, err := e.openTenant(ctx, a.Scope)
+	if err != nil {
+		return access.Resource{}, err
+	}
+	b, err := t.glass(id)
+	if err != nil {
+		return access.Resource{}, err
+	}
 	asked := a.Caller
 	asked.Principal = a.who.Name
-	switch on.Kind {
-	case access.Session:
-		id, err := store.ParseID(on.ID)
-		if err != nil {
-			return "", noSuch("session", on.ID)
-		}
-		row, err := e.store.SessionByID(ctx, a.Scope, id)
-		if fault.Is(err, fault.NotFound) {
-			return "", noSuch("session", on.ID)
-		}
-		if err != nil {
-			return "", err
-		}
-		s, err := e.openSession(ctx, a.Scope, row)
-		return s.Principal, err
-	case access.Breach:
-		t, err := e.openTenant(ctx, a.Scope)
-		if err != nil {
-			return "", err
-		}
-		b, err := t.glass(on.ID)
-		if err != nil {
-			return "", err
-		}
-		return glassResource(asked, b).Owner, nil
+	on := glassResource(asked, b)
+	if on.Process == "" {
+		on.Process, err = e.processOf(ctx, a.Scope, b.Instance)
 	}
-	return e.ownerOfPart(ctx, asked, on.ID)
+	return on, err
 }
 
 func (e *Engine) explainedProcess(ctx context.Context, a *asking, id string) (access.Resource, error) {

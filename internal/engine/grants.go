@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -27,7 +28,7 @@ func (e *Engine) GiveGrant(ctx context.Context, c Caller, r api.GrantRequest, id
 }
 
 func (e *Engine) giveGrant(ctx context.Context, c Caller, r api.GrantRequest, idem string) (api.Grant, error) {
-	may := func(c Caller) error { return e.may(ctx, c, access.GiveGrant, "grant", "") }
+	may := func(c Caller) error { return e.mayOwn(ctx, c, access.GiveGrant, "grant", "", r.User) }
 	if err := may(c); err != nil {
 		return api.Grant{}, err
 	}
@@ -92,7 +93,10 @@ func grantOf(r api.GrantRequest) access.Grant {
 
 // RevokeGrant ends a grant.
 func (e *Engine) RevokeGrant(ctx context.Context, c Caller, id string, r api.ReasonRequest, idem string) (api.Grant, error) {
-	may := func(c Caller) error { return e.may(ctx, c, access.RevokeGrant, "grant", id) }
+	may := func(c Caller) error {
+		owner, err := e.ownerOfPart(ctx, c, id)
+		return cmp.Or(err, e.mayOwn(ctx, c, access.RevokeGrant, "grant", id, owner))
+	}
 	if err := may(c); err != nil {
 		return api.Grant{}, err
 	}

@@ -23,7 +23,7 @@ func (e *Engine) PlaceHold(ctx context.Context, c Caller, r api.HoldRequest, ide
 }
 
 func (e *Engine) placeHoldAs(ctx context.Context, c Caller, r api.HoldRequest, idem string) (api.Hold, error) {
-	if err := cmp.Or(e.may(ctx, c, access.PlaceHold, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
+	if err := cmp.Or(e.mayTarget(ctx, c, access.PlaceHold, r.Kind, r.ID), access.CheckReason(r.Reason)); err != nil {
 		return api.Hold{}, err
 	}
 	again, err := e.request(ctx, c, "place-hold", idem, r)

@@ -24,7 +24,7 @@ const maxFederated = 20
 // may give an API key.
 func (e *Engine) LinkUser(ctx context.Context, c Caller, name string, r api.LinkRequest, idem string) (api.User, error) {
 	may := func(c Caller) error {
-		return cmp.Or(e.may(ctx, c, access.CreateAPIKey, "apikey", name), e.freshPerson(c))
+		return cmp.Or(e.mayOwn(ctx, c, access.CreateAPIKey, "apikey", name, name), e.freshPerson(c))
 	}
 	if err := may(c); err != nil {
 		return api.User{}, err

@@ -36,7 +36,7 @@ func (e *Engine) LogShards(ctx context.Context, c Caller) (api.LogShards, error)
 
 // LogProof proves that the leaf of a step is in its log. It discloses no values.
 func (e *Engine) LogProof(ctx context.Context, c Caller, instance string, step int) (api.LogProof, error) {
-	if err := e.may(ctx, c, access.ReadLog, "instance", instance); err != nil {
+	if err := e.mayTarget(ctx, c, access.ReadLog, targetInstance, instance); err != nil {
 		return api.LogProof{}, err
 	}
 	id, seq, leaf, err := e.leafOf(ctx, c.Scope, instance, step)
@@ -70,7 +70,7 @@ func (e *Engine) leafOf(ctx context.Context, scope store.Scope, instance string,
 // Receipt signs a receipt for a step. The signature is made by the platform's key
 // that counts now.
 func (e *Engine) Receipt(ctx context.Context, c Caller, instance string, step int) (api.SignedReceipt, error) {
-	if err := e.may(ctx, c, access.ReadLog, "instance", instance); err != nil {
+	if err := e.mayTarget(ctx, c, access.ReadLog, targetInstance, instance); err != nil {
 		return api.SignedReceipt{}, err
 	}
 	id, seq, leaf, err := e.leafOf(ctx, c.Scope, instance, step)

@@ -296,7 +296,12 @@ func (e *Engine) JoinGroup(ctx context.Context, c Caller, name string, r api.Mem
 	})
 }
 
+// join makes a principal a member, which changes the group as well: who may change the one
+// may be forbidden to change the other.
 func (e *Engine) join(ctx context.Context, c Caller, p *principal, group string) error {
+	if err := e.may(ctx, c, access.ChangeGroup, string(access.Group), group); err != nil {
+		return err
+	}
 	g, err := e.namedGroup(ctx, p.scope, group)
 	if err != nil {
 		return err
@@ -317,6 +322,9 @@ func (e *Engine) join(ctx context.Context, c Caller, p *principal, group string)
 // LeaveGroup ends a membership.
 func (e *Engine) LeaveGroup(ctx context.Context, c Caller, name string, r api.MemberRequest, idem string) (api.User, error) {
 	return e.changeUser(ctx, c, access.ChangeGroup, change{name, "leave-group " + name, idem, r, r.Reason, false}, groupLeft, func(c Caller, p *principal, _ *amendment) error {
+		if err := e.may(ctx, c, access.ChangeGroup, string(access.Group), r.Group); err != nil {
+			return err
+		}
 		i := slices.Index(p.Groups, r.Group)
 		if i < 0 {
 			return fault.New(fault.Conflict, "user %q is not in the group %q", name, r.Group).WithCode("unchanged")

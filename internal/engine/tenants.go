@@ -44,8 +44,12 @@ func (e *Engine) Tenants(ctx context.Context, c Caller) (api.Tenants, error) {
 
 // mayOperate is may for what only the main tenant's Operators do.
 func (e *Engine) mayOperate(ctx context.Context, c Caller, action access.Action, name string) error {
-	if err := e.may(ctx, c, action, "tenant", name); err != nil {
+	if err := e.admitted(c.Scope); err != nil {
 		return err
+	}
+	on := access.Resource{Kind: access.Tenant, ID: name, Name: name, Tenant: c.Scope.Tenant()}
+	if !e.sees(c, action, on) {
+		return e.refuse(ctx, c, action, "tenant", name)
 	}
 	if c.Scope.Tenant() != identity.MainTenant {
 		return fault.New(fault.Denied, "tenants are made and disabled in the tenant %s alone", identity.MainTenant)
