@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"iter"
 
 	"github.com/google/uuid"
 
@@ -102,34 +103,45 @@ func (e *Engine) revokeLogReaderAs(ctx context.Context, c Caller, id string) (ap
 
 // endReadersOf ends the paths that somebody made, of whom nothing is to count any more.
 func (e *Engine) endReadersOf(ctx context.Context, c Caller, maker string) error {
-	live, err := e.readersOf(ctx, c.Scope, maker)
-	for i := range live {
-		if err = e.revokeReader(ctx, c.Scope, byAdmin(c).then(), &live[i]); err != nil {
-			break
+	for r, err := range e.readersOf(ctx, c.Scope, maker) {
+		if err == nil {
+			err = e.revokeReader(ctx, c.Scope, byAdmin(c).then(), &r)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// readersOf returns the paths that somebody made and that are not revoked.
-func (e *Engine) readersOf(ctx context.Context, scope store.Scope, maker string) (live []identity.Reader, err error) {
-	var after store.ID
-	for {
-		rows, err := e.store.Readers(ctx, scope, after, readersRead)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows {
-			r, err := e.openReader(ctx, scope, row)
+// hasReaders reports whether somebody has made paths that are not revoked.
+func (e *Engine) hasReaders(ctx context.Context, scope store.Scope, maker string) (bool, error) {
+	for _, err := range e.readersOf(ctx, scope, maker) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// readersOf gives the paths that somebody made and that are not revoked, up to the first
+// error.
+func (e *Engine) readersOf(ctx context.Context, scope store.Scope, maker string) iter.Seq2[identity.Reader, error] {
+	return func(yield func(identity.Reader, error) bool) {
+		for after, more := (store.ID{}), true; more; {
+			rows, err := e.store.Readers(ctx, scope, after, readersRead)
+			for _, row := range rows {
+				var r identity.Reader
+				if r, err = e.openReader(ctx, scope, row); err != nil {
+					break
+				}
+				if after = row.ID; r.By == maker && r.Revoked.IsZero() && !yield(r, nil) {
+					return
+				}
+			}
 			if err != nil {
-				return nil, err
+				yield(identity.Reader{}, err)
+				return
 			}
-			if after = row.ID; r.By == maker && r.Revoked.IsZero() {
-				live = append(live, r)
-			}
-		}
-		if len(rows) < readersRead {
-			return live, nil
+			more = len(rows) == readersRead
 		}
 	}
 }

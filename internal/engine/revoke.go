@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -13,7 +14,7 @@ import (
 // RevokeUser ends all that admits a principal, in one step: it is disabled, its sessions
 // end, and its keys, passkeys, password and link are gone for good, as is that it is somebody
 // elsewhere. The readers of the log that it made, which show nothing while it is disabled,
-// end after that; asked again, what is left of them does. It counts for the next request, and for calls that wait.
+// end after that, however many they are; asked again, what is left of them does. It counts for the next request, and for calls that wait.
 func (e *Engine) RevokeUser(ctx context.Context, c Caller, name string, r api.ReasonRequest, idem string) (api.User, error) {
 	may := func(c Caller) error {
 		if err := e.may(ctx, c, access.RevokeAPIKey, "principal", name); err != nil {
@@ -23,13 +24,12 @@ func (e *Engine) RevokeUser(ctx context.Context, c Caller, name string, r api.Re
 	}
 	ch := change{name, "revoke-user " + name, idem, r, r.Reason, false}
 	u, err := e.changeUserAs(ctx, c, ch, may, principalDisabled, func(c Caller, p *principal, a *amendment) error {
-		readers, err := e.readersOf(ctx, c.Scope, name)
-		if err != nil {
-			return err
+		if p.State == identity.Disabled && !p.isAdmittedBySomething() {
+			if readers, err := e.hasReaders(ctx, c.Scope, name); err != nil || !readers {
+				return cmp.Or(err, already("user", name, "disabled, without anything that admits them"))
+			}
 		}
-		if p.State == identity.Disabled && !p.isAdmittedBySomething() && len(readers) == 0 {
-			return already("user", name, "disabled, without anything that admits them")
-		}
+		var err error
 		if a.signers, err = e.revokedKeys(ctx, p, p.Passkeys...); err != nil {
 			return err
 		}

@@ -76,3 +76,31 @@ func revokingSomebody(t *testing.T, env *testenv.Env) {
 	}
 	checkedWhole(t, env)
 }
+
+// TestARevocationWaitsForNoReaders revokes who has made a reader of the log that cannot be
+// read: they are out at once, and that something is left is said.
+func TestARevocationWaitsForNoReaders(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	key := env.PersonsKey("bob", "Admin")
+	if _, err := env.Engine.CreateLogReader(t.Context(), env.SignIn(key), api.LogReaderRequest{Name: "mirror"}); err != nil {
+		t.Fatal(err)
+	}
+	execRaw(t, env, `CREATE TABLE kept AS SELECT * FROM readers; UPDATE readers SET sealed = x'00'`)
+	if _, err := env.Engine.RevokeUser(t.Context(), env.Ann, "bob", api.ReasonRequest{Reason: "stolen"}, ""); !fault.Is(err, fault.Integrity) {
+		t.Errorf("with a reader that cannot be read: %v, want Integrity", err)
+	}
+	if err := signIn(t, env, key); !unauthenticated(err) {
+		t.Errorf("Bob's key: %v, want nobody known", err)
+	}
+	execRaw(t, env, `REPLACE INTO readers SELECT * FROM kept; DROP TABLE kept`)
+	if u, err := env.Engine.RevokeUser(t.Context(), env.Ann, "bob", api.ReasonRequest{}, ""); err != nil || u.State != "disabled" {
+		t.Errorf("what is left: %+v, %v", u, err)
+	}
+	if list, err := env.Engine.LogReaders(t.Context(), env.Ann, engine.Page{}); err != nil || len(list.Items) != 1 || list.Items[0].Revoked == nil {
+		t.Errorf("the readers are %+v, %v, want one that is revoked", list.Items, err)
+	}
+	if _, err := env.Engine.RevokeUser(t.Context(), env.Ann, "bob", api.ReasonRequest{}, ""); fault.CodeOf(err) != "unchanged" {
+		t.Errorf("once more: %v, want unchanged", err)
+	}
+}
