@@ -28,6 +28,8 @@ const (
 // Issuer is whose word a tenant takes for who calls. Nobody is anybody by it who is not
 // linked to it, but by Creates.
 type Issuer struct {
+	Tenant string // whose settings it is of; not sealed with them
+
 	ID   string // see CheckName
 	Kind IssuerKind
 
@@ -288,8 +290,12 @@ func issuerSecrets(all []Issuer) canon.List {
 	return out
 }
 
-// withSecrets returns issuers with what issuerSecrets made of them.
-func withSecrets(all []Issuer, secrets canon.Value) []Issuer {
+// issuersOf returns a tenant's issuers, with what issuerSecrets made of them.
+func issuersOf(tenant string, sealed, secrets canon.Value) []Issuer {
+	all := listOf(sealed, issuerOf)
+	for i := range all {
+		all[i].Tenant = tenant
+	}
 	kept, _ := secrets.(canon.List)
 	for _, v := range kept {
 		if i := slices.IndexFunc(all, func(i Issuer) bool { return i.ID == textOf(entryOf(v, "id")) }); i >= 0 {

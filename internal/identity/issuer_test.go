@@ -64,6 +64,9 @@ func goodIssuers(t *testing.T) []identity.Issuer {
 func TestIssuersAreSealed(t *testing.T) {
 	c := company
 	c.Issuers = goodIssuers(t)
+	for i := range c.Issuers {
+		c.Issuers[i].Tenant = c.Name
+	}
 	if got, err := identity.ParseTenant(valuesOf(c.Fields())); err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("tenant: %+v, %v, want %+v", got, err, c)
 	}

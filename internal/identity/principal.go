@@ -223,11 +223,12 @@ func (t *Tenant) Fields() []Field {
 // ParseTenant reads what Fields returns; anything else is an Integrity fault.
 func ParseTenant(values map[string]canon.Value) (Tenant, error) {
 	profile := values["profile"]
+	name := textOf(entryOf(profile, "name"))
 	t := Tenant{
-		Name: textOf(entryOf(profile, "name")), Display: textOf(entryOf(profile, "display")),
+		Name: name, Display: textOf(entryOf(profile, "display")),
 		State: State(textOf(values["state"])), Setup: linkOf(values["setup"]), Settings: settingsOf(values), Proposals: listOf(values["proposals"], proposalOf),
 		BreakGlass: listOf(values["break_glass"], breakGlassOf),
-		Issuers:    withSecrets(listOf(values["issuers"], issuerOf), values[SecretsField]),
+		Issuers:    issuersOf(name, values["issuers"], values[SecretsField]),
 		Ended:      countOf(values["sessions"]),
 	}
 	return t, same("tenant", t.Fields(), values)

@@ -59,24 +59,29 @@ type metadata struct {
 	NamesItself   bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
-func (c *Client) issuer(url string) *issuer {
+// whose is an issuer of a tenant. What one of them was asked for is known to nobody else's:
+// by how long asking takes, a tenant would learn whose people sign in where.
+type whose struct{ tenant, url string }
+
+func (c *Client) issuer(of *identity.Issuer) *issuer {
+	by := whose{of.Tenant, of.URL}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := c.issuers[url]
+	i := c.issuers[by]
 	if i == nil {
 		if len(c.issuers) >= maxIssuers {
 			clear(c.issuers)
 		}
-		i = &issuer{url: url, turn: make(chan struct{}, 1)}
-		c.issuers[url] = i
+		i = &issuer{url: of.URL, turn: make(chan struct{}, 1)}
+		c.issuers[by] = i
 	}
 	return i
 }
 
 // published returns what an issuer has published. It is looked at anew when what is known
 // is old, or is not enough; that this was in vain, the caller sees by asking enough again.
-func (c *Client) published(ctx context.Context, url string, enough func(*published) bool) (*published, error) {
-	i := c.issuer(url)
+func (c *Client) published(ctx context.Context, of *identity.Issuer, enough func(*published) bool) (*published, error) {
+	i, url := c.issuer(of), of.URL
 	p, settled, err := i.known(c.now(), enough)
 	if settled {
 		return p, err

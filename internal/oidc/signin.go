@@ -26,7 +26,7 @@ import (
 // end, and returns the address to send it to. Again has the issuer ask anew who they are,
 // also of somebody who is signed in there.
 func (c *Client) Begin(ctx context.Context, i identity.Issuer, redirect string, again bool) (identity.Attempt, string, error) {
-	p, err := c.published(ctx, i.URL, (*published).signsIn)
+	p, err := c.published(ctx, &i, (*published).signsIn)
 	if err != nil {
 		return identity.Attempt{}, "", err
 	}
@@ -63,7 +63,7 @@ func (c *Client) flow(i *identity.Issuer, p *published, redirect string) *oauth2
 // in. The caller keeps an attempt from being finished twice, and by another browser. What
 // does not belong to the attempt is Denied.
 func (c *Client) Finish(ctx context.Context, i identity.Issuer, a identity.Attempt, answer url.Values) (identity.Claims, error) {
-	p, err := c.published(ctx, i.URL, (*published).signsIn)
+	p, err := c.published(ctx, &i, (*published).signsIn)
 	if err != nil {
 		return identity.Claims{}, err
 	}

@@ -34,7 +34,7 @@ type token struct {
 // open checks the signature of a token and what all kinds of tokens have in common: issuer,
 // audience (one of those given) and times.
 func (c *Client) open(ctx context.Context, i *identity.Issuer, text string, audiences []string) (*token, error) {
-	t, err := c.signed(ctx, i.URL, text)
+	t, err := c.signed(ctx, i, text)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (c *Client) open(ctx context.Context, i *identity.Issuer, text string, audi
 
 // signed opens a token by a key that the issuer publishes. Headers that bring or name a key
 // (jwk, jku, x5c, x5u) mean nothing.
-func (c *Client) signed(ctx context.Context, issuer, text string) (*token, error) {
+func (c *Client) signed(ctx context.Context, issuer *identity.Issuer, text string) (*token, error) {
 	parsed, err := parse(text)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (c *Client) signed(ctx context.Context, issuer, text string) (*token, error
 		return nil, err
 	}
 	if !verifies(p) {
-		return nil, refused("the token is not signed by a key that %s publishes", issuer)
+		return nil, refused("the token is not signed by a key that %s publishes", issuer.URL)
 	}
 	t := &token{by: by}
 	kind, _ := header.ExtraHeaders[jose.HeaderType].(string)

@@ -45,7 +45,8 @@ func newClient(allowed network.List, roots *x509.CertPool) http.Client {
 		Transport: &bounded{&http.Transport{
 			// No proxy: behind one, the address that is reached would not be looked at.
 			DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout: callTime, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
+			TLSHandshakeTimeout: callTime, ForceAttemptHTTP2: true,
+			DisableKeepAlives:      true, // or a connection that is there would say that another tenant has the issuer, too
 			MaxResponseHeaderBytes: 64 << 10,
 		}},
 	}

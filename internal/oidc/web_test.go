@@ -127,3 +127,23 @@ func TestAnIssuerThatWasNeverReached(t *testing.T) {
 		}
 	}
 }
+
+// Whether a company's issuer was asked lately shows in how long the next one waits who asks:
+// nobody of another company is that.
+func TestNoCompanyWaitsLessForAnothersIssuer(t *testing.T) {
+	p := newProvider(t)
+	c := p.client()
+	p.keys = []jose.JSONWebKey{newSigner(t, "one", jose.ES256).public()}
+	for looks, tenant := range []string{"acme", "other"} {
+		i := p.people()
+		i.Tenant = tenant
+		for range 2 {
+			if _, _, err := c.Begin(t.Context(), i, "https://seal.example.org/done", false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p.looks != looks+1 {
+			t.Errorf("for %s it was looked %d times, want %d", tenant, p.looks, looks+1)
+		}
+	}
+}
