@@ -96,7 +96,6 @@ type Server struct {
 	mux      *http.ServeMux
 	openapi  func() ([]byte, error) // made when first asked for
 	notFound *operation
-	requests *requestIDs
 	missing  missing
 
 	draining context.Context // ends when Drain is called
@@ -114,8 +113,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		config: config, engine: config.Engine, log: config.Log, metrics: config.Metrics,
-		mux: http.NewServeMux(), requests: newRequestIDs(),
+		config: config, engine: config.Engine, log: config.Log, metrics: config.Metrics, mux: http.NewServeMux(),
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.register(s.operations())
