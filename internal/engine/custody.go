@@ -267,14 +267,13 @@ func (e *Engine) openCustody(ctx context.Context, scope store.Scope, id store.ID
 
 // undisturbed calls read, which reads custodies by more than one statement. What does
 // not fit together may be a step that came in between: then it is called once more,
-// while there can be none. The caller does not hold e.custodies.
-func (e *Engine) undisturbed(read func() error) error {
+// while there can be none. The caller does not hold the tenant's lock of e.custodies.
+func (e *Engine) undisturbed(scope store.Scope, read func() error) error {
 	err := read()
 	if !fault.Is(err, fault.Integrity) {
 		return err
 	}
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(scope)()
 	return read()
 }
 

@@ -100,8 +100,8 @@ type Engine struct {
 	checksOnly bool
 	restoring  bool // while restored data, which nobody else uses, are behind what is pinned
 
-	deploying locks      // one deployment or mode change of a tenant at a time
-	custodies sync.Mutex // one hold, order or erasure at a time
+	deploying locks // one deployment or mode change of a tenant at a time
+	custodies locks // one hold, order or erasure of a tenant at a time
 	gates     gates
 	defs      definitions
 	forms     forms

@@ -33,8 +33,7 @@ type former struct {
 
 // leave notes that the tenant moves away from a key service.
 func (e *Engine) leave(ctx context.Context, c Caller, service string) error {
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(c.Scope)()
 	ends, err := e.epochs(ctx, c.Scope)
 	if err != nil {
 		return err
@@ -82,8 +81,7 @@ func (e *Engine) endEpoch(ctx context.Context, scope store.Scope) error {
 		return err
 	}
 	end.Note = note
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(scope)()
 	if ends, err = e.epochs(ctx, scope); err != nil {
 		return err
 	}

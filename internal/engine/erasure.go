@@ -36,8 +36,7 @@ func (e *Engine) orderErasureAs(ctx context.Context, c Caller, r api.ErasureRequ
 	if err != nil {
 		return api.Erasure{}, err
 	}
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(c.Scope)()
 	if earlier, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
 		return e.repeatedErasure(ctx, c, earlier, err)
 	}
@@ -215,8 +214,7 @@ func (e *Engine) cancelErasureAs(ctx context.Context, c Caller, id, idem string)
 	if err != nil {
 		return api.Erasure{}, err
 	}
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(c.Scope)()
 	cu, err := e.namedCustody(ctx, c.Scope, id)
 	if err != nil {
 		return api.Erasure{}, err
@@ -255,7 +253,7 @@ func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, 
 	if err != nil {
 		return api.Erasures{}, err
 	}
-	err = e.undisturbed(func() error {
+	err = e.undisturbed(c.Scope, func() error {
 		ends, err := e.epochs(ctx, c.Scope)
 		if err == nil && len(ends.epochs) > 0 {
 			result.Note = ends.epochs[len(ends.epochs)-1].Note
@@ -290,7 +288,7 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 		return api.ErasurePreview{}, err
 	}
 	var cu *custody
-	err = e.undisturbed(func() (err error) {
+	err = e.undisturbed(c.Scope, func() (err error) {
 		cu, err = e.custody(ctx, c.Scope, id, aimed)
 		return err
 	})
@@ -302,7 +300,7 @@ func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarg
 		return api.ErasurePreview{}, e.tellUnknown(ctx, c, err)
 	}
 	var around []api.Hold
-	err = e.undisturbed(func() (err error) {
+	err = e.undisturbed(c.Scope, func() (err error) {
 		around, err = e.holdsAround(ctx, cu, s)
 		return err
 	})

@@ -82,8 +82,7 @@ func (e *Engine) eachTenant(ctx context.Context, f func(store.Scope) error) erro
 }
 
 func (e *Engine) eraseDue(ctx context.Context, scope store.Scope, row store.ListedCustody) error {
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(scope)()
 	c, err := e.openCustody(ctx, scope, row.ID)
 	if err != nil {
 		return err
@@ -101,7 +100,7 @@ func (e *Engine) eraseDue(ctx context.Context, scope store.Scope, row store.List
 	return err
 }
 
-// execute carries out a pending order. The caller holds e.custodies.
+// execute carries out a pending order. The caller holds the tenant's lock of e.custodies.
 func (e *Engine) execute(ctx context.Context, c *custody) error {
 	p, err := e.storedPlan(ctx, c.scope, c.id)
 	if err != nil {
@@ -377,8 +376,7 @@ func (e *Engine) ReplayErasures(ctx context.Context) error {
 }
 
 func (e *Engine) replayTenant(ctx context.Context, scope store.Scope) error {
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(scope)()
 	var failed failures
 	planned, err := e.replayPlans(ctx, scope)
 	if err != nil {

@@ -23,7 +23,7 @@ func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (r api
 		return api.ErasureReceipt{}, err
 	}
 	var object store.ID
-	err = e.undisturbed(func() error {
+	err = e.undisturbed(c.Scope, func() error {
 		r, object, err = e.erasureReceipt(ctx, c.Scope, id)
 		return err
 	})
@@ -95,7 +95,7 @@ func (e *Engine) VerifyErasure(ctx context.Context, c Caller, id string, r api.E
 		return api.ErasureCheck{}, err
 	}
 	var cu *custody
-	err := e.undisturbed(func() (err error) {
+	err := e.undisturbed(c.Scope, func() (err error) {
 		cu, err = e.namedCustody(ctx, c.Scope, id)
 		return err
 	})

@@ -66,7 +66,7 @@ func (e *Engine) isHeld(ctx context.Context, scope store.Scope, id store.ID) (cu
 	if err != nil {
 		return custody, false, err
 	}
-	err = e.undisturbed(func() error {
+	err = e.undisturbed(scope, func() error {
 		cu, err := e.custody(ctx, scope, custody, t)
 		if err != nil {
 			return err

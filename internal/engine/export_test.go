@@ -22,6 +22,20 @@ import (
 // the error that fault returns for it; nil ends that.
 func FailErasures(e *Engine, fault func(point string) error) { e.testingOnlyFault = fault }
 
+// Changing reports whether somebody changes holds or erasures of a tenant now, and whether
+// somebody changes its signers.
+func Changing(e *Engine, tenant string) (custodies, signers bool) {
+	busy := func(l *locks) bool {
+		lock := l.of(e.TenantScope(tenant))
+		if lock.TryLock() {
+			lock.Unlock()
+			return false
+		}
+		return true
+	}
+	return busy(&e.custodies), busy(&e.signers.changing)
+}
+
 // WhileReading has f called each time a custody was read as far as its head; nil ends
 // that.
 func WhileReading(e *Engine, f func()) { e.testingOnlyReading = f }

@@ -30,8 +30,7 @@ func (e *Engine) placeHoldAs(ctx context.Context, c Caller, r api.HoldRequest, i
 	if err != nil {
 		return api.Hold{}, err
 	}
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(c.Scope)()
 	cu, err := e.heldBy(ctx, c.Scope, r)
 	if err != nil {
 		return api.Hold{}, err
@@ -92,8 +91,7 @@ func (e *Engine) releaseHoldAs(ctx context.Context, c Caller, id, idem string) (
 	if err != nil {
 		return api.Hold{}, err
 	}
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(c.Scope)()
 	object, number, _ := strings.Cut(id, ".")
 	cu, err := e.namedCustody(ctx, c.Scope, object)
 	if fault.Is(err, fault.NotFound) {
@@ -176,8 +174,7 @@ func (e *Engine) listedCustody(ctx context.Context, scope store.Scope, row store
 	if err == nil && cu.equalRow(row.CustodyRow) || err != nil && !fault.Is(err, fault.Integrity) {
 		return cu, err
 	}
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(scope)()
 	now, err := e.store.Custody(ctx, scope, row.ID)
 	if err != nil {
 		return nil, err

@@ -269,8 +269,9 @@ func (e *Engine) happenJobAs(ctx context.Context, c Caller, id string, said repo
 			return noSuch("job", id)
 		}
 		if said.signed != nil {
-			e.signers.changing.RLock()
-			defer e.signers.changing.RUnlock()
+			lock := e.signers.changing.of(c.Scope)
+			lock.RLock()
+			defer lock.RUnlock()
 		}
 		if job, waits := l.state.Job(ref.Job); waits {
 			h.through = e.jobLens(c, l, job)

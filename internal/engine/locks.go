@@ -27,3 +27,10 @@ func (l *locks) of(scope store.Scope) *sync.RWMutex {
 	}
 	return lock
 }
+
+// lock has nobody else have a tenant's lock until unlock is called.
+func (l *locks) lock(scope store.Scope) (unlock func()) {
+	lock := l.of(scope)
+	lock.Lock()
+	return lock.Unlock
+}

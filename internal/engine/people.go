@@ -485,8 +485,7 @@ func (e *Engine) amend(ctx context.Context, scope store.Scope, by amender, all .
 		defer e.people.forget(a.of)
 	}
 	if slices.ContainsFunc(all, func(a amendment) bool { return len(a.signers) > 0 }) {
-		e.signers.changing.Lock()
-		defer e.signers.changing.Unlock()
+		defer e.signers.changing.lock(scope)()
 		defer e.forgetSigners(scope)
 	}
 	at := e.moment()

@@ -113,8 +113,7 @@ func (e *Engine) platformLinks(ctx context.Context, scope store.Scope) ([]ledger
 
 // registerPlatform makes the platform signer, unless somebody else just did.
 func (e *Engine) registerPlatform(ctx context.Context, scope store.Scope) error {
-	e.signers.changing.Lock()
-	defer e.signers.changing.Unlock()
+	defer e.signers.changing.lock(scope)()
 	if r, err := e.registry(ctx, scope); err != nil || r.platform != nil {
 		return err
 	}

@@ -46,8 +46,7 @@ func (e *Engine) takeBackAgain(ctx context.Context, scope store.Scope, lost []be
 // revokeAgain ends a worker's key. The platform's is another matter: it has to sign,
 // and its chain is in the log whose head is beside the keys.
 func (e *Engine) revokeAgain(ctx context.Context, scope store.Scope, b behindPin) error {
-	e.signers.changing.Lock()
-	defer e.signers.changing.Unlock()
+	defer e.signers.changing.lock(scope)()
 	s, err := e.openSigner(ctx, scope, b.pin.Object)
 	if err != nil || s.key.Signer == ledger.PlatformSigner || s.key.Key == (ledger.PublicKey{}) {
 		return err

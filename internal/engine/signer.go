@@ -37,7 +37,7 @@ type signers struct {
 	// changing is held for reading from when a signature is checked until the step
 	// with it is durable, and for writing while a signer changes. So no leaf follows a
 	// revocation that it does not know of.
-	changing sync.RWMutex
+	changing locks
 
 	mu     sync.Mutex // guards tenant
 	tenant map[string]*registry

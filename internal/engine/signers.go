@@ -162,8 +162,7 @@ func (e *Engine) changeSignerAs(ctx context.Context, c Caller, name, operation, 
 	if err != nil {
 		return api.Signer{}, err
 	}
-	e.signers.changing.Lock()
-	defer e.signers.changing.Unlock()
+	defer e.signers.changing.lock(c.Scope)()
 	if _, found, err := e.repeated(ctx, c.Scope, again); found || err != nil {
 		if err != nil {
 			return api.Signer{}, err

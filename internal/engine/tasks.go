@@ -270,8 +270,9 @@ func (e *Engine) happenTaskAs(ctx context.Context, c Caller, action access.Actio
 	decided := false
 	err = e.useTask(ctx, c, action, id, func(l *Live, n uint64) error {
 		decided = true
-		e.signers.changing.RLock() // what is signed is durable before its key is revoked
-		defer e.signers.changing.RUnlock()
+		lock := e.signers.changing.of(c.Scope)
+		lock.RLock() // what is signed is durable before its key is revoked
+		defer lock.RUnlock()
 		h, err := make(ctx, l, n)
 		if err != nil {
 			return err

@@ -61,8 +61,7 @@ func (e *Engine) renewTerms(ctx context.Context, c Caller, page Page, limit int)
 // renewTokens makes changes of tokens durable, with the entry that tells of them. It takes
 // turns with erasures, which take rows of the same table away.
 func (e *Engine) renewTokens(ctx context.Context, c Caller, changes []store.TokenChange, told act) error {
-	e.custodies.Lock()
-	defer e.custodies.Unlock()
+	defer e.custodies.lock(c.Scope)()
 	entry, leave, err := e.entry(ctx, c.Scope, told)
 	if err != nil {
 		return err

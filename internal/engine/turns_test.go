@@ -1,0 +1,50 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/underseal/underseal/api"
+	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/testenv"
+)
+
+// TestNoCompanyWaitsForAnothersTurn looks, while a company changes a hold, an erasure or a
+// signer, who has to wait: whoever does the same there, and nobody of another company.
+func TestNoCompanyWaitsForAnothersTurn(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	acme := env.Tenant("acme")
+	ctx, e := t.Context(), acme.Engine
+	acme.Deploy("c.bpmn", classified)
+	instance := acme.Start("classified", somebody)
+	looked := map[string]bool{}
+	during := ""
+	engine.FailErasures(e, func(string) error {
+		looked[during] = true
+		custodies, signers := engine.Changing(e, "acme")
+		if signers != (during == "a signer") || custodies == signers {
+			t.Errorf("%s: of the company, holds and erasures are changed: %v, signers: %v", during, custodies, signers)
+		}
+		if custodies, signers := engine.Changing(e, "main"); custodies || signers {
+			t.Errorf("%s: another company waits: %v, %v", during, custodies, signers)
+		}
+		return nil
+	})
+	defer engine.FailErasures(e, nil)
+	no := func(_ any, err error) error { return err }
+	for _, c := range []struct {
+		what string
+		do   func() error
+	}{
+		{"a hold", func() error { return no(e.PlaceHold(ctx, acme.Ann, api.HoldRequest{Kind: "subject", ID: "p-2", Reason: "a lawsuit"}, "")) }},
+		{"an erasure", func() error { return no(order(t, acme, "instance", instance, 0)) }},
+		{"a signer", func() error {
+			register(t, acme, "scorer", newKey(t))
+			return nil
+		}},
+	} {
+		if during = c.what; c.do() != nil || !looked[during] {
+			t.Errorf("%s was not changed", c.what)
+		}
+	}
+}
