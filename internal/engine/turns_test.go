@@ -36,7 +36,9 @@ func TestNoCompanyWaitsForAnothersTurn(t *testing.T) {
 		what string
 		do   func() error
 	}{
-		{"a hold", func() error { return no(e.PlaceHold(ctx, acme.Ann, api.HoldRequest{Kind: "subject", ID: "p-2", Reason: "a lawsuit"}, "")) }},
+		{"a hold", func() error {
+			return no(e.PlaceHold(ctx, acme.Ann, api.HoldRequest{Kind: "subject", ID: "p-2", Reason: "a lawsuit"}, ""))
+		}},
 		{"an erasure", func() error { return no(order(t, acme, "instance", instance, 0)) }},
 		{"a signer", func() error {
 			register(t, acme, "scorer", newKey(t))
