@@ -35,6 +35,9 @@ type settingLine struct {
 func (configCheckCmd) Run(_ context.Context, e *env) error {
 	e.warnUnknown()
 	refused := e.settings.check()
+	if fault.CodeOf(refused) == "no_home" { // no other setting was looked at, and any may hold a secret
+		return refused
+	}
 	if refused == nil {
 		refused = e.settings.checkPassphrase()
 	}
