@@ -22,6 +22,16 @@ import (
 // the error that fault returns for it; nil ends that.
 func FailErasures(e *Engine, fault func(point string) error) { e.testingOnlyFault = fault }
 
+// ChangingPeople reports whether somebody changes the people of a tenant now.
+func ChangingPeople(e *Engine, tenant string) bool {
+	lock := e.people.changing.of(e.TenantScope(tenant))
+	if lock.TryRLock() {
+		lock.RUnlock()
+		return false
+	}
+	return true
+}
+
 // Changing reports whether somebody changes holds or erasures of a tenant now, and whether
 // somebody changes its signers.
 func Changing(e *Engine, tenant string) (custodies, signers bool) {

@@ -552,12 +552,6 @@ func (e *Engine) amendedSigner(ctx context.Context, by amender, a amendment, s s
 	return e.signerSet(ctx, s.signer, s.step, shard, at)
 }
 
-// everyPrincipal opens all principals of a tenant, of which none may be gone.
-func (e *Engine) everyPrincipal(ctx context.Context, scope store.Scope) ([]*principal, error) {
-	all, _, err := openPage(ctx, e, scope, store.Principal, Page{}, 0, e.openPrincipal)
-	return all, err
-}
-
 // openPage opens some of a tenant's dossiers of a kind, by id, and returns the cursor of
 // the next; limit 0: all.
 func openPage[D any](ctx context.Context, e *Engine, scope store.Scope, kind store.Kind, p Page, limit int,
