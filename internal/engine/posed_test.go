@@ -32,15 +32,16 @@ func TestOwnPoliciesMeetWhatTheyAreOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	glass := func(process string) string {
+	glass := func(r api.BreakGlassRequest) string {
 		t.Helper()
-		b, err := e.RequestBreakGlass(ctx, zoe, api.BreakGlassRequest{Process: process, Reason: "an emergency", LastsMS: int(time.Minute / time.Millisecond)}, "")
+		r.Reason, r.LastsMS = "an emergency", int(time.Minute/time.Millisecond)
+		b, err := e.RequestBreakGlass(ctx, zoe, r, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b.ID
 	}
-	keptGlass, otherGlass := glass("classified"), glass("other")
+	keptGlass, otherGlass := glass(api.BreakGlassRequest{Instance: kept}), glass(api.BreakGlassRequest{Process: "other"})
 	env.Tenant("acme")
 	env.Tenant("corp")
 	setPolicies(t, env, `
