@@ -112,7 +112,11 @@ func (x *exchange) authenticate(ctx context.Context, address netip.Addr) error {
 	}
 	visit.Good()
 	c := &x.caller
-	refused = limits.Admit(limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Person(), Key: c.Key, Ends: x.op.ends(), Own: c.Limits()})
+	call := limit.Call{Tenant: c.Scope.Tenant(), Principal: c.Principal, Person: c.Person(), Key: c.Key, Ends: x.op.ends(), Own: c.Limits()}
+	if refused = limits.Admit(call); refused.Wait > 0 && x.op.finds() {
+		call.Ends = true
+		refused = limits.Admit(call)
+	}
 	if refused.Wait > 0 {
 		return x.tooMany(refused)
 	}

@@ -91,6 +91,17 @@ var endings = map[string]bool{
 	"disableTenant": true, "setLimits": true,
 }
 
+// finds reports whether the operation names what there is of that. Where other limits are
+// used up, it has what is for ends.
+func (o *operation) finds() bool {
+	return findings[o.id]
+}
+
+var findings = map[string]bool{
+	"listSessions": true, "listAPIKeys": true, "listGrants": true, "getUser": true,
+	"listIssuers": true, "listSigners": true, "listLogReaders": true, "listBreakGlass": true,
+}
+
 // compile makes the operation's binders and returns what they were made from:
 // the parameters of its query, or the schema of its body.
 func (o *operation) compile(registry huma.Registry) (query []*huma.Param, body *huma.Schema) {
