@@ -56,6 +56,12 @@ var equalities = map[string][][2]string{
 		{`{a+b: 1, c: a+b}.c`, `1`},
 		{`for item in [1, 2] return item * 2`, `[2, 4]`},
 		{`for each one in [1, 2] return each one * 2`, `[2, 4]`},
+		{`for check-in in [1, 2] return check-in * 2`, `[2, 4]`},
+		{`for x /* a comment */ in [1] return x`, `[1]`},
+		{`some phone 2 in [1], c.d in [2] satisfies phone 2 < c.d`, `true`},
+		{`(function(net/gross: number, d'e) net/gross - d'e)(d'e: 1, net/gross: 3)`, `2`},
+		{`{phone 2: 7, profit and loss: 1, x: phone 2 - profit and loss}.x`, `6`},
+		{`{a /* a comment */: 1}.a`, `1`},
 	},
 	"precedence": {
 		{`-2 ** 2`, `4`},
@@ -122,6 +128,9 @@ var equalities = map[string][][2]string{
 		{`[1..people[1].age].end`, `36`},
 		{`@"2026-11-21" in [@"2026-01-01"..@"2026-12-31"]`, `true`},
 		{`before((< 5), [5..6])`, `true`},
+		{`before(< 5, [5..6])`, `true`},
+		{`for r in [< 5, >= 5] return 5 in r`, `[false, true]`},
+		{`{r: != 3, x: 3 in r}.x`, `false`},
 		{`overlaps([1..5], [5..6))`, `true`},
 		{`during(3, [1..5])`, `true`},
 		{`string([1..5))`, `"[1..5)"`},
@@ -232,6 +241,10 @@ func sortedSubjects() []string {
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ src, place, message string }{
 		{"", "1:1", "expected an expression"},
+		{"< 5", "1:1", "expected an expression"},
+		{"if < 5 then 1 else 2", "1:4", "expected an expression"},
+		{"a => 5", "1:4", "expected an expression"},
+		{"for in x in y return 1", "1:5", "expected a name"},
 		{"1 +", "1:4", "expected an expression"},
 		{"1 2", "1:3", "expected an operator"},
 		{"a = \n  (1", "2:5", `expected ")"`},

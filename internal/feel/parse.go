@@ -2,6 +2,7 @@ package feel
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/underseal/underseal/internal/canon"
 	"github.com/underseal/underseal/internal/fault"
@@ -352,17 +353,35 @@ func (p *parser) parseIterations() (list []iteration, names []string) {
 	}
 }
 
-// parseBoundName reads a name that is being declared: all words up to the
-// keyword.
+// parseBoundName reads a name that is being declared, up to the keyword.
 func (p *parser) parseBoundName(until string) string {
-	from, to := p.tok.from, p.tok.from
-	for p.tok.kind == tokenWord && p.tok.text != until {
-		to = p.next().to
-	}
-	if from == to {
+	name, end := p.declaredName(until)
+	if name == "" {
 		p.fail(p.tok.from, "expected a name, found %s", p.found())
+		return ""
 	}
-	return normalName(p.src[from:to])
+	p.advance(end)
+	return name
+}
+
+// declaredName looks ahead for a name where none is known yet, and returns where
+// it ends: all words, numbers and symbols that names may hold, up to the keyword
+// if there is one. In "check-in in" the first "in" belongs to the name.
+func (p *parser) declaredName(until string) (name string, end int) {
+	from, to := p.tok.from, p.tok.from
+	for tok := p.tok; tok.kind == tokenWord || to > from && continuesName(tok); tok = scan(p.src, to) {
+		if tok.text == until && (to == from || to < tok.from) {
+			break
+		}
+		to = tok.to
+	}
+	return normalName(p.src[from:to]), to
+}
+
+// continuesName reports whether the token, which is no word, may stand inside a
+// name: a number, or the symbols of rule 30.
+func continuesName(tok token) bool {
+	return tok.kind == tokenNumber || tok.kind != tokenEnd && strings.Trim(tok.text, "./-'+*") == ""
 }
 
 func (p *parser) parseFunction() node {

@@ -34,7 +34,7 @@ func (p *parser) parseArguments() (args []node, names []string) {
 		} else if len(names) > 0 {
 			p.fail(p.tok.from, "named and positional arguments are mixed")
 		}
-		args = append(args, p.parseExpression())
+		args = append(args, p.parseItem())
 		if !p.accept(",") {
 			break
 		}
@@ -46,15 +46,12 @@ func (p *parser) parseArguments() (args []node, names []string) {
 // argumentName looks ahead for "name :" and returns the name and the offset
 // behind the colon.
 func (p *parser) argumentName() (name string, end int) {
-	tok, to := p.tok, p.tok.from
-	for tok.kind == tokenWord || to > p.tok.from && tok.kind == tokenSymbol && strings.Contains("./-'+*", tok.text) {
-		to = tok.to
-		tok = scan(p.src, to)
-	}
-	if to == p.tok.from || tok.kind != tokenSymbol || tok.text != ":" {
+	name, to := p.declaredName("")
+	after := scan(p.src, to)
+	if name == "" || after.kind != tokenSymbol || after.text != ":" {
 		return "", 0
 	}
-	return normalName(p.src[p.tok.from:to]), tok.to
+	return name, after.to
 }
 
 // parseUnaryTests reads "-", "not(tests)" or tests.
@@ -118,11 +115,10 @@ func (p *parser) parseTests() []node {
 
 // parseTest reads a positive unary test.
 func (p *parser) parseTest() node {
-	from := p.tok.from
 	if op, ok := p.compareOp(); ok {
-		p.next()
-		return &unaryNode{place(from), op, p.parseOperand()}
+		return p.parseOneSided(op)
 	}
+	from := p.tok.from
 	outer := p.usesItem
 	p.usesItem = false
 	x := p.parseExpression()
@@ -152,10 +148,8 @@ func (p *parser) parseInTests() []node {
 }
 
 func (p *parser) parseInTest() node {
-	from := p.tok.from
 	if op, ok := p.compareOp(); ok {
-		p.next()
-		return &unaryNode{place(from), op, p.parseOperand()}
+		return p.parseOneSided(op)
 	}
 	return p.parseAdditive()
 }

@@ -1,9 +1,6 @@
 package feel
 
 import (
-	"strings"
-	"unicode/utf8"
-
 	"github.com/underseal/underseal/internal/canon"
 )
 
@@ -153,8 +150,7 @@ func (p *parser) parseMember() string {
 func (p *parser) parseParenthesis() node {
 	from := p.next().from
 	if op, ok := p.compareOp(); ok {
-		p.next()
-		x := &unaryNode{place(from), op, p.parseOperand()}
+		x := p.parseOneSided(op)
 		p.expect(")")
 		return x
 	}
@@ -164,6 +160,21 @@ func (p *parser) parseParenthesis() node {
 	}
 	p.expect(")")
 	return x
+}
+
+// parseItem reads an item of a list, an entry's value or an argument. There "< 5"
+// is a range; where a condition is expected it would be a slip that is never true.
+func (p *parser) parseItem() node {
+	if op, ok := p.compareOp(); ok {
+		return p.parseOneSided(op)
+	}
+	return p.parseExpression()
+}
+
+// parseOneSided reads "< x", a range with one end.
+func (p *parser) parseOneSided(op compareOp) node {
+	from := p.next().from
+	return &unaryNode{place(from), op, p.parseOperand()}
 }
 
 // parseOperand reads an arithmetic expression in its own brackets' rules.
@@ -199,13 +210,13 @@ func (p *parser) parseList() node {
 	if p.accept("]") {
 		return &listNode{place(from), nil}
 	}
-	first := p.parseExpression()
+	first := p.parseItem()
 	if p.isSymbol("..") {
 		return p.parseRange(from, first, true)
 	}
 	items := []node{first}
 	for p.accept(",") {
-		items = append(items, p.parseExpression())
+		items = append(items, p.parseItem())
 	}
 	p.expect("]")
 	return &listNode{place(from), items}
@@ -224,7 +235,7 @@ func (p *parser) parseContext() node {
 			}
 		}
 		p.expect(":")
-		c.entries = append(c.entries, entryNode{name, p.parseExpression()})
+		c.entries = append(c.entries, entryNode{name, p.parseItem()})
 		names = append(names, name)
 		p.bind(name)
 		if !p.accept(",") {
@@ -236,24 +247,16 @@ func (p *parser) parseContext() node {
 	return c
 }
 
-// parseKey reads the key of a context entry: a string, or all up to the colon,
-// which may hold the symbols that names may hold.
+// parseKey reads the key of a context entry: a string or a name.
 func (p *parser) parseKey() string {
 	if p.tok.kind == tokenString {
 		return p.stringLiteral(p.next())
 	}
-	from, to := p.tok.from, p.tok.from
-	for to < len(p.src) {
-		r, size := utf8.DecodeRuneInString(p.src[to:])
-		if !isNamePart(r) && !isSpace(r) && !strings.ContainsRune("./-'+*", r) {
-			break
-		}
-		to += size
-	}
-	if p.tok.kind != tokenWord {
-		p.fail(from, "expected a name or a string, found %s", p.found())
+	name, end := p.declaredName("")
+	if name == "" {
+		p.fail(p.tok.from, "expected a name or a string, found %s", p.found())
 		return ""
 	}
-	p.advance(to)
-	return normalName(p.src[from:to])
+	p.advance(end)
+	return name
 }
