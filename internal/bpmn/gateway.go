@@ -25,13 +25,13 @@ func (g *graph) gateway(n *Node, e *process.Element) {
 	}
 }
 
-// leave compiles how a token leaves an element: its default flow and conditions.
+// leave compiles how a token leaves an element: its default flow, and which of
+// the conditions are asked.
 func (g *graph) leave(n *Node, e *process.Element) {
 	g.defaultFlow(n, e)
 	for _, f := range e.Outgoing {
 		flow := g.flows[f]
-		condition := flow.First("conditionExpression")
-		if condition == nil {
+		if flow.First("conditionExpression") == nil {
 			if e.Default >= 0 && f != e.Default && !n.Is("exclusiveGateway") {
 				g.add(flow, "flow is always taken, so the default flow of %q never would be: give it a condition", n.ID())
 			}
@@ -42,8 +42,6 @@ func (g *graph) leave(n *Node, e *process.Element) {
 			g.add(flow, "condition would never be asked: every flow of %s is taken", article(n.Name))
 		case f == e.Default:
 			g.add(flow, "condition would never be asked: the flow is the default of %q", n.ID())
-		default:
-			g.def.Flows[f].Condition = g.bpmnExpression(condition, "condition", condition.Text, condition.Attr("language"))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/underseal/underseal/internal/feel"
 	"github.com/underseal/underseal/internal/process"
 )
 
@@ -71,12 +72,14 @@ func (g *graph) node(n *Node, parent int) {
 	}
 }
 
-// connect makes the flows and lists them with their ends.
+// connect makes the flows and lists them with their ends. Conditions are read
+// wherever they stand, so that what is wrong with one is said at once even if
+// there is something against an end of its flow.
 func (g *graph) connect() {
 	for i, n := range g.flows {
 		from, okFrom := g.end(n, "sourceRef")
 		to, okTo := g.end(n, "targetRef")
-		g.def.Flows = append(g.def.Flows, process.Flow{ID: n.ID(), From: from, To: to})
+		g.def.Flows = append(g.def.Flows, process.Flow{ID: n.ID(), From: from, To: to, Condition: g.condition(n)})
 		if n.ID() == "" {
 			g.add(n, "sequence flow from %q to %q has no id", n.Attr("sourceRef"), n.Attr("targetRef"))
 		}
@@ -87,6 +90,14 @@ func (g *graph) connect() {
 		g.def.Elements[from].Outgoing = append(g.def.Elements[from].Outgoing, i)
 		g.def.Elements[to].Incoming = append(g.def.Elements[to].Incoming, i)
 	}
+}
+
+func (g *graph) condition(flow *Node) *feel.Expression {
+	n := flow.First("conditionExpression")
+	if n == nil {
+		return nil
+	}
+	return g.bpmnExpression(n, "condition", n.Text, n.Attr("language"))
 }
 
 // end returns the element at one end of a flow. References to nothing have been

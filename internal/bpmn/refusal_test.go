@@ -228,9 +228,12 @@ func TestAllReasonsComeAtOnce(t *testing.T) {
 <serviceTask id="b"/>
 <userTask id="c" camunda:magic="1"/>
 <sequenceFlow id="d" sourceRef="start" targetRef="gone"/>
-<sequenceFlow id="e" sourceRef="start" targetRef="c"><conditionExpression>x</conditionExpression></sequenceFlow>`)))
+<sequenceFlow id="e" sourceRef="start" targetRef="c"><conditionExpression>x</conditionExpression></sequenceFlow>
+<sequenceFlow id="f" sourceRef="a" targetRef="c"><conditionExpression>=(</conditionExpression></sequenceFlow>
+<sequenceFlow id="g" sourceRef="c" targetRef="gone"><conditionExpression>=nosuch(1)</conditionExpression></sequenceFlow>`)))
 	got := details(t, err)
-	for _, want := range []string{"t.bpmn:3 a: ", "t.bpmn:4 b: ", "t.bpmn:5 c: ", "t.bpmn:6 d: ", "t.bpmn:7 e: "} {
+	for _, want := range []string{"t.bpmn:3 a: ", "t.bpmn:4 b: ", "t.bpmn:5 c: ", "t.bpmn:6 d: ", "t.bpmn:7 e: ",
+		`t.bpmn:8 f: condition "("`, `t.bpmn:9 g: condition "nosuch(1)"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no reason at %q in\n%s", want, got)
 		}
