@@ -102,6 +102,7 @@ type Engine struct {
 
 	deploying locks // one deployment or mode change of a tenant at a time
 	custodies locks // one hold, order or erasure of a tenant at a time
+	trying    locks // one trial of a tenant's policies at a time
 	gates     gates
 	defs      definitions
 	forms     forms

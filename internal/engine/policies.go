@@ -103,7 +103,9 @@ const (
 	maxTestProcesses = 20  // that policies are tried on
 )
 
-// TestPolicies says what would be decided otherwise if policies were set.
+// TestPolicies says what would be decided otherwise if policies were set. Of many people that
+// takes long, so a company does it once at a time, and leaves the others their part of the
+// machine.
 func (e *Engine) TestPolicies(ctx context.Context, c Caller, r api.PoliciesTestRequest) (api.PoliciesTest, error) {
 	if err := e.may(ctx, c, access.SetPolicy, "policy", ""); err != nil {
 		return api.PoliciesTest{}, err
@@ -112,6 +114,12 @@ func (e *Engine) TestPolicies(ctx context.Context, c Caller, r api.PoliciesTestR
 	if err != nil {
 		return api.PoliciesTest{}, err
 	}
+	turn := e.trying.of(c.Scope)
+	if !turn.TryLock() {
+		return api.PoliciesTest{}, fault.New(fault.Unavailable, "somebody of the company tries policies already").WithCode("too_many_requests").
+			WithHint("try again when that is done")
+	}
+	defer turn.Unlock()
 	rows, err := e.store.Newest(ctx, c.Scope, "", maxTestProcesses)
 	if err != nil {
 		return api.PoliciesTest{}, err

@@ -1,10 +1,13 @@
 package engine_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/engine"
+	"github.com/underseal/underseal/internal/fault"
+	"github.com/underseal/underseal/internal/node"
 	"github.com/underseal/underseal/internal/testenv"
 )
 
@@ -48,5 +51,43 @@ func TestNoCompanyWaitsForAnothersTurn(t *testing.T) {
 		if during = c.what; c.do() != nil || !looked[during] {
 			t.Errorf("%s was not changed", c.what)
 		}
+	}
+}
+
+// TestACompanyTriesPoliciesOnceAtATime has policies tried while others are.
+func TestACompanyTriesPoliciesOnceAtATime(t *testing.T) {
+	t.Parallel()
+	var during func()
+	env := testenv.New(t, func(c *node.Config) {
+		c.Observe = func(ctx context.Context, _, _ string, _ int) {
+			if ctx.Value(lookedAt{}) != nil && during != nil {
+				f := during
+				during = nil
+				f()
+			}
+		}
+	})
+	acme := env.Tenant("acme")
+	try := func(ctx context.Context, c engine.Caller) error {
+		_, err := env.Engine.TestPolicies(ctx, c, api.PoliciesTestRequest{Text: noHome})
+		return err
+	}
+	looked := false
+	during = func() {
+		looked = true
+		if err := try(t.Context(), acme.Ann); fault.CodeOf(err) != "too_many_requests" {
+			t.Errorf("twice at a time: %v, want too_many_requests", err)
+		}
+		if err := try(t.Context(), env.Ann); err != nil {
+			t.Errorf("another company at the same time: %v", err)
+		}
+	}
+	for range 2 {
+		if err := try(context.WithValue(t.Context(), lookedAt{}, true), acme.Ann); err != nil {
+			t.Errorf("one after the other: %v", err)
+		}
+	}
+	if !looked {
+		t.Error("nothing was tried meanwhile")
 	}
 }
