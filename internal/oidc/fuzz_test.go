@@ -97,6 +97,7 @@ func FuzzPublished(f *testing.F) {
 					answer = keys
 				}
 				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Connection", "close") // each client is a new one, and keeps its own for a minute
 				_, _ = w.Write(answer)
 			}
 		})
