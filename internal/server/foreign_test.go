@@ -23,9 +23,9 @@ import (
 // name, and {name} elsewhere for one of the own. Parameters of paths are all asked for.
 var foreignInputs = map[string][]string{
 	"listAPIKeys.user": {`?user={!user}`}, "createAPIKey.user": {`{"user":"{!user}"}`},
-	"searchAudit.principal": {`?principal={!user}`}, "searchAudit.process": {`?process={!process}`},
+	"searchAudit.principal": {`?principal={!user}`}, "searchAudit.about": {`?about={!user}`}, "searchAudit.process": {`?process={!process}`},
 	"searchAudit.object":    {`?object={!instance}`, `?object={!session}`, `?object={!hold}`},
-	"exportAudit.principal": {`?principal={!user}`}, "exportAudit.process": {`?process={!process}`}, "exportAudit.object": {`?object={!instance}`},
+	"exportAudit.principal": {`?principal={!user}`}, "exportAudit.about": {`?about={!user}`}, "exportAudit.process": {`?process={!process}`}, "exportAudit.object": {`?object={!instance}`},
 	"requestBreakGlass.instance": {`{"instance":"{!instance}","reason":"fire","lasts_ms":1}`},
 	"requestBreakGlass.process":  {`{"process":"{!process}","reason":"fire","lasts_ms":1}`},
 	"orderErasure.id":            {`{"kind":"instance","id":"{!spare}","delay_ms":3600000}`, `{"kind":"subject","id":"{!subject}","delay_ms":3600000}`},
