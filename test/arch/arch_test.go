@@ -98,7 +98,7 @@ var rules = []rule{{
 	because:  "one place decides who may do what",
 	packages: []string{"internal/server/..."},
 	forbid: []string{"internal/store/...", "internal/keyring/...", "internal/kms/...", "internal/access/...", "internal/process/...",
-		"internal/runner/...", "envelope", "database/sql"},
+		"internal/runner/...", "internal/blob/...", "envelope", "database/sql"},
 }, {
 	name:     "drivers and other heavy things sit at the edge",
 	because:  "a small core",
