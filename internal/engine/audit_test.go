@@ -844,7 +844,8 @@ func (a *auditor) state() map[string][][]any {
 }
 
 // TestEveryActLeavesItsLeaf drives every use case twice: while the database takes no
-// leaf, when it must have no effect and show nothing, and then again.
+// leaf, when it must have no effect and show nothing, and then again, when who revokes
+// somebody must wait for what they do.
 func TestEveryActLeavesItsLeaf(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -872,6 +873,7 @@ func TestEveryActLeavesItsLeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &auditor{Env: env, t: t, ahead: ahead}
+	held := watchHolds(env)
 	seen := map[string]bool{}
 	for _, act := range auditedActs(keys[0], keys[1]) {
 		name, _, _ := strings.Cut(act.name, ":")
@@ -880,9 +882,11 @@ func TestEveryActLeavesItsLeaf(t *testing.T) {
 			a.refuse(act)
 		}
 		before := a.position()
+		held.forget()
 		if _, err := act.do(t.Context(), a); err != nil {
 			t.Fatalf("%s: %v", act.name, err)
 		}
+		held.require(t, act)
 		kinds, shows := a.since(before)
 		if !slices.Equal(kinds, act.leaves) || !slices.Equal(shows, act.shows) {
 			t.Errorf("%s leaves %v that show %v, want %v that show %v", act.name, kinds, shows, act.leaves, act.shows)
@@ -914,6 +918,10 @@ func (a *auditor) refuse(act audited) {
 	*a = memory
 }
 
+func takesCaller(m reflect.Method) bool {
+	return m.Type.NumIn() > 2 && m.Type.In(2) == reflect.TypeFor[engine.Caller]()
+}
+
 // checkAllSeen requires that every method of the engine that takes a caller is among
 // the acts.
 func checkAllSeen(t *testing.T, env *testenv.Env, seen map[string]bool) {
@@ -921,7 +929,7 @@ func checkAllSeen(t *testing.T, env *testenv.Env, seen map[string]bool) {
 	all := reflect.TypeOf(env.Engine)
 	for i := range all.NumMethod() {
 		method := all.Method(i)
-		if method.Type.NumIn() > 2 && method.Type.In(2) == reflect.TypeFor[engine.Caller]() && !seen[method.Name] {
+		if takesCaller(method) && !seen[method.Name] {
 			t.Errorf("nothing says what %s leaves in the log", method.Name)
 		}
 	}

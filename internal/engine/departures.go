@@ -78,7 +78,7 @@ func (e *Engine) stayed(ctx context.Context, scope store.Scope, c identity.Claim
 	}
 	s, err := e.identity.OpenSession(ctx, scope, row)
 	if err == nil {
-		err = e.endSession(ctx, scope, s, Caller{Principal: "engine"})
+		err = e.endSession(ctx, scope, s, byEngine)
 	}
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (e *Engine) EndLogins(ctx context.Context, at At, token, address string) er
 	sessions, err := e.departing(ctx, scope, out)
 	all := []error{err} // what cannot be read keeps nobody else signed in
 	for _, s := range sessions {
-		all = append(all, e.endSession(ctx, scope, s, Caller{Principal: "issuer " + i.ID, Address: address}))
+		all = append(all, e.endSession(ctx, scope, s, orderer{"user", Caller{Principal: "issuer " + i.ID, Address: address}, nil}))
 	}
 	return errors.Join(all...)
 }

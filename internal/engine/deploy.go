@@ -31,6 +31,10 @@ import (
 // process that the same request deployed before is not deployed again, whatever
 // came since; its version of then is the answer.
 func (e *Engine) Deploy(ctx context.Context, c Caller, files []api.File, idem string) (api.Deployment, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Deployment, error) { return e.deployAs(ctx, c, files, idem) })
+}
+
+func (e *Engine) deployAs(ctx context.Context, c Caller, files []api.File, idem string) (api.Deployment, error) {
 	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
 		return api.Deployment{}, err
 	}
@@ -97,14 +101,23 @@ func idemOf(key, process string) string {
 	return key + "\x00" + process
 }
 
-// commitDefinitions makes definitions durable and remembers them. What is not
-// known to be durable is forgotten, so that the database is asked next time. A
-// caller who hangs up must not leave the outcome unknown to us.
+// commitDefinitions makes definitions durable, if the caller is still who it was decided
+// for, and remembers them. What is not known to be durable is forgotten, so that the
+// database is asked next time. A caller who hangs up must not leave the outcome unknown to
+// us.
 func (e *Engine) commitDefinitions(ctx context.Context, c Caller, made []*definition, sets []*store.WriteSet) error {
 	if len(sets) == 0 {
 		return nil
 	}
-	if err := e.commitPinned(ctx, c.Scope, sets...); err != nil {
+	release, err := e.people.hold(&c)
+	if err == nil {
+		defer release()
+		err = e.durable("commit definitions")
+	}
+	if err == nil {
+		err = e.commitPinned(ctx, c.Scope, sets...)
+	}
+	if err != nil {
 		for _, d := range made {
 			e.defs.forget(d)
 		}

@@ -51,6 +51,25 @@ func (e *Engine) record(ctx context.Context, scope store.Scope, a act) error {
 	return e.store.Append(context.WithoutCancel(ctx), scope, entry)
 }
 
+// recordOrder is record for what somebody orders, if they are still who it was decided for.
+func (e *Engine) recordOrder(ctx context.Context, scope store.Scope, by orderer, a act) error {
+	a.act, a.actor = by.act, by.caller
+	entry, leave, err := e.entry(ctx, scope, a)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	release, err := e.people.hold(by.by)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := e.durable("commit " + a.kind); err != nil {
+		return err
+	}
+	return e.store.Append(context.WithoutCancel(ctx), scope, entry)
+}
+
 // entryAt returns a leaf of no object for a log that was entered. All its fields,
 // $actor among them, are sealed under the tenant's audit key, and bound to the
 // entry's id and the seq 0.

@@ -227,6 +227,9 @@ func AdmitPrincipal(e *Engine, scope store.Scope, rules *identity.Rules, p ident
 // StepsLock is held while steps of a tenant's people are made durable.
 func StepsLock(e *Engine, scope store.Scope) *sync.RWMutex { return e.people.acting.of(scope) }
 
+// ForgetSession has a caller's session be read anew when it is needed again.
+func ForgetSession(e *Engine, c Caller) { e.people.seats.remove(c.Scope, c.Session.Token) }
+
 // SessionLock is held while a session of a tenant ends.
 func SessionLock(e *Engine, scope store.Scope) *sync.RWMutex {
 	return e.people.seats.changing.of(scope)

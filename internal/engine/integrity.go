@@ -29,12 +29,16 @@ func (e *Engine) UseIntegrity(i Integrity) { e.integrity = i }
 // StartCheck orders a check of everything that the database holds of the tenant. The
 // log is told first; it is told of the end, too, and of each finding.
 func (e *Engine) StartCheck(ctx context.Context, c Caller, in api.CheckRequest) (api.Integrity, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Integrity, error) { return e.startCheckAs(ctx, c, in) })
+}
+
+func (e *Engine) startCheckAs(ctx context.Context, c Caller, in api.CheckRequest) (api.Integrity, error) {
 	if err := e.may(ctx, c, access.CheckIntegrity, "log", ""); err != nil {
 		return api.Integrity{}, err
 	}
 	err := e.integrity.BeginCheck(c.Scope.Tenant(), in.Files, func() error {
-		return e.record(ctx, c.Scope, act{
-			kind: "integrity.check_ordered", act: "admin", actor: c, fields: []fieldWrite{{path: "$files", value: canon.Bool(in.Files)}},
+		return e.recordOrder(ctx, c.Scope, byAdmin(c), act{
+			kind: "integrity.check_ordered", fields: []fieldWrite{{path: "$files", value: canon.Bool(in.Files)}},
 		})
 	})
 	if err != nil {

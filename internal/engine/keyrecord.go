@@ -72,12 +72,14 @@ func (o keyOrder) kind(word int) string {
 type orderer struct {
 	act    string
 	caller Caller
-	by     *Caller // who orders it; nil: what was ordered before, or by the server itself
+	by     *Caller // who orders it; nil: what was ordered before, or by nobody who was admitted
 }
 
 var byEngine = orderer{"engine", Caller{Principal: "engine"}, nil}
 
 func byAdmin(c Caller) orderer { return orderer{"admin", c, &c} }
+
+func byUser(c Caller) orderer { return orderer{"user", c, &c} }
 
 // then is who it is by when an order has been carried out, whoever that is by then.
 func (o orderer) then() orderer {

@@ -194,6 +194,9 @@ func (e *Engine) putReader(ctx context.Context, scope store.Scope, by orderer, r
 		return leaf, err
 	}
 	defer release()
+	if err := e.durable("commit " + a.kind); err != nil {
+		return leaf, err
+	}
 	return entry.Leaf.Hash, e.store.PutReader(context.WithoutCancel(ctx), scope, row, entry)
 }
 

@@ -476,6 +476,7 @@ type amender struct {
 	actor  *canon.Context
 	reason string   // may be empty
 	again  *request // of the first amendment
+	by     *Caller  // who asks for it, as they are known; nil: nobody who was admitted
 }
 
 // amend makes steps of a tenant's dossiers durable, all or none. The caller holds the
@@ -509,6 +510,12 @@ func (e *Engine) amend(ctx context.Context, scope store.Scope, by amender, all .
 			sets = append(sets, set)
 		}
 	}
+	// The lock keeps what the caller may as it is, but not their session, which somebody ends.
+	release, err := e.people.hold(by.by)
+	if err != nil {
+		return err
+	}
+	defer release() // before it is waited for, by what forgets
 	if err := e.durable("commit " + all[0].kind); err != nil {
 		return err
 	}

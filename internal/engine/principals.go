@@ -467,8 +467,15 @@ func (e *Engine) changePrincipal(ctx context.Context, c Caller, ch change, may f
 }
 
 // changed makes the step of a dossier that edit says, unless the request was carried out
-// before (found). Scope is whose dossier it is. Edit gets the caller as they are then.
+// before (found). Scope is whose dossier it is. Edit gets the caller as they are then, and
+// is asked again if that is not who they are any more.
 func (e *Engine) changed(ctx context.Context, c Caller, scope store.Scope, ch change, may func(Caller) error,
+	edit func(Caller) (amendment, error),
+) (found bool, err error) {
+	return asNow(ctx, e, c, func(c Caller) (bool, error) { return e.changedAs(ctx, c, scope, ch, may, edit) })
+}
+
+func (e *Engine) changedAs(ctx context.Context, c Caller, scope store.Scope, ch change, may func(Caller) error,
 	edit func(Caller) (amendment, error),
 ) (found bool, err error) {
 	if err := cmp.Or(may(c), access.CheckReason(ch.reason)); err != nil {
@@ -507,7 +514,7 @@ func (e *Engine) changeNow(ctx context.Context, c Caller, scope store.Scope, ch 
 	if err != nil {
 		return false, err
 	}
-	return false, e.amend(ctx, scope, amender{act: "admin", actor: actorIn(scope, c), reason: ch.reason, again: again}, a)
+	return false, e.amend(ctx, scope, amender{act: "admin", actor: actorIn(scope, c), reason: ch.reason, again: again, by: &c}, a)
 }
 
 // shownOnce refuses to repeat an answer that held a secret, which is kept nowhere.

@@ -88,6 +88,10 @@ func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([
 // "model" lets the model of each decide again. Running instances stay as they are. Where the tenant wants
 // four eyes, what makes new instances less than confidential waits for a second person.
 func (e *Engine) SetMode(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Process, error) { return e.setModeAs(ctx, c, id, mode, idem) })
+}
+
+func (e *Engine) setModeAs(ctx context.Context, c Caller, id, mode, idem string) (api.Process, error) {
 	if err := e.mayProcess(ctx, c, access.SetMode, id, 0); err != nil {
 		return api.Process{}, err
 	}

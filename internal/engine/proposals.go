@@ -136,7 +136,7 @@ func (e *Engine) propose(ctx context.Context, c Caller, ch change, p identity.Pr
 	ch.name = c.Scope.Tenant()
 	t, found, err := e.changeProposals(ctx, c, ch, func(t *tenant) (amendment, error) {
 		now := e.moment()
-		p.ID, p.By, p.Key, p.Made, p.Expires, p.State = refText(t.id, t.head.seq+1), c.Principal, usedKey(c), now, now.Add(proposalAge), identity.Waits
+		p.Files, p.ID, p.By, p.Key, p.Made, p.Expires, p.State = nil, refText(t.id, t.head.seq+1), c.Principal, usedKey(c), now, now.Add(proposalAge), identity.Waits
 		a := proposalStep(deploymentProposed, &p)
 		for _, f := range files {
 			r := resourceOf(f.Content)
@@ -344,6 +344,10 @@ func (e *Engine) waiting(c Caller, t *tenant, id string) (*identity.Proposal, er
 // ApproveDeployment deploys what somebody else proposed. Who approved it already gets the
 // same answer again.
 func (e *Engine) ApproveDeployment(ctx context.Context, c Caller, id string, r api.ReasonRequest) (api.Deployment, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Deployment, error) { return e.approveDeploymentAs(ctx, c, id, r) })
+}
+
+func (e *Engine) approveDeploymentAs(ctx context.Context, c Caller, id string, r api.ReasonRequest) (api.Deployment, error) {
 	if err := cmp.Or(e.could(ctx, c, access.Deploy, access.Process, ""), access.CheckReason(r.Reason)); err != nil {
 		return api.Deployment{}, err
 	}

@@ -70,7 +70,7 @@ func (e *Engine) renewKeysAs(ctx context.Context, c Caller, r api.RenewKeysReque
 		switch err := e.renewKey(ctx, c, row.ID, oldest); {
 		case err == nil:
 			out.Renewed++
-		case fault.Is(err, fault.Unavailable):
+		case fault.Is(err, fault.Unavailable), fault.CodeOf(err) == codeChanged:
 			return api.KeysRenewed{}, err
 		default:
 			out.Failed = append(out.Failed, textID(row.ID))
@@ -135,5 +135,13 @@ func (e *Engine) commitRenewal(ctx context.Context, c Caller, l *Live) error {
 		return err
 	}
 	l.route(set, nil)
+	release, err := e.people.hold(&c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := e.durable("commit instance.key_renewed"); err != nil {
+		return err
+	}
 	return e.store.Commit(context.WithoutCancel(ctx), l.scope, set)
 }

@@ -85,7 +85,8 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 	if err := e.makeRoom(ctx, a.scope, s.Object); err != nil {
 		return api.NewSession{}, err
 	}
-	err = e.recordSession(ctx, a.scope, sessionStarted, a.entry, &s, Caller{Principal: s.Principal, Address: s.Address, Key: s.ID.String()})
+	by := orderer{"user", Caller{Principal: s.Principal, Address: s.Address, Key: s.ID.String()}, nil}
+	err = e.recordSession(ctx, a.scope, sessionStarted, a.entry, &s, by)
 	if fault.Is(err, fault.Conflict) {
 		err = nobody(finishedBefore())
 	}
@@ -101,7 +102,7 @@ func (e *Engine) beginSession(ctx context.Context, a signIn) (api.NewSession, er
 	}
 	// It is not known here yet: between the row and that, somebody could have ended it.
 	if err := e.endFormer(ctx, a); err != nil { // then nobody has two
-		return api.NewSession{}, errors.Join(err, e.endSession(ctx, a.scope, s, Caller{Principal: "engine"}))
+		return api.NewSession{}, errors.Join(err, e.endSession(ctx, a.scope, s, byEngine))
 	}
 	return api.NewSession{Session: wireSession(&s, nil), Text: text}, nil
 }
@@ -137,7 +138,7 @@ func (e *Engine) newSession(ctx context.Context, a signIn) (s identity.Session, 
 // endFormer ends what a new session takes the place of.
 func (e *Engine) endFormer(ctx context.Context, a signIn) error {
 	if a.instead != nil {
-		return e.endSession(ctx, a.scope, *a.instead, Caller{Principal: a.principal, Address: a.from.Address, Key: a.instead.ID.String()})
+		return e.endSession(ctx, a.scope, *a.instead, orderer{"user", Caller{Principal: a.principal, Address: a.from.Address, Key: a.instead.ID.String()}, nil})
 	}
 	scope, token, found, err := e.identity.Find(ctx, identity.SessionText, a.from.Former)
 	if err != nil || !found {
@@ -150,7 +151,7 @@ func (e *Engine) endFormer(ctx context.Context, a signIn) error {
 	if err != nil {
 		return err
 	}
-	return e.endSession(ctx, scope, s, Caller{Principal: s.Principal, Address: a.from.Address, Key: s.ID.String()})
+	return e.endSession(ctx, scope, s, orderer{"user", Caller{Principal: s.Principal, Address: a.from.Address, Key: s.ID.String()}, nil})
 }
 
 // makeRoom ends the oldest session of a principal who has too many.
@@ -169,20 +170,16 @@ func (e *Engine) makeRoom(ctx context.Context, scope store.Scope, object store.I
 			oldest = &s
 		}
 	}
-	return e.endSession(ctx, scope, *oldest, Caller{Principal: "engine"})
+	return e.endSession(ctx, scope, *oldest, byEngine)
 }
 
 // recordSession tells the log that a session begins or ends.
-func (e *Engine) recordSession(ctx context.Context, scope store.Scope, kind string, id store.ID, s *identity.Session, by Caller) error {
-	a := act{id: id, kind: kind, act: "user", actor: by, fields: []fieldWrite{
+func (e *Engine) recordSession(ctx context.Context, scope store.Scope, kind string, id store.ID, s *identity.Session, by orderer) error {
+	return e.recordOrder(ctx, scope, by, act{id: id, kind: kind, fields: []fieldWrite{
 		{path: "$how", value: canon.String(s.How)},
 		{path: "$session", value: canon.String(s.ID.String())},
 		{path: "$user", value: canon.String(s.Principal)},
-	}}
-	if by.Principal == "engine" {
-		a.act = "engine"
-	}
-	return e.record(ctx, scope, a)
+	}})
 }
 
 // endID is the id of the entry that the end of a session leaves.
@@ -206,7 +203,7 @@ func (e *Engine) hasEnded(ctx context.Context, scope store.Scope, session store.
 
 // endSession ends a session, from the next request on; the jobs that somebody holds by it
 // are offered anew.
-func (e *Engine) endSession(ctx context.Context, scope store.Scope, s identity.Session, by Caller) error {
+func (e *Engine) endSession(ctx context.Context, scope store.Scope, s identity.Session, by orderer) error {
 	err := e.endSessionNow(ctx, scope, s, by)
 	if err == nil {
 		e.endLeases(ctx, scope)
@@ -216,7 +213,7 @@ func (e *Engine) endSession(ctx context.Context, scope store.Scope, s identity.S
 
 // endSessionNow tells the log first; where a crash comes before the row is gone, that is
 // enough.
-func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identity.Session, by Caller) error {
+func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identity.Session, by orderer) error {
 	lock := e.people.seats.changing.of(scope)
 	lock.Lock()
 	defer lock.Unlock()
@@ -423,6 +420,10 @@ func (e *Engine) liveSession(ctx context.Context, scope store.Scope, row store.S
 
 // RevokeSession ends a session, one's own or, for who may, somebody's.
 func (e *Engine) RevokeSession(ctx context.Context, c Caller, id string) (api.Session, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Session, error) { return e.revokeSessionAs(ctx, c, id) })
+}
+
+func (e *Engine) revokeSessionAs(ctx context.Context, c Caller, id string) (api.Session, error) {
 	parsed, bad := store.ParseID(id)
 	var row store.SessionRow
 	err := bad
@@ -443,15 +444,19 @@ func (e *Engine) RevokeSession(ctx context.Context, c Caller, id string) (api.Se
 	if err != nil {
 		return api.Session{}, noSuch("session", id)
 	}
-	return wireSession(&s, c.Session), e.endSession(ctx, c.Scope, s, c)
+	return wireSession(&s, c.Session), e.endSession(ctx, c.Scope, s, byUser(c))
 }
 
 // SignOut ends the session that the caller is signed in by.
 func (e *Engine) SignOut(ctx context.Context, c Caller) (api.Session, error) {
+	return asNow(ctx, e, c, func(c Caller) (api.Session, error) { return e.signOutAs(ctx, c) })
+}
+
+func (e *Engine) signOutAs(ctx context.Context, c Caller) (api.Session, error) {
 	if err := signedInBySession(c); err != nil {
 		return api.Session{}, err
 	}
-	return wireSession(c.Session, c.Session), e.endSession(ctx, c.Scope, *c.Session, c)
+	return wireSession(c.Session, c.Session), e.endSession(ctx, c.Scope, *c.Session, byUser(c))
 }
 
 // signedInBySession refuses who is not.

@@ -67,6 +67,11 @@ func (e *Engine) renewTokens(ctx context.Context, c Caller, changes []store.Toke
 		return err
 	}
 	defer leave()
+	release, err := e.people.hold(&c)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := e.durable("commit " + told.kind); err != nil {
 		return err
 	}
