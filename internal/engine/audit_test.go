@@ -363,6 +363,12 @@ func auditedActs(key, key2 string) []audited {
 		{name: "RotateKey: a purpose's", leaves: []string{"audit_key.rotation_ordered", "audit_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			return a.Engine.RotateKey(ctx, a.Ann, api.RotateKeyRequest{Key: "audit"})
 		}},
+		{name: "RotateKey: for the index", leaves: []string{"index_key.rotation_ordered", "index_key.rotated"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RotateKey(ctx, a.Ann, api.RotateKeyRequest{Key: "index"})
+		}},
+		{name: "RenewKeys: of the index", leaves: []string{"index_key.terms_renewed"}, do: func(ctx context.Context, a *auditor) (any, error) {
+			return a.Engine.RenewKeys(ctx, a.Ann, api.RenewKeysRequest{Of: "index"})
+		}},
 		{name: "RewrapKeys", leaves: []string{"data_keys.rewrap_ordered", "data_keys.rewrapped"}, do: func(ctx context.Context, a *auditor) (any, error) {
 			state, err := a.Engine.RewrapKeys(ctx, a.Ann, api.RewrapRequest{})
 			for err == nil && state.Running {
