@@ -7,12 +7,16 @@ import (
 	"github.com/underseal/underseal/internal/store"
 )
 
-// What somebody does to instances, holds, erasures, signers, keys and readers of the log is
-// decided by what was known of them when they were admitted, and may be made durable much
-// later: a body comes slowly, an instance is held by others. So it is looked at last whether
-// that is known of them still; if not, they are admitted and everything is decided anew. And who changes what is known waits, before
+// What somebody changes or orders, of instances, people, definitions, holds, erasures,
+// signers, keys, readers of the log, is decided by what was known of them when they were
+// admitted, and may be made durable much later: a body comes slowly, an instance is held by
+// others. So it is looked at last whether that is known of them still; if not, they are
+// admitted and everything is decided anew. And who changes what is known waits, before
 // anybody is told, for the steps that were looked at before: after a revocation was
 // answered, nothing of the revoked one becomes durable.
+//
+// It is looked at once the log was entered, and given back before anything is waited for:
+// who turns a log waits for all who are in it, and who ends something for all who hold it.
 
 // codeChanged is the code of a step that was not made, since its author may be somebody
 // else by now.
