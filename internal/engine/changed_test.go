@@ -148,9 +148,11 @@ func TestAChangeIsDecidedWhenItIsMade(t *testing.T) {
 	env.Person("gone")
 	must(e.DisableUser(ctx, env.Ann, "gone", api.ReasonRequest{}, ""))
 	grant := give(t, env, api.GrantRequest{User: "zoe", Right: "view", Process: "*"})
-	bob := env.Person("bob", "Admin", "Operator", "Designer")
-	for _, role := range []string{"Admin", "Operator", "Designer"} {
+	roles := []string{"Admin", "Operator", "Designer"}
+	bob, carl := env.Person("bob", roles...), env.Person("carl", roles...)
+	for _, role := range roles {
 		must(e.TakeUserRole(ctx, env.Ann, "bob", api.RoleRequest{Role: role}, ""))
+		must(e.TakeUserRole(ctx, env.Ann, "carl", api.RoleRequest{Role: role}, ""))
 	}
 	all := changesOfPeople(zoe.Key, grant.ID)
 	if len(all) < 20 {
@@ -170,6 +172,11 @@ func TestAChangeIsDecidedWhenItIsMade(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if err := all[name](ctx, e, env.Ann); fault.Is(err, fault.Denied) {
 			t.Errorf("%s by somebody who may: %v", name, err)
+		}
+	}
+	for name, change := range all { // who may not is not told either that it was done before
+		if err := change(ctx, e, carl); !fault.Is(err, fault.Denied) || unauthenticated(err) {
+			t.Errorf("%s by somebody whose roles were taken, when it was done already: %v, want Denied", name, err)
 		}
 	}
 }
