@@ -20,19 +20,39 @@ import (
 )
 
 // fsck checks a data directory that no node uses, and returns what is found.
-func (w *world) fsck(t *testing.T, dir string, withoutKeys bool) ([]engine.Finding, error) {
+func (w *world) fsck(t *testing.T, dir string, withoutKeys bool) (all []engine.Finding, err error) {
+	t.Helper()
+	err = w.check(t, dir, withoutKeys, func(found []engine.Finding) error {
+		all = append(all, found...)
+		return nil
+	})
+	return all, err
+}
+
+// names reports whether a check names something. It goes no further then.
+func (w *world) names(t *testing.T, dir string) (bool, error) {
+	t.Helper()
+	enough := errors.New("something was named")
+	err := w.check(t, dir, false, func(found []engine.Finding) error {
+		if len(found) > 0 {
+			return enough
+		}
+		return nil
+	})
+	if errors.Is(err, enough) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (w *world) check(t *testing.T, dir string, withoutKeys bool, part func(found []engine.Finding) error) error {
 	t.Helper()
 	config := w.config
 	config.Data = dir
-	var all []engine.Finding
-	err := node.Check(t.Context(), config, node.CheckConfig{
+	return node.Check(t.Context(), config, node.CheckConfig{
 		WithoutKeys: withoutKeys,
-		Part: func(_ string, _ engine.CheckState, found []engine.Finding) error {
-			all = append(all, found...)
-			return nil
-		},
+		Part:        func(_ string, _ engine.CheckState, found []engine.Finding) error { return part(found) },
 	})
-	return all, err
 }
 
 // unnamed lists what an administrator of the database can change without that

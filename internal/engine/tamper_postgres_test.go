@@ -245,11 +245,11 @@ func (w *postgresWorld) try(t *testing.T, all []mutation, refused func() bool) {
 			impossible++
 			continue
 		}
-		found, err := w.fsck(t, "", false)
+		named, err := w.names(t, "") // that no change keeps a check from its end: on SQLite
 		if err != nil {
 			m.mayEndACheck(t, err)
 		}
-		if err != nil || len(found) > 0 {
+		if err != nil || named {
 			w.putBack(t, m.file, m.table())
 			continue
 		}

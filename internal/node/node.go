@@ -86,7 +86,7 @@ type Config struct {
 	Limits limit.Rates
 	// Observe and Fault are those of the store's configuration: for tests.
 	Observe func(ctx context.Context, tenant, query string, rows int)
-	Fault   func(query string) error
+	Fault   func(ctx context.Context, query string) error
 	// CheckRate is how many rows a second are compared with the log in the background;
 	// 0: none.
 	CheckRate int

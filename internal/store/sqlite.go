@@ -31,7 +31,7 @@ type sqliteDB struct {
 	writer  *writer
 	points  *checkpointer
 	observe func(ctx context.Context, tenant, query string, rows int) // nil: nobody is told
-	fault   func(query string) error                                  // nil: there are none
+	fault   func(ctx context.Context, query string) error             // nil: there are none
 
 	mu    sync.RWMutex
 	stmts map[string]*sql.Stmt // guarded by mu
@@ -160,7 +160,7 @@ func (db *sqliteDB) each(ctx context.Context, tenant, text string, args []any, f
 		defer func() { db.observe(ctx, tenant, text, count) }()
 	}
 	if db.fault != nil {
-		if err := db.fault(text); err != nil {
+		if err := db.fault(ctx, text); err != nil {
 			return db.readError(err)
 		}
 	}
@@ -234,7 +234,7 @@ func (db *sqliteDB) update(ctx context.Context, fn func(tx) error) error {
 // write runs a unit of about so many bytes.
 func (db *sqliteDB) write(ctx context.Context, size int, unit func(*sqliteConn) error) error {
 	if db.fault != nil {
-		if err := db.fault(""); err != nil {
+		if err := db.fault(ctx, ""); err != nil {
 			return notApplied(err)
 		}
 	}

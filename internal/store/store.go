@@ -46,7 +46,7 @@ type Config struct {
 	Observe func(ctx context.Context, tenant, query string, rows int)
 	// Fault is asked before each query outside of a unit, and before each unit, whose query
 	// is empty; its error is an outage. It is for tests, too, on SQLite alone.
-	Fault func(query string) error
+	Fault func(ctx context.Context, query string) error
 
 	testingOnlyDial pgconn.DialFunc // breaks connections to Postgres
 }
