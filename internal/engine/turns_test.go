@@ -20,6 +20,7 @@ func TestNoCompanyWaitsForAnothersTurn(t *testing.T) {
 	ctx, e := t.Context(), acme.Engine
 	acme.Deploy("c.bpmn", classified)
 	instance := acme.Start("classified", somebody)
+	sequenced(t, acme) // the first head makes a signer
 	looked := map[string]bool{}
 	during := ""
 	engine.FailErasures(e, func(string) error {
