@@ -45,7 +45,7 @@ lint:
 # UNDERSEAL_TEST_FULL=1 adds those of the nested modules.
 test:
 	@test/setup
-	$(GO) test -vet=off -parallel 8 -timeout $(TIMEOUT) $(PKGS)
+	$(GO) test -vet=off -parallel 4 -timeout $(TIMEOUT) $(PKGS)
 	@test/nested
 
 # Data races, where goroutines meet. Needs a C compiler, and takes many minutes.
