@@ -139,6 +139,9 @@ func TestAListOfPeopleLacksNobodyUnnoticed(t *testing.T) {
 					t.Errorf("a group is deleted that somebody who is gone may be in: %v, want Integrity", err)
 				}
 			}
+			if _, err := env.Engine.TestPolicies(t.Context(), env.Ann, api.PoliciesTestRequest{Text: noHome}); !fault.Is(err, fault.Integrity) {
+				t.Errorf("policies are tried without the %s number %d: %v, want Integrity", kind, i, err)
+			}
 			for _, name := range names {
 				for _, limit := range []int{1, 2, 50} {
 					tried++
