@@ -81,7 +81,7 @@ func TestWhatIsDoneToTheAnchorLogIsNamed(t *testing.T) {
 	w := newAnchoredWorld(t, 1)
 	w.untouched(t, w.copy(t, w.config.Data))
 	all := anchorMutations(t, func(file, name string) (now, old *table) {
-		return tables(t, filepath.Join(w.config.Data, file), file)[name], tables(t, filepath.Join(w.old, file), file)[name]
+		return w.tables(t, w.config.Data, file)[name], w.tables(t, w.old, file)[name]
 	})
 	w.each(t, all, 50, func(t *testing.T, m mutation, dir string) {
 		if found, err := w.fsck(t, dir, false); err != nil || len(found) == 0 {

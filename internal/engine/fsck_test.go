@@ -161,7 +161,7 @@ func TestWhatIsAddedIsNamed(t *testing.T) {
 	w := theWorld(t)
 	var all []mutation
 	for _, file := range []string{"data.db", "keys.db"} {
-		for name, tab := range tables(t, filepath.Join(w.config.Data, file), file) {
+		for name, tab := range w.tables(t, w.config.Data, file) {
 			if _, ok := unnamedInserts[name]; ok {
 				continue
 			}

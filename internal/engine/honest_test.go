@@ -104,6 +104,7 @@ func TestALogThatIsOpenedBehindACheckIsNoFinding(t *testing.T) {
 	clock := newClock(time.Date(2026, 12, 31, 23, 59, 59, 0, time.UTC))
 	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	deployLoan(t, env)
+	sequenced(t, env)
 	check := env.Engine.NewCheck(identity.MainTenant, engine.CheckState{}, engine.CheckOptions{})
 	for check.State.Prev == nil {
 		if found, err := check.Next(t.Context()); err != nil || len(found) > 0 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -201,7 +200,7 @@ func TestEveryTableOfPostgresIsChanged(t *testing.T) {
 	testenv.New(t, func(c *node.Config) { c.DSN = dsn })
 	w, both := theWorld(t), map[string]bool{}
 	for file, schema := range schemas {
-		for name := range tables(t, filepath.Join(w.config.Data, file), file) {
+		for name := range w.tables(t, w.config.Data, file) {
 			both[schema+"."+name] = true
 		}
 	}

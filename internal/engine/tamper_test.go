@@ -539,7 +539,7 @@ func (m mutation) apply(t *testing.T, path string) bool {
 func TestAPlanOfAnotherErasureIsRefused(t *testing.T) {
 	t.Parallel()
 	w := theWorld(t)
-	plans := tables(t, filepath.Join(w.config.Data, "keys.db"), "keys.db")["erasures"]
+	plans := w.tables(t, w.config.Data, "keys.db")["erasures"]
 	sealed, tried := slices.Index(plans.columns, "sealed"), 0
 	for _, row := range plans.rows {
 		for _, other := range plans.rows {
@@ -562,7 +562,7 @@ func TestAPlanOfAnotherErasureIsRefused(t *testing.T) {
 func TestAHeadOfAnotherKindIsRefused(t *testing.T) {
 	t.Parallel()
 	w := theWorld(t)
-	heads := tables(t, filepath.Join(w.config.Data, "data.db"), "data.db")["heads"]
+	heads := w.tables(t, w.config.Data, "data.db")["heads"]
 	kind, tried := slices.Index(heads.columns, "kind"), map[any]bool{}
 	for _, row := range heads.rows {
 		other, ok := map[any]string{"instance": "definition", "definition": "instance"}[row[kind]]
@@ -604,8 +604,8 @@ type table struct {
 // mutations lists all changes to a database file but those that are free.
 func (w *world) mutations(t *testing.T, file string, free map[string]string) []mutation {
 	var list []mutation
-	old := tables(t, filepath.Join(w.old, file), file)
-	for name, now := range tables(t, filepath.Join(w.config.Data, file), file) {
+	old := w.tables(t, w.old, file)
+	for name, now := range w.tables(t, w.config.Data, file) {
 		if _, ok := free[name]; ok {
 			continue
 		}
@@ -619,6 +619,13 @@ func (w *world) mutations(t *testing.T, file string, free map[string]string) []m
 	}
 	slices.SortFunc(list, func(a, b mutation) int { return strings.Compare(a.name, b.name) })
 	return list
+}
+
+// tables are those of a file of dir, which is not opened itself: files come and go beside
+// one that is, while another test copies them all.
+func (w *world) tables(t *testing.T, dir, file string) map[string]*table {
+	t.Helper()
+	return tables(t, filepath.Join(w.copy(t, dir), file), file)
 }
 
 func tables(t *testing.T, path, file string) map[string]*table {

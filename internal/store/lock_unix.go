@@ -26,7 +26,7 @@ func lockDirectory(dir string) (unlock func() error, err error) {
 		err = writeHolder(f)
 	}
 	if err == nil {
-		return f.Close, nil
+		return func() error { return giveBack(f) }, nil
 	}
 	defer f.Close()
 	if !errors.Is(err, syscall.EWOULDBLOCK) {
@@ -34,6 +34,12 @@ func lockDirectory(dir string) (unlock func() error, err error) {
 	}
 	holder, _ := os.ReadFile(path)
 	return nil, lockedError(dir, strings.TrimSpace(string(holder)))
+}
+
+// giveBack gives a directory back at once: closing alone would leave it locked for as long as
+// a program that is just being started has the file as well, between its fork and its exec.
+func giveBack(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 func writeHolder(f *os.File) error {

@@ -25,7 +25,7 @@ func lockState(dir string) (unlock func() error, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
 	case err == nil:
-		return f.Close, nil
+		return func() error { return giveBack(f) }, nil
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		err = fault.New(fault.Conflict, "another witness uses the state in %s", dir).WithCode("locked").
 			WithHint("each witness has a key and a state directory of its own")
@@ -33,4 +33,10 @@ func lockState(dir string) (unlock func() error, err error) {
 		err = fault.New(fault.Unavailable, "lock %s: %w", path, err)
 	}
 	return nil, errors.Join(err, f.Close())
+}
+
+// giveBack gives a state back at once: closing alone would leave it locked for as long as a
+// program that is just being started has the file as well, between its fork and its exec.
+func giveBack(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
