@@ -112,8 +112,8 @@ type Engine struct {
 	signers   signers
 	people    people
 
-	keyOrders   sync.Mutex       // guards carryingOut and the records of orders
-	carryingOut map[orderID]bool // by this process
+	keyOrders   locks    // one step of a tenant's record of orders about keys at a time
+	carryingOut sync.Map // orderID: what this process carries out
 
 	denials   *refusals // of what callers may not do
 	strangers *refusals // of callers who did not prove who they are
@@ -212,7 +212,6 @@ func New(cfg Config) (*Engine, error) {
 		longestGlass: cmp.Or(cfg.BreakGlassLongest, defaultLongestGlass), settling: max(0, cmp.Or(cfg.BreakGlassSettled, defaultSettled)),
 		passwords: cmp.Or(cfg.Passwords, &password.Gate{}), breached: cfg.Breached, relying: cfg.Passkeys, challenges: passkey.NewChallenges(),
 	}
-	e.carryingOut = map[orderID]bool{}
 	e.refused = make(chan struct{}, 1)
 	e.denials, e.strangers, e.misses = newRefusals(e, accessDenied, e.refused), newRefusals(e, signInFailed, e.refused), newRefusals(e, accessMissed, e.refused)
 	return e, nil

@@ -32,18 +32,18 @@ func ChangingPeople(e *Engine, tenant string) bool {
 	return true
 }
 
-// Changing reports whether somebody changes holds or erasures of a tenant now, and whether
-// somebody changes its signers.
-func Changing(e *Engine, tenant string) (custodies, signers bool) {
-	busy := func(l *locks) bool {
+// Changing says what of a tenant somebody changes now: custodies (holds and erasures),
+// signers, keys.
+func Changing(e *Engine, tenant string) (what []string) {
+	for name, l := range map[string]*locks{"custodies": &e.custodies, "signers": &e.signers.changing, "keys": &e.keyOrders} {
 		lock := l.of(e.TenantScope(tenant))
 		if lock.TryLock() {
 			lock.Unlock()
-			return false
+			continue
 		}
-		return true
+		what = append(what, name)
 	}
-	return busy(&e.custodies), busy(&e.signers.changing)
+	return what
 }
 
 // WhileReading has f called each time a custody was read as far as its head; nil ends

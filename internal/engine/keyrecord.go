@@ -106,8 +106,7 @@ func (e *Engine) ordered(ctx context.Context, scope store.Scope, by orderer, o k
 
 // orderKey writes an order down. What earlier orders came to is written first.
 func (e *Engine) orderKey(ctx context.Context, scope store.Scope, by orderer, o keyOrder) (keyOrder, error) {
-	e.keyOrders.Lock()
-	defer e.keyOrders.Unlock()
+	defer e.keyOrders.lock(scope)()
 	r, err := e.settledRecord(ctx, scope)
 	if err != nil {
 		return o, err
@@ -120,7 +119,7 @@ func (e *Engine) orderKey(ctx context.Context, scope store.Scope, by orderer, o 
 	if err := e.writeKeyRecord(ctx, r, by, o.kind(0), fieldWrite{path: "$order", value: jsonValue(o)}); err != nil {
 		return o, err
 	}
-	e.carryingOut[orderID{scope, o.Number}] = true
+	e.carryingOut.Store(orderID{scope, o.Number}, nil)
 	return o, nil
 }
 
@@ -132,9 +131,8 @@ type orderID struct {
 
 // finishOrder writes down what became of an order.
 func (e *Engine) finishOrder(ctx context.Context, scope store.Scope, by orderer, number uint64) error {
-	e.keyOrders.Lock()
-	defer e.keyOrders.Unlock()
-	delete(e.carryingOut, orderID{scope, number})
+	defer e.keyOrders.lock(scope)()
+	e.carryingOut.Delete(orderID{scope, number})
 	r, err := e.keyRecord(ctx, scope)
 	if err != nil {
 		return err
@@ -151,8 +149,7 @@ func (e *Engine) finishOrder(ctx context.Context, scope store.Scope, by orderer,
 // not in the log, of all tenants.
 func (e *Engine) SettleKeyOrders(ctx context.Context) error {
 	return e.eachTenant(ctx, func(scope store.Scope) error {
-		e.keyOrders.Lock()
-		defer e.keyOrders.Unlock()
+		defer e.keyOrders.lock(scope)()
 		_, err := e.settledRecord(ctx, scope)
 		return err
 	})
@@ -180,7 +177,7 @@ func (e *Engine) settledRecord(ctx context.Context, scope store.Scope) (*keyReco
 		}
 	}
 	for _, o := range slices.Clone(r.orders) {
-		if e.carryingOut[orderID{scope, o.Number}] {
+		if _, busy := e.carryingOut.Load(orderID{scope, o.Number}); busy {
 			continue
 		}
 		if err := e.settle(ctx, r, byEngine, o); err != nil {
