@@ -227,6 +227,14 @@ func TestAChangeIsMadeAnewForASessionThatIsReadAnew(t *testing.T) {
 	each("Deploy", deploy, func() error {
 		return second(e.Process(ctx, env.Ann, deployed.Processes[0].ID, 1))
 	})
+	var registered api.Passkey
+	each("RegisterPasskey", func(c engine.Caller, _ int) error {
+		q, err := e.BeginPasskey(ctx, c)
+		if err == nil {
+			registered, err = e.RegisterPasskey(ctx, c, testenv.NewAuthenticator(t, true).Create("laptop", q))
+		}
+		return err
+	}, func() error { return second(e.RemovePasskey(ctx, env.Ann, registered.ID, api.ReasonRequest{}, "")) })
 	if _, err := e.SetFourEyes(ctx, env.Ann, api.FourEyesRequest{Required: true}, ""); err != nil {
 		t.Fatal(err)
 	}

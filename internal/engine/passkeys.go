@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/underseal/underseal/api"
 	"github.com/underseal/underseal/internal/access"
@@ -132,6 +133,7 @@ func (e *Engine) RegisterPasskey(ctx context.Context, c Caller, in api.PasskeyRe
 		return api.Passkey{}, err
 	}
 	var key identity.Passkey
+	take := sync.OnceValue(func() error { return e.challenges.Take(challenge, e.moment()) }) // by this request, also where it is decided anew
 	may := func(c Caller) error { return e.mayRegister(c) }
 	_, err = e.changePrincipal(ctx, c, change{name: c.Principal, operation: "register-passkey"}, may, func(c Caller) (*principal, amendment, error) {
 		p, err := e.namedPrincipal(ctx, c.Scope, c.Principal)
@@ -146,7 +148,7 @@ func (e *Engine) RegisterPasskey(ctx context.Context, c Caller, in api.PasskeyRe
 			return nil, amendment{}, err
 		}
 		key = p.Passkeys[len(p.Passkeys)-1]
-		return p, amendment{kind: passkeyRegistered, act: "user", signers: []signerChange{change}}, e.challenges.Take(challenge, e.moment())
+		return p, amendment{kind: passkeyRegistered, act: "user", signers: []signerChange{change}}, take()
 	})
 	if err != nil {
 		return api.Passkey{}, err

@@ -84,7 +84,9 @@ func (c *Challenges) Check(p Purpose, bound string, clientData []byte, now time.
 	return challenge, nil
 }
 
-// Take takes a challenge that was checked and answered well; a second time it is Denied.
+// Take takes a challenge that was checked and answered well; a second time it is Denied. So
+// it is where its end has come since it was checked, after which it is forgotten that it was
+// taken.
 func (c *Challenges) Take(challenge ledger.Hash, now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,7 +98,7 @@ func (c *Challenges) Take(challenge ledger.Hash, now time.Time) error {
 		}
 		c.swept = now
 	}
-	if _, before := c.taken[challenge]; before {
+	if _, before := c.taken[challenge]; before || !now.Before(c.end(challenge)) {
 		return unknownChallenge()
 	}
 	c.taken[challenge] = c.end(challenge)
