@@ -24,7 +24,8 @@ type Download struct {
 
 // File opens a file of an instance. Only its beginning and end are known to be
 // whole then: a read of a part that was changed is an Integrity fault, and gives
-// nothing of it. A read after the caller may not any more is Denied, or NotFound.
+// nothing of it. A read after the caller may not any more is Denied, or NotFound, and one
+// after the file was erased is Sealed.
 func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Download, error) {
 	if err := e.could(ctx, c, access.ReadFile, access.Instance, instance); err != nil {
 		return nil, err
@@ -34,6 +35,7 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 		return nil, noSuch("file", name)
 	}
 	var f *file
+	var keys []envelope.KeyID
 	var through []*lens
 	var v *lens
 	decide := func(c Caller, l *Live) (err error) {
@@ -48,7 +50,8 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 	}
 	err := e.useAs(ctx, c, instance, decide, func(l *Live) error {
 		err := e.checkRows(ctx, l)
-		if _, held := l.head.field(filePath(id)); held && err == nil {
+		if field, held := l.head.field(filePath(id)); held && err == nil {
+			keys = l.head.keysOf(field)
 			f, err = e.openFile(ctx, l, id)
 		}
 		if f != nil && err == nil {
@@ -73,12 +76,23 @@ func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Do
 		return nil, err
 	}
 	d.ReadSeeker = &decided{d.ReadSeeker, e.still(ctx, c, func(c Caller) error {
-		if v.still(c) {
-			return nil
+		if !v.still(c) {
+			return e.refuseMasked(ctx, c, instance, filePath(id))
 		}
-		return e.refuseMasked(ctx, c, instance, filePath(id))
+		return e.stand(ctx, c.Scope, keys)
 	})}
 	return d, nil
+}
+
+// stand requires that there are keys still under which something was sealed: what is open
+// of it can be read however they were destroyed meanwhile.
+func (e *Engine) stand(ctx context.Context, scope store.Scope, keys []envelope.KeyID) error {
+	for _, id := range keys {
+		if _, err := e.ring.Key(ctx, scope.Tenant(), id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decided is a file each part of which is decided again before it is read.

@@ -63,6 +63,15 @@ type stored struct {
 	erased bool // one of its keys was destroyed; found when it is opened, not stored
 }
 
+// keysOf returns the ids of the keys that a field is sealed under.
+func (h *head) keysOf(f *stored) []envelope.KeyID {
+	ids := []envelope.KeyID{h.owner(f.seq)}
+	for _, k := range f.keys {
+		ids = append(ids, h.keys[k])
+	}
+	return ids
+}
+
 func (h *head) shard() string { return h.shards[len(h.shards)-1] }
 
 // owner returns the id of the key that a step was sealed under.

@@ -23,7 +23,7 @@ import (
 	"github.com/underseal/underseal/ledger"
 )
 
-// clock is a time that the test sets.
+// clock is a time that the test sets, and at which the node looks by itself, too.
 type clock struct{ at atomic.Int64 }
 
 func newClock(at time.Time) *clock {
@@ -34,6 +34,8 @@ func newClock(at time.Time) *clock {
 
 func (c *clock) set(at time.Time) { c.at.Store(at.UnixMicro()) }
 func (c *clock) now() time.Time   { return time.UnixMicro(c.at.Load()) }
+
+func (c *clock) pass(d time.Duration) { c.at.Add(d.Microseconds()) }
 
 // logOf reads a database of a node that is closed: its logs, and the leaves of each.
 func logOf(t *testing.T, env *testenv.Env, read func(db *store.DB, s store.Scope, shards []store.Shard, leaves [][]ledger.Leaf)) {

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -65,11 +66,54 @@ func TestADownloadEndsWithTheRightToIt(t *testing.T) {
 	}
 }
 
+// TestADownloadEndsWithTheFile when its person or its instance is erased, between two of its
+// parts, and goes on when others are.
+func TestADownloadEndsWithTheFile(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	env.Deploy("c.bpmn", classified)
+	for i, erased := range []struct {
+		kind string
+		ends bool
+	}{{"another", false}, {"subject", true}, {"instance", true}} {
+		id, person := put(t, env, env.Ann, content(200_000)).File, fmt.Sprint("p-", i)
+		instance, err := startWith(t, env, env.Ann, `{"shoe": `+named(id)+`, "person": {"id": "`+person+`"}}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := startWith(t, env, env.Ann, `{"person": {"id": "other `+person+`"}}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := env.Engine.File(t.Context(), env.Ann, instance, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		part := make([]byte, 1000)
+		if _, err := io.ReadFull(d, part); err != nil {
+			t.Fatal(err)
+		}
+		switch erased.kind {
+		case "another":
+			erase(t, env, "subject", "other "+person)
+			erase(t, env, "instance", other)
+		case "subject":
+			erase(t, env, "subject", person)
+		case "instance":
+			erase(t, env, "instance", instance)
+		}
+		if n, err := d.Read(part); (n == 0 && fault.Is(err, fault.Sealed)) != erased.ends || !erased.ends && err != nil {
+			t.Errorf("the next part when the %s was erased: %d bytes, %v", erased.kind, n, err)
+		}
+	}
+}
+
 // TestADownloadUsesItsSession as long as parts of it are read, and no longer.
 func TestADownloadUsesItsSession(t *testing.T) {
 	t.Parallel()
-	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	clock := newClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("c.bpmn", classified)
 	id := put(t, env, env.Ann, content(200_000)).File
 	instance, err := startWith(t, env, env.Ann, `{"room": `+named(id)+`}`)
@@ -87,12 +131,12 @@ func TestADownloadUsesItsSession(t *testing.T) {
 	defer d.Close()
 	part := make([]byte, 1000)
 	for i := range 3 {
-		clock = clock.Add(50 * time.Minute)
+		clock.pass(50 * time.Minute)
 		if _, err := io.ReadFull(d, part); err != nil {
 			t.Fatalf("part %d: %v", i, err)
 		}
 	}
-	clock = clock.Add(time.Hour)
+	clock.pass(time.Hour)
 	if n, err := d.Read(part); n != 0 || !unauthenticated(err) {
 		t.Errorf("after an hour without a part: %d bytes, %v", n, err)
 	}
