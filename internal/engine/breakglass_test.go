@@ -21,7 +21,7 @@ import (
 // Ann and Abe sees, all masked, and people who have been there for longer than a day.
 type emergency struct {
 	*testenv.Env
-	clock         time.Time
+	clock         *clock
 	first, second string // instances
 	dora, vic     string // API keys: of a Designer, who sees no instance, and of a Viewer
 	abe           engine.Caller
@@ -29,9 +29,9 @@ type emergency struct {
 
 func newEmergency(t *testing.T, edit func(*node.Config)) *emergency {
 	t.Helper()
-	w := &emergency{clock: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)}
+	w := &emergency{clock: newClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))}
 	w.Env = testenv.New(t, func(c *node.Config) {
-		c.Now = func() time.Time { return w.clock }
+		c.Now = w.clock.now
 		if edit != nil {
 			edit(c)
 		}
@@ -44,7 +44,7 @@ func newEmergency(t *testing.T, edit func(*node.Config)) *emergency {
 		}
 	}
 	w.dora, w.vic, w.abe = w.PersonsKey("dora", "Designer"), w.PersonsKey("vic", "Viewer"), w.Person("abe", "Admin")
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	return w
 }
 
@@ -63,7 +63,7 @@ func (w *emergency) broken(t *testing.T, key string) string {
 	t.Helper()
 	id := w.ask(t, key)
 	b, err := w.Engine.ApproveBreakGlass(t.Context(), w.Ann, id, api.ReasonRequest{Reason: "seen"}, "")
-	if err != nil || b.State != "approved" || b.Approver != "ann" || b.Process != "classified" || !b.Expires.Equal(w.clock.Add(time.Hour)) {
+	if err != nil || b.State != "approved" || b.Approver != "ann" || b.Process != "classified" || !b.Expires.Equal(w.clock.now().Add(time.Hour)) {
 		t.Fatalf("approved: %+v, %v", b, err)
 	}
 	if !w.reveals(t, key, w.first) {
@@ -136,7 +136,7 @@ func breakGlass(t *testing.T, w *emergency) {
 	if err != nil || !x.Allowed || len(x.Reasons) != 1 || x.Reasons[0].Policy != "break-glass" || len(x.Grants) != 1 || x.Grants[0].ID != id || x.Grants[0].Instance != w.first {
 		t.Errorf("it is explained by %+v, %v", x, err)
 	}
-	w.clock = w.clock.Add(time.Hour)
+	w.clock.pass(time.Hour)
 	if w.reveals(t, w.dora, w.first) {
 		t.Error("it counts when its time is over")
 	}
@@ -267,7 +267,7 @@ func TestWhatNobodyBreaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err) // it is not said whether there is such an instance
 	}
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	if _, err := e.ApproveBreakGlass(ctx, acme.Person("eve", "Admin"), theirs.ID, api.ReasonRequest{}, ""); !fault.Is(err, fault.NotFound) {
 		t.Errorf("an instance of another company: %v, want NotFound", err)
 	}
@@ -286,7 +286,7 @@ func TestWhatNobodyBreaks(t *testing.T) {
 		{"erasure", func() error { return errorOf(order(t, w.Env, "subject", "p-1", 0)) }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w.clock = w.clock.Add(25 * time.Hour)
+			w.clock.pass(25 * time.Hour)
 			w.broken(t, w.dora)
 			if err := c.lift(); err != nil {
 				t.Fatal(err)
@@ -320,7 +320,7 @@ func TestBreakGlassTakesTwoPeople(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	vics := w.ask(t, w.vic)
 	anns := w.ask(t, w.Key())
 	newcomer := w.PersonsKey("nell", "Viewer")
@@ -346,7 +346,7 @@ func TestBreakGlassTakesTwoPeople(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("who asked may not any more", w.SignIn(w.Key()), vics, "asker_may_not")
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	refused("too late", w.abe, anns, "decided")
 	if b, err := e.ApproveBreakGlass(ctx, w.abe, w.ask(t, w.Key()), api.ReasonRequest{}, ""); err != nil || b.Approver != "abe" {
 		t.Errorf("a day later: %+v, %v", b, err)
@@ -364,7 +364,7 @@ func TestBreakGlassIsForThePersonAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	setIssuer(t, w.Env, "corp", corp)
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	w.broken(t, w.dora)
 	if w.reveals(t, other.Text, w.first) {
 		t.Error("another key of hers shows it")
@@ -383,7 +383,7 @@ func TestBreakGlassIsForThePersonAlone(t *testing.T) {
 		if w.reveals(t, w.dora, w.first) {
 			t.Errorf("it counts once she has got %s", name)
 		}
-		w.clock = w.clock.Add(25 * time.Hour)
+		w.clock.pass(25 * time.Hour)
 		w.broken(t, w.dora)
 	}
 }
@@ -400,7 +400,7 @@ func TestBreakGlassBySession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	signIn := func() api.NewSession {
 		t.Helper()
 		s, err := w.Engine.SignInByPasskey(t.Context(), a.SignIn(askToSignIn(t, w.Env)), home)
@@ -421,7 +421,7 @@ func TestBreakGlassBySession(t *testing.T) {
 	if !w.reveals(t, s.Text, w.first) || !w.reveals(t, signIn().Text, w.first) || w.reveals(t, key.Text, w.first) {
 		t.Error("it does not count in her sessions alone")
 	}
-	w.clock = w.clock.Add(time.Minute)
+	w.clock.pass(time.Minute)
 	registerPasskey(t, w.Env, eve, testenv.NewAuthenticator(t, false))
 	if w.reveals(t, s.Text, w.first) {
 		t.Error("it counts once a passkey is new")
@@ -456,7 +456,7 @@ func TestNobodyUsesUpBreakGlass(t *testing.T) {
 	}
 	w.ask(t, w.dora)
 	refused("a fourth, of which one has ended")
-	w.clock = w.clock.Add(25 * time.Hour)
+	w.clock.pass(25 * time.Hour)
 	w.ask(t, w.dora)
 }
 

@@ -50,20 +50,20 @@ func TestAKeyServiceThatDestroysNothingIsSaidOnce(t *testing.T) {
 }
 
 func keptRoot(t *testing.T, rotates bool) {
-	service, now := &keeper{Service: kmstest.New(t), rotates: rotates}, time.Now()
+	service, clock := &keeper{Service: kmstest.New(t), rotates: rotates}, newClock(time.Now())
 	env := testenv.New(t, func(c *node.Config) {
-		c.Now = func() time.Time { return now }
+		c.Now = clock.now
 		c.KeyServices, c.KeyService = map[string]kms.Service{"company": service}, "company"
 	})
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", somebody)
 	done := erase(t, env, "subject", "p-1")
-	now = now.Add(31 * 24 * time.Hour)
+	clock.pass(31 * 24 * time.Hour)
 	for range 3 {
 		if err := env.Engine.EndEpochs(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		now = now.Add(time.Hour)
+		clock.pass(time.Hour)
 	}
 	if service.refused != 1 {
 		t.Errorf("it was asked %d times for what it refuses, want once", service.refused)
@@ -125,9 +125,9 @@ func TestTheEndOfAnEpochReachesKeyServicesThatWereLeft(t *testing.T) {
 	t.Parallel()
 	for name, configured := range map[string]bool{"configured": true, "not configured any more": false} {
 		t.Run(name, func(t *testing.T) {
-			first, second, now := kmstest.New(t), kmstest.New(t), time.Now()
+			first, second, clock := kmstest.New(t), kmstest.New(t), newClock(time.Now())
 			env := testenv.New(t, func(c *node.Config) {
-				c.Now = func() time.Time { return now }
+				c.Now = clock.now
 				c.KeyServices, c.KeyService = map[string]kms.Service{"first": first, "second": second}, "first"
 			})
 			env.Deploy("c.bpmn", classified)
@@ -152,7 +152,7 @@ func TestTheEndOfAnEpochReachesKeyServicesThatWereLeft(t *testing.T) {
 			if got := note(); !strings.Contains(got, "first") || strings.Contains(got, "second") {
 				t.Errorf("before the end the note is %q, want that the first service still opens", got)
 			}
-			now = now.Add(31 * 24 * time.Hour)
+			clock.pass(31 * 24 * time.Hour)
 			if err := env.Engine.EndEpochs(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -197,7 +197,7 @@ func TestTheDateOfAReceiptStands(t *testing.T) {
 	if r := receipt(); !r.EverywhereFrom.Equal(given) || r.Note != "" {
 		t.Errorf("with another setting: %v, note %q, want %v", r.EverywhereFrom, r.Note, given)
 	}
-	*now = now.Add(31 * 24 * time.Hour)
+	now.pass(31 * 24 * time.Hour)
 	if r := receipt(); r.EverywhereFrom != nil || !strings.Contains(r.Note, "has not come yet") {
 		t.Errorf("past its date and before the end: %v, note %q, want that backups still open", r.EverywhereFrom, r.Note)
 	}
@@ -251,7 +251,7 @@ func endCutOff(t *testing.T, n int, crash bool) (at string) {
 	var restore func()
 	env.Restart(func() { restore = snapshot(t, env, "data.db", "keys.db") })
 	done := erase(t, env, "subject", "p-1")
-	*now = now.Add(31 * 24 * time.Hour)
+	now.pass(31 * 24 * time.Hour)
 	boom, points := errors.New("the power went"), 0
 	engine.FailErasures(env.Engine, func(point string) error {
 		switch points++; {

@@ -250,9 +250,9 @@ func TestOrdersThatAreRefused(t *testing.T) {
 }
 
 // clocked starts a node with a clock that the test sets.
-func clocked(t *testing.T) (*testenv.Env, *time.Time) {
-	now := time.Now()
-	return testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } }), &now
+func clocked(t *testing.T) (*testenv.Env, *clock) {
+	clock := newClock(time.Now())
+	return testenv.New(t, func(c *node.Config) { c.Now = clock.now }), clock
 }
 
 func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
@@ -281,7 +281,7 @@ func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
 	if canceled, err := env.Engine.CancelErasure(ctx, env.Ann, pending.ID, ""); err != nil || canceled.State != "canceled" {
 		t.Errorf("%+v, %v", canceled, err)
 	}
-	*now = now.Add(2 * time.Hour)
+	now.pass(2 * time.Hour)
 	due()
 	if i := env.Instance(id); len(i.Erased) > 0 {
 		t.Errorf("erased though canceled: %v", i.Erased)
@@ -293,7 +293,7 @@ func TestAnErasureWaitsAndCanBeCanceled(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.Restart(nil)
-	*now = now.Add(time.Hour)
+	now.pass(time.Hour)
 	due()
 	if i := env.Instance(id); len(i.Erased) != 4 {
 		t.Errorf("erased: %v", i.Erased)
@@ -635,17 +635,17 @@ func TestTheOldestBackupOpensNothingAfterTheEpoch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	*now = now.Add(29 * 24 * time.Hour)
+	now.pass(29 * 24 * time.Hour)
 	end()
 	if r, err := env.Engine.ErasureReceipt(ctx, env.Ann, erasures[0].ID); err != nil || r.EpochEnded != nil {
 		t.Fatalf("the epoch ended early: %+v, %v", r, err)
 	}
-	*now = now.Add(25 * time.Hour)
+	now.pass(25 * time.Hour)
 	end()
 	end() // nothing is left to do
 	for _, e := range erasures {
 		r, err := env.Engine.ErasureReceipt(ctx, env.Ann, e.ID)
-		if err != nil || r.EpochEnded == nil || !r.EpochEnded.Equal(now.UTC().Truncate(time.Microsecond)) || r.Note != "" {
+		if err != nil || r.EpochEnded == nil || !r.EpochEnded.Equal(now.now().UTC().Truncate(time.Microsecond)) || r.Note != "" {
 			t.Errorf("receipt = %+v, %v, want the end of the epoch", r, err)
 		}
 		verified(t, env, e.ID)
@@ -786,9 +786,9 @@ type unrotatable struct{ kms.Service }
 // When the key service keeps its root key, the receipt says who can still read.
 func TestTheReceiptSaysWhatTheKeyServiceKeeps(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
+	clock := newClock(time.Now())
 	env := testenv.New(t, func(c *node.Config) {
-		c.Now = func() time.Time { return now }
+		c.Now = clock.now
 		file, err := kms.CreateKeyFile(filepath.Join(t.TempDir(), "key"))
 		if err != nil {
 			t.Fatal(err)
@@ -798,7 +798,7 @@ func TestTheReceiptSaysWhatTheKeyServiceKeeps(t *testing.T) {
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", somebody)
 	done := erase(t, env, "subject", "p-1")
-	now = now.Add(31 * 24 * time.Hour)
+	clock.pass(31 * 24 * time.Hour)
 	if err := env.Engine.EndEpochs(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func TestAHoldCoversWhatIsPartOfAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			h = place()
-			*now = now.Add(2 * time.Hour)
+			now.pass(2 * time.Hour)
 			if err := env.Engine.EraseDue(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -84,8 +84,8 @@ func TestAHoldThatTheListHidesIsSeen(t *testing.T) {
 }
 
 func hiddenHold(t *testing.T, dsn string) {
-	now := time.Now()
-	env := testenv.New(t, func(c *node.Config) { c.DSN, c.Now = dsn, func() time.Time { return now } })
+	clock := newClock(time.Now())
+	env := testenv.New(t, func(c *node.Config) { c.DSN, c.Now = dsn, clock.now })
 	env.Deploy("c.bpmn", classified)
 	early, late := env.Start("classified", somebody), env.Start("classified", strings.Replace(somebody, "p-1", "p-2", 1))
 	hidden := func(instance string) string {
@@ -108,7 +108,7 @@ func hiddenHold(t *testing.T, dsn string) {
 		t.Fatal(err)
 	}
 	hidden(late)
-	now = now.Add(2 * time.Hour)
+	clock.pass(2 * time.Hour)
 	if err := env.Engine.EraseDue(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestABrokenCustodyHoldsUpNoOther(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	*now = now.Add(2 * time.Hour)
+	now.pass(2 * time.Hour)
 	if err := env.Engine.EraseDue(t.Context()); !fault.Is(err, fault.Integrity) {
 		t.Errorf("erasing what is due: %v, want that one is changed", err)
 	}

@@ -45,17 +45,17 @@ func TestWhateverWriteFailsIsMadeUpFor(t *testing.T) {
 	for _, f := range failing {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			now := time.Now()
-			env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+			clock := newClock(time.Now())
+			env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 			env.Deploy("c.bpmn", classified)
 			repair := breaks(t, env, f.file, f.trigger)
 			data := content(100_000)
-			id, err := useFiles(t, env, data, func(d time.Duration) { now = now.Add(d) })
+			id, err := useFiles(t, env, data, clock.pass)
 			repair()
 			if err == nil || (id != "") != f.claimed {
 				t.Errorf("%v, and the instance was started: %v, want a failure and %v", err, id != "", f.claimed)
 			}
-			now = now.Add(25 * time.Hour)
+			clock.pass(25 * time.Hour)
 			collect(t, env)
 			kept := 0
 			if id != "" {
@@ -142,8 +142,8 @@ func leavesFiles(t *testing.T, env *testenv.Env, files int) {
 // database name other keys in rows of uploads, and files that an instance has.
 func TestACollectionDestroysNoKeyThatIsNotAnUploads(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+	clock := newClock(time.Now())
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("c.bpmn", classified)
 	data := content(1000)
 	id, err := startWith(t, env, env.Ann, `{"shoe": `+named(put(t, env, env.Ann, data).File)+`, "person": {"id": "p-1"}}`)
@@ -184,7 +184,7 @@ func TestACollectionDestroysNoKeyThatIsNotAnUploads(t *testing.T) {
 	if forged < 4 {
 		t.Fatalf("%d keys, want all of the tenant's", forged)
 	}
-	now = now.Add(25 * time.Hour)
+	clock.pass(25 * time.Hour)
 	if cleared, err := env.Engine.CollectFiles(t.Context(), tenant); !fault.Is(err, fault.Integrity) || cleared != 1 {
 		t.Errorf("%d are cleared away, %v, want the one that was sent, and the others told of", cleared, err)
 	}

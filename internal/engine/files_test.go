@@ -520,8 +520,8 @@ func leaves(t *testing.T, env *testenv.Env, want int) {
 // crash, and a blob that no row knows.
 func TestUploadsAreCollected(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+	clock := newClock(time.Now())
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("c.bpmn", classified)
 	tenant := env.Ann.Scope.Tenant()
 	kept := put(t, env, env.Ann, content(10)).File
@@ -545,10 +545,10 @@ func TestUploadsAreCollected(t *testing.T) {
 	if got, err := env.Blobs.List(t.Context(), tenant, blob.ID{}, 100); err != nil || len(got) != 3 {
 		t.Errorf("%d blobs on the first day, %v, want 3", len(got), err)
 	}
-	if unclaimed.Expires.Sub(now).Round(time.Second) != 24*time.Hour {
+	if unclaimed.Expires.Sub(clock.now()).Round(time.Second) != 24*time.Hour {
 		t.Errorf("the upload expires at %s, want in a day", unclaimed.Expires)
 	}
-	now = now.Add(24*time.Hour + time.Second)
+	clock.pass(24*time.Hour + time.Second)
 	if _, err := startWith(t, env, env.Ann, `{"a": `+named(unclaimed.File)+`}`); !fault.Is(err, fault.NotFound) {
 		t.Errorf("claimed a day later: %v, want not found", err)
 	}

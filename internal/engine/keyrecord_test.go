@@ -67,7 +67,7 @@ func TestNoKeyIsChangedWithoutAnOrder(t *testing.T) {
 	env, now := clocked(t)
 	env.Deploy("c.bpmn", classified)
 	env.Start("classified", somebody)
-	*now = now.Add(time.Second)
+	now.pass(time.Second)
 	rotated(t, env, api.RotateKeyRequest{Key: "tenant"})
 	rewrapped(t, env)
 	rotated(t, env, api.RotateKeyRequest{Key: "root"})

@@ -166,12 +166,12 @@ func aPersonWhoseIdComesLater(t *testing.T, env *testenv.Env) {
 
 func TestTheSweepSparesKeysInUse(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+	clock := newClock(time.Now())
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("c.bpmn", classified)
 	nameless := env.Start("classified", `{"shoe": 43, "salary": 1, "person": {"diagnosis": "flu"}}`)
 	named := env.Start("classified", somebody)
-	now = now.Add(time.Second)
+	clock.pass(time.Second)
 	if out, err := env.Engine.RenewKeys(t.Context(), env.Ann, api.RenewKeysRequest{OlderThanMS: 1}); err != nil || out.Renewed != 2 {
 		t.Fatalf("RenewKeys = %+v, %v, want two: their old keys are in use too", out, err)
 	}
@@ -182,7 +182,7 @@ func TestTheSweepSparesKeysInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	now = now.Add(48 * time.Hour)
+	clock.pass(48 * time.Hour)
 	if swept, err := env.Node.SweepKeys(t.Context()); err != nil || swept == 0 {
 		t.Fatalf("%d keys swept, %v, want those that were made ahead", swept, err)
 	}

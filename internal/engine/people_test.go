@@ -225,10 +225,10 @@ func TestAKeyGetsNoMightierKey(t *testing.T) {
 // TestAKeyGetsNoKeyThatOutlivesIt or is good from elsewhere.
 func TestAKeyGetsNoKeyThatOutlivesIt(t *testing.T) {
 	t.Parallel()
-	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	clock := newClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	ctx, e := t.Context(), env.Engine
-	tomorrow, later := clock.Add(24*time.Hour), clock.Add(48*time.Hour)
+	tomorrow, later := clock.now().Add(24*time.Hour), clock.now().Add(48*time.Hour)
 	bound := func(r api.APIKeyRequest) engine.Caller {
 		t.Helper()
 		r.User = "ann"
@@ -254,7 +254,7 @@ func TestAKeyGetsNoKeyThatOutlivesIt(t *testing.T) {
 	exceeded("a key from anywhere", made(office, api.APIKeyRequest{}))
 	exceeded("a key from a larger network", made(office, api.APIKeyRequest{Networks: []string{"192.0.2.0/23"}}))
 	exceeded("another text of a key without end", second(e.RotateAPIKey(ctx, ending, env.Ann.Key, api.RotateAPIKeyRequest{}, "")))
-	clock = clock.Add(time.Hour)
+	clock.pass(time.Hour)
 	exceeded("another text of its own, which would end later", second(e.RotateAPIKey(ctx, ending, ending.Key, api.RotateAPIKeyRequest{}, "")))
 	exceeded("a link, which is good for a key without end", second(e.InviteUser(ctx, ending, api.UserRequest{Name: "dan", Kind: "user"}, "")))
 	if err := made(ending, api.APIKeyRequest{Expires: &tomorrow}); err != nil {
@@ -449,8 +449,8 @@ func twoCompanies(t *testing.T, env *testenv.Env) {
 
 func TestALinkIsUsedOnce(t *testing.T) {
 	t.Parallel()
-	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	clock := newClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	ctx, e := t.Context(), env.Engine
 	use := func(link, name string) error {
 		_, err := e.Setup(ctx, api.SetupRequest{Link: link, Name: name}, "192.0.2.1")
@@ -487,7 +487,7 @@ func TestALinkIsUsedOnce(t *testing.T) {
 	if err := use(link, "No Name"); !fault.Is(err, fault.Invalid) {
 		t.Errorf("an administrator called %q: %v, want Invalid", "No Name", err)
 	}
-	clock = clock.Add(24 * time.Hour)
+	clock.pass(24 * time.Hour)
 	for name, text := range map[string]string{"an invitation": late.Link, "a setup link": link} {
 		if err := use(text, "x"); !unauthenticated(err) {
 			t.Errorf("%s after a day: %v", name, err)

@@ -284,17 +284,17 @@ func TestPersonsKeysAreRenewedByTheirAge(t *testing.T) {
 			if page.After = out.Next; out.Next == "" {
 				return seen, renewed
 			}
-			*now = now.Add(time.Second)
+			now.pass(time.Second)
 		}
 		t.Fatal("RenewKeys has no end")
 		return 0, 0
 	}
-	*now = now.Add(time.Hour)
+	now.pass(time.Hour)
 	for _, test := range []struct {
 		olderThan time.Duration
 		want      int
 	}{{2 * time.Hour, 0}, {time.Minute, 5}, {time.Minute, 0}, {0, 5}} {
-		*now = now.Add(time.Second)
+		now.pass(time.Second)
 		if seen, done := renewed(test.olderThan, 2); seen != test.want || done != test.want {
 			t.Errorf("older than %s: saw %d and renewed %d, want %d", test.olderThan, seen, done, test.want)
 		}

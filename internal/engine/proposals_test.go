@@ -249,13 +249,13 @@ func TestAWithdrawalIsDecidedWhenItIsMade(t *testing.T) {
 
 func TestAProposalExpires(t *testing.T) {
 	t.Parallel()
-	clock := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return clock } })
+	clock := newClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	dora, emil := designers(t, env)
 	first := deploying(t, env, dora, "", classified).Pending
-	clock = first.Expires.Add(-time.Second)
+	clock.set(first.Expires.Add(-time.Second))
 	second := deploying(t, env, dora, "", strings.Replace(classified, "public", "internal", 1)).Pending.ID
-	clock = first.Expires
+	clock.set(first.Expires)
 	if _, err := env.Engine.ApproveDeployment(t.Context(), emil, first.ID, api.ReasonRequest{}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("a deployment after a week: %v, want NotFound", err)
 	}
@@ -327,16 +327,16 @@ func TestTwoPeopleAreNotOneWithTwoKeys(t *testing.T) {
 
 // grownUp is a company that wants four eyes, at a time of its own, with a second
 // administrator who has been there for longer than a day.
-func grownUp(t *testing.T) (env *testenv.Env, clock *time.Time, abe string) {
+func grownUp(t *testing.T) (env *testenv.Env, now *clock, abe string) {
 	t.Helper()
-	clock = new(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
-	env = testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return *clock } })
+	now = newClock(time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC))
+	env = testenv.New(t, func(c *node.Config) { c.Now = now.now })
 	abe = env.PersonsKey("abe", "Admin", "Designer")
 	if _, err := env.Engine.SetFourEyes(t.Context(), env.Ann, api.FourEyesRequest{Required: true}, ""); err != nil {
 		t.Fatal(err)
 	}
-	*clock = clock.Add(25 * time.Hour)
-	return env, clock, abe
+	now.pass(25 * time.Hour)
+	return env, now, abe
 }
 
 // Who proposes a deployment makes no second person up who approves it, and is not made up.
@@ -355,7 +355,7 @@ func TestNobodyMakesUpWhoApprovesADeployment(t *testing.T) {
 	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(abe), anns, api.ReasonRequest{}); err != nil {
 		t.Errorf("two people who have been there for longer: %v", err)
 	}
-	*clock = clock.Add(25 * time.Hour)
+	clock.pass(25 * time.Hour)
 	if _, err := env.Engine.ApproveDeployment(t.Context(), env.SignIn(abe), socks, api.ReasonRequest{}); err != nil {
 		t.Errorf("a day later: %v", err)
 	}
@@ -371,7 +371,7 @@ func TestTwoPeopleEndFourEyes(t *testing.T) {
 	asks := func(key, name string) {
 		t.Helper()
 		s, err := set(key, false)
-		if err != nil || !s.FourEyes || s.FourEyesOff == nil || s.FourEyesOff.By != name || !s.FourEyesOff.Expires.Equal(clock.Add(24*time.Hour)) {
+		if err != nil || !s.FourEyes || s.FourEyesOff == nil || s.FourEyesOff.By != name || !s.FourEyesOff.Expires.Equal(clock.now().Add(24*time.Hour)) {
 			t.Fatalf("%s asks for an end: %+v, %v", name, s, err)
 		}
 	}
@@ -390,7 +390,7 @@ func TestTwoPeopleEndFourEyes(t *testing.T) {
 	if made := deploying(t, env, env.SignIn(env.Key()), "", classified); made.Pending == nil {
 		t.Errorf("deployed before it was confirmed: %+v", made)
 	}
-	*clock = clock.Add(24 * time.Hour)
+	clock.pass(24 * time.Hour)
 	asks(abe, "abe") // too late to confirm, so it is asked for anew
 	if s, err := set(abe, true); err != nil || s.FourEyesOff != nil {
 		t.Errorf("taken back: %+v, %v", s, err)

@@ -41,13 +41,13 @@ func renewedKey(t *testing.T, env *testenv.Env) {
 
 func TestKeysAreRenewedOnce(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	env := testenv.New(t, func(c *node.Config) { c.Now = func() time.Time { return now } })
+	clock := newClock(time.Now())
+	env := testenv.New(t, func(c *node.Config) { c.Now = clock.now })
 	env.Deploy("c.bpmn", classified)
 	for range 5 {
 		env.Start("classified", somebody)
 	}
-	now = now.Add(time.Hour)
+	clock.pass(time.Hour)
 	seen, renewed, page := 0, 0, api.RenewKeysRequest{OlderThanMS: 30 * 60_000, Limit: 2}
 	for {
 		out, err := env.Engine.RenewKeys(t.Context(), env.Ann, page)
