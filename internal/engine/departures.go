@@ -51,7 +51,7 @@ func (d *departures) since(scope store.Scope, c identity.Claims, began time.Time
 	defer d.mu.Unlock()
 	return slices.ContainsFunc(d.lately[scope], func(known departure) bool {
 		out := known.of
-		return out.Issuer == c.Issuer && !known.at.Before(began) &&
+		return out.Issuer == c.Issuer && !known.at.Before(began) && out.Means(c.Issued) &&
 			(out.Subject == "" || out.Subject == c.Subject) && meant(out, c.Session)
 	})
 }
@@ -94,18 +94,24 @@ func (e *Engine) EndLogins(ctx context.Context, at At, token, address string) er
 	if err != nil {
 		return err
 	}
-	out, err := e.issuers.Logout(ctx, scope.Tenant(), i, token)
-	if fault.Is(err, fault.Denied) {
+	var failed error
+	err = e.issuers.Logout(ctx, scope.Tenant(), i, token, func(out identity.Logout) error {
+		failed = e.depart(ctx, scope, out, orderer{"user", Caller{Principal: "issuer " + i.ID, Address: address}, nil})
+		return failed
+	})
+	if failed == nil && fault.Is(err, fault.Denied) {
 		err = fault.New(fault.Invalid, "the logout token is not accepted").WithCode("token_refused").WithCause(err)
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// depart ends the sessions that a logout means.
+func (e *Engine) depart(ctx context.Context, scope store.Scope, out identity.Logout, by orderer) error {
 	e.departures.note(scope, out, e.moment())
 	sessions, err := e.departing(ctx, scope, out)
 	all := []error{err} // what cannot be read keeps nobody else signed in
 	for _, s := range sessions {
-		all = append(all, e.endSession(ctx, scope, s, orderer{"user", Caller{Principal: "issuer " + i.ID, Address: address}, nil}))
+		all = append(all, e.endSession(ctx, scope, s, by))
 	}
 	return errors.Join(all...)
 }
@@ -155,7 +161,7 @@ func (e *Engine) departingOf(ctx context.Context, scope store.Scope, out identit
 			all = append(all, err)
 			continue
 		}
-		if s.Link == "" || !meant(out, s.There) {
+		if s.Link == "" || !out.Means(s.Vouched) || !meant(out, s.There) {
 			continue
 		}
 		known, err := e.knownPrincipal(ctx, scope, s.Principal)

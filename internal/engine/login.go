@@ -234,7 +234,7 @@ func (e *Engine) finishLogin(ctx context.Context, scope store.Scope, i identity.
 	}
 	s, err := e.beginSession(ctx, signIn{
 		scope: scope, principal: who.name, how: identity.ByIssuer + i.ID, from: in.From,
-		link: who.link, there: claims.Session, proved: claims.Proved, entry: begins, ended: who.ended,
+		link: who.link, there: claims.Session, issued: claims.Issued, proved: claims.Proved, entry: begins, ended: who.ended,
 	})
 	if err != nil {
 		return LoggedIn{}, err
@@ -282,7 +282,7 @@ func (e *Engine) redeemLogin(ctx context.Context, scope store.Scope, i identity.
 	}
 	s, err := e.beginSession(ctx, signIn{
 		scope: scope, principal: v.Principal, how: identity.ByIssuer + i.ID, from: in.From,
-		link: v.Link, there: v.Claims.Session, proved: v.Claims.Proved, entry: begins, ended: v.Ended,
+		link: v.Link, there: v.Claims.Session, issued: v.Claims.Issued, proved: v.Claims.Proved, entry: begins, ended: v.Ended,
 	})
 	if err != nil {
 		return api.NewSession{}, err

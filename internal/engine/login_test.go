@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -32,6 +33,7 @@ type staff struct {
 	begun  int
 	in     map[string]identity.Claims
 	out    map[string]identity.Logout
+	failed error  // to sign out whom the last token means
 	during func() // called while a code is exchanged; may be nil
 }
 
@@ -61,13 +63,14 @@ func (s *staff) Finish(_ context.Context, i identity.Issuer, a identity.Attempt,
 	return c, nil
 }
 
-func (s *staff) Logout(_ context.Context, _ string, i identity.Issuer, token string) (identity.Logout, error) {
+func (s *staff) Logout(_ context.Context, _ string, i identity.Issuer, token string, end func(identity.Logout) error) error {
 	out, ok := s.out[token]
 	if !ok {
-		return out, fault.New(fault.Denied, "the token is another").WithCode("token_refused")
+		return fault.New(fault.Denied, "the token is another").WithCode("token_refused")
 	}
 	out.Issuer = i.URL
-	return out, nil
+	s.failed = end(out)
+	return s.failed
 }
 
 var corp = api.IssuerRequest{
@@ -692,6 +695,79 @@ func TestAnIssuerSignsOut(t *testing.T) {
 		found, err := env.Engine.Audit(t.Context(), env.Ann, api.AuditQuery{AuditFilter: api.AuditFilter{Kind: "session.ended", Address: "192.0.2.9"}})
 		if err != nil || len(found.Items) != 10 || found.Items[0].Principal != "issuer corp" {
 			t.Errorf("the log has %d ends by the issuer, %v", len(found.Items), err)
+		}
+	})
+}
+
+// An issuer is told that nobody was signed out, and does it again.
+func TestASignOutThatFailsIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	s := newStaff()
+	env := newCompany(t, s, corp)
+	personWithPassword(t, env, "zoe", "Executor")
+	linked(t, env, "zoe", "7")
+	s.in["zoe"], s.out["out"] = identity.Claims{Subject: "7"}, identity.Logout{Subject: "7"}
+	in, _ := loggedIn(t, env, "zoe")
+	away := fault.New(fault.Denied, "the database does not let us in")
+	engine.FailErasures(env.Engine, func(point string) error {
+		if point == "commit session.ended" {
+			return away
+		}
+		return nil
+	})
+	at := engine.At{Tenant: "main", Issuer: "corp"}
+	if err := env.Engine.EndLogins(t.Context(), at, "out", "192.0.2.9"); !errors.Is(err, away) || fault.Is(err, fault.Invalid) || !errors.Is(s.failed, away) || !isIn(t, env, in) {
+		t.Errorf("a sign-out that fails: %v; of the token: %v; signed in still: %v", err, s.failed, isIn(t, env, in))
+	}
+	engine.FailErasures(env.Engine, nil)
+	if err := env.Engine.EndLogins(t.Context(), at, "out", "192.0.2.9"); err != nil || isIn(t, env, in) {
+		t.Errorf("again: %v; signed in still: %v", err, isIn(t, env, in))
+	}
+}
+
+// A sign-out is of whom the issuer let in before it said so, by its clock: who shows it
+// again, where it is not known to be the second time, ends nothing that was begun since,
+// nor what is just beginning. What takes the place of a session is of the word by which
+// that was begun.
+func TestASignOutEndsNothingOfLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStaff()
+		env, _ := newTwoCompanies(t, s)
+		out := func() {
+			if err := env.Engine.EndLogins(t.Context(), engine.At{Tenant: "main", Issuer: "corp"}, "out", "192.0.2.9"); err != nil {
+				t.Error(err)
+			}
+		}
+		begin := func() (api.NewSession, engine.Caller) {
+			s.in["zoe"] = identity.Claims{Subject: "7", Issued: time.Now()}
+			return loggedIn(t, env, "zoe")
+		}
+		first, _ := begin()
+		_, c := begin()
+		s.out["out"] = identity.Logout{Subject: "7", Until: time.Now()}
+		time.Sleep(time.Minute)
+		verified, err := env.Engine.Verify(t.Context(), c, api.VerifyRequest{Password: zoesPassword}, browser)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later, _ := begin()
+		out()
+		if isIn(t, env, first) || isIn(t, env, verified) || !isIn(t, env, later) {
+			t.Errorf("in are the first %v, what took the place of another %v, one of later %v; want the last alone", isIn(t, env, first), isIn(t, env, verified), isIn(t, env, later))
+		}
+		time.Sleep(time.Minute)
+		r := redemption(handed(t, env, "main", "zoe", challengeOf(verifier)).Code)
+		s.during = out
+		if beginning, _ := begin(); !isIn(t, env, beginning) || !isIn(t, env, later) {
+			t.Error("a sign-out that is shown again ends what is beginning, or was begun since")
+		}
+		program, err := env.Engine.RedeemLogin(t.Context(), r)
+		if err != nil || !admits(t, env, program) {
+			t.Fatalf("a program whose code was made before it was shown again: %v", err)
+		}
+		s.out["out"] = identity.Logout{Subject: "7", Until: time.Now()}
+		if out(); isIn(t, env, later) || admits(t, env, program) {
+			t.Error("a sign-out of now leaves somebody in")
 		}
 	})
 }

@@ -28,8 +28,9 @@ type Issuers interface {
 	Begin(ctx context.Context, i identity.Issuer, redirect string, again bool) (a identity.Attempt, address string, err error)
 	// Finish takes the answer that a browser brings from an issuer to an attempt.
 	Finish(ctx context.Context, i identity.Issuer, a identity.Attempt, answer url.Values) (identity.Claims, error)
-	// Logout checks a logout token, which counts once.
-	Logout(ctx context.Context, tenant string, i identity.Issuer, token string) (identity.Logout, error)
+	// Logout checks a logout token and has end do what it says. The token counts once, unless
+	// end fails.
+	Logout(ctx context.Context, tenant string, i identity.Issuer, token string, end func(identity.Logout) error) error
 }
 
 // Presented is what a service calls with that has no API key: a token, or else a

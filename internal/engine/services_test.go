@@ -51,8 +51,8 @@ func (words) Finish(context.Context, identity.Issuer, identity.Attempt, url.Valu
 	return identity.Claims{}, fault.New(fault.Unavailable, "%s signs nobody in", idp)
 }
 
-func (words) Logout(context.Context, string, identity.Issuer, string) (identity.Logout, error) {
-	return identity.Logout{}, fault.New(fault.Unavailable, "%s signs nobody out", idp)
+func (words) Logout(context.Context, string, identity.Issuer, string, func(identity.Logout) error) error {
+	return fault.New(fault.Unavailable, "%s signs nobody out", idp)
 }
 
 func withIssuers(w engine.Issuers) func(*node.Config) {

@@ -59,6 +59,7 @@ type signIn struct {
 	// Of who signed in by an issuer's word:
 	link   string    // as a Session has it
 	there  string    // as a Session has it
+	issued time.Time // the word
 	proved time.Time // to the issuer, who they are; zero: nobody has asked them anew
 	entry  store.ID  // of the log's entry of the beginning, which there is once
 }
@@ -119,13 +120,13 @@ func (e *Engine) newSession(ctx context.Context, a signIn) (s identity.Session, 
 	now := e.moment()
 	s = identity.Session{
 		ID: newID(), Principal: a.principal, Ended: a.ended, How: a.how, Host: a.from.Host, Address: a.from.Address,
-		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, Passkey: a.passkey, There: a.there,
+		Made: now, Verified: now, Used: now, Expires: now.Add(e.sessionAge), Idle: e.sessionIdle, Link: a.link, Passkey: a.passkey, There: a.there, Vouched: a.issued,
 	}
 	if a.instead == nil && strings.HasPrefix(a.how, identity.ByIssuer) { // who may know them from a sign-in of hours ago
 		s.Verified = a.proved
 	}
 	if a.instead != nil { // it ends when that one would have, also by the issuer or with the passkey
-		s.Expires, s.Link, s.There = a.instead.Expires, a.instead.Link, a.instead.There
+		s.Expires, s.Link, s.There, s.Vouched = a.instead.Expires, a.instead.Link, a.instead.There, a.instead.Vouched
 		s.Passkey = cmp.Or(a.passkey, a.instead.Passkey)
 	}
 	if s.Object, err = e.dossierID(ctx, a.scope, store.Principal, a.principal); err != nil {
@@ -135,10 +136,17 @@ func (e *Engine) newSession(ctx context.Context, a signIn) (s identity.Session, 
 	return s, text, err
 }
 
-// endFormer ends what a new session takes the place of.
+// endFormer ends what a new session takes the place of. Who went by one that somebody has
+// ended meanwhile, as while a password was compared, gets none in its place, nor do two
+// who go by the same one.
 func (e *Engine) endFormer(ctx context.Context, a signIn) error {
 	if a.instead != nil {
-		return e.endSession(ctx, a.scope, *a.instead, orderer{"user", Caller{Principal: a.principal, Address: a.from.Address, Key: a.instead.ID.String()}, nil})
+		by := orderer{"user", Caller{Principal: a.principal, Address: a.from.Address, Key: a.instead.ID.String()}, nil}
+		open, err := e.endOpen(ctx, a.scope, *a.instead, by)
+		if err == nil && !open {
+			err = identity.Unauthenticated()
+		}
+		return err
 	}
 	scope, token, found, err := e.identity.Find(ctx, identity.SessionText, a.from.Former)
 	if err != nil || !found {
@@ -204,16 +212,22 @@ func (e *Engine) hasEnded(ctx context.Context, scope store.Scope, session store.
 // endSession ends a session, from the next request on; the jobs that somebody holds by it
 // are offered anew.
 func (e *Engine) endSession(ctx context.Context, scope store.Scope, s identity.Session, by orderer) error {
-	err := e.endSessionNow(ctx, scope, s, by)
+	_, err := e.endOpen(ctx, scope, s, by)
+	return err
+}
+
+// endOpen is endSession, and reports whether the session was open until then.
+func (e *Engine) endOpen(ctx context.Context, scope store.Scope, s identity.Session, by orderer) (open bool, err error) {
+	open, err = e.endSessionNow(ctx, scope, s, by)
 	if err == nil {
 		e.endLeases(ctx, scope)
 	}
-	return err
+	return open, err
 }
 
 // endSessionNow tells the log first; where a crash comes before the row is gone, that is
 // enough.
-func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identity.Session, by orderer) error {
+func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identity.Session, by orderer) (open bool, err error) {
 	lock := e.people.seats.changing.of(scope)
 	lock.Lock()
 	defer lock.Unlock()
@@ -222,11 +236,11 @@ func (e *Engine) endSessionNow(ctx context.Context, scope store.Scope, s identit
 		err = e.recordSession(ctx, scope, sessionEnded, id, &s, by)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	e.people.seats.remove(scope, s.Token)
 	e.people.settle(scope)
-	return e.store.DeleteSession(context.WithoutCancel(ctx), scope, s.Token)
+	return !ended, e.store.DeleteSession(context.WithoutCancel(ctx), scope, s.Token)
 }
 
 // session returns the session of a token. NotFound when there is none, or it has ended.

@@ -268,8 +268,37 @@ func TestEverySignInHasATextOfItsOwn(t *testing.T) {
 	}
 }
 
-// A cookie counts at the host where it was set, and nowhere else; nor does it count as a
-// program's text, or a program's as a cookie.
+// Who goes on by a session that has ended since they were let in, as while their password is
+// compared, gets none in its place, and two who go by the same one get one.
+func TestNothingTakesThePlaceOfASessionThatHasEnded(t *testing.T) {
+	t.Parallel()
+	env := testenv.New(t, nil)
+	personWithPassword(t, env, "zoe")
+	for _, c := range []struct {
+		name string
+		end  func(engine.Caller) error
+		left int
+	}{
+		{"revoked", func(zoe engine.Caller) error { return second(env.Engine.RevokeSession(t.Context(), env.Ann, zoe.Key)) }, 0},
+		{"signed out", func(zoe engine.Caller) error { return second(env.Engine.SignOut(t.Context(), zoe)) }, 0},
+		{"replaced", func(zoe engine.Caller) error {
+			return second(env.Engine.Verify(t.Context(), zoe, api.VerifyRequest{Password: zoesPassword}, home))
+		}, 1},
+	} {
+		zoe := by(t, env, session(t, env, "zoe", home))
+		if err := c.end(zoe); err != nil {
+			t.Fatal(err)
+		}
+		got, err := env.Engine.Verify(t.Context(), zoe, api.VerifyRequest{Password: zoesPassword}, home)
+		if !unauthenticated(err) || got != (api.NewSession{}) {
+			t.Errorf("%s: %+v, %v, want nobody signed in", c.name, got, err)
+		}
+		if all, err := env.Engine.Sessions(t.Context(), env.Ann, "zoe", engine.Page{}); err != nil || len(all.Items) != c.left {
+			t.Errorf("%s: Zoe is signed in by %+v, %v, want %d", c.name, all.Items, err, c.left)
+		}
+	}
+}
+
 // TestWhoseFormerSessionCannotBeEnded is not signed in twice.
 func TestWhoseFormerSessionCannotBeEnded(t *testing.T) {
 	t.Parallel()
@@ -292,6 +321,8 @@ func TestWhoseFormerSessionCannotBeEnded(t *testing.T) {
 	}
 }
 
+// A cookie counts at the host where it was set, and nowhere else; nor does it count as a
+// program's text, or a program's as a cookie.
 func TestACookieIsForItsHost(t *testing.T) {
 	t.Parallel()
 	env := testenv.New(t, nil)
@@ -692,7 +723,6 @@ func TestSettingAPassword(t *testing.T) {
 	}
 }
 
-// A link that nobody used does not count any more when somebody was disabled.
 // Who proves something that ends while it is compared is signed in by it no more: a sign-in
 // with the former password, and what ended all sessions, whoever asked first.
 func TestNobodyIsSignedInByWhatEndsMeanwhile(t *testing.T) {
@@ -720,6 +750,18 @@ func TestNobodyIsSignedInByWhatEndsMeanwhile(t *testing.T) {
 		}, true, func(t *testing.T, env *testenv.Env) error {
 			byLink(t, env, "zoe", otherWords)
 			return nil
+		}},
+		{"the session, while it is proved again", func(t *testing.T, env *testenv.Env) func(*testing.T, *testenv.Env) (api.NewSession, error) {
+			zoe := by(t, env, session(t, env, "zoe", home))
+			return func(t *testing.T, env *testenv.Env) (api.NewSession, error) {
+				return env.Engine.Verify(t.Context(), zoe, api.VerifyRequest{Password: zoesPassword}, home)
+			}
+		}, false, func(t *testing.T, env *testenv.Env) error {
+			all, err := env.Engine.Sessions(t.Context(), env.Ann, "zoe", engine.Page{})
+			if err != nil || len(all.Items) != 1 {
+				return fmt.Errorf("Zoe is signed in by %+v, %w", all, err)
+			}
+			return second(env.Engine.RevokeSession(t.Context(), env.Ann, all.Items[0].ID))
 		}},
 		{"the end of all theirs", nil, false, func(t *testing.T, env *testenv.Env) error {
 			_, err := env.Engine.EndUserSessions(t.Context(), env.Ann, "zoe", api.ReasonRequest{}, "")
@@ -788,6 +830,7 @@ func held(t *testing.T, env *testenv.Env) (letGo func()) {
 	return func() { close(gone) }
 }
 
+// A link that nobody used does not count any more when somebody was disabled.
 func TestALinkEndsWithADisabling(t *testing.T) {
 	t.Parallel()
 	env := testenv.New(t, nil)

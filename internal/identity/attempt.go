@@ -100,7 +100,7 @@ func (v *Voucher) items() []canon.Value {
 	return []canon.Value{
 		canon.String(v.Challenge), canon.String(v.State), canon.String(v.Principal), canon.String(v.Link), count(v.Ended.Principal), count(v.Ended.Tenant),
 		canon.String(v.Claims.Issuer), canon.String(v.Claims.Subject), canon.String(v.Claims.Session), timeItem(v.Claims.Proved),
-		timeItem(v.Asked), timeItem(v.Made),
+		timeItem(v.Asked), timeItem(v.Made), timeItem(v.Claims.Issued),
 	}
 }
 
@@ -115,7 +115,7 @@ func (d *Directory) OpenVoucher(ctx context.Context, scope store.Scope, i *Issue
 	v := Voucher{
 		Challenge: textOf(items[0]), State: textOf(items[1]), Principal: textOf(items[2]), Link: textOf(items[3]),
 		Ended:  Generations{countOf(items[4]), countOf(items[5])},
-		Claims: Claims{Issuer: textOf(items[6]), Subject: textOf(items[7]), Session: textOf(items[8]), Proved: timeOf(items[9])},
+		Claims: Claims{Issuer: textOf(items[6]), Subject: textOf(items[7]), Session: textOf(items[8]), Proved: timeOf(items[9]), Issued: timeOf(items[12])},
 		Asked:  timeOf(items[10]), Made: timeOf(items[11]),
 	}
 	known := sha256.Sum256([]byte(verifier))

@@ -4,9 +4,10 @@ import "time"
 
 // Claims is what an issuer says of whom a token is about.
 type Claims struct {
-	Issuer  string // URL
-	Subject string // never given to anybody else by that issuer; a name or an address is
-	Session string // at the issuer; empty: it has said none
+	Issuer  string    // URL
+	Subject string    // never given to anybody else by that issuer; a name or an address is
+	Session string    // at the issuer; empty: it has said none
+	Issued  time.Time // the token was; of people alone
 	Expires time.Time
 
 	// What an issuer of people says besides.
@@ -57,7 +58,7 @@ type Voucher struct {
 	Principal string
 	Link      string      // of the principal to the issuer
 	Ended     Generations // of when the issuer gave its word
-	Claims    Claims      // Issuer, Subject, Session and Proved alone
+	Claims    Claims      // Issuer, Subject, Session, Issued and Proved alone
 	Asked     time.Time   // the issuer, for the word
 	Made      time.Time
 }
@@ -70,4 +71,10 @@ type Logout struct {
 	Issuer  string // URL
 	Subject string // empty: it has said the session only
 	Session string // empty: all of the subject
+	// Until is up to when the issuer let in whom it means. So who is let in by it later stays,
+	// whoever shows its word again, and wherever that is not known to be the second time.
+	Until time.Time
 }
+
+// Means reports whether a logout is of whom the issuer let in by a token of a certain time.
+func (out *Logout) Means(issued time.Time) bool { return !issued.After(out.Until) }

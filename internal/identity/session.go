@@ -34,6 +34,8 @@ type Session struct {
 	Link    string // of the principal to the issuer that signed them in; empty: none did
 	Passkey string // of the principal that signed them in, or proved last who they are; empty: none did
 	There   string // the session at that issuer; empty: it has said none
+	// Vouched is when that issuer said so, by its clock; zero: none did.
+	Vouched time.Time
 	Host    string // that the cookie is for; empty: it is no cookie
 	Address string // where it was begun
 
@@ -97,7 +99,7 @@ func (s *Session) items() []canon.Value {
 		canon.String(s.Principal), count(s.Ended.Principal), count(s.Ended.Tenant),
 		canon.String(s.How), canon.String(s.Host), canon.String(s.Address),
 		timeItem(s.Made), timeItem(s.Verified), timeItem(s.Used), count(int64(s.Idle)),
-		canon.String(s.Link), canon.String(s.Passkey), canon.String(s.There),
+		canon.String(s.Link), canon.String(s.Passkey), canon.String(s.There), timeItem(s.Vouched),
 	}
 }
 
@@ -118,7 +120,7 @@ func (d *Directory) OpenSession(ctx context.Context, scope store.Scope, row stor
 		Ended: Generations{countOf(items[1]), countOf(items[2])},
 		How:   textOf(items[3]), Host: textOf(items[4]), Address: textOf(items[5]),
 		Made: timeOf(items[6]), Verified: timeOf(items[7]), Used: timeOf(items[8]), Idle: time.Duration(countOf(items[9])),
-		Link: textOf(items[10]), Passkey: textOf(items[11]), There: textOf(items[12]),
+		Link: textOf(items[10]), Passkey: textOf(items[11]), There: textOf(items[12]), Vouched: timeOf(items[13]),
 	}
 	for i, item := range s.items() {
 		if !canon.Equal(item, items[i]) {

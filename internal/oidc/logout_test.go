@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -18,6 +19,16 @@ func (p *provider) logout(id string) claims {
 		"iss": p.URL, "aud": client, "sub": "248289761001", "sid": "s-1", "jti": id, "iat": start.Unix(), "exp": start.Add(2 * time.Minute).Unix(),
 		"events": claims{event: claims{}},
 	}
+}
+
+// signOut returns what a logout token says, if it counts.
+func signOut(t *testing.T, c *oidc.Client, tenant string, i identity.Issuer, token string) (out identity.Logout, err error) {
+	t.Helper()
+	err = c.Logout(t.Context(), tenant, i, token, func(said identity.Logout) error {
+		out = said
+		return nil
+	})
+	return out, err
 }
 
 func TestLogoutTokens(t *testing.T) {
@@ -48,7 +59,7 @@ func TestLogoutTokens(t *testing.T) {
 		{"unsigned", unsigned(t, claims{"alg": "none", "typ": "logout+jwt"}, good, nil), "algorithm"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := c.Logout(t.Context(), "acme", p.people(), test.token)
+			_, err := signOut(t, c, "acme", p.people(), test.token)
 			wantRefused(t, err, test.because)
 		})
 	}
@@ -56,11 +67,12 @@ func TestLogoutTokens(t *testing.T) {
 		token claims
 		want  identity.Logout
 	}{
-		"both":      {good, identity.Logout{Issuer: p.URL, Subject: "248289761001", Session: "s-1"}},
-		"a session": {good.with("sub", nil), identity.Logout{Issuer: p.URL, Session: "s-1"}},
-		"a person":  {good.with("sid", nil), identity.Logout{Issuer: p.URL, Subject: "248289761001"}},
+		"both":      {good, identity.Logout{Subject: "248289761001", Session: "s-1"}},
+		"a session": {good.with("sub", nil), identity.Logout{Session: "s-1"}},
+		"a person":  {good.with("sid", nil), identity.Logout{Subject: "248289761001"}},
 	} {
-		if got, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", test.token.with("jti", id))); err != nil || got != test.want {
+		test.want.Issuer, test.want.Until = p.URL, start.Add(time.Minute)
+		if got, err := signOut(t, c, "acme", p.people(), s.sign(t, "logout+jwt", test.token.with("jti", id))); err != nil || got != test.want {
 			t.Errorf("%s: %+v, %v", id, got, err)
 		}
 	}
@@ -72,12 +84,12 @@ func TestALogoutTokenCountsOnce(t *testing.T) {
 	p.keys = []jose.JSONWebKey{s.public()}
 	c := p.client()
 	token := s.sign(t, "logout+jwt", p.logout("a").with("exp", start.Add(time.Hour).Unix()))
-	if _, err := c.Logout(t.Context(), "acme", p.people(), token); err != nil {
+	if _, err := signOut(t, c, "acme", p.people(), token); err != nil {
 		t.Fatal(err)
 	}
 	for _, passed := range []time.Duration{0, 5 * time.Minute, time.Minute} {
 		p.set(func() { p.now = p.now.Add(passed) })
-		_, err := c.Logout(t.Context(), "acme", p.people(), token)
+		_, err := signOut(t, c, "acme", p.people(), token)
 		because := "(jti)"
 		if passed == time.Minute {
 			because = "too old"
@@ -87,11 +99,44 @@ func TestALogoutTokenCountsOnce(t *testing.T) {
 	other := p.people()
 	other.Client = "another"
 	p.set(func() { p.now = start })
-	if _, err := c.Logout(t.Context(), "acme", other, s.sign(t, "logout+jwt", p.logout("a").with("aud", "another"))); err != nil {
+	if _, err := signOut(t, c, "acme", other, s.sign(t, "logout+jwt", p.logout("a").with("aud", "another"))); err != nil {
 		t.Errorf("the same id, for another client: %v", err)
 	}
-	if _, err := c.Logout(t.Context(), "another", p.people(), token); err != nil {
+	if _, err := signOut(t, c, "another", p.people(), token); err != nil {
 		t.Errorf("the same token at another company: %v", err)
+	}
+}
+
+// A logout token of which nothing came, since nobody could be signed out just then, counts
+// when the issuer sends it again, and never twice at a time.
+func TestALogoutTokenThatFailedCountsAgain(t *testing.T) {
+	p := newProvider(t)
+	s := newSigner(t, "1", jose.EdDSA)
+	p.keys = []jose.JSONWebKey{s.public()}
+	c := p.client()
+	token, other := s.sign(t, "logout+jwt", p.logout("a")), s.sign(t, "logout+jwt", p.logout("b"))
+	away := errors.New("the database is away")
+	for range 2 {
+		err := c.Logout(t.Context(), "acme", p.people(), token, func(identity.Logout) error {
+			if _, err := signOut(t, c, "acme", p.people(), token); !fault.Is(err, fault.Unavailable) {
+				t.Errorf("the same while it is carried out: %v, want Unavailable", err)
+			}
+			return away
+		})
+		if !errors.Is(err, away) {
+			t.Errorf("a sign-out that fails: %v", err)
+		}
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = c.Logout(t.Context(), "acme", p.people(), token, func(identity.Logout) error { panic("a defect") })
+	}()
+	for _, token := range []string{token, other} {
+		if _, err := signOut(t, c, "acme", p.people(), token); err != nil {
+			t.Errorf("then it goes well: %v", err)
+		}
+		_, err := signOut(t, c, "acme", p.people(), token)
+		wantRefused(t, err, "(jti)")
 	}
 }
 
@@ -106,23 +151,23 @@ func TestAnIssuerUsesUpNobodysSignOuts(t *testing.T) {
 	if err := oidc.FillLogouts(c, "acme", p.people(), 1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", p.logout("a"))); err != nil {
+	if _, err := signOut(t, c, "acme", p.people(), s.sign(t, "logout+jwt", p.logout("a"))); err != nil {
 		t.Errorf("the last: %v", err)
 	}
-	if _, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", p.logout("b"))); !fault.Is(err, fault.Unavailable) {
+	if _, err := signOut(t, c, "acme", p.people(), s.sign(t, "logout+jwt", p.logout("b"))); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("one more: %v, want Unavailable", err)
 	}
 	other := p.people()
 	other.Client = "another"
-	if _, err := c.Logout(t.Context(), "acme", other, s.sign(t, "logout+jwt", p.logout("b").with("aud", "another"))); err != nil {
+	if _, err := signOut(t, c, "acme", other, s.sign(t, "logout+jwt", p.logout("b").with("aud", "another"))); err != nil {
 		t.Errorf("another issuer: %v", err)
 	}
-	if _, err := c.Logout(t.Context(), "other", p.people(), s.sign(t, "logout+jwt", p.logout("b"))); err != nil {
+	if _, err := signOut(t, c, "other", p.people(), s.sign(t, "logout+jwt", p.logout("b"))); err != nil {
 		t.Errorf("another company: %v", err)
 	}
 	p.set(func() { p.now = p.now.Add(7 * time.Minute) })
 	later := p.logout("b").with("iat", start.Add(7*time.Minute).Unix()).with("exp", start.Add(9*time.Minute).Unix())
-	if _, err := c.Logout(t.Context(), "acme", p.people(), s.sign(t, "logout+jwt", later)); err != nil {
+	if _, err := signOut(t, c, "acme", p.people(), s.sign(t, "logout+jwt", later)); err != nil {
 		t.Errorf("minutes later: %v", err)
 	}
 }

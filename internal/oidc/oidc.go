@@ -38,8 +38,8 @@ type Client struct {
 
 	mu      sync.Mutex // guards what follows
 	issuers map[whose]*issuer
-	swept   time.Time                           // when logouts were looked through
-	logouts map[signsOut]map[[32]byte]time.Time // tokens that were used, by the hash of their id, until they expire
+	swept   time.Time                        // when logouts were looked through
+	logouts map[signsOut]map[[32]byte]logout // tokens that were used, by the hash of their id, until they expire
 }
 
 // New returns a Client.
@@ -47,7 +47,7 @@ func New(c Config) *Client {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Client{now: c.Now, web: newWeb(c.Networks, c.Roots), issuers: map[whose]*issuer{}, logouts: map[signsOut]map[[32]byte]time.Time{}}
+	return &Client{now: c.Now, web: newWeb(c.Networks, c.Roots), issuers: map[whose]*issuer{}, logouts: map[signsOut]map[[32]byte]logout{}}
 }
 
 // skew is how far the clock of an issuer may be off.

@@ -199,6 +199,7 @@ func (t *token) person(i *identity.Issuer) (identity.Claims, error) {
 	if err != nil {
 		return claims, err
 	}
+	claims.Issued, _ = t.time("iat") // which it has
 	claims.Name, claims.Display = t.text(i.NameClaim), t.text("name")
 	if verified, _ := t.claims.Get("email_verified"); verified == canon.Bool(true) {
 		claims.Mail = t.text("email")

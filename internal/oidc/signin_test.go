@@ -84,7 +84,7 @@ func TestSigningIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (identity.Claims{
-		Issuer: in.p.URL, Subject: "248289761001", Session: "s-1", Expires: start.Add(time.Minute),
+		Issuer: in.p.URL, Subject: "248289761001", Session: "s-1", Issued: start, Expires: start.Add(time.Minute),
 		Name: "ann", Display: "Ann Ash", Mail: "ann@example.org", Groups: []string{"clerks", "leads"},
 	}); !reflect.DeepEqual(got, want) {
 		t.Errorf("claims = %+v, want %+v", got, want)
