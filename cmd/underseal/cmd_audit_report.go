@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/underseal/underseal/api"
-	"github.com/underseal/underseal/client"
 	"github.com/underseal/underseal/internal/fault"
 )
 
@@ -71,9 +70,7 @@ func (c *auditReportCmd) Run(ctx context.Context, e *env) error {
 	cancel()
 	<-fetched
 	if err == nil && len(r.totals) == 0 { // nothing of them is in the log: a name that nobody has, perhaps
-		if _, err = cl.User(ctx, c.Principal); !client.IsNotFound(err) {
-			err = nil
-		}
+		err = missing(ctx, cl, c.Principal)
 	}
 	if err != nil {
 		return err

@@ -145,10 +145,8 @@ func (c *signersRegisterCmd) Run(ctx context.Context, e *env) error {
 	}
 	return e.changeSigner(func(cl *client.Client) (api.Signer, error) {
 		s, err := cl.RegisterSigner(ctx, api.SignerRequest{Name: c.Name, Principal: c.Principal, Alg: key.Alg(), Public: key.Text()})
-		if err == nil {
-			if _, err := cl.User(ctx, c.Principal); client.IsNotFound(err) {
-				e.note("there is no user or program %q, so nobody can hand in what this key signs", c.Principal)
-			}
+		if err == nil && client.IsNotFound(missing(ctx, cl, c.Principal)) {
+			e.note("there is no user or program %q, so nobody can hand in what this key signs", c.Principal)
 		}
 		return s, err
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,19 @@ func ask[T any](e *env, call func(*client.Client) (T, error), show func(io.Write
 		return err
 	}
 	return e.result(out, func(w io.Writer) { show(w, out) })
+}
+
+// missing is the error that nobody has a name, for who may have mistyped it. Nothing is asked
+// for that the credential in use is not for: the log would tell of a refusal.
+func missing(ctx context.Context, cl *client.Client, name string) error {
+	me, err := cl.Me(ctx)
+	if err != nil || len(me.Scopes) > 0 && !slices.Contains(me.Scopes, "principal:read") && !slices.Contains(me.Scopes, "principal:*") {
+		return nil
+	}
+	if _, err = cl.User(ctx, name); !client.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 func writeUser(w io.Writer, u api.User) { writeUserWith(w, u) }
