@@ -200,7 +200,8 @@ func TestAChangeIsMadeAnewForASessionThatIsReadAnew(t *testing.T) {
 	ctx, e := t.Context(), env.Engine
 	bob := env.Person("bob", "Admin", "Designer")
 	each := func(name string, act func(engine.Caller, int) error, made func() error) {
-		for n, reached := 1, true; reached; n++ {
+		// Each passkey leaves a signer, at which the next one looks as well.
+		for n, reached := 1, true; reached && (name != "RegisterPasskey" || n <= 40); n++ {
 			c := signedInBySession(t, env, bob)
 			forget.Store(new(func() { engine.ForgetSession(e, c) }))
 			left.Store(int64(n))
