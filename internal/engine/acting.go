@@ -17,6 +17,10 @@ import (
 //
 // It is looked at once the log was entered, and given back before anything is waited for:
 // who turns a log waits for all who are in it, and who ends something for all who hold it.
+//
+// What somebody only sees is decided likewise: it waits for an instance that others have, or
+// for a proof, and is answered to who they are then. Nobody waits for who looks at something,
+// but for the entry of the log that tells what they see.
 
 // codeChanged is the code of a step that was not made, since its author may be somebody
 // else by now.
@@ -35,6 +39,18 @@ func asNow[T any](ctx context.Context, e *Engine, c Caller, f func(Caller) (T, e
 	}
 }
 
+// readNow answers what a caller asks to see, as who they are when it is answered; so it does
+// with a refusal, which may say something, too.
+func readNow[T any](ctx context.Context, e *Engine, c Caller, f func(Caller) (T, error)) (T, error) {
+	return asNow(ctx, e, c, func(c Caller) (T, error) {
+		seen, err := f(c)
+		if changed := e.people.unchanged(c); changed != nil {
+			return *new(T), changed
+		}
+		return seen, err
+	})
+}
+
 // hold keeps what is known of a caller, nil: of nobody, as it is until release is called. It
 // is a Conflict ("caller_changed") if that is not what the caller was admitted by. Whoever
 // holds it waits for nothing but the database.
@@ -44,11 +60,20 @@ func (p *people) hold(c *Caller) (release func(), err error) {
 	}
 	lock := p.acting.of(c.Scope)
 	lock.RLock()
-	if p.admitted(*c) {
-		return lock.RUnlock, nil
+	if err := p.unchanged(*c); err != nil {
+		lock.RUnlock()
+		return nil, err
 	}
-	lock.RUnlock()
-	return nil, fault.New(fault.Conflict, "what is known of %s has changed meanwhile", c.Principal).WithCode(codeChanged)
+	return lock.RUnlock, nil
+}
+
+// unchanged is a Conflict ("caller_changed") if what is known of a caller is not what they
+// were admitted by.
+func (p *people) unchanged(c Caller) error {
+	if p.admitted(c) {
+		return nil
+	}
+	return fault.New(fault.Conflict, "what is known of %s has changed meanwhile", c.Principal).WithCode(codeChanged)
 }
 
 // admitted reports whether a caller would be admitted by what they were admitted by.

@@ -29,6 +29,10 @@ const (
 
 // APIKeys lists API keys, a user's or all.
 func (e *Engine) APIKeys(ctx context.Context, c Caller, user string, p Page) (api.APIKeys, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.APIKeys, error) { return e.apiKeysAs(ctx, c, user, p) })
+}
+
+func (e *Engine) apiKeysAs(ctx context.Context, c Caller, user string, p Page) (api.APIKeys, error) {
 	if err := e.mayOwn(ctx, c, access.ReadAPIKey, "apikey", "", user); err != nil {
 		return api.APIKeys{}, err
 	}

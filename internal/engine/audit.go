@@ -25,6 +25,10 @@ const auditBlocks = 4096
 // Audit searches the log: what was done, by whom, from where, on what. Each entry is
 // checked before it is told, and the log is told that somebody read it.
 func (e *Engine) Audit(ctx context.Context, c Caller, q api.AuditQuery) (api.AuditEntries, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.AuditEntries, error) { return e.auditAs(ctx, c, q) })
+}
+
+func (e *Engine) auditAs(ctx context.Context, c Caller, q api.AuditQuery) (api.AuditEntries, error) {
 	if err := e.may(ctx, c, access.ReadAudit, "log", ""); err != nil {
 		return api.AuditEntries{}, err
 	}
@@ -49,7 +53,7 @@ func (e *Engine) Audit(ctx context.Context, c Caller, q api.AuditQuery) (api.Aud
 		return api.AuditEntries{}, err
 	}
 	told := act{kind: auditRead, act: "user", actor: c, fields: append(question.fields(), fieldWrite{path: "$count", value: canon.NewNumber(int64(len(items)))})}
-	if err := e.record(ctx, c.Scope, told); err != nil {
+	if err := e.recordOf(ctx, c.Scope, &c, told); err != nil {
 		return api.AuditEntries{}, err
 	}
 	return api.AuditEntries{Items: items, Next: s.cursor()}, nil
@@ -244,6 +248,10 @@ func (s *auditSearch) entry(ctx context.Context, shard int, entry *store.LogEntr
 // ExportAudit reads the audit, oldest first, up to where it ends now. The log is told
 // before the first entry is read.
 func (e *Engine) ExportAudit(ctx context.Context, c Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error) {
+	return readNow(ctx, e, c, func(c Caller) (iter.Seq2[api.AuditEntry, error], error) { return e.exportAuditAs(ctx, c, q) })
+}
+
+func (e *Engine) exportAuditAs(ctx context.Context, c Caller, q api.AuditExportQuery) (iter.Seq2[api.AuditEntry, error], error) {
 	may := func(c Caller) error { return e.may(ctx, c, access.ExportAudit, "log", "") }
 	if err := may(c); err != nil {
 		return nil, err
@@ -257,13 +265,14 @@ func (e *Engine) ExportAudit(ctx context.Context, c Caller, q api.AuditExportQue
 		return nil, err
 	}
 	told := act{kind: auditExported, act: "user", actor: c, fields: append(question.fields(), fieldWrite{path: "$format", value: canon.String(q.Format)})}
-	if err := e.record(ctx, c.Scope, told); err != nil {
+	if err := e.recordOf(ctx, c.Scope, &c, told); err != nil {
 		return nil, err
 	}
 	return whileMay(s.all(ctx), e.still(ctx, c, may)), nil
 }
 
-// whileMay gives entries as long as still, which decides again about each, returns nil.
+// whileMay gives entries as long as still, which decides again about each, returns nil, and
+// once more at the end: who was given them may not have sent all of them yet.
 func whileMay(entries iter.Seq2[api.AuditEntry, error], still func() error) iter.Seq2[api.AuditEntry, error] {
 	return func(yield func(api.AuditEntry, error) bool) {
 		for entry, err := range entries {
@@ -273,6 +282,9 @@ func whileMay(entries iter.Seq2[api.AuditEntry, error], still func() error) iter
 			if !yield(entry, err) || err != nil {
 				return
 			}
+		}
+		if refused := still(); refused != nil {
+			yield(api.AuditEntry{}, refused)
 		}
 	}
 }

@@ -152,6 +152,10 @@ func wireGlass(b *identity.BreakGlass, now time.Time) api.BreakGlass {
 // BreakGlasses lists the break-glasses that the caller may know of, until a day after they
 // ended: their own, or all.
 func (e *Engine) BreakGlasses(ctx context.Context, c Caller) (api.BreakGlasses, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.BreakGlasses, error) { return e.breakGlassesAs(ctx, c) })
+}
+
+func (e *Engine) breakGlassesAs(ctx context.Context, c Caller) (api.BreakGlasses, error) {
 	if err := e.mayKnowGlass(ctx, c, ""); err != nil {
 		return api.BreakGlasses{}, err
 	}
@@ -197,7 +201,7 @@ func (e *Engine) ApproveBreakGlass(ctx context.Context, c Caller, id string, r a
 	if err := may(c); err != nil {
 		return api.BreakGlass{}, err
 	}
-	process, err := e.brokenInto(ctx, c, id)
+	into, err := readNow(ctx, e, c, func(c Caller) (access.Resource, error) { return e.brokenInto(ctx, c, id) })
 	if err != nil {
 		return api.BreakGlass{}, err
 	}
@@ -208,15 +212,18 @@ func (e *Engine) ApproveBreakGlass(ctx context.Context, c Caller, id string, r a
 			return amendment{}, decidedGlass(b, now)
 		}
 		on := glassResource(c, b)
-		on.Process = process
+		on.Process = into.Process
 		if err := e.mayBreak(ctx, c, access.ApproveBreakGlass, on); err != nil {
+			return amendment{}, err
+		}
+		if err := e.mayOn(ctx, c, sights[into.Kind], into, noSuch(string(into.Kind), into.ID)); err != nil { // still
 			return amendment{}, err
 		}
 		by, err := e.secondPerson(ctx, c, b, on)
 		if err != nil {
 			return amendment{}, err
 		}
-		b.State, b.Approver, b.Process, b.Expires = identity.InForce, c.Principal, process, now.Add(b.Lasts)
+		b.State, b.Approver, b.Process, b.Expires = identity.InForce, c.Principal, into.Process, now.Add(b.Lasts)
 		b.Of = identity.Generations{Principal: by.Ended, Tenant: t.Ended}
 		began = true
 		return glassStep(breakGlassApproved, b), nil
@@ -227,29 +234,29 @@ func (e *Engine) ApproveBreakGlass(ctx context.Context, c Caller, id string, r a
 	return b, err
 }
 
-// brokenInto returns the process that a break-glass is for, or that its instance is of,
-// which who approves it must see.
-func (e *Engine) brokenInto(ctx context.Context, c Caller, id string) (process string, err error) {
+// brokenInto returns the process or the instance that a break-glass is for, which who
+// approves it must see. An instance may be waited for, so the caller holds nothing.
+func (e *Engine) brokenInto(ctx context.Context, c Caller, id string) (on access.Resource, err error) {
 	t, err := e.openTenant(ctx, c.Scope)
 	if err != nil {
-		return "", err
+		return on, err
 	}
 	b, err := t.glass(id)
 	if err != nil {
-		return "", err
+		return on, err
 	}
 	if b.Instance == "" {
 		if err := e.mayProcess(ctx, c, access.ReadProcess, b.Process, 0); err != nil {
-			return "", err
+			return on, err
 		}
 		_, err := e.version(ctx, c.Scope, b.Process, 0)
-		return b.Process, err
+		return processResource(c.Scope, b.Process), err
 	}
 	err = e.use(ctx, c, access.ReadInstance, b.Instance, func(l *Live) error {
-		process = l.head.process
+		on = l.resource()
 		return nil
 	})
-	return process, err
+	return on, err
 }
 
 func decidedGlass(b *identity.BreakGlass, now time.Time) error {

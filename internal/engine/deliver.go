@@ -161,10 +161,10 @@ func (h *happening) eye(l *Live) process.Eye {
 }
 
 // withState adds to a refusal how the instance stands now, for who may see that: who does
-// one task or job of it may not be told of the others.
+// one task or job of it may not be told of the others, nor who may be somebody else by now.
 func (e *Engine) withState(c *Caller, l *Live, rejected error) error {
 	var f *fault.Error
-	if !errors.As(rejected, &f) || c != nil && !e.sees(*c, access.ReadInstance, l.resource()) {
+	if !errors.As(rejected, &f) || c != nil && !(e.people.admitted(*c) && e.sees(*c, access.ReadInstance, l.resource())) {
 		return rejected
 	}
 	state := fmt.Sprintf("%s at step %d", l.state.Status(), l.head.seq)

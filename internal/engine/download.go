@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -27,6 +28,16 @@ type Download struct {
 // nothing of it. A read after the caller may not any more is Denied, or NotFound, and one
 // after the file was erased is Sealed.
 func (e *Engine) File(ctx context.Context, c Caller, instance, name string) (*Download, error) {
+	return asNow(ctx, e, c, func(c Caller) (*Download, error) {
+		d, err := e.fileAs(ctx, c, instance, name)
+		if err == nil {
+			return d, nil // each part of it is decided again
+		}
+		return nil, cmp.Or(e.people.unchanged(c), err)
+	})
+}
+
+func (e *Engine) fileAs(ctx context.Context, c Caller, instance, name string) (*Download, error) {
 	if err := e.could(ctx, c, access.ReadFile, access.Instance, instance); err != nil {
 		return nil, err
 	}

@@ -143,8 +143,8 @@ type Runner interface {
 	// holds the instance.
 	Carry(live *Live, commands []process.Command)
 	// Take leases up to max waiting jobs of a type to a worker, of those places that
-	// the worker may; it waits up to wait for the first. offer is called with the
-	// instance held.
+	// the worker may; it waits up to wait for the first, and no longer once the worker
+	// has changed. offer is called with the instance held.
 	Take(ctx context.Context, scope store.Scope, t Take, offer func(*Live, Lease) error) error
 	// Holds refuses a lease that is not the job's newest one (Conflict). The
 	// caller holds the instance.
@@ -153,7 +153,7 @@ type Runner interface {
 	// holds the instance.
 	Extend(ctx context.Context, l *Live, by Caller, job JobRef, lease string, until time.Time) error
 	// Release ends the leases of a tenant whose holders may not have them any more, and
-	// offers their jobs anew.
+	// offers their jobs anew. Workers who have changed wait no longer.
 	Release(scope store.Scope, gone func(by Caller, at JobPlace) bool)
 }
 
@@ -171,6 +171,7 @@ type Take struct {
 	By           Caller
 	Type, Worker string
 	May          func(JobPlace) bool // nil: all; it is called by one goroutine at a time
+	Changed      func() bool         // whether By is not what is known of them any more; nil: never
 	Max          int
 	Lease, Wait  time.Duration
 }

@@ -54,12 +54,18 @@ func (e *Engine) record(ctx context.Context, scope store.Scope, a act) error {
 // recordOrder is record for what somebody orders, if they are still who it was decided for.
 func (e *Engine) recordOrder(ctx context.Context, scope store.Scope, by orderer, a act) error {
 	a.act, a.actor = by.act, by.caller
+	return e.recordOf(ctx, scope, by.by, a)
+}
+
+// recordOf is record for what comes of somebody, nil: of nobody who was admitted, if they are
+// still who it was decided for.
+func (e *Engine) recordOf(ctx context.Context, scope store.Scope, by *Caller, a act) error {
 	entry, leave, err := e.entry(ctx, scope, a)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	release, err := e.people.hold(by.by)
+	release, err := e.people.hold(by)
 	if err != nil {
 		return err
 	}

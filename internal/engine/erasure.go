@@ -236,6 +236,10 @@ func (e *Engine) cancelErasureAs(ctx context.Context, c Caller, id, idem string)
 
 // Erasures lists what was ordered to be erased, in the order of their ids.
 func (e *Engine) Erasures(ctx context.Context, c Caller, p Page) (api.Erasures, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Erasures, error) { return e.erasuresAs(ctx, c, p) })
+}
+
+func (e *Engine) erasuresAs(ctx context.Context, c Caller, p Page) (api.Erasures, error) {
 	if err := e.may(ctx, c, access.ReadErasure, "erasure", ""); err != nil {
 		return api.Erasures{}, err
 	}
@@ -275,6 +279,10 @@ func (c *custody) wire() api.Erasure {
 // nothing. In which instances a person is, it says for a purpose alone (Denied, code
 // "purpose_required"), and names those that the caller may see.
 func (e *Engine) PreviewErasure(ctx context.Context, c Caller, t api.ErasureTarget) (api.ErasurePreview, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.ErasurePreview, error) { return e.previewErasureAs(ctx, c, t) })
+}
+
+func (e *Engine) previewErasureAs(ctx context.Context, c Caller, t api.ErasureTarget) (api.ErasurePreview, error) {
 	if err := e.mayTarget(ctx, c, access.ReadErasure, t.Kind, t.ID); err != nil {
 		return api.ErasurePreview{}, err
 	}

@@ -18,7 +18,11 @@ import (
 )
 
 // ErasureReceipt says what an erasure did, with the steps that attest it.
-func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (r api.ErasureReceipt, err error) {
+func (e *Engine) ErasureReceipt(ctx context.Context, c Caller, id string) (api.ErasureReceipt, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.ErasureReceipt, error) { return e.erasureReceiptAs(ctx, c, id) })
+}
+
+func (e *Engine) erasureReceiptAs(ctx context.Context, c Caller, id string) (r api.ErasureReceipt, err error) {
 	if err := e.may(ctx, c, access.ReadErasure, "erasure", id); err != nil {
 		return api.ErasureReceipt{}, err
 	}
@@ -91,6 +95,10 @@ const verifyBatch = 2000
 // tenant that names a destroyed key, part after part, and with the last part all that
 // an erased instance left. Whatever can be read is a finding.
 func (e *Engine) VerifyErasure(ctx context.Context, c Caller, id string, r api.ErasureCheckRequest) (api.ErasureCheck, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.ErasureCheck, error) { return e.verifyErasureAs(ctx, c, id, r) })
+}
+
+func (e *Engine) verifyErasureAs(ctx context.Context, c Caller, id string, r api.ErasureCheckRequest) (api.ErasureCheck, error) {
 	if err := e.may(ctx, c, access.VerifyErasure, "erasure", id); err != nil {
 		return api.ErasureCheck{}, err
 	}

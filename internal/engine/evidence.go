@@ -42,6 +42,10 @@ type exhibit struct {
 // if nothing is signed any more. One that has to be anchored and is not
 // yet is Unavailable, code "not_anchored". A value that was erased is Sealed.
 func (e *Engine) Evidence(ctx context.Context, c Caller, in api.EvidenceRequest) ([]byte, error) {
+	return readNow(ctx, e, c, func(c Caller) ([]byte, error) { return e.evidenceAs(ctx, c, in) })
+}
+
+func (e *Engine) evidenceAs(ctx context.Context, c Caller, in api.EvidenceRequest) ([]byte, error) {
 	if err := e.mayExport(ctx, c, in); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,10 @@ import (
 // Explain says why somebody may do something, or may not: with all that they have, and no
 // credential's scopes.
 func (e *Engine) Explain(ctx context.Context, c Caller, q api.ExplainQuery) (api.Explanation, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Explanation, error) { return e.explainAs(ctx, c, q) })
+}
+
+func (e *Engine) explainAs(ctx context.Context, c Caller, q api.ExplainQuery) (api.Explanation, error) {
 	if err := e.may(ctx, c, access.AskExplain, "principal", q.Principal); err != nil {
 		return api.Explanation{}, err
 	}

@@ -224,6 +224,17 @@ func AdmitPrincipal(e *Engine, scope store.Scope, rules *identity.Rules, p ident
 	return c, err
 }
 
+// Readmitted is a caller as who they are now.
+func Readmitted(ctx context.Context, e *Engine, c Caller) (Caller, error) { return e.again(ctx, c) }
+
+// WhileUsing calls f while nobody else has an instance.
+func WhileUsing(ctx context.Context, e *Engine, c Caller, id string, f func()) error {
+	return e.use(ctx, c, access.ReadInstance, id, func(*Live) error {
+		f()
+		return nil
+	})
+}
+
 // StepsLock is held while steps of a tenant's people are made durable.
 func StepsLock(e *Engine, scope store.Scope) *sync.RWMutex { return e.people.acting.of(scope) }
 

@@ -180,6 +180,10 @@ type GrantsOf struct{ User, Group string }
 
 // Grants lists grants, also those that are expired.
 func (e *Engine) Grants(ctx context.Context, c Caller, of GrantsOf, p Page) (api.Grants, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Grants, error) { return e.grantsAs(ctx, c, of, p) })
+}
+
+func (e *Engine) grantsAs(ctx context.Context, c Caller, of GrantsOf, p Page) (api.Grants, error) {
 	if err := e.mayOwn(ctx, c, access.ReadGrant, "grant", "", of.User); err != nil {
 		return api.Grants{}, err
 	}

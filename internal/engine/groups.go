@@ -21,6 +21,10 @@ const (
 
 // Groups lists the tenant's groups.
 func (e *Engine) Groups(ctx context.Context, c Caller, p Page) (api.Groups, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Groups, error) { return e.groupsAs(ctx, c, p) })
+}
+
+func (e *Engine) groupsAs(ctx context.Context, c Caller, p Page) (api.Groups, error) {
 	if err := e.may(ctx, c, access.ReadGroup, "group", ""); err != nil {
 		return api.Groups{}, err
 	}

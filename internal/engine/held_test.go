@@ -67,12 +67,12 @@ func (h *holds) require(t *testing.T, act audited) {
 	}
 }
 
-// toldOnly reports whether a leaf decides nothing: it tells what was shown or refused, who
-// came in, or how what was ordered before has ended, or comes in one commit with another.
+// toldOnly reports whether a leaf decides nothing: it tells what was refused, who came in, or
+// how what was ordered before has ended, or comes in one commit with another.
 func toldOnly(act audited, kind string) bool {
 	object, word, _ := strings.Cut(kind, ".")
 	switch {
-	case slices.Contains([]string{"data", "audit", "access", "credential"}, object), kind == "session.started":
+	case slices.Contains([]string{"access", "credential"}, object), kind == "session.started":
 		return true
 	case kind == "session.ended": // of who has another one in its place
 		return slices.Contains(act.leaves, "session.started")
@@ -91,7 +91,8 @@ func TestARevocationIsAnsweredAfterTheSteps(t *testing.T) {
 	env := testenv.New(t, nil)
 	ctx, e := t.Context(), env.Engine
 	env.Deploy("both.bpmn", bothModel)
-	bob, zoe := env.Person("bob", "Executor", "Admin", "Designer"), env.Person("zoe")
+	bob, zoe := env.Person("bob", "Executor", "Admin", "Designer", "Viewer"), env.Person("zoe")
+	instance := env.Start("both", `{"a": 1}`)
 	lock := engine.StepsLock(e, bob.Scope)
 	ends := map[string]func(engine.Caller) error{
 		"the session is revoked": func(c engine.Caller) error { return second(e.RevokeSession(ctx, env.Ann, c.Key)) },
@@ -139,6 +140,10 @@ func TestARevocationIsAnsweredAfterTheSteps(t *testing.T) {
 		{"reader.created", both, func(c engine.Caller) error {
 			return second(e.CreateLogReader(ctx, c, api.LogReaderRequest{Name: "a mirror"}))
 		}},
+		{"data.shown", append(both, "they sign out"), func(c engine.Caller) error {
+			return second(e.Instance(ctx, c, instance))
+		}},
+		{"audit.read", both, func(c engine.Caller) error { return second(e.Audit(ctx, c, api.AuditQuery{})) }},
 		{"session.ended", []string{"the key is revoked"}, func(c engine.Caller) error {
 			return second(e.RevokeSession(ctx, c, signedInBySession(t, env, zoe).Key))
 		}},
@@ -167,7 +172,11 @@ func TestARevocationIsAnsweredAfterTheSteps(t *testing.T) {
 				}
 				return nil
 			})
-			if err := step.act(c); err != nil || stopped == 0 {
+			err := step.act(c)
+			if word, _, _ := strings.Cut(step.point, "."); slices.Contains([]string{"data", "audit"}, word) && unauthenticated(err) {
+				err = nil // what only shows something is decided once more
+			}
+			if err != nil || stopped == 0 {
 				t.Fatalf("%s, stopped %d times: %v", step.point, stopped, err)
 			}
 			if err := <-done; err != nil {

@@ -19,6 +19,10 @@ import (
 // Steps lists an instance's committed steps, oldest first. The whole chain is
 // checked from the first leaf to the head before any of it is shown.
 func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.Steps, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Steps, error) { return e.stepsAs(ctx, c, id, p) })
+}
+
+func (e *Engine) stepsAs(ctx context.Context, c Caller, id string, p Page) (api.Steps, error) {
 	if err := e.could(ctx, c, access.ReadInstance, access.Instance, id); err != nil {
 		return api.Steps{}, err
 	}
@@ -58,6 +62,10 @@ func (e *Engine) Steps(ctx context.Context, c Caller, id string, p Page) (api.St
 // step with what it wrote. So drafts, messages of incidents and what was overwritten are
 // in it too.
 func (e *Engine) Export(ctx context.Context, c Caller, id string) (api.Export, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Export, error) { return e.exportAs(ctx, c, id) })
+}
+
+func (e *Engine) exportAs(ctx context.Context, c Caller, id string) (api.Export, error) {
 	var result api.Export
 	var told shown
 	err := e.use(ctx, c, access.ExportInstance, id, func(l *Live) error {

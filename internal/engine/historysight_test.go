@@ -177,8 +177,8 @@ func TestThePastShowsWhatIsDecided(t *testing.T) {
 			}
 			rapid.Check(t, func(t *rapid.T) {
 				who := anybody(t)
-				c := w.Ann
-				c.Principal, c.Who, c.Purpose = who.Name, who.Effective(), rapid.SampledFrom([]string{"", "a reason"}).Draw(t, "purpose")
+				c := engine.AdmitMadeUp(w.Engine, w.Ann, who)
+				c.Purpose = rapid.SampledFrom([]string{"", "a reason"}).Draw(t, "purpose")
 				in := access.Circumstances{Now: at, Network: true, Purpose: c.Purpose}
 				on := access.Resource{Kind: access.Instance, ID: w.instance, Tenant: "main", Process: "care", Values: map[string]string{"company": "A"}}
 				if !policies.Decide(c.Who, access.ExportInstance, on, in).Allowed {

@@ -114,6 +114,10 @@ func (e *Engine) releaseHoldAs(ctx context.Context, c Caller, id, idem string) (
 
 // Holds lists the holds that are in force.
 func (e *Engine) Holds(ctx context.Context, c Caller, p Page) (api.Holds, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Holds, error) { return e.holdsAs(ctx, c, p) })
+}
+
+func (e *Engine) holdsAs(ctx context.Context, c Caller, p Page) (api.Holds, error) {
 	if err := e.may(ctx, c, access.ReadHold, "hold", ""); err != nil {
 		return api.Holds{}, err
 	}

@@ -13,6 +13,10 @@ import (
 
 // Incidents lists what failed and waits for help, oldest instance first.
 func (e *Engine) Incidents(ctx context.Context, c Caller, process string, p Page) (api.Incidents, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Incidents, error) { return e.incidentsAs(ctx, c, process, p) })
+}
+
+func (e *Engine) incidentsAs(ctx context.Context, c Caller, process string, p Page) (api.Incidents, error) {
 	if err := e.could(ctx, c, access.ReadIncident, access.Incident, ""); err != nil {
 		return api.Incidents{}, err
 	}

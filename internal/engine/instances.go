@@ -185,6 +185,10 @@ type InstanceFilter struct {
 // Instances lists instances, newest first. Each row shown was compared with the
 // instance's sealed head.
 func (e *Engine) Instances(ctx context.Context, c Caller, f InstanceFilter, p Page) (api.Instances, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Instances, error) { return e.instancesAs(ctx, c, f, p) })
+}
+
+func (e *Engine) instancesAs(ctx context.Context, c Caller, f InstanceFilter, p Page) (api.Instances, error) {
 	if err := e.could(ctx, c, access.ReadInstance, access.Instance, ""); err != nil {
 		return api.Instances{}, err
 	}
@@ -411,6 +415,10 @@ func (e *Engine) matches(ctx context.Context, l *Live, f InstanceFilter, v *lens
 
 // Instance returns an instance with all of its data that the caller may see.
 func (e *Engine) Instance(ctx context.Context, c Caller, id string) (api.Instance, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Instance, error) { return e.instanceAs(ctx, c, id) })
+}
+
+func (e *Engine) instanceAs(ctx context.Context, c Caller, id string) (api.Instance, error) {
 	var result api.Instance
 	var told shown
 	err := e.use(ctx, c, access.ReadInstance, id, func(l *Live) error {

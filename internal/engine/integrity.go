@@ -49,6 +49,10 @@ func (e *Engine) startCheckAs(ctx context.Context, c Caller, in api.CheckRequest
 
 // IntegrityStatus says what was checked last, when, and what was found.
 func (e *Engine) IntegrityStatus(ctx context.Context, c Caller) (api.Integrity, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Integrity, error) { return e.integrityStatusAs(ctx, c) })
+}
+
+func (e *Engine) integrityStatusAs(ctx context.Context, c Caller) (api.Integrity, error) {
 	if err := e.may(ctx, c, access.ReadIntegrity, "log", ""); err != nil {
 		return api.Integrity{}, err
 	}

@@ -12,6 +12,10 @@ import (
 
 // Issuers lists whose word the caller's tenant takes for who calls.
 func (e *Engine) Issuers(ctx context.Context, c Caller) (api.Issuers, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Issuers, error) { return e.issuersAs(ctx, c) })
+}
+
+func (e *Engine) issuersAs(ctx context.Context, c Caller) (api.Issuers, error) {
 	if err := e.mayTenant(ctx, c, access.ReadTenant); err != nil {
 		return api.Issuers{}, err
 	}

@@ -30,26 +30,53 @@ func (e *Engine) ActivateJobs(ctx context.Context, c Caller, r api.ActivateReque
 		return api.Jobs{}, err
 	}
 	take := Take{
-		By: c, Type: r.Type, Worker: r.Worker, Max: max(1, r.Max), May: e.mayWork(c),
+		Type: r.Type, Worker: r.Worker, Max: max(1, r.Max),
 		Lease: time.Duration(r.LeaseMS) * time.Millisecond, Wait: time.Duration(r.WaitMS) * time.Millisecond,
 	}
 	if take.Lease == 0 {
 		take.Lease = defaultLease
 	}
-	var given []offered
-	err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
-		job, err := e.offer(c, l, lease)
-		if err == nil {
-			given = append(given, job)
+	given, c, err := e.takeJobs(ctx, c, take)
+	for err == nil {
+		var jobs api.Jobs
+		if jobs, err = e.giveJobs(ctx, c, given); fault.CodeOf(err) != codeChanged {
+			return jobs, err
 		}
-		return err
-	})
-	if err != nil {
-		return api.Jobs{}, err
+		given, c, err = e.worksNow(ctx, c, given)
 	}
-	if given, err = e.stillWorks(ctx, c, given); err != nil {
-		return api.Jobs{}, err
+	return api.Jobs{}, err
+}
+
+// takeJobs waits for jobs, and returns them with the worker as they were shown to them. Where
+// what is known of the worker changes, it goes on as who they are then, or ends if they may
+// not wait any more.
+func (e *Engine) takeJobs(ctx context.Context, c Caller, take Take) (given []offered, now Caller, err error) {
+	until := e.now().Add(take.Wait)
+	for {
+		take.By, take.May = c, e.mayWork(c)
+		take.Changed = func() bool { return !e.people.admitted(take.By) }
+		err := e.runner.Take(ctx, c.Scope, take, func(l *Live, lease Lease) error {
+			job, err := e.offer(c, l, lease)
+			if err == nil {
+				given = append(given, job)
+			}
+			return err
+		})
+		changed := take.Changed()
+		if err == nil {
+			given, c, err = e.worksNow(ctx, c, given)
+		}
+		if err == nil && changed {
+			err = e.could(ctx, c, access.WorkJobs, access.Job, take.Type)
+		}
+		if take.Wait = until.Sub(e.now()); err != nil || len(given) > 0 || !changed || take.Wait <= 0 {
+			return given, c, err
+		}
 	}
+}
+
+// giveJobs answers with jobs that are a worker's.
+func (e *Engine) giveJobs(ctx context.Context, c Caller, given []offered) (api.Jobs, error) {
 	jobs := api.Jobs{Items: []api.Job{}}
 	var told []shown
 	for _, g := range given {
@@ -92,23 +119,54 @@ type offered struct {
 	job   api.Job
 	shows shown
 	on    access.Resource
+	lease Lease
+}
+
+// worksNow is stillWorks for jobs that are shown: to who the worker is now.
+func (e *Engine) worksNow(ctx context.Context, c Caller, given []offered) (kept []offered, now Caller, err error) {
+	given, now, err = e.stillWorks(ctx, c, given)
+	if err != nil || now.KnownAs(c) {
+		return given, now, err
+	}
+	for _, g := range given {
+		g, err := e.offerAnew(ctx, now, g)
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) || fault.Is(err, fault.Sealed) {
+			continue // it has ended meanwhile, or is another's
+		}
+		if err != nil {
+			return nil, now, err
+		}
+		kept = append(kept, g)
+	}
+	return kept, now, nil
+}
+
+// offerAnew shows a job that is a worker's to who the worker is now.
+func (e *Engine) offerAnew(ctx context.Context, c Caller, g offered) (anew offered, err error) {
+	err = e.runner.Use(ctx, c.Scope, g.lease.Instance, func(l *Live) error {
+		if err := e.runner.Holds(ctx, l, g.lease.JobRef, g.lease.Token); err != nil {
+			return err
+		}
+		anew, err = e.offer(c, l, g.lease)
+		return err
+	})
+	return anew, err
 }
 
 // stillWorks decides again, when jobs are a worker's, whether they may be: what the
-// worker may could have changed since the call began. It returns those that still may be;
-// the others are offered anew. An error: none may.
-func (e *Engine) stillWorks(ctx context.Context, c Caller, given []offered) (kept []offered, err error) {
+// worker may could have changed since the call began. It returns those that still may be,
+// and the worker as they are now; the others are offered anew. An error: none may.
+func (e *Engine) stillWorks(ctx context.Context, c Caller, given []offered) (kept []offered, now Caller, err error) {
 	defer func() {
 		if len(kept) < len(given) {
 			e.endLeases(ctx, c.Scope)
 		}
 	}()
-	now, err := e.again(ctx, c)
-	if err == nil {
+	if now, err = e.again(ctx, c); err == nil {
 		err = e.admitted(c.Scope)
 	}
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
 	var refused error
 	for _, g := range given {
@@ -121,11 +179,12 @@ func (e *Engine) stillWorks(ctx context.Context, c Caller, given []offered) (kep
 	if len(kept) > 0 {
 		refused = nil
 	}
-	return kept, refused
+	return kept, now, refused
 }
 
 // endLeases offers those jobs of a tenant anew that somebody holds who may not work them
-// any more. Of whom that cannot be told now, the leases end by themselves.
+// any more, and has nobody wait for jobs as who they are not any more. Of whom that cannot be
+// told now, the leases end by themselves.
 func (e *Engine) endLeases(ctx context.Context, scope store.Scope) {
 	ctx = context.WithoutCancel(ctx)
 	e.runner.Release(scope, func(c Caller, at JobPlace) bool {
@@ -153,7 +212,7 @@ func (e *Engine) offer(c Caller, l *Live, lease Lease) (offered, error) {
 		Version: l.head.version, Model: l.head.model, Deployment: e.deployment, Tenant: l.scope.Tenant(),
 		Element: job.Element, Type: job.Type, Retries: job.Retries, Deadline: lease.Deadline,
 		Headers: l.headers(job.Element), Variables: canon.EncodeJSON(variables), Masked: v.mask(),
-	}, v.told(job.Element), l.jobResource(lease.Job)}, nil
+	}, v.told(job.Element), l.jobResource(lease.Job), lease}, nil
 }
 
 func (l *Live) headers(element string) map[string]string {
@@ -209,6 +268,10 @@ func (e *Engine) ErrorJob(ctx context.Context, c Caller, id string, r api.ErrorJ
 
 // ExtendJob lengthens a lease, counted from now.
 func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.ExtendJobRequest) (api.Lease, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Lease, error) { return e.extendJobAs(ctx, c, id, r) })
+}
+
+func (e *Engine) extendJobAs(ctx context.Context, c Caller, id string, r api.ExtendJobRequest) (api.Lease, error) {
 	if err := e.could(ctx, c, access.WorkJobs, access.Job, id); err != nil {
 		return api.Lease{}, err
 	}
@@ -233,7 +296,7 @@ func (e *Engine) ExtendJob(ctx context.Context, c Caller, id string, r api.Exten
 		err = noSuch("job", id)
 	}
 	if err == nil {
-		_, err = e.stillWorks(ctx, c, extended)
+		_, _, err = e.stillWorks(ctx, c, extended)
 	}
 	return api.Lease{Deadline: until}, err
 }

@@ -15,6 +15,10 @@ import (
 // Keys lists the keys that wrap the tenant's data keys, and asks the services that
 // hold the root keys whether they answer.
 func (e *Engine) Keys(ctx context.Context, c Caller) (api.Keys, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Keys, error) { return e.keysAs(ctx, c) })
+}
+
+func (e *Engine) keysAs(ctx context.Context, c Caller) (api.Keys, error) {
 	if err := e.may(ctx, c, access.ReadKey, "key", ""); err != nil {
 		return api.Keys{}, err
 	}

@@ -20,6 +20,10 @@ import (
 // its anchor log, witnesses and authority. Whoever relies on evidence takes it once,
 // from here or from the operator, and keeps it apart from the evidence.
 func (e *Engine) LogPolicy(ctx context.Context, c Caller) (api.LogPolicy, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.LogPolicy, error) { return e.logPolicyAs(ctx, c) })
+}
+
+func (e *Engine) logPolicyAs(ctx context.Context, c Caller) (api.LogPolicy, error) {
 	if err := e.mayCheckEvidence(ctx, c); err != nil {
 		return api.LogPolicy{}, err
 	}

@@ -16,6 +16,10 @@ import (
 // LogShards lists the tenant's logs with their newest signed heads. They hold no
 // values.
 func (e *Engine) LogShards(ctx context.Context, c Caller) (api.LogShards, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.LogShards, error) { return e.logShardsAs(ctx, c) })
+}
+
+func (e *Engine) logShardsAs(ctx context.Context, c Caller) (api.LogShards, error) {
 	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
 		return api.LogShards{}, err
 	}
@@ -36,6 +40,10 @@ func (e *Engine) LogShards(ctx context.Context, c Caller) (api.LogShards, error)
 
 // LogProof proves that the leaf of a step is in its log. It discloses no values.
 func (e *Engine) LogProof(ctx context.Context, c Caller, instance string, step int) (api.LogProof, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.LogProof, error) { return e.logProofAs(ctx, c, instance, step) })
+}
+
+func (e *Engine) logProofAs(ctx context.Context, c Caller, instance string, step int) (api.LogProof, error) {
 	if err := e.mayTarget(ctx, c, access.ReadLog, targetInstance, instance); err != nil {
 		return api.LogProof{}, err
 	}
@@ -70,6 +78,10 @@ func (e *Engine) leafOf(ctx context.Context, scope store.Scope, instance string,
 // Receipt signs a receipt for a step. The signature is made by the platform's key
 // that counts now.
 func (e *Engine) Receipt(ctx context.Context, c Caller, instance string, step int) (api.SignedReceipt, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.SignedReceipt, error) { return e.receiptAs(ctx, c, instance, step) })
+}
+
+func (e *Engine) receiptAs(ctx context.Context, c Caller, instance string, step int) (api.SignedReceipt, error) {
 	if err := e.mayTarget(ctx, c, access.ReadLog, targetInstance, instance); err != nil {
 		return api.SignedReceipt{}, err
 	}
@@ -95,6 +107,10 @@ func (e *Engine) Receipt(ctx context.Context, c Caller, instance string, step in
 // LogConsistency proves that a log continues itself between two sizes; to 0 is the
 // size of its newest signed head.
 func (e *Engine) LogConsistency(ctx context.Context, c Caller, q api.ConsistencyQuery) (api.LogConsistency, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.LogConsistency, error) { return e.logConsistencyAs(ctx, c, q) })
+}
+
+func (e *Engine) logConsistencyAs(ctx context.Context, c Caller, q api.ConsistencyQuery) (api.LogConsistency, error) {
 	if err := e.may(ctx, c, access.ReadLog, "log", q.Shard); err != nil {
 		return api.LogConsistency{}, err
 	}

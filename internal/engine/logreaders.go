@@ -39,6 +39,10 @@ func (e *Engine) createLogReaderAs(ctx context.Context, c Caller, in api.LogRead
 
 // LogReaders lists who was given a path, oldest first, revoked ones too.
 func (e *Engine) LogReaders(ctx context.Context, c Caller, p Page) (api.LogReaders, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.LogReaders, error) { return e.logReadersAs(ctx, c, p) })
+}
+
+func (e *Engine) logReadersAs(ctx context.Context, c Caller, p Page) (api.LogReaders, error) {
 	if err := e.may(ctx, c, access.ReadLog, "log", ""); err != nil {
 		return api.LogReaders{}, err
 	}

@@ -777,8 +777,8 @@ func TestWhatIsShownIsWhatIsDecided(t *testing.T) {
 	at := time.Now()
 	rapid.Check(t, func(t *rapid.T) {
 		who := anybody(t)
-		c := w.Ann
-		c.Principal, c.Who, c.Purpose = who.Name, who.Effective(), rapid.SampledFrom([]string{"", "a reason"}).Draw(t, "purpose")
+		c := engine.AdmitMadeUp(w.Engine, w.Ann, who)
+		c.Purpose = rapid.SampledFrom([]string{"", "a reason"}).Draw(t, "purpose")
 		in := access.Circumstances{Now: at, Network: true, Purpose: c.Purpose}
 		compare := func(what string, err error, on access.Resource, sight access.Action, variables json.RawMessage, masked []string) {
 			t.Helper()

@@ -25,6 +25,10 @@ const (
 // made, changed or taken away, by whom, and somebody tried in vain to be them. It is as the
 // log has it, so that who got in cannot hide how. Of who is somebody else, no address.
 func (e *Engine) Notices(ctx context.Context, c Caller) (api.Notices, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Notices, error) { return e.noticesAs(ctx, c) })
+}
+
+func (e *Engine) noticesAs(ctx context.Context, c Caller) (api.Notices, error) {
 	out := api.Notices{Items: []api.Notice{}, Ending: []api.APIKey{}}
 	if err := e.mayOwn(ctx, c, access.ReadPrincipal, "principal", c.Principal, c.Principal); err != nil {
 		return out, err

@@ -88,6 +88,10 @@ func (e *Engine) requireAddress() error {
 
 // BeginPasskey says what a browser is to make a passkey of the caller by.
 func (e *Engine) BeginPasskey(ctx context.Context, c Caller) (api.PasskeyCeremony, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.PasskeyCeremony, error) { return e.beginPasskeyAs(ctx, c) })
+}
+
+func (e *Engine) beginPasskeyAs(ctx context.Context, c Caller) (api.PasskeyCeremony, error) {
 	if err := e.mayRegister(c); err != nil {
 		return api.PasskeyCeremony{}, err
 	}

@@ -242,6 +242,10 @@ func (e *Engine) tellCopied(ctx context.Context, scope store.Scope, by Caller, k
 // BeginVerify says what a browser is to ask the caller's passkeys, to prove once more who
 // they are.
 func (e *Engine) BeginVerify(ctx context.Context, c Caller) (api.PasskeyQuestion, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.PasskeyQuestion, error) { return e.beginVerifyAs(ctx, c) })
+}
+
+func (e *Engine) beginVerifyAs(ctx context.Context, c Caller) (api.PasskeyQuestion, error) {
 	if err := signedInBySession(c); err != nil {
 		return api.PasskeyQuestion{}, err
 	}

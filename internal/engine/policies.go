@@ -14,6 +14,10 @@ import (
 
 // Policies shows the tenant's own policies.
 func (e *Engine) Policies(ctx context.Context, c Caller) (api.Policies, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Policies, error) { return e.policiesAs(ctx, c) })
+}
+
+func (e *Engine) policiesAs(ctx context.Context, c Caller) (api.Policies, error) {
 	if err := e.may(ctx, c, access.ReadPolicy, "policy", ""); err != nil {
 		return api.Policies{}, err
 	}
@@ -107,6 +111,10 @@ const (
 // takes long, so a company does it once at a time, and leaves the others their part of the
 // machine.
 func (e *Engine) TestPolicies(ctx context.Context, c Caller, r api.PoliciesTestRequest) (api.PoliciesTest, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.PoliciesTest, error) { return e.testPoliciesAs(ctx, c, r) })
+}
+
+func (e *Engine) testPoliciesAs(ctx context.Context, c Caller, r api.PoliciesTestRequest) (api.PoliciesTest, error) {
 	if err := e.may(ctx, c, access.SetPolicy, "policy", ""); err != nil {
 		return api.PoliciesTest{}, err
 	}

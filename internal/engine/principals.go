@@ -33,7 +33,11 @@ const linkAge = 24 * time.Hour
 const maxMemberships = 100
 
 // Me says who the caller is, and what they have. Everybody may know that.
-func (e *Engine) Me(_ context.Context, c Caller) (api.Me, error) {
+func (e *Engine) Me(ctx context.Context, c Caller) (api.Me, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Me, error) { return e.meAs(ctx, c) })
+}
+
+func (e *Engine) meAs(_ context.Context, c Caller) (api.Me, error) {
 	who := c.Who.Principal()
 	return api.Me{
 		Tenant: who.Tenant, User: who.Name, Kind: who.Kind, Roles: plain(who.Roles), Groups: who.Groups,
@@ -52,6 +56,10 @@ func plain[T ~string](names []T) []string {
 
 // Users lists the tenant's principals.
 func (e *Engine) Users(ctx context.Context, c Caller, p Page) (api.Users, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Users, error) { return e.usersAs(ctx, c, p) })
+}
+
+func (e *Engine) usersAs(ctx context.Context, c Caller, p Page) (api.Users, error) {
 	if err := e.may(ctx, c, access.ReadPrincipal, "principal", ""); err != nil {
 		return api.Users{}, err
 	}
@@ -72,6 +80,10 @@ func (e *Engine) Users(ctx context.Context, c Caller, p Page) (api.Users, error)
 
 // User returns a principal.
 func (e *Engine) User(ctx context.Context, c Caller, name string) (api.User, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.User, error) { return e.userAs(ctx, c, name) })
+}
+
+func (e *Engine) userAs(ctx context.Context, c Caller, name string) (api.User, error) {
 	if err := e.mayOwn(ctx, c, access.ReadPrincipal, "principal", name, name); err != nil {
 		return api.User{}, err
 	}

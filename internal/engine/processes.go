@@ -12,6 +12,10 @@ import (
 
 // Processes lists the newest version of every process.
 func (e *Engine) Processes(ctx context.Context, c Caller, p Page) (api.Processes, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Processes, error) { return e.processesAs(ctx, c, p) })
+}
+
+func (e *Engine) processesAs(ctx context.Context, c Caller, p Page) (api.Processes, error) {
 	if err := e.could(ctx, c, access.ReadProcess, access.Process, ""); err != nil {
 		return api.Processes{}, err
 	}
@@ -57,6 +61,10 @@ func (e *Engine) newestSeen(ctx context.Context, c Caller, after string, limit i
 
 // Process returns a version of a process; 0 is the newest.
 func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) (api.Process, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Process, error) { return e.processAs(ctx, c, id, version) })
+}
+
+func (e *Engine) processAs(ctx context.Context, c Caller, id string, version int) (api.Process, error) {
 	if err := e.mayProcess(ctx, c, access.ReadProcess, id, version); err != nil {
 		return api.Process{}, err
 	}
@@ -70,6 +78,10 @@ func (e *Engine) Process(ctx context.Context, c Caller, id string, version int) 
 
 // Model returns the original bytes of a process's model.
 func (e *Engine) Model(ctx context.Context, c Caller, id string, version int) ([]byte, error) {
+	return readNow(ctx, e, c, func(c Caller) ([]byte, error) { return e.modelAs(ctx, c, id, version) })
+}
+
+func (e *Engine) modelAs(ctx context.Context, c Caller, id string, version int) ([]byte, error) {
 	if err := e.mayProcess(ctx, c, access.ReadProcess, id, version); err != nil {
 		return nil, err
 	}

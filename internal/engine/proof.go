@@ -54,6 +54,10 @@ func (e *Engine) notAnchored() error {
 // LogAnchoring says who is to see the heads of the tenant's logs, and when they are
 // shown to them next.
 func (e *Engine) LogAnchoring(ctx context.Context, c Caller) (api.LogAnchoring, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.LogAnchoring, error) { return e.logAnchoringAs(ctx, c) })
+}
+
+func (e *Engine) logAnchoringAs(ctx context.Context, c Caller) (api.LogAnchoring, error) {
 	if err := e.mayCheckEvidence(ctx, c); err != nil {
 		return api.LogAnchoring{}, err
 	}

@@ -237,6 +237,10 @@ func wireProposal(p identity.Proposal) api.Proposal {
 // Proposals lists the deployments that wait for somebody, of processes that the caller may
 // deploy.
 func (e *Engine) Proposals(ctx context.Context, c Caller) (api.Proposals, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Proposals, error) { return e.proposalsAs(ctx, c) })
+}
+
+func (e *Engine) proposalsAs(ctx context.Context, c Caller) (api.Proposals, error) {
 	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
 		return api.Proposals{}, err
 	}
@@ -268,6 +272,10 @@ func (e *Engine) mayDecide(c Caller, p identity.Proposal) bool {
 
 // Proposal shows a deployment that waits, with its files.
 func (e *Engine) Proposal(ctx context.Context, c Caller, id string) (api.Proposal, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Proposal, error) { return e.proposalAs(ctx, c, id) })
+}
+
+func (e *Engine) proposalAs(ctx context.Context, c Caller, id string) (api.Proposal, error) {
 	if err := e.could(ctx, c, access.Deploy, access.Process, ""); err != nil {
 		return api.Proposal{}, err
 	}

@@ -355,6 +355,10 @@ func (e *Engine) maySessions(ctx context.Context, c Caller, action access.Action
 
 // Sessions lists where a user, or anybody, is signed in.
 func (e *Engine) Sessions(ctx context.Context, c Caller, user string, p Page) (api.Sessions, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Sessions, error) { return e.sessionsAs(ctx, c, user, p) })
+}
+
+func (e *Engine) sessionsAs(ctx context.Context, c Caller, user string, p Page) (api.Sessions, error) {
 	if err := e.maySessions(ctx, c, access.ReadSession, user, ""); err != nil {
 		return api.Sessions{}, err
 	}

@@ -18,6 +18,10 @@ import (
 
 // Settings shows what is set for everybody of the caller's tenant.
 func (e *Engine) Settings(ctx context.Context, c Caller) (api.Settings, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Settings, error) { return e.settingsAs(ctx, c) })
+}
+
+func (e *Engine) settingsAs(ctx context.Context, c Caller) (api.Settings, error) {
 	if err := e.mayTenant(ctx, c, access.ReadTenant); err != nil {
 		return api.Settings{}, err
 	}

@@ -31,7 +31,9 @@ type shown struct {
 const shownSize = 32 << 10
 
 // tellShown has the log tell what a response shows. Unless it returns nil, the
-// response must not be sent. Nothing is told of a response that shows nothing.
+// response must not be sent. Nothing is told of a response that shows nothing, nor of one
+// to somebody who is not who it was decided for any more: then it is a Conflict
+// ("caller_changed"), and is decided anew.
 func (e *Engine) tellShown(ctx context.Context, c Caller, kind, who string, items ...shown) error {
 	items = slices.DeleteFunc(items, func(s shown) bool { return len(s.paths) == 0 })
 	if len(items) == 0 {
@@ -45,7 +47,7 @@ func (e *Engine) tellShown(ctx context.Context, c Caller, kind, who string, item
 	}
 	fields = append(append(fields, revealed...), purposeField(c, items)...)
 	fields = append(fields, glassField(items)...)
-	return e.record(ctx, c.Scope, act{kind: kind, act: who, elem: commonElement(items), actor: c, fields: fields})
+	return e.recordOf(ctx, c.Scope, &c, act{kind: kind, act: who, elem: commonElement(items), actor: c, fields: fields})
 }
 
 // Kinds of the entries that tell what was shown.
@@ -62,7 +64,7 @@ func (e *Engine) tellSearched(ctx context.Context, c Caller, process, path strin
 	said := newContext(canon.Entry{Name: "path", Value: canon.String(path)}, canon.Entry{Name: "process", Value: canon.String(process)})
 	fields := append([]fieldWrite{{path: "$searched", value: said}}, purposeField(c, []shown{by})...)
 	fields = append(fields, glassField([]shown{by})...)
-	return e.record(ctx, c.Scope, act{kind: dataSearched, act: "user", actor: c, fields: fields})
+	return e.recordOf(ctx, c.Scope, &c, act{kind: dataSearched, act: "user", actor: c, fields: fields})
 }
 
 // purposeField says what it was shown for: as the request says, else as the grants say

@@ -17,6 +17,10 @@ import (
 
 // Signers lists the tenant's signers, those without a key that counts as well.
 func (e *Engine) Signers(ctx context.Context, c Caller) (api.Signers, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Signers, error) { return e.signersAs(ctx, c) })
+}
+
+func (e *Engine) signersAs(ctx context.Context, c Caller) (api.Signers, error) {
 	if err := e.may(ctx, c, access.ReadSigner, "signer", ""); err != nil {
 		return api.Signers{}, err
 	}

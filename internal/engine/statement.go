@@ -23,6 +23,10 @@ const personSignedAge = 10 * time.Minute
 // enter in a task, and what a browser asks the passkey for. Nothing is kept of it: what
 // comes back is held against what it would have to be then.
 func (e *Engine) Statement(ctx context.Context, c Caller, id string, r api.StatementRequest) (api.Statement, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Statement, error) { return e.statementAs(ctx, c, id, r) })
+}
+
+func (e *Engine) statementAs(ctx context.Context, c Caller, id string, r api.StatementRequest) (api.Statement, error) {
 	entered, err := parseVariables(r.Variables)
 	if err != nil {
 		return api.Statement{}, err

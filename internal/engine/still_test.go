@@ -14,12 +14,14 @@ import (
 	"github.com/underseal/underseal/internal/testenv"
 )
 
-// takings are ways to take from somebody what they may, and the answer to what they began.
-var takings = []struct {
+// taking is a way to take from somebody what they may, and the answer to what they began.
+type taking struct {
 	name string
 	take func(t *testing.T, env *testenv.Env, c engine.Caller, role string) error
 	want func(error) bool
-}{
+}
+
+var takings = []taking{
 	{"the key is revoked", func(t *testing.T, env *testenv.Env, c engine.Caller, _ string) error {
 		return second(env.Engine.RevokeAPIKey(t.Context(), env.Ann, c.Key, api.ReasonRequest{}, ""))
 	}, unauthenticated},

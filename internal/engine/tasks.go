@@ -20,6 +20,10 @@ type TaskFilter struct {
 // Tasks lists open tasks, oldest instance first. Each row shown was compared
 // with its instance's sealed head.
 func (e *Engine) Tasks(ctx context.Context, c Caller, f TaskFilter, p Page) (api.Tasks, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Tasks, error) { return e.tasksAs(ctx, c, f, p) })
+}
+
+func (e *Engine) tasksAs(ctx context.Context, c Caller, f TaskFilter, p Page) (api.Tasks, error) {
 	if err := e.could(ctx, c, access.ReadTask, access.Task, ""); err != nil {
 		return api.Tasks{}, err
 	}
@@ -85,6 +89,10 @@ func (l *Live) elementName(id string) string {
 
 // Task returns an open task with its form, its data and the draft.
 func (e *Engine) Task(ctx context.Context, c Caller, id string) (api.Task, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Task, error) { return e.taskAs(ctx, c, id) })
+}
+
+func (e *Engine) taskAs(ctx context.Context, c Caller, id string) (api.Task, error) {
 	var item api.Task
 	var told shown
 	err := e.useTask(ctx, c, access.ReadTask, id, func(l *Live, n uint64) (err error) {

@@ -21,6 +21,10 @@ const (
 
 // Tenants lists all tenants, for Operators.
 func (e *Engine) Tenants(ctx context.Context, c Caller) (api.Tenants, error) {
+	return readNow(ctx, e, c, func(c Caller) (api.Tenants, error) { return e.tenantsAs(ctx, c) })
+}
+
+func (e *Engine) tenantsAs(ctx context.Context, c Caller) (api.Tenants, error) {
 	if err := e.mayOperate(ctx, c, access.ReadTenant, ""); err != nil {
 		return api.Tenants{}, err
 	}

@@ -197,6 +197,10 @@ func (k *Known) Ended() Generations { return k.ended }
 // since.
 func (k *Known) Admitted(c Caller) bool { return c.known == k }
 
+// KnownAs reports whether a caller and another, who is the same principal, were admitted by the
+// same that was known.
+func (c Caller) KnownAs(other Caller) bool { return c.known == other.known }
+
 // RequireProof refuses who signed in by a password alone where that is not enough: they may
 // register their first passkey, prove who they are by one, and sign out.
 func (c Caller) RequireProof() error {

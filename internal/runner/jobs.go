@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -246,12 +247,13 @@ func (j *jobs) putBack(refs []engine.JobRef) {
 	}
 }
 
-// await returns a channel that gets a token when a job is there that may is true of, and
-// a function to stop waiting. A token that nobody took any more goes to the next worker.
-func (j *jobs) await(key queueKey, may func(engine.JobPlace) bool) (ready chan struct{}, stop func()) {
+// await returns a channel that gets a token when a job is there that a worker may take, and
+// is closed when the worker has changed, and a function to stop waiting. A token that nobody
+// took any more goes to the next worker.
+func (j *jobs) await(key queueKey, t engine.Take) (ready chan struct{}, stop func()) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	w := waiter{make(chan struct{}, 1), may}
+	w := waiter{make(chan struct{}, 1), t.May, t.Changed}
 	q := j.queue(key)
 	if _, found := q.oldest(w); found || j.closed {
 		w.ready <- struct{}{}
@@ -273,11 +275,32 @@ func (j *jobs) unwait(key queueKey, ready chan struct{}) {
 		}
 	}
 	select {
-	case <-ready: // a job came as we left
+	case _, came := <-ready: // a job came as we left
 		for place := range q.ready {
-			q.wake(place)
+			if came {
+				q.wake(place)
+			}
 		}
 	default:
+	}
+}
+
+// letGo lets those workers of a tenant go who have changed.
+func (j *jobs) letGo(scope store.Scope) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, q := range j.queues {
+		if key.scope != scope {
+			continue
+		}
+		q.waiting = slices.DeleteFunc(q.waiting, func(w waiter) bool {
+			changed := w.changed != nil && w.changed()
+			if changed {
+				close(w.ready)
+			}
+			return changed
+		})
+		j.tidy(key, q)
 	}
 }
 
@@ -335,13 +358,13 @@ func (j *jobs) held(ref engine.JobRef) string {
 	return ""
 }
 
-// wait waits for a token, the end of a time, or ctx.
+// wait waits for a token, the end of a time, or ctx. It is false if none comes any more, too.
 func wait(ctx context.Context, ready <-chan struct{}, left time.Duration) bool {
 	timer := time.NewTimer(left)
 	defer timer.Stop()
 	select {
-	case <-ready:
-		return true
+	case _, came := <-ready:
+		return came
 	case <-timer.C:
 	case <-ctx.Done():
 	}

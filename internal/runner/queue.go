@@ -30,8 +30,9 @@ type ticket struct {
 
 // waiter is a worker that waits for a job; it gets one token.
 type waiter struct {
-	ready chan struct{}
-	may   func(engine.JobPlace) bool // nil: all
+	ready   chan struct{}
+	may     func(engine.JobPlace) bool // nil: all
+	changed func() bool                // nil: never
 }
 
 func (w waiter) takes(p engine.JobPlace) bool { return w.may == nil || w.may(p) }

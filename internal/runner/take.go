@@ -25,8 +25,9 @@ func (r *Runner) Take(ctx context.Context, scope store.Scope, t engine.Take, off
 		if left <= 0 {
 			return nil
 		}
-		ready, stop := r.jobs.await(key, t.May)
-		came := wait(ctx, ready, left)
+		ready, stop := r.jobs.await(key, t)
+		changed := t.Changed != nil && t.Changed() // before it waited, so that nobody says so any more
+		came := !changed && wait(ctx, ready, left)
 		stop()
 		if !came || r.stopped() {
 			return nil
@@ -133,11 +134,13 @@ func (r *Runner) Extend(ctx context.Context, l *engine.Live, by engine.Caller, r
 	return nil
 }
 
-// Release ends the leases of a tenant whose holders are gone.
+// Release ends the leases of a tenant whose holders are gone, and the waiting of workers who
+// have changed.
 func (r *Runner) Release(scope store.Scope, gone func(engine.Caller, engine.JobPlace) bool) {
 	for ref, held := range r.jobs.leases(scope) {
 		if gone(held.by, held.at) {
 			r.jobs.release(ref, held.token)
 		}
 	}
+	r.jobs.letGo(scope)
 }
