@@ -337,17 +337,18 @@ func TestAnErasedInstanceIsHiddenAsBefore(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name string
-		who  engine.Caller
+		on   access.Grant
 		kind fault.Kind
 	}{
-		{"of its process", grant(access.Grant{Process: gone.Process}), fault.Sealed},
-		{"of another process", grant(access.Grant{Process: "boat"}), fault.NotFound},
-		{"of a value that it had", grant(access.Grant{Process: gone.Process, Where: &access.Where{Path: "company", Value: "A"}}), fault.NotFound},
+		{"of its process", access.Grant{Process: gone.Process}, fault.Sealed},
+		{"of another process", access.Grant{Process: "boat"}, fault.NotFound},
+		{"of a value that it had", access.Grant{Process: gone.Process, Where: &access.Where{Path: "company", Value: "A"}}, fault.NotFound},
 	} {
-		if _, err := env.Engine.Instance(t.Context(), test.who, gone.ID); !fault.Is(err, test.kind) {
+		vic := grant(test.on)
+		if _, err := env.Engine.Instance(t.Context(), vic, gone.ID); !fault.Is(err, test.kind) {
 			t.Errorf("%s: the instance: %v, want %s", test.name, err, test.kind)
 		}
-		list, err := env.Engine.Instances(t.Context(), test.who, engine.InstanceFilter{}, pageOf(100))
+		list, err := env.Engine.Instances(t.Context(), vic, engine.InstanceFilter{}, pageOf(100))
 		if err != nil {
 			t.Fatal(err)
 		}
