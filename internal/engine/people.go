@@ -421,6 +421,9 @@ func (e *Engine) recognize(ctx context.Context, key, address string) (Caller, er
 
 // again admits a caller whose call has waited: what was taken away meanwhile counts.
 func (e *Engine) again(ctx context.Context, c Caller) (Caller, error) {
+	if err := e.admitted(c.Scope); err != nil {
+		return Caller{}, err
+	}
 	if k := e.people.named(c.Scope, c.Principal); k != nil && c.Session == nil {
 		return k.Again(c, e.moment())
 	}
